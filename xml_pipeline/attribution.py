@@ -1,0 +1,32 @@
+"""Who is charged for what runs now.
+
+The pump sets `current_caller` around every handler call; whatever the handler calls (the LLM router above
+all) reads it there. So a call cannot be charged to nobody, nor to somebody else.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Protocol
+
+
+class Caller(Protocol):
+    """A running handler, as accounting sees it."""
+
+    @property
+    def listener(self) -> str:
+        """The listener's name, as `researcher`."""
+
+    @property
+    def thread_id(self) -> str:
+        """The thread the handler works in."""
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation the thread belongs to."""
+
+    def lineage(self) -> tuple[str, ...]:
+        """The thread's id and those of all threads above it, innermost first."""
+
+
+current_caller: ContextVar[Caller | None] = ContextVar("xml_pipeline_caller", default=None)
