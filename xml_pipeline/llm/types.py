@@ -1,0 +1,342 @@
+"""What goes into a model call and what comes out of it, the same for every provider.
+
+Messages are OpenAI-style dicts, because that is what people have and what a custom backend can send as it is:
+
+    {"role": "system" | "user", "content": text or parts}
+    {"role": "assistant", "content": text or None, "tool_calls": [call, …], "provider_data": {dialect: opaque}}
+    {"role": "tool", "tool_call_id": id, "content": text or parts, "name": tool name, "is_error": bool}
+
+    part: {"type": "text", "text": …} or {"type": "image_url", "image_url": {"url": "data:…" or "https:…"}}
+    call: {"id": …, "type": "function", "function": {"name": …, "arguments": JSON text}, "provider_data": {…}}
+
+`provider_data` holds what one dialect needs back untouched (thinking blocks with their signatures, Gemini's
+`thoughtSignature`), under that dialect's name; every other dialect drops it. So a history survives failover.
+A part or a message may carry `"cache_control": {"type": "ephemeral"}`; dialects without it drop it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from xml_pipeline.errors import Attempt, PayloadError, Violation, cut
+
+Message: TypeAlias = Mapping[str, Any]
+
+_USAGE_KEYS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "total_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage(Mapping[str, int]):
+    """Tokens of one call, as attributes and as a read-only mapping.
+
+    Attributes:
+        prompt_tokens: all input tokens, those from a cache and those written to one included.
+        completion_tokens: all output tokens, reasoning included.
+        cached_tokens: input tokens read from the provider's prompt cache.
+        cache_write_tokens: input tokens written to it.
+        reasoning_tokens: output tokens spent on reasoning.
+        estimated: True when the provider reported nothing and the numbers are our estimate.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Input plus output."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @classmethod
+    def of(cls, value: Usage | Mapping[str, Any] | None) -> Usage:
+        """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0)."""
+        if isinstance(value, Usage):
+            return value
+        if not value:
+            return cls()
+        prompt = int(value.get("prompt_tokens") or 0)
+        completion = value.get("completion_tokens")
+        if completion is None:
+            completion = max(0, int(value.get("total_tokens") or 0) - prompt)
+        return cls(
+            prompt,
+            int(completion),
+            int(value.get("cached_tokens") or 0),
+            int(value.get("cache_write_tokens") or 0),
+            int(value.get("reasoning_tokens") or 0),
+        )
+
+    def __getitem__(self, key: str) -> int:
+        if key in _USAGE_KEYS:
+            return int(getattr(self, key))
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_USAGE_KEYS)
+
+    def __len__(self) -> int:
+        return len(_USAGE_KEYS)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """One tool that the model may call.
+
+    Attributes:
+        name: as the model sees it.
+        description: what it does and when to use it.
+        parameters: JSON Schema of the arguments, an object.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One tool call that a model wrote.
+
+    Attributes:
+        id: the provider's, or one made here when the provider has none; the tool result repeats it.
+        name: the tool's.
+        arguments_text: the arguments as JSON text, as the model wrote them (perhaps broken).
+        provider_data: what the dialect needs back with this call, under its name.
+    """
+
+    id: str
+    name: str
+    arguments_text: str
+    provider_data: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, call_id: str, name: str, arguments: Any, provider_data: Mapping[str, Any] | None = None
+    ) -> ToolCall:
+        """A call whose arguments came as an object instead of text."""
+        return cls(call_id, name, json.dumps(arguments, ensure_ascii=False), provider_data or {})
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments, parsed.
+
+        Raises:
+            PayloadError: they are no JSON object; its text can be sent back to the model.
+        """
+        try:
+            value = json.loads(self.arguments_text) if self.arguments_text.strip() else {}
+        except ValueError as error:
+            raise self._broken(f"the arguments are no valid JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise self._broken("the arguments are no JSON object")
+        return value
+
+    def _broken(self, rule: str) -> PayloadError:
+        return PayloadError(
+            Violation(
+                self.name,
+                f"{rule}. Call the tool again with one JSON object",
+                cut(self.arguments_text),
+                "a JSON object with the tool's parameters",
+            )
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The OpenAI-style dict of an assistant message's `tool_calls`."""
+        call: dict[str, Any] = {
+            "id": self.id,
+            "type": "function",
+            "function": {"name": self.name, "arguments": self.arguments_text},
+        }
+        if self.provider_data:
+            call["provider_data"] = dict(self.provider_data)
+        return call
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseSchema:
+    """The JSON Schema that the answer must fit, for providers with native structured output."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LLMRequest:
+    """One call as a backend gets it: normalised, with the model's name as this backend knows it.
+
+    Attributes:
+        model: after aliases and the backend's `model_map`.
+        messages: normalised OpenAI-style dicts (see the module's text); not to be changed.
+        temperature, top_p, seed, stop: sampling, None or () when the caller said nothing.
+        max_tokens: output limit including reasoning; None for the provider's own.
+        tools: the tools offered.
+        tool_choice: None, `auto`, `none`, `required`, or the one tool's name.
+        response_schema: structured output asked for natively.
+        reasoning_effort: None or the provider's word (`low`, `medium`, `high`, …).
+        cache_prompt: ask for prompt caching where it must be asked for (Anthropic's `cache_control`).
+        cache_key: a stable key that routes equal prefixes to one cache, or "".
+        extra: further keys of the provider's JSON body, merged last.
+        prompt_tokens_estimate: estimated size of the prompt in tokens (Ollama sizes `num_ctx` by it).
+    """
+
+    model: str
+    messages: Sequence[Message]
+    temperature: float | None = None
+    max_tokens: int | None = None
+    tools: Sequence[ToolSpec] = ()
+    tool_choice: str | None = None
+    response_schema: ResponseSchema | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: Sequence[str] = ()
+    reasoning_effort: str | None = None
+    cache_prompt: bool = False
+    cache_key: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    prompt_tokens_estimate: int = 0
+
+
+@dataclass(slots=True)
+class LLMResponse:
+    """One answer of a model.
+
+    Attributes:
+        content: the generated text.
+        model: the model that answered, as the provider names it.
+        usage: tokens; attributes and mapping. A plain dict is turned into a `Usage`.
+        finish_reason: `stop`, `length`, `tool_calls`, `content_filter`, or the provider's own word.
+        raw: the provider's parsed answer (None for a stream).
+        tool_calls: what the model wants called.
+        reasoning: reasoning text, where the provider shows it.
+        provider_data: what this dialect needs back in the next turn, under its name (`message` carries it).
+        request_id: the provider's id of the call.
+        headers: the HTTP answer's headers, or None; read for rate limits.
+        backend, provider: who answered; filled by the router.
+        attempts: all tries of the call, the successful one last; filled by the router.
+        cost: USD, None when the price is unknown; filled by the router.
+        latency: seconds from call to answer; filled by the router.
+        parsed: the payload instance when `response_type` was given; filled by the router.
+    """
+
+    content: str
+    model: str
+    usage: Usage | Mapping[str, int] = field(default_factory=Usage)
+    finish_reason: str = "stop"
+    raw: Any = field(default=None, repr=False)
+    tool_calls: Sequence[ToolCall] = ()
+    reasoning: str = ""
+    provider_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    request_id: str = ""
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    backend: str = ""
+    provider: str = ""
+    attempts: Sequence[Attempt] = ()
+    cost: float | None = None
+    latency: float = 0.0
+    parsed: Any = None
+
+    def __post_init__(self) -> None:
+        if type(self.usage) is not Usage:
+            self.usage = Usage.of(self.usage)
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """This answer as the assistant message to append to the history."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.content}
+        if self.tool_calls:
+            message["tool_calls"] = [call.as_dict() for call in self.tool_calls]
+        if self.provider_data:
+            message["provider_data"] = dict(self.provider_data)
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """Root of what `stream()` yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta(StreamEvent):
+    """A piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta(StreamEvent):
+    """A piece of the model's reasoning."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta(StreamEvent):
+    """A piece of a tool call.
+
+    Attributes:
+        index: which call of this answer, from 0.
+        id, name: set in the call's first piece, "" later.
+        arguments: a piece of the JSON text of the arguments.
+        provider_data: what the dialect needs back with this call; set in at most one piece.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    provider_data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOpened(StreamEvent):
+    """From a backend to the router only: the answer began (status 200). Carries no content."""
+
+    headers: Mapping[str, str] | None = None
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UsageReport(StreamEvent):
+    """From a backend to the router only: usage so far; each one replaces the one before."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFinished(StreamEvent):
+    """From a backend to the router only: the provider's terminal event was seen.
+
+    A stream that ends without one was cut. Usage may still follow.
+    """
+
+    finish_reason: str = "stop"
+    model: str = ""
+    request_id: str = ""
+    provider_data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd(StreamEvent):
+    """The last event of `stream()`: the whole answer, with usage, cost, backend and attempts."""
+
+    response: LLMResponse
+
+    @property
+    def usage(self) -> Usage:
+        """The final usage."""
+        return Usage.of(self.response.usage)
