@@ -1,0 +1,182 @@
+"""Constraints on a value, as `annotated_types` and pydantic's `Field(...)` state them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+import annotated_types as at
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """Bounds of one value; None where there is none.
+
+    Attributes:
+        pattern: a regular expression in the dialect of Rust's `regex` crate, found anywhere in the text, as
+            pydantic has it. It runs in linear time, so no pattern can be made to hang.
+        matches: the compiled pattern.
+        predicates: `annotated_types.Predicate` functions.
+    """
+
+    gt: Any = None
+    ge: Any = None
+    lt: Any = None
+    le: Any = None
+    multiple_of: Any = None
+    min_length: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    matches: Callable[[str], bool] | None = None
+    predicates: tuple[Callable[[Any], bool], ...] = ()
+
+    def broken(self, value: Any) -> tuple[str, str] | None:
+        """The first rule that `value` breaks, and what is allowed; None when it keeps all."""
+        for rule, allowed in self._bounds(value):
+            return rule, allowed
+        return None
+
+    def describe(self) -> str:
+        """The constraints in words, as `>= 1, at most 80 long`."""
+        words = [
+            f"{sign} {bound}"
+            for sign, bound in ((">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt))
+            if bound is not None
+        ]
+        if self.multiple_of is not None:
+            words.append(f"multiple of {self.multiple_of}")
+        if self.min_length is not None and self.min_length == self.max_length:
+            words.append(f"length {self.min_length}")
+        else:
+            if self.min_length is not None:
+                words.append(f"length at least {self.min_length}")
+            if self.max_length is not None:
+                words.append(f"length at most {self.max_length}")
+        if self.pattern is not None:
+            words.append(f"matches {self.pattern}")
+        return ", ".join(words)
+
+    def _bounds(self, value: Any) -> Iterable[tuple[str, str]]:
+        # Written as "not (value >= bound)", so that NaN keeps no bound.
+        if self.ge is not None and not value >= self.ge:
+            yield "too small", f">= {self.ge}"
+        if self.gt is not None and not value > self.gt:
+            yield "too small", f"> {self.gt}"
+        if self.le is not None and not value <= self.le:
+            yield "too large", f"<= {self.le}"
+        if self.lt is not None and not value < self.lt:
+            yield "too large", f"< {self.lt}"
+        if self.multiple_of is not None and not is_multiple(value, self.multiple_of):
+            yield "not a multiple", f"a multiple of {self.multiple_of}"
+        yield from self._lengths(value)
+        if self.matches is not None and not self.matches(value):
+            yield "does not match the pattern", str(self.pattern)
+        for predicate in self.predicates:
+            if not predicate(value):
+                yield "refused by its predicate", getattr(predicate, "__name__", repr(predicate))
+
+    def _lengths(self, value: Any) -> Iterable[tuple[str, str]]:
+        if self.min_length is not None and len(value) < self.min_length:
+            yield "too short" if isinstance(value, str | bytes) else "too few", f"at least {self.min_length}"
+        if self.max_length is not None and len(value) > self.max_length:
+            yield "too long" if isinstance(value, str | bytes) else "too many", f"at most {self.max_length}"
+
+
+FREE = Constraints()
+
+
+def is_multiple(value: Any, of: Any) -> bool:
+    """Whether `value` is a multiple; floats within one part in 10⁹, because 0.3 % 0.1 is not 0."""
+    if isinstance(value, float) or isinstance(of, float):
+        if not math.isfinite(value):
+            return False
+        return abs(math.remainder(value, of)) <= 1e-9 * max(abs(value), abs(of))
+    return bool(value % of == 0)
+
+
+def constraints_of(metadata: Iterable[Any], sample: Any) -> Constraints:
+    """The constraints in the metadata of an `Annotated`; what says nothing about values is passed over.
+
+    Args:
+        metadata: as `Annotated[...].__metadata__` or pydantic's `FieldInfo.metadata`.
+        sample: any value of the type, to see whether a bound can be compared with it at all.
+
+    Raises:
+        TypeError: a constraint that such a value cannot have, or a pattern that is none.
+    """
+    found = FREE
+    for item in _flat(metadata):
+        found = _add(found, item)
+    if found == FREE:
+        return FREE
+    return _checked(found, sample)
+
+
+def _flat(metadata: Iterable[Any]) -> Iterable[Any]:
+    for item in metadata:
+        if hasattr(item, "metadata") and not isinstance(item, type):  # pydantic's Field(...)
+            yield from _flat(item.metadata)
+        elif isinstance(item, at.GroupedMetadata):
+            yield from _flat(item)
+        elif isinstance(item, slice):
+            yield from (
+                at.MinLen(item.start or 0),
+                *([at.MaxLen(item.stop)] if item.stop is not None else []),
+            )
+        else:
+            yield item
+
+
+def _add(found: Constraints, item: Any) -> Constraints:
+    if isinstance(item, at.Predicate):
+        return replace(found, predicates=(*found.predicates, item.func))
+    if isinstance(item, at.Gt | at.Ge | at.Lt | at.Le | at.MultipleOf | at.MinLen | at.MaxLen):
+        names = [name for name in _NAMES if getattr(item, name, None) is not None]
+    elif type(item).__module__.startswith("pydantic"):
+        names = [name for name in ("pattern", *_NAMES) if getattr(item, name, None) is not None]
+    else:
+        return found
+    for name in names:
+        bound = getattr(item, name)
+        found = replace(found, **{name: getattr(bound, "pattern", bound) if name == "pattern" else bound})
+    return found
+
+
+_NAMES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
+
+
+def _checked(found: Constraints, sample: Any) -> Constraints:
+    for name in ("gt", "ge", "lt", "le"):
+        bound = getattr(found, name)
+        if bound is not None:
+            try:
+                _ = sample < bound
+            except TypeError:
+                raise TypeError(f"the bound {name}={bound!r} cannot be compared with {sample!r}") from None
+    if found.multiple_of is not None and not isinstance(sample, int | float | Decimal):
+        raise TypeError("multiple_of needs a number")
+    if (found.min_length is not None or found.max_length is not None) and not isinstance(sample, Sized):
+        raise TypeError("min_length and max_length need a text, bytes or a collection")
+    if found.pattern is not None:
+        if not isinstance(sample, str):
+            raise TypeError("pattern needs a str field")
+        found = replace(found, matches=_compiled(found.pattern))
+    return found
+
+
+def _compiled(pattern: str) -> Callable[[str], bool]:
+    from pydantic_core import SchemaError, SchemaValidator, core_schema  # 50 ms, and few need it
+
+    try:
+        return SchemaValidator(
+            core_schema.str_schema(pattern=pattern, regex_engine="rust-regex")
+        ).isinstance_python
+    except SchemaError as error:
+        reason = str(error).splitlines()
+        raise TypeError(
+            f"the pattern {pattern!r} is not one of Rust's regex dialect, which runs in linear time"
+            f" (no look-around, no back-references): {reason[-1].strip() if reason else ''}"
+        ) from None

@@ -1,0 +1,278 @@
+"""Shape → compiled decoder: validated lxml element → instance.
+
+The XSD has run, so names, counts and lexical forms are right. What XSD 1.0 cannot say is checked here; a misfit
+raises some error, and `explain` then finds the element. What a class's own validators raise becomes Rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from lxml import etree
+
+from xml_pipeline.hardened import XSI
+from xml_pipeline.payload.constraints import FREE, Constraints
+from xml_pipeline.payload.nodes import (
+    MISSING,
+    Choice,
+    DictOf,
+    Field,
+    ListOf,
+    Nested,
+    Node,
+    Nullable,
+    Scalar,
+    Shape,
+    Shapes,
+    TupleOf,
+    Union,
+)
+from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_value
+from xml_pipeline.payload.source import Source
+
+NIL_NAME = f"{{{XSI}}}nil"
+_MANY = 10  # from so many fields on, a dict of children beats a chain of comparisons
+
+
+class Rejected(Exception):
+    """The constructor or a validator of a payload class refused its values.
+
+    Attributes:
+        element: the lxml element of the instance, or None when it came from elsewhere.
+        error: what was raised.
+    """
+
+    def __init__(self, element: Any, error: Exception) -> None:
+        self.element = element
+        self.error = error
+        super().__init__(str(error))
+
+
+def is_nil(element: etree._Element) -> bool:
+    """Whether xsi:nil says that there is no value."""
+    nil = element.get(NIL_NAME)
+    return nil is not None and nil.strip() in ("true", "1")
+
+
+def choice_value(values: dict[str, Any]) -> Callable[[str], Any]:
+    """A reader of an Enum's or Literal's text, with XML's blanks around it or not."""
+
+    def read(text: str) -> Any:
+        if text in values:
+            return values[text]
+        return values[" ".join(text.split())]
+
+    return read
+
+
+def beyond_xsd(node: Scalar) -> Constraints:
+    """What of a scalar's constraints the generated XSD does not hold. XSD's order of doubles has NaN in it."""
+    bounded = node.kind is INT
+    sized = node.kind.python in (str, bytes)
+    return replace(
+        node.constraints,
+        **(dict.fromkeys(("ge", "gt", "le", "lt")) if bounded else {}),
+        **(dict.fromkeys(("min_length", "max_length")) if sized else {}),
+    )
+
+
+def compile_decoder(shapes: Shapes) -> Callable[[etree._Element], Any]:
+    """A function element → instance of the root class."""
+    writer = _Decoder(shapes)
+    for shape in shapes.by_class.values():
+        writer.function(shape)
+    namespace = writer.source.compiled(f"{shapes.root.root} decoder")
+    return namespace[writer.functions[shapes.root.cls]]
+
+
+class _Decoder:
+    def __init__(self, shapes: Shapes) -> None:
+        self.source = Source()
+        self.functions = {cls: f"decode{number}" for number, cls in enumerate(shapes.by_class)}
+        self.source.constants |= {
+            "bool_value": bool_value,
+            "is_nil": is_nil,
+            "Rejected": Rejected,
+            "MISSING": MISSING,
+        }
+
+    def function(self, shape: Shape) -> None:
+        source = self.source
+        with source.block(f"def {self.functions[shape.cls]}(element):"):
+            variables = {field.name: f"f{number}" for number, field in enumerate(shape.fields)}
+            if shape.fields:
+                self._read_children(shape, variables)
+            with source.block("try:"):
+                source.line(f"return {self._construct(shape, variables)}")
+            with source.block("except Exception as error:"):
+                source.line("raise Rejected(element, error) from error")
+
+    def _read_children(self, shape: Shape, variables: dict[str, str]) -> None:
+        source = self.source
+        for field in shape.fields:
+            if not field.required:
+                source.line(f"{variables[field.name]} = MISSING")
+        if len(shape.fields) > _MANY:
+            source.line("children = {c.tag: c for c in element}")
+            for field in shape.fields:
+                if field.required:
+                    source.line(f"c = children[{field.name!r}]")
+                    self._read_field(field, variables[field.name])
+                else:
+                    source.line(f"c = children.get({field.name!r})")
+                    with source.block("if c is not None:"):
+                        self._read_field(field, variables[field.name])
+        else:
+            with source.block("for c in element:"):
+                source.line("tag = c.tag")
+                for number, field in enumerate(shape.fields):
+                    with source.block(f"{'elif' if number else 'if'} tag == {field.name!r}:"):
+                        self._read_field(field, variables[field.name])
+        if not shape.pydantic:
+            for number, field in enumerate(shape.fields):
+                self._default(field, f"f{number}")
+
+    def _read_field(self, field: Field, variable: str) -> None:
+        if field.nil:
+            with self.source.block("if is_nil(c):"):
+                self.source.line(f"{variable} = None")
+            with self.source.block("else:"):
+                self.source.line(f"{variable} = {self._value(field.node, 'c')}")
+        else:
+            self.source.line(f"{variable} = {self._value(field.node, 'c')}")
+
+    def _default(self, field: Field, variable: str) -> None:
+        if field.required:
+            return
+        with self.source.block(f"if {variable} is MISSING:"):
+            if field.factory is not None:
+                self.source.line(f"{variable} = {self.source.constant(field.factory)}()")
+            elif field.default is not MISSING:
+                self.source.line(f"{variable} = {self.source.constant(field.default)}")
+            else:
+                self.source.line(f"{variable} = None")
+
+    def _construct(self, shape: Shape, variables: dict[str, str]) -> str:
+        if shape.pydantic:
+            build = self.source.constant(pydantic_builder(shape.cls), "B")
+            given = ", ".join(f"{name!r}: {variable}" for name, variable in variables.items())
+            optional = any(not field.required for field in shape.fields)
+            values = f"{{{given}}}"
+            if optional:
+                nones = {f.name for f in shape.fields if f.nullable and not f.has_default}
+                values = (
+                    f"{{k: (None if v is MISSING else v) for k, v in {values}.items()"
+                    f" if v is not MISSING or k in {self.source.constant(nones)}}}"
+                )
+            return f"{build}({values})"
+        args = [
+            f"{field.name}={variables[field.name]}"
+            if field.kw_only or shape.by_keyword
+            else variables[field.name]
+            for field in sorted(shape.fields, key=lambda field: field.kw_only)
+        ]
+        return f"{self.source.constant(shape.cls, 'C')}({', '.join(args)})"
+
+    def _value(self, node: Node, element: str) -> str:
+        """Statements that read an element's value; returns an expression."""
+        source = self.source
+        match node:
+            case Scalar():
+                return self._scalar(node, element)
+            case Choice(values=values):
+                return f"{source.constant(choice_value(dict(values)))}({element}.text or '')"
+            case Nested(cls):
+                return f"{self.functions[cls]}({element})"
+            case Nullable(inner):
+                result = source.name()
+                with source.block(f"if is_nil({element}):"):
+                    source.line(f"{result} = None")
+                with source.block("else:"):
+                    source.line(f"{result} = {self._value(inner, element)}")
+                return result
+            case ListOf():
+                return self._list(node, element)
+            case TupleOf(items):
+                return self._tuple(items, element)
+            case DictOf():
+                return self._dict(node, element)
+            case Union(choices):
+                return self._union(choices, element)
+
+    def _scalar(self, node: Scalar, element: str) -> str:
+        source, kind = self.source, node.kind
+        if kind is STR:
+            value = f"{element}.text or ''"
+        elif kind is INT:
+            value = f"int({element}.text)"
+        elif kind is FLOAT:
+            value = f"float({element}.text)"
+        elif kind is BOOL:
+            value = f"bool_value({element}.text)"
+        else:
+            value = f"{source.constant(kind.from_text)}({element}.text or '')"
+        rest = beyond_xsd(node)
+        if rest == FREE:
+            return value
+        name = source.name()
+        source.line(f"{name} = {value}")
+        source.hold(rest, name)
+        return name
+
+    def _list(self, node: ListOf, element: str) -> str:
+        source = self.source
+        result, item = source.name("l"), source.name("i")
+        source.line(f"{result} = []")
+        with source.block(f"for {item} in {element}:"):
+            source.line(f"{result}.append({self._value(node.item, item)})")
+        if node.container is not list:
+            source.line(f"{result} = {node.container.__name__}({result})")
+        source.hold(node.constraints, result)
+        return result
+
+    def _tuple(self, items: tuple[Node, ...], element: str) -> str:
+        source = self.source
+        values = []
+        for index, item in enumerate(items):
+            child, value = source.name("i"), source.name()
+            source.line(f"{child} = {element}[{index}]")
+            source.line(f"{value} = {self._value(item, child)}")
+            values.append(value)
+        return f"({''.join(f'{value}, ' for value in values)})"
+
+    def _dict(self, node: DictOf, element: str) -> str:
+        source = self.source
+        result, entry, key, item = source.name("d"), source.name("e"), source.name("k"), source.name("i")
+        source.line(f"{result} = {{}}")
+        with source.block(f"for {entry} in {element}:"):
+            source.line(f"{key}, {item} = {entry}")
+            with source.block(f"if {key}.tag != 'key':"):
+                source.line(f"{key}, {item} = {item}, {key}")
+            value = source.name()
+            source.line(f"{value} = {self._value(node.key, key)}")
+            source.line(f"{result}[{value}] = {self._value(node.value, item)}")
+        with source.block(f"if len({result}) != len({element}):"):
+            source.line("raise Mismatch")
+        source.hold(node.constraints, result)
+        return result
+
+    def _union(self, choices: tuple[tuple[str, Node], ...], element: str) -> str:
+        source = self.source
+        child, result = source.name("i"), source.name("u")
+        source.line(f"{child} = {element}[0]")
+        source.line(f"tag = {child}.tag")
+        for number, (tag, node) in enumerate(choices):
+            with source.block(f"{'elif' if number else 'if'} tag == {tag!r}:"):
+                source.line(f"{result} = {self._value(node, child)}")
+        return result
+
+
+def pydantic_builder(cls: Any) -> Callable[[dict[str, Any]], Any]:
+    """A model from values by field name, whatever its aliases."""
+
+    def build(values: dict[str, Any]) -> Any:
+        return cls.model_validate(values, by_alias=False, by_name=True)
+
+    return build

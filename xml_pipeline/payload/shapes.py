@@ -1,0 +1,154 @@
+"""Payload class → shape: which fields it has, their types, defaults and documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xml_pipeline.errors import PayloadTypeError, Violation
+from xml_pipeline.payload.nodes import (
+    MISSING,
+    DictOf,
+    Field,
+    ListOf,
+    Nested,
+    Node,
+    Nullable,
+    Shape,
+    Shapes,
+    TupleOf,
+    Union,
+)
+from xml_pipeline.payload.types import SUPPORTED, Unsupported, described, metadata_of, node_of
+
+REGISTRATION = "__xml_payload__"
+_NAME = re.compile(r"[^\W\d][\w.\-]*")
+
+
+def root_name(cls: type[Any]) -> str:
+    """The name of the class's root element: as given to @xmlify, else the class's own."""
+    registration = cls.__dict__.get(REGISTRATION)
+    name = registration.name if registration is not None else cls.__name__
+    return typing.cast("str", name)
+
+
+def shapes_of(cls: type[Any], scope: Mapping[str, Any]) -> Shapes:
+    """The shapes of a class and of all classes that its fields lead to.
+
+    Args:
+        cls: a dataclass or a pydantic model.
+        scope: names for forward references, besides the class's module.
+
+    Raises:
+        PayloadTypeError: a field has no wire form.
+        NameError: an annotation names something that does not exist (yet).
+    """
+    found = Shapes(_shape(cls, scope))
+    found.by_class[cls] = found.root
+    waiting = [found.root]
+    while waiting:
+        shape = waiting.pop(0)
+        for field in shape.fields:
+            for nested in _nested(field.node):
+                if nested not in found.by_class:
+                    own = nested.__dict__.get(REGISTRATION)
+                    found.by_class[nested] = _shape(nested, own.scope() if own is not None else scope)
+                    waiting.append(found.by_class[nested])
+    return found
+
+
+def refuse(cls: type[Any], field: str, rule: str) -> PayloadTypeError:
+    """A PayloadTypeError for one field (or, with "", for the whole class)."""
+    return PayloadTypeError(Violation(f"{cls.__qualname__}.{field}" if field else cls.__qualname__, rule))
+
+
+def _nested(node: Node) -> Iterator[type[Any]]:
+    match node:
+        case Nested(cls):
+            yield cls
+        case Nullable(inner):
+            yield from _nested(inner)
+        case ListOf(item=inner) | DictOf(value=inner):
+            yield from _nested(inner)
+        case TupleOf(items):
+            for item in items:
+                yield from _nested(item)
+        case Union(choices):
+            for _, inner in choices:
+                yield from _nested(inner)
+
+
+def _shape(cls: type[Any], scope: Mapping[str, Any]) -> Shape:
+    root = root_name(cls)
+    if not _NAME.fullmatch(root):
+        raise refuse(cls, "", f"{root!r} cannot be an element's name; give one with @xmlify(name=...)")
+    if hasattr(cls, "__pydantic_core_schema__") and hasattr(cls, "model_fields"):
+        return _pydantic_shape(cls, root)
+    if not dataclasses.is_dataclass(cls):
+        raise refuse(cls, "", "is neither a dataclass nor a pydantic model; put @dataclass below @xmlify")
+    hints = typing.get_type_hints(cls, localns={**scope, cls.__name__: cls}, include_extras=True)
+    _refuse_init_vars(cls)
+    params = cls.__dataclass_params__  # type: ignore[attr-defined]  # every dataclass has it
+    fields = tuple(_dataclass_field(cls, f, hints[f.name]) for f in dataclasses.fields(cls) if f.init)
+    return Shape(cls, root, _docstring(cls), fields, by_keyword=not params.init)
+
+
+def _dataclass_field(cls: type[Any], field: dataclasses.Field[Any], hint: Any) -> Field:
+    node, nullable = _field_node(cls, field.name, hint)
+    default: Any = MISSING if field.default is dataclasses.MISSING else field.default
+    factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
+    description = field.metadata.get("description") or described(metadata_of(hint))
+    return Field(field.name, node, nullable, default, factory, str(description), bool(field.kw_only))
+
+
+def _field_node(cls: type[Any], name: str, annotation: Any) -> tuple[Node, bool]:
+    if not _NAME.fullmatch(name):
+        raise refuse(cls, name, "cannot be an element's name")
+    try:
+        node = node_of(annotation, root_name, cls)
+    except Unsupported as error:
+        raise refuse(cls, name, f"{error}; supported are {SUPPORTED}") from None
+    return (node.inner, True) if isinstance(node, Nullable) else (node, False)
+
+
+def _refuse_init_vars(cls: type[Any]) -> None:
+    """An InitVar leaves no trace in the instance, so it must have a default to be built again."""
+    marker = dataclasses._FIELD_INITVAR  # type: ignore[attr-defined]  # no public way to list them
+    for name, field in cls.__dict__.get("__dataclass_fields__", {}).items():
+        if field._field_type is marker and field.default is dataclasses.MISSING:
+            raise refuse(cls, name, "is an InitVar without default, whose value is lost; give it a default")
+
+
+def _pydantic_shape(cls: Any, root: str) -> Shape:
+    if not cls.__pydantic_complete__:
+        cls.model_rebuild(raise_errors=False)
+        if not cls.__pydantic_complete__:
+            raise NameError(f"{cls.__name__} has forward references that are not defined yet")
+    if cls.model_config.get("extra") == "allow":
+        raise refuse(cls, "", 'extra="allow" lets in what no schema describes; use "forbid" or "ignore"')
+    if getattr(cls, "__pydantic_root_model__", False):
+        raise refuse(cls, "", "a RootModel has no named fields; use a model with one field")
+    fields = tuple(_pydantic_field(cls, name, info) for name, info in cls.model_fields.items())
+    return Shape(cls, root, _docstring(cls), fields, pydantic=True)
+
+
+def _pydantic_field(cls: type[Any], name: str, info: Any) -> Field:
+    annotation = info.annotation
+    if info.metadata:
+        annotation = typing.Annotated[(annotation, *info.metadata)]
+    node, nullable = _field_node(cls, name, annotation)
+    default = info.default if not info.is_required() and info.default_factory is None else MISSING
+    description = info.description or described(metadata_of(annotation))
+    return Field(name, node, nullable, default, info.default_factory, description, kw_only=True)
+
+
+def _docstring(cls: type[Any]) -> str:
+    """The class's own docstring; the signature that @dataclass puts there says nothing."""
+    text = cls.__dict__.get("__doc__")
+    if not text or str(text).startswith(f"{cls.__name__}("):
+        return ""
+    return inspect.cleandoc(str(text))

@@ -1,0 +1,220 @@
+"""Shape → a complete, standalone XSD 1.0 document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from xml_pipeline.payload.constraints import Constraints
+from xml_pipeline.payload.nodes import (
+    Choice,
+    DictOf,
+    Field,
+    ListOf,
+    Nested,
+    Node,
+    Nullable,
+    Scalar,
+    Shape,
+    Shapes,
+    TupleOf,
+    Union,
+)
+from xml_pipeline.payload.scalars import FLOAT, INT, float_text
+from xml_pipeline.payload.text import escape
+
+_MANY = 1000  # above it, counts are left to Python: some validators build an automaton of that size
+
+
+def xsd_of(shapes: Shapes) -> str:
+    """The document. Children of a class come in any order (xs:all), each field once."""
+    writer = _Writer(shapes.names())
+    writer.line('<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">')
+    writer.indent += 1
+    writer.line(f'<xs:element name="{shapes.root.root}" type="{writer.names[shapes.root.cls]}"/>')
+    for shape in shapes.by_class.values():
+        writer.class_type(shape)
+    writer.indent -= 1
+    writer.line("</xs:schema>")
+    return "\n".join(writer.lines) + "\n"
+
+
+@dataclass(slots=True)
+class _Writer:
+    names: dict[type[Any], str]
+    lines: list[str] = field(default_factory=list)
+    indent: int = 0
+
+    def line(self, text: str) -> None:
+        self.lines.append("  " * self.indent + text)
+
+    def open(self, *tags: str) -> None:
+        for tag in tags:
+            self.line(f"<{tag}>")
+            self.indent += 1
+
+    def close(self, *tags: str) -> None:
+        for tag in tags:
+            self.indent -= 1
+            self.line(f"</{tag}>")
+
+    def class_type(self, shape: Shape) -> None:
+        name = self.names[shape.cls]
+        if not shape.fields:
+            # An empty xs:all would refuse the line break that people put between two tags.
+            self.open(f'xs:simpleType name="{name}"')
+            self._annotation(shape.description)
+            self.open('xs:restriction base="xs:token"')
+            self.line('<xs:length value="0"/>')
+            self.close("xs:restriction", "xs:simpleType")
+            return
+        self.open(f'xs:complexType name="{name}"')
+        self._annotation(shape.description)
+        self.open("xs:all")
+        for item in shape.fields:
+            self._field(item)
+        self.close("xs:all", "xs:complexType")
+
+    def _field(self, item: Field) -> None:
+        extra = "" if item.required else ' minOccurs="0"'
+        self.element(item.name, item.node, extra, nillable=item.nil, description=item.description)
+
+    def element(
+        self, tag: str, node: Node, extra: str = "", *, nillable: bool = False, description: str = ""
+    ) -> None:
+        """An element declaration, its type by name where there is one."""
+        if isinstance(node, Nullable):
+            node, nillable = node.inner, True
+        head = (
+            f'xs:element name="{tag}"{extra}{" nillable=" + chr(34) + "true" + chr(34) if nillable else ""}'
+        )
+        named = self._named(node)
+        if named and not description:
+            self.line(f'<{head} type="{named}"/>')
+            return
+        self.open(f'{head} type="{named}"' if named else head)
+        self._annotation(description)
+        if not named:
+            self._anonymous(node)
+        self.close("xs:element")
+
+    def _named(self, node: Node) -> str:
+        match node:
+            case Nested(cls):
+                return self.names[cls]
+            case Scalar(kind) if not kind.pattern and not facets(node):
+                return f"xs:{kind.xsd}"
+            case _:
+                return ""
+
+    def _anonymous(self, node: Node) -> None:
+        match node:
+            case Scalar(kind):
+                self._restriction(f"xs:{kind.xsd}", [*_patterns(node), *facets(node)])
+            case Choice(values=values):
+                self._restriction("xs:token", [("enumeration", text) for text, _ in values])
+            case ListOf(item=item):
+                self.open("xs:complexType", "xs:sequence")
+                self.element("item", item, occurs(node))
+                self.close("xs:sequence", "xs:complexType")
+            case TupleOf(items):
+                self._tuple(node, items)
+            case DictOf(key, value):
+                self.open("xs:complexType", "xs:sequence", f'xs:element name="entry"{occurs(node)}')
+                self.open("xs:complexType", "xs:all")
+                self.element("key", key)
+                self.element("value", value)
+                self.close("xs:all", "xs:complexType", "xs:element", "xs:sequence", "xs:complexType")
+            case Union(choices):
+                self.open("xs:complexType", "xs:choice")
+                for tag, choice in choices:
+                    self.element(tag, choice)
+                self.close("xs:choice", "xs:complexType")
+            case _:
+                raise AssertionError(f"{node} has a named type")
+
+    def _tuple(self, node: TupleOf, items: tuple[Node, ...]) -> None:
+        self.open("xs:complexType", "xs:sequence")
+        if node.tags and node.tags[0] == "item":
+            self.element("item", items[0], f' minOccurs="{len(items)}" maxOccurs="{len(items)}"')
+        else:
+            for tag, item in zip(node.tags, items, strict=True):
+                self.element(tag, item)
+        self.close("xs:sequence", "xs:complexType")
+
+    def _restriction(self, base: str, rules: list[tuple[str, str]]) -> None:
+        self.open("xs:simpleType", f'xs:restriction base="{base}"')
+        for name, value in rules:
+            self.line(f'<xs:{name} value="{_attribute(value)}"/>')
+        self.close("xs:restriction", "xs:simpleType")
+
+    def _annotation(self, text: str) -> None:
+        if text and _carried(text):
+            self.open("xs:annotation")
+            self.line(f"<xs:documentation>{escape(text)}</xs:documentation>")
+            self.close("xs:annotation")
+
+
+def _patterns(node: Scalar) -> list[tuple[str, str]]:
+    return [("pattern", node.kind.pattern)] if node.kind.pattern else []
+
+
+def facets(node: Scalar) -> list[tuple[str, str]]:
+    """What XSD can say of a scalar's constraints.
+
+    Bounds of times and decimals are not among them (XSD orders times with and without an offset otherwise, and
+    a Decimal is a token), nor are patterns (XSD's dialect backtracks): Python checks those after the XSD.
+    """
+    bounds, kind = node.constraints, node.kind
+    found: list[tuple[str, str]] = []
+    if kind in (INT, FLOAT):
+        for name, bound in _tightest(bounds):
+            whole = kind is INT and int(bound) == bound
+            if whole:
+                found.append((name, str(int(bound))))
+            elif kind is FLOAT:
+                found.append((name, float_text(float(bound))))
+    if kind.python in (str, bytes):
+        if bounds.min_length is not None and bounds.min_length == bounds.max_length:
+            return [("length", str(bounds.min_length))]
+        if bounds.min_length is not None:
+            found.append(("minLength", str(bounds.min_length)))
+        if bounds.max_length is not None:
+            found.append(("maxLength", str(bounds.max_length)))
+    return found
+
+
+def _tightest(bounds: Constraints) -> list[tuple[str, Any]]:
+    """XSD allows one lower and one upper bound."""
+    found: list[tuple[str, Any]] = []
+    if bounds.gt is not None and (bounds.ge is None or bounds.gt >= bounds.ge):
+        found.append(("minExclusive", bounds.gt))
+    elif bounds.ge is not None:
+        found.append(("minInclusive", bounds.ge))
+    if bounds.lt is not None and (bounds.le is None or bounds.lt <= bounds.le):
+        found.append(("maxExclusive", bounds.lt))
+    elif bounds.le is not None:
+        found.append(("maxInclusive", bounds.le))
+    return found
+
+
+def occurs(node: ListOf | DictOf) -> str:
+    """The occurrence attributes of a collection's children; a set counts only after reading."""
+    low = node.constraints.min_length or 0
+    high = node.constraints.max_length
+    is_set = isinstance(node, ListOf) and node.container in (set, frozenset)
+    upper = "unbounded" if high is None or high > _MANY or is_set else str(high)
+    lower = low if low <= _MANY and not is_set else min(low, 1)
+    return f' minOccurs="{lower}" maxOccurs="{upper}"'
+
+
+def _attribute(value: str) -> str:
+    return escape(value).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
+
+
+def _carried(text: str) -> bool:
+    try:
+        escape(text)
+    except ValueError:
+        return False
+    return True
