@@ -1,0 +1,98 @@
+"""The messages that the system itself sends: `<huh>`, `<SystemError>`, `<Gathered>`.
+
+They are payloads like any other and take the same way. A listener that wants them names them in its handler's
+annotation; one that does not lets them pass on to its caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from xml_pipeline.errors import PayloadError
+from xml_pipeline.payload import xmlify
+
+Code: TypeAlias = Literal["routing", "validation", "timeout", "handler", "budget", "limit"]
+
+SYSTEM = "system"
+"""The sender's name of system messages; no listener may have it."""
+
+MAX_VIOLATIONS = 5
+
+
+@xmlify
+@dataclass(frozen=True)
+class SystemError:  # noqa: A001 - the design's name; import it from here, the builtin is never meant
+    """Something in the system went wrong with a message; the code says what kind of thing."""
+
+    code: Code
+    message: str = ""
+
+
+@xmlify
+@dataclass(frozen=True)
+class BrokenRule:
+    """One rule that a payload breaks: where, what was found, what is right."""
+
+    field: str
+    rule: str
+    value: str | None = None
+    allowed: str = ""
+
+
+@xmlify(name="huh")
+@dataclass(frozen=True)
+class Huh:
+    """A message was not understood: which rules it breaks, and an example that breaks none."""
+
+    message: str
+    rules: list[BrokenRule] = field(default_factory=list)
+    example: str = ""
+
+    @classmethod
+    def from_error(cls, error: PayloadError, payload_name: str, example: str = "") -> Huh:
+        """The complaint about a payload that `error` describes; at most five rules of it."""
+        rules = [
+            BrokenRule(field=v.field, rule=v.rule, value=_printable(v.value), allowed=_printable(v.allowed) or "")
+            for v in error.violations[:MAX_VIOLATIONS]
+        ]
+        return cls(message=f"{payload_name} is not valid", rules=rules, example=example)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        for rule in self.rules:
+            got = "" if rule.value is None else f", got {rule.value!r}"
+            allowed = f"; allowed: {rule.allowed}" if rule.allowed else ""
+            lines.append(f"- {rule.field}: {rule.rule}{got}{allowed}")
+        if self.example:
+            lines += ["A valid example:", self.example]
+        return "\n".join(lines)
+
+
+def _printable(text: str | None) -> str | None:
+    """`text` with what XML cannot carry made visible: it quotes the very value that was refused."""
+    if text is None or text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\t\n" else f"\\u{ord(char):04x}" for char in text)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The answers to one `HandlerResponse.gather(...)`, in the order of its calls.
+
+    Attributes:
+        answers: a payload each: the answer, a SystemError or Huh where the call failed, None where the
+            call ended without an answer.
+    """
+
+    answers: tuple[Any, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every call was answered, and none with an error."""
+        return all(answer is not None and not is_error(answer) for answer in self.answers)
+
+
+def is_error(payload: object) -> bool:
+    """Whether a payload is one of the two error messages."""
+    return isinstance(payload, SystemError | Huh)

@@ -1,0 +1,25 @@
+"""The engine that moves messages, and the contract of the handlers it calls."""
+
+from xml_pipeline.pump.clock import Clock, LoopClock
+from xml_pipeline.pump.effects import DeadLetter
+from xml_pipeline.pump.listener import Handler, Listener, listener
+from xml_pipeline.pump.loop import Asker, Pump, PumpSettings
+from xml_pipeline.pump.machine import ConversationLimits, Machine
+from xml_pipeline.pump.response import GatherResponse, HandlerMetadata, HandlerResponse
+
+__all__ = [
+    "Asker",
+    "Clock",
+    "ConversationLimits",
+    "DeadLetter",
+    "GatherResponse",
+    "Handler",
+    "HandlerMetadata",
+    "HandlerResponse",
+    "Listener",
+    "LoopClock",
+    "Machine",
+    "Pump",
+    "PumpSettings",
+    "listener",
+]

@@ -1,0 +1,87 @@
+"""Who may be addressed by whom, and who takes what. The listener table, read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from xml_pipeline.errors import RoutingError
+from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
+from xml_pipeline.pump.instructions import SYSTEM_CLASSES, usage_instructions
+from xml_pipeline.pump.listener import Listener
+from xml_pipeline.threads import Call
+
+NOT_DELIVERABLE = "the message could not be delivered"
+"""All that a sender learns of a peer it may not address: nothing, not even whether it exists."""
+
+
+class Addressing:
+    """Answers questions about a table of listeners; the answers that a hop needs are kept."""
+
+    def __init__(self, table: Mapping[str, Listener]) -> None:
+        self._table = table
+        self._unaddressed: dict[tuple[str, str], tuple[Listener, ...]] = {}
+        self._instructions: dict[str, str] = {}
+
+    def from_outside(self, to: str, payload: object) -> tuple[Listener, PayloadCodec[Any]]:
+        """The listener that the outside names, and its codec for `payload`.
+
+        Raises:
+            RoutingError: no such listener, no payload, or a class that it does not take.
+        """
+        target = self._table.get(to)
+        if target is None:
+            near = difflib.get_close_matches(to, self._table, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise RoutingError(f"no listener '{to}'{hint} There are: {', '.join(self._table) or 'none'}")
+        if not is_payload(type(payload)):
+            raise RoutingError(
+                f"{type(payload).__name__} is no payload class: decorate it with @xmlify (sent to '{to}')"
+            )
+        codec = codec_of(type(payload))
+        accepting = target.accepts.get(codec.root)
+        if accepting is None:
+            raise RoutingError(f"'{to}' does not take {codec.root}; it takes {', '.join(target.accepts)}")
+        return target, accepting
+
+    def instructions(self, listener: Listener) -> str:
+        """The usage instructions of `listener`'s peers; the same text for the life of the organism."""
+        text = self._instructions.get(listener.name)
+        if text is None:
+            text = self._instructions[listener.name] = usage_instructions(listener, self._table)
+        return text
+
+    def unaddressed(self, sender: Listener, root: str) -> tuple[Listener, ...]:
+        """Receivers of a message without one: broadcast peers that take it, or the only peer that does."""
+        key = (sender.name, root)
+        receivers = self._unaddressed.get(key)
+        if receivers is None:
+            takers = [peer for peer in self._peers(sender) if root in peer.accepts]
+            many = [peer for peer in takers if peer.broadcast]
+            receivers = tuple(many) if many else tuple(takers) if len(takers) == 1 else ()
+            self._unaddressed[key] = receivers
+        return receivers
+
+    def from_text(self, sender: Listener, call: Call) -> tuple[list[PayloadCodec[Any]], set[str]]:
+        """Codecs that text of `sender` may hold payloads of, and the roots among them that call a peer.
+
+        The others answer the caller: what it accepts, or for a caller outside whatever this organism knows.
+        """
+        calls = _requests(self._peers(sender))
+        caller = call.parent
+        answered = self._table.values() if caller is None else [self._table[caller.listener]]
+        return list({**_requests(answered), **calls}.values()), set(calls)
+
+    def _peers(self, listener: Listener) -> list[Listener]:
+        return [self._table[name] for name in listener.peers if name in self._table]
+
+
+def _requests(listeners: Iterable[Listener]) -> dict[str, PayloadCodec[Any]]:
+    return {
+        root: codec
+        for listener in listeners
+        for root, codec in listener.accepts.items()
+        if codec.cls not in SYSTEM_CLASSES
+    }
+

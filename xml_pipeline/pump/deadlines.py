@@ -1,0 +1,67 @@
+"""Many deadlines, one timer.
+
+Most deadlines never come: a handler returns long before. So a deadline costs a dict entry, not a timer; the one
+timer is set for the earliest there is, and looks again when it rings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xml_pipeline.pump.clock import Clock, TimerHandle
+
+
+class Deadlines:
+    """Calls back for each thing that was not discarded in time.
+
+    Things with the same number of seconds are kept in the order added, which is the order of their deadlines.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._by_seconds: dict[float, dict[Any, tuple[float, Callable[[Any], None]]]] = {}
+        self._seconds: dict[Any, float] = {}
+        self._timer: TimerHandle | None = None
+        self._rings_at = 0.0
+
+    def add(self, thing: Any, seconds: float, callback: Callable[[Any], None]) -> None:
+        due = self._clock.now() + seconds
+        group = self._by_seconds.get(seconds)
+        if group is None:
+            group = self._by_seconds[seconds] = {}
+        group[thing] = (due, callback)
+        self._seconds[thing] = seconds
+        if self._timer is None or due < self._rings_at:
+            self._set(due)
+
+    def discard(self, thing: Any) -> None:
+        seconds = self._seconds.pop(thing, None)
+        if seconds is not None:
+            del self._by_seconds[seconds][thing]
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set(self, due: float) -> None:
+        self.close()
+        self._rings_at = due
+        self._timer = self._clock.call_later(max(0.0, due - self._clock.now()), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._clock.now()
+        late = []
+        for group in self._by_seconds.values():
+            for thing, (due, callback) in group.items():
+                if due > now:
+                    break
+                late.append((thing, callback))
+        for thing, _ in late:
+            self.discard(thing)
+        for thing, callback in late:
+            callback(thing)
+        if self._timer is None and self._seconds:
+            self._set(min(next(iter(group.values()))[0] for group in self._by_seconds.values() if group))

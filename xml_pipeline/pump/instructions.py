@@ -1,0 +1,25 @@
+"""What an agent is told about its peers: generated from their classes, so it cannot go stale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xml_pipeline.envelope import Gathered, Huh, SystemError
+from xml_pipeline.pump.listener import Listener
+
+SYSTEM_CLASSES = (Huh, SystemError, Gathered)
+
+
+def usage_instructions(listener: Listener, table: Mapping[str, Listener]) -> str:
+    """How to call each peer of `listener`: name, purpose, fields, constraints, an example; "" without peers."""
+    parts = []
+    for name in listener.peers:
+        peer = table.get(name)
+        if peer is None:
+            continue
+        requests = [codec for codec in peer.accepts.values() if codec.cls not in SYSTEM_CLASSES]
+        header = f"## {name}" + (f"\n{peer.description}" if peer.description else "")
+        parts.append("\n\n".join([header, *(codec.prompt_text for codec in requests)]))
+    if not parts:
+        return ""
+    return "You can call these peers by writing one of their elements:\n\n" + "\n\n".join(parts)

@@ -1,0 +1,164 @@
+"""A listener: a named capability. What it accepts is read from its handler's annotation."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec
+from xml_pipeline.errors import ConfigError
+from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
+from xml_pipeline.pump.response import HandlerMetadata, Returned
+
+Handler: TypeAlias = Callable[[Any, HandlerMetadata], Awaitable[Returned] | Returned]
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
+"""A listener's name: a letter, then letters, digits, `_`, `-` and `.`; a dot has no meaning of its own."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listener:
+    """One named capability of an organism.
+
+    Attributes:
+        name: unique in the organism.
+        handler: called with payload and metadata; None for a person (`human`).
+        accepts: root element name → codec of each payload class it takes.
+        description: what it does, for people and models.
+        peers: names of the listeners it may call; none means none.
+        agent: whether a model drives it (it gets `own_name` and `usage_instructions`).
+        broadcast: whether a message without receiver may reach it beside others that take the same class.
+        cpu_bound: whether its handler runs in a process of its own.
+        human: whether a person answers; no handler, no slot held while waiting.
+        timeout_seconds: how long one handler call may take; None for the organism's default.
+        max_concurrent: handler calls at once; None for the organism's default.
+    """
+
+    name: str
+    handler: Handler | None
+    accepts: Mapping[str, PayloadCodec[Any]]
+    description: str = ""
+    peers: tuple[str, ...] = ()
+    agent: bool = False
+    broadcast: bool = False
+    cpu_bound: bool = False
+    human: bool = False
+    timeout_seconds: float | None = None
+    max_concurrent: int | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the handler runs on the event loop."""
+        call = getattr(self.handler, "__call__", None)  # noqa: B004 - an object whose call is async, not a test
+        return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
+
+
+def listener(
+    name: str,
+    handler: Handler | None,
+    *,
+    accepts: Iterable[type] | None = None,
+    description: str = "",
+    peers: Iterable[str] = (),
+    localns: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Listener:
+    """A checked `Listener`; `accepts` overrides what the handler's annotation says.
+
+    Raises:
+        ConfigError: a bad name, a handler that cannot be called with (payload, metadata), a class that is no
+            payload, two classes of one name.
+    """
+    check_name(name)
+    if handler is not None:
+        _check_handler(name, handler)
+    classes = tuple(accepts) if accepts is not None else _annotated(name, handler, localns)
+    if not classes:
+        raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
+    if not description and handler is not None:
+        description = inspect.getdoc(handler) or ""
+    return Listener(
+        name,
+        handler,
+        _codecs(name, classes),
+        description=description,
+        peers=tuple(dict.fromkeys(peers)),
+        **options,
+    )
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigError for what cannot be a listener's name."""
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"'{name}' is no listener name: a letter or '_', then letters, digits, '_', '-' and '.', at most 100"
+        )
+    if name == SYSTEM:
+        raise ConfigError(f"'{SYSTEM}' is the sender of system messages; no listener may have that name")
+
+
+def _check_handler(name: str, handler: Handler) -> None:
+    if not callable(handler):
+        raise ConfigError(f"the handler of '{name}' is {handler!r}; a function of (payload, metadata) is needed")
+    try:
+        inspect.signature(handler).bind(None, None)
+    except TypeError as error:
+        raise ConfigError(
+            f"the handler of '{name}' cannot be called as handler(payload, metadata): {error}"
+        ) from None
+    except ValueError:
+        return  # a builtin without a signature: nothing to check
+
+
+def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | None) -> tuple[type, ...]:
+    """The payload classes that the handler's first parameter is annotated with."""
+    function = inspect.unwrap(handler) if handler is not None else None
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    if function is not None and not inspect.isroutine(function):
+        function = type(function).__call__
+    parameters = [] if function is None else list(inspect.signature(function).parameters.values())
+    if parameters and parameters[0].name in ("self", "cls") and not inspect.ismethod(function):
+        parameters = parameters[1:]
+    if not parameters or parameters[0].annotation is inspect.Parameter.empty:
+        raise ConfigError(
+            f"the handler of '{name}' does not say what it accepts: annotate its first parameter with a payload"
+            " class (or several: `payload: Sum | SystemError`), or set payload_class"
+        )
+    annotation = parameters[0].annotation
+    if isinstance(annotation, str):
+        namespace = {**getattr(function, "__globals__", {}), **(localns or {})}
+        try:
+            annotation = eval(annotation, namespace)  # noqa: S307 - the handler's own annotation, as typing does
+        except Exception as error:
+            raise ConfigError(f"the annotation {annotation!r} of '{name}' cannot be resolved: {error}") from None
+    return _members(annotation)
+
+
+def _members(annotation: Any) -> tuple[type, ...]:
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return tuple(cls for member in typing.get_args(annotation) for cls in _members(member))
+    if origin is typing.Annotated:
+        return _members(typing.get_args(annotation)[0])
+    return (annotation,)
+
+
+def _codecs(name: str, classes: Iterable[type]) -> dict[str, PayloadCodec[Any]]:
+    codecs: dict[str, PayloadCodec[Any]] = {}
+    for cls in classes:
+        if cls is not Gathered and not (isinstance(cls, type) and is_payload(cls)):
+            raise ConfigError(
+                f"listener '{name}' accepts {getattr(cls, '__name__', cls)!s}, which is no payload class:"
+                " decorate it with @xmlify"
+            )
+        codec: PayloadCodec[Any] = GatheredCodec() if cls is Gathered else codec_of(cls)
+        other = codecs.setdefault(codec.root, codec)
+        if other.cls is not cls:
+            raise ConfigError(f"listener '{name}' accepts two classes named {codec.root}; rename one of them")
+    return codecs

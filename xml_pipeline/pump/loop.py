@@ -1,0 +1,506 @@
+"""The engine: carries out what the machine decides, on one asyncio event loop.
+
+Handlers run in a few long-lived tasks ("runners"), one message after the other: no task is made per message.
+A runner whose handler waits is simply busy; the next one is woken for the rest of the work. So a handler that
+does not wait costs no switch at all, and one that does costs one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any
+
+from xml_pipeline import events
+from xml_pipeline.attribution import current_caller
+from xml_pipeline.envelope import SystemError, is_error
+from xml_pipeline.errors import BudgetExceededError, OrganismClosed
+from xml_pipeline.hardened import DEFAULT_LIMITS
+from xml_pipeline.hardened import Limits as WireLimits
+from xml_pipeline.pump.clock import Clock, LoopClock, TimerHandle
+from xml_pipeline.pump.deadlines import Deadlines
+from xml_pipeline.pump.effects import (
+    Cancel,
+    DeadLetter,
+    Effect,
+    GatherTimer,
+    Message,
+    Over,
+    Reply,
+    Unanswered,
+)
+from xml_pipeline.pump.listener import Listener
+from xml_pipeline.pump.machine import ConversationLimits, Machine, NonsenseReturned
+from xml_pipeline.pump.offload import Processes, Threads
+from xml_pipeline.pump.response import HandlerMetadata, HandlerResponse
+from xml_pipeline.pump.schedule import Scheduler, Scheduling
+from xml_pipeline.threads import Conversation, Port
+
+logger = logging.getLogger("xml_pipeline.pump")
+
+_TURN = 32  # messages that a runner handles before it lets the event loop see to I/O
+
+
+@dataclass(frozen=True, slots=True)
+class PumpSettings:
+    """Sizes and times of a pump.
+
+    Attributes:
+        max_in_flight: messages accepted and not handled yet; the outside waits when it is reached.
+        max_concurrent_handlers: handler calls at once, in all.
+        max_concurrent_per_agent: handler calls at once of one listener that sets no limit of its own.
+        timeout_seconds: for one handler call, of a listener that sets none.
+        scheduling: `breadth-first` (fair) or `depth-first` (newest first).
+        dead_letters: how many are kept, the newest.
+        processes: worker processes for `cpu_bound` handlers.
+    """
+
+    max_in_flight: int = 1000
+    max_concurrent_handlers: int = 256
+    max_concurrent_per_agent: int = 64
+    timeout_seconds: float = 300.0
+    scheduling: Scheduling = "breadth-first"
+    dead_letters: int = 1000
+    processes: int = 2
+
+
+class Run:
+    """One handler call in progress."""
+
+    __slots__ = ("given_up", "message", "task")
+
+    def __init__(self, message: Message, task: asyncio.Task[Any]) -> None:
+        self.message = message
+        self.task = task
+        self.given_up = False
+
+
+class Asker(Port):
+    """An outside caller that waits on a future; None for one that only sends."""
+
+    __slots__ = ("future", "lasting")
+
+    def __init__(self, name: str, future: asyncio.Future[Any] | None, sessions: dict[str, str] | None = None) -> None:
+        super().__init__(name, {} if sessions is None else sessions)
+        self.future = future
+        self.lasting = sessions is not None  # its sessions outlive the conversation
+
+
+class Pump:
+    """Moves messages between listeners until it is stopped."""
+
+    def __init__(
+        self,
+        table: Mapping[str, Listener],
+        settings: PumpSettings | None = None,
+        *,
+        limits: ConversationLimits | None = None,
+        wire_limits: WireLimits = DEFAULT_LIMITS,
+        clock: Clock | None = None,
+        new_id: Callable[[], str] | None = None,
+        hooks: Iterable[events.Hook] = (),
+    ) -> None:
+        self.settings = settings or PumpSettings()
+        self.machine = Machine(table, limits=limits, wire_limits=wire_limits, new_id=new_id)
+        self.scheduler = Scheduler(
+            self.settings.scheduling,
+            self.settings.max_concurrent_handlers,
+            self.settings.max_concurrent_per_agent,
+        )
+        self.clock: Clock = clock or LoopClock()
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
+        self.waiting_for_people: dict[str, Message] = {}
+        self.in_flight = 0
+        self.handled = 0
+        self._hooks: list[events.Hook] = []
+        self._threads = Threads(self.settings.max_concurrent_handlers)
+        self._processes: Processes | None = None
+        self._runners: set[asyncio.Task[None]] = set()
+        self._idle: list[asyncio.Future[None]] = []
+        self._waking = False
+        self._senders: deque[asyncio.Future[None]] = deque()
+        self._drained: asyncio.Future[None] | None = None
+        self._deadlines = Deadlines(self.clock)
+        self._context = copy_context()
+        self._open = False
+        for hook in hooks:
+            self.add_hook(hook)
+
+    # --- observers ---
+
+    def add_hook(self, hook: events.Hook) -> None:
+        """Call `hook` with every fact from now on."""
+        self._hooks.append(hook)
+        self.machine.trace = True
+
+    def remove_hook(self, hook: events.Hook) -> None:
+        self._hooks.remove(hook)
+        self.machine.trace = bool(self._hooks)
+
+    def emit(self, event: events.Event) -> None:
+        """Tell the observers; one that fails is logged and changes nothing."""
+        for hook in tuple(self._hooks):
+            try:
+                hook(event)
+            except Exception:
+                logger.exception("an observer failed at %s", type(event).__name__)
+
+    # --- life ---
+
+    def start(self) -> None:
+        """Take messages from now on; handlers run in a copy of the current context."""
+        current_caller.set(None)
+        self._context = copy_context()
+        self._open = True
+
+    async def stop(self, seconds: float) -> None:
+        """Take nothing new, let what runs finish for `seconds`, then cancel it. Never hangs."""
+        self._open = False
+        while self._senders:
+            _settle_future(self._senders.popleft(), OrganismClosed("the organism is stopping"))
+        if self.in_flight:
+            loop = asyncio.get_running_loop()
+            self._drained = loop.create_future()
+            timer = self.clock.call_later(seconds, lambda: _settle_future(self._drained))
+            try:
+                await self._drained
+            finally:
+                timer.cancel()
+        for conversation in tuple(self.machine.registry.conversations.values()):
+            _fail_asker(conversation.port, OrganismClosed("the organism was stopped before the answer came"))
+            self._carry_out(self.machine.abort(conversation, None))
+        self._deadlines.close()
+        for runner in self._runners:
+            runner.cancel()
+        if self._runners:
+            await asyncio.wait(self._runners, timeout=1.0)
+        self._threads.close()
+        if self._processes is not None:
+            self._processes.close()
+
+    # --- the outside ---
+
+    async def inject(self, port: Port, to: str, payload: Any) -> Conversation:
+        """Accept a message from outside; waits while the organism is full.
+
+        Raises:
+            OrganismClosed: not started, or stopping.
+            RoutingError, PayloadError, EnvelopeError: as `Machine.inject`.
+        """
+        await self._capacity()
+        try:
+            conversation, fx = self.machine.inject(port, to, payload, self.clock.now())
+        except BaseException:
+            self._done()  # gives the reserved place on to the next sender
+            raise
+        self.in_flight -= 1  # the reserved place becomes the message's own
+        self._deadlines.add(conversation, self.machine.limits.seconds, self._too_long)
+        self._carry_out(fx)
+        self._wake()
+        return conversation
+
+    async def _capacity(self) -> None:
+        """Reserve a place for one message, in the order of asking."""
+        if not self._open:
+            raise OrganismClosed("the organism is not running: use `async with organism:`")
+        if self.in_flight >= self.settings.max_in_flight or self._senders:
+            place = asyncio.get_running_loop().create_future()
+            self._senders.append(place)
+            try:
+                await place  # whoever makes room has counted us in
+            except asyncio.CancelledError:
+                if place.done() and not place.cancelled() and place.exception() is None:
+                    self._done()
+                raise
+        else:
+            self.in_flight += 1
+
+    def _done(self) -> None:
+        """One message is done: make room for one from outside."""
+        self.in_flight -= 1
+        while self._senders and self.in_flight < self.settings.max_in_flight:
+            place = self._senders.popleft()
+            if not place.done():
+                self.in_flight += 1
+                place.set_result(None)
+        if not self.in_flight and self._drained is not None:
+            _settle_future(self._drained)
+
+    def answer_person(self, thread_id: str, payload: Any) -> None:
+        """A person answered what waits under `thread_id` in `waiting_for_people`; KeyError if nothing does."""
+        message = self.waiting_for_people.pop(thread_id)
+        self.in_flight += 1
+        self._conclude(message, HandlerResponse.respond(payload))
+        self._wake()
+
+    def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
+        """End a conversation and cancel its handlers; False when there is none of that id."""
+        conversation = self.machine.registry.conversations.get(conversation_id)
+        if conversation is None:
+            return False
+        self._carry_out(self.machine.abort(conversation, error))
+        self._wake()
+        return True
+
+    def _too_long(self, conversation: Conversation) -> None:
+        text = f"the conversation took longer than {self.machine.limits.seconds:g} s"
+        self._carry_out(self.machine.abort(conversation, SystemError("limit", text)))
+        self._wake()
+
+    # --- effects ---
+
+    def _carry_out(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if type(effect) is Message:
+                self.in_flight += 1
+                self.scheduler.add(effect)
+            else:
+                self._carry_out_rare(effect)
+
+    def _carry_out_rare(self, effect: Effect) -> None:
+        match effect:
+            case Reply():
+                self._reply(effect)
+            case Unanswered():
+                _settle_future(getattr(effect.port, "future", None), None)
+            case Over():
+                self._over(effect.conversation)
+            case DeadLetter():
+                self._bury(effect)
+            case GatherTimer():
+                gather = effect.gather
+                gather.timer = self.clock.call_later(effect.seconds, lambda: self._expire(gather))
+            case Cancel():
+                self._cancel_runs(effect.conversation)
+            case events.Event():
+                self.emit(effect)
+
+    def _reply(self, reply: Reply) -> None:
+        future = getattr(reply.port, "future", None)
+        if future is not None and not future.done():
+            future.set_result(reply)
+        elif is_error(reply.payload):
+            self._bury(
+                DeadLetter(
+                    "nobody outside waits for this error",
+                    reply.conversation.id, "", reply.message_id, reply.from_id, reply.port.name, reply.payload,
+                )
+            )  # fmt: skip
+
+    def _over(self, conversation: Conversation) -> None:
+        self._deadlines.discard(conversation)
+        if self._hooks:
+            port = conversation.port
+            if not getattr(port, "lasting", False):
+                for session_id in port.sessions.values():
+                    self.emit(events.SessionEnded(session_id))
+            self.emit(events.ConversationEnded(conversation.id, conversation.answered))
+
+    def _bury(self, letter: DeadLetter) -> None:
+        self.dead_letters.append(letter)
+        logger.info("dead letter from %s to %s: %s", letter.from_id, letter.to, letter.reason)
+        if self._hooks:
+            self.emit(
+                events.DeadLettered(
+                    letter.conversation_id, letter.message_id, letter.from_id, letter.to, letter.reason
+                )
+            )
+
+    def _expire(self, gather: Any) -> None:
+        self._carry_out(self.machine.expire(gather))
+        self._wake()
+
+    def _cancel_runs(self, conversation: Conversation) -> None:
+        for run in tuple(conversation.running):
+            self._give_up(run)
+            self._carry_out(self.machine.finish(run.message, None))
+            self._done()
+        for thread_id, message in tuple(self.waiting_for_people.items()):
+            if message.call.conversation is conversation:
+                del self.waiting_for_people[thread_id]
+                self._carry_out(self.machine.finish(message, None))
+
+    # --- runners ---
+
+    def _wake(self) -> None:
+        """See to it that a runner comes for the work that is ready."""
+        if self._waking or not self.scheduler.can_run:
+            return
+        self._waking = True
+        while self._idle:
+            sleeper = self._idle.pop()
+            if not sleeper.done():
+                sleeper.set_result(None)
+                return
+        # In the organism's context, not in that of whoever sent the message.
+        runner = asyncio.get_running_loop().create_task(
+            self._run(), name="xml-pipeline-runner", context=self._context.copy()
+        )
+        self._runners.add(runner)
+        runner.add_done_callback(self._runners.discard)
+
+    async def _run(self) -> None:
+        """A runner's life: take a message, call its handler, see to what follows."""
+        task = asyncio.current_task()
+        assert task is not None
+        pristine = copy_context()
+        self._waking = False
+        since_pause = 0
+        while True:
+            message = self.scheduler.take()
+            if message is None:
+                sleeper = asyncio.get_running_loop().create_future()
+                self._idle.append(sleeper)
+                await sleeper
+                self._waking = False
+                since_pause = 0
+                continue
+            metadata, fx = self.machine.begin(message)
+            self._carry_out(fx)
+            if metadata is None:
+                self.scheduler.release(message)
+                self._done()
+            elif message.to.handler is None:
+                self._ask_person(message)
+            elif not await self._handle(message, metadata, task) or copy_context() != pristine:
+                # Its handler was given up, or left context variables behind: the next message gets a clean runner.
+                self._wake()
+                return
+            since_pause += 1
+            if since_pause >= _TURN:
+                since_pause = 0
+                self._wake()
+                await asyncio.sleep(0)
+
+    async def _handle(self, message: Message, metadata: HandlerMetadata, task: asyncio.Task[Any]) -> bool:
+        """Call the handler; False when it was given up meanwhile, and its runner with it."""
+        run = Run(message, task)
+        listener = message.to
+        conversation = message.call.conversation
+        conversation.running.add(run)
+        self._deadlines.add(run, listener.timeout_seconds or self.settings.timeout_seconds, self._late)
+        current_caller.set(message.call)
+        if self.scheduler.can_run:
+            self._wake()  # in case this handler waits
+        try:
+            returned = await self._call(listener, message, metadata)
+        except asyncio.CancelledError:
+            if run.given_up:
+                return False
+            if not self._open and task.cancelling():
+                raise
+            failure: BaseException | None = asyncio.CancelledError("the handler was cancelled from inside")
+        except (Exception, SystemExit) as error:
+            failure = error
+        else:
+            failure = None
+        finally:
+            current_caller.set(None)
+        if run.given_up:
+            if failure is None and returned is not None:
+                self._bury(_late_return(message))
+            return False
+        conversation.running.discard(run)
+        self._deadlines.discard(run)
+        self.scheduler.release(message)
+        if failure is None:
+            self._conclude(message, returned)
+        else:
+            self._failed(message, failure)
+        return True
+
+    async def _call(self, listener: Listener, message: Message, metadata: HandlerMetadata) -> Any:
+        handler = listener.handler
+        assert handler is not None
+        if listener.cpu_bound:
+            if self._processes is None:
+                self._processes = Processes(self.settings.processes)
+            return await self._processes.run(handler, message.payload, metadata)
+        if listener.is_async:
+            return await handler(message.payload, metadata)  # type: ignore[misc]  # is_async: it is awaitable
+        return await self._threads.run(handler, message.payload, metadata)
+
+    def _conclude(self, message: Message, returned: Any) -> None:
+        try:
+            fx = self.machine.finish(message, returned)
+        except NonsenseReturned as error:
+            logger.error("the handler of '%s' returned %s", message.to.name, error)
+            fx = self._failure(message, "handler", f"'{message.to.name}' returned something that cannot be sent", error)
+        self._carry_out(fx)
+        self.handled += 1
+        self._done()
+
+    def _failed(self, message: Message, error: BaseException) -> None:
+        name = message.to.name
+        if isinstance(error, BudgetExceededError):
+            logger.warning("the budget of %s is used up: %s", error.scope, error)
+            fx = self._failure(message, "budget", "the budget for this work is used up", error)
+        else:
+            logger.error("the handler of '%s' failed on message %s", name, message.message_id, exc_info=error)
+            fx = self._failure(message, "handler", f"'{name}' failed with {type(error).__name__}", error)
+        self._carry_out(fx)
+        self._done()
+
+    def _late(self, run: Run) -> None:
+        """A handler call took too long: its caller is told now, whether or not the handler heeds the cancel."""
+        message = run.message
+        seconds = message.to.timeout_seconds or self.settings.timeout_seconds
+        logger.error("the handler of '%s' did not return within %g s", message.to.name, seconds)
+        self._give_up(run)
+        error = TimeoutError(f"no return within {seconds:g} s")
+        self._carry_out(self._failure(message, "timeout", f"'{message.to.name}' did not answer in time", error))
+        self._done()
+        self._wake()
+
+    def _failure(self, message: Message, code: str, text: str, error: BaseException) -> list[Effect]:
+        if self._hooks:
+            call = message.call
+            self.emit(
+                events.HandlerFailed(
+                    call.conversation.id, call.thread_id, message.to.name, code, f"{type(error).__name__}: {error}"
+                )
+            )
+        return self.machine.fail(message, code, text)
+
+    def _give_up(self, run: Run) -> None:
+        """Cancel a handler call and free its slots, without waiting for it."""
+        run.given_up = True
+        run.message.call.conversation.running.discard(run)
+        self._deadlines.discard(run)
+        self.scheduler.release(run.message)
+        run.task.cancel()
+
+    def _ask_person(self, message: Message) -> None:
+        """A message for a person waits outside of all slots."""
+        self.scheduler.release(message)
+        self.waiting_for_people[message.call.thread_id] = message
+        self._done()
+
+
+def _late_return(message: Message) -> DeadLetter:
+    call = message.call
+    return DeadLetter(
+        "the handler returned after it was given up",
+        call.conversation.id,
+        call.thread_id,
+        message.message_id,
+        message.from_id,
+        message.to.name,
+        message.payload,
+    )
+
+
+def _settle_future(future: asyncio.Future[Any] | None, error: Exception | None = None) -> None:
+    if future is not None and not future.done():
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+def _fail_asker(port: Port, error: Exception) -> None:
+    _settle_future(getattr(port, "future", None), error)
