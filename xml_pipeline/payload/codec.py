@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lxml import etree
 
 from xml_pipeline import hardened
 from xml_pipeline.errors import PayloadError
 from xml_pipeline.payload.decoder import Rejected, compile_decoder
+from xml_pipeline.payload.element_errors import explain_element, explain_rejection
 from xml_pipeline.payload.encoder import compile_encoder
-from xml_pipeline.payload.explain import explain_element, explain_rejection, explain_value
+from xml_pipeline.payload.example import example_of
+from xml_pipeline.payload.from_json import from_json, from_text
+from xml_pipeline.payload.json_schema import json_schema_of
 from xml_pipeline.payload.nodes import Shapes
+from xml_pipeline.payload.to_json import instance_json
+from xml_pipeline.payload.value_errors import explain_value
+from xml_pipeline.payload.wording import FieldInfo, fields_of, only_field, prompt_text_of
 from xml_pipeline.payload.xsd import xsd_of
 
 T = TypeVar("T")
 
-_MISFITS = (
-    ValueError, TypeError, AttributeError, KeyError, IndexError, ArithmeticError, RecursionError, UnboundLocalError
-)  # fmt: skip
+# What the compiled code raises when a value does not fit: no check there is made twice.
+_MISFITS = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NameError, RecursionError)
 _schema_lock = threading.Lock()  # libxml2 races when two threads build schemas
-_WHOLE_DOCUMENT = hardened.DEFAULT_LIMITS
 
 
 class Codec(Generic[T]):
@@ -49,6 +53,31 @@ class Codec(Generic[T]):
     def xsd(self) -> str:
         """A complete XSD 1.0 document."""
         return xsd_of(self.shapes)
+
+    @cached_property
+    def example(self) -> str:
+        """A valid example document, indented."""
+        return example_of(self.shapes)
+
+    @cached_property
+    def json_schema(self) -> dict[str, Any]:
+        """JSON Schema (2020-12) of the arguments of a tool call."""
+        return json_schema_of(self.shapes)
+
+    @cached_property
+    def fields(self) -> tuple[FieldInfo, ...]:
+        """The fields, for consoles and prompts."""
+        return fields_of(self.shapes, self.shapes.root)
+
+    @cached_property
+    def only_field(self) -> str | None:
+        """The field that bare text fills, as in `@greeter Alice`; None when there is no obvious one."""
+        return only_field(self.shapes.root)
+
+    @cached_property
+    def prompt_text(self) -> str:
+        """What tells a model how to write it: description, fields, constraints, example."""
+        return prompt_text_of(self.shapes, self.example)
 
     def encode_body(self, value: T) -> str:
         """What stands between the root's tags, in Exclusive C14N form.
@@ -86,3 +115,22 @@ class Codec(Generic[T]):
     def decode_bytes(self, data: bytes) -> T:
         """Hardened parse, then `decode`. Raises EnvelopeError or PayloadError."""
         return self.decode(hardened.parse(data))
+
+    def from_json(self, arguments: Mapping[str, Any]) -> T:
+        """The instance that a tool call's arguments describe. Raises PayloadError."""
+        return from_json(self.shapes, arguments)  # type: ignore[no-any-return]  # walks untyped JSON
+
+    def to_json(self, value: T) -> dict[str, Any]:
+        """The arguments of the tool call that makes this value: `from_json(to_json(x)) == x`.
+
+        Raises:
+            PayloadError: as `encode`.
+        """
+        try:
+            return instance_json(self.shapes, self.shapes.root, value)
+        except _MISFITS as error:
+            raise PayloadError(explain_value(self.shapes, value, error)) from None
+
+    def from_text(self, texts: Mapping[str, str]) -> T:
+        """The instance that a person typed as `a=2 b=40`: `{"a": "2", "b": "40"}`. Raises PayloadError."""
+        return from_text(self.shapes, dict(texts))  # type: ignore[no-any-return]  # walks untyped JSON

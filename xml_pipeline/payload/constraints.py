@@ -93,7 +93,7 @@ def is_multiple(value: Any, of: Any) -> bool:
     if isinstance(value, float) or isinstance(of, float):
         if not math.isfinite(value):
             return False
-        return abs(math.remainder(value, of)) <= 1e-9 * max(abs(value), abs(of))
+        return bool(abs(math.remainder(value, of)) <= 1e-9 * max(abs(value), abs(of)))
     return bool(value % of == 0)
 
 

@@ -1,7 +1,8 @@
 """Shape → compiled decoder: validated lxml element → instance.
 
-The XSD has run, so names, counts and lexical forms are right. What XSD 1.0 cannot say is checked here; a misfit
-raises some error, and `explain` then finds the element. What a class's own validators raise becomes Rejected.
+The XSD has run, so names, counts and lexical forms are right. What XSD 1.0 cannot say is checked here; a
+misfit raises some error, and `element_errors` then finds the element. What a class's own validators raise
+becomes Rejected.
 """
 
 from __future__ import annotations
@@ -68,14 +69,18 @@ def choice_value(values: dict[str, Any]) -> Callable[[str], Any]:
 
 
 def beyond_xsd(node: Scalar) -> Constraints:
-    """What of a scalar's constraints the generated XSD does not hold. XSD's order of doubles has NaN in it."""
-    bounded = node.kind is INT
-    sized = node.kind.python in (str, bytes)
-    return replace(
-        node.constraints,
-        **(dict.fromkeys(("ge", "gt", "le", "lt")) if bounded else {}),
-        **(dict.fromkeys(("min_length", "max_length")) if sized else {}),
-    )
+    """What of a scalar's constraints the generated XSD does not hold: its order of doubles has NaN in it."""
+    rest = node.constraints
+    if node.kind is INT and all(is_whole(bound) for bound in (rest.ge, rest.gt, rest.le, rest.lt)):
+        rest = replace(rest, ge=None, gt=None, le=None, lt=None)
+    if node.kind.python in (str, bytes):
+        rest = replace(rest, min_length=None, max_length=None)
+    return rest
+
+
+def is_whole(bound: Any) -> bool:
+    """Whether a bound can be a facet of xs:integer, or there is none."""
+    return bound is None or isinstance(bound, int) or int(bound) == bound
 
 
 def compile_decoder(shapes: Shapes) -> Callable[[etree._Element], Any]:

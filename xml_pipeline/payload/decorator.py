@@ -23,7 +23,7 @@ class _Registration:
         self.name = name
         self.codec: Codec[Any] | None = None
         self._frame = frame  # of a function whose locals a forward reference may name
-        self._shapes: Shapes | None = None
+        self.shapes: Shapes | None = None
         self._lock = threading.RLock()
 
     def scope(self) -> Mapping[str, Any]:
@@ -31,10 +31,10 @@ class _Registration:
 
     def resolve(self) -> Shapes:
         with self._lock:
-            if self._shapes is None:
-                self._shapes = shapes_of(self.cls, self.scope())
+            if self.shapes is None:
+                self.shapes = shapes_of(self.cls, self.scope())
                 self._frame = None
-            return self._shapes
+            return self.shapes
 
     def compiled(self) -> Codec[Any]:
         with self._lock:

@@ -1,7 +1,8 @@
 """Shape → compiled encoder: value → what stands between the root's tags, in Exclusive C14N form.
 
 The text is canonical by construction: no attributes but xsi:nil, no empty-element tags, escapes as C14N has
-them. Whatever does not fit raises some error; `explain` then finds the field.
+them. Whatever does not fit raises some error; `value_errors` then
+finds the field.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 from xml_pipeline.hardened import XSI
 from xml_pipeline.payload.nodes import (
+    MAX_DEPTH,
     Choice,
     DictOf,
     Field,
@@ -29,11 +31,10 @@ from xml_pipeline.payload.source import Source
 from xml_pipeline.payload.text import escape, special
 
 NIL = f' xmlns:xsi="{XSI}" xsi:nil="true"'
-MAX_DEPTH = 240  # element levels below a payload's root: the parser allows 256, the envelope needs some
 
 
 def compile_encoder(shapes: Shapes) -> Callable[[Any, int], str]:
-    """A function (value, depth) → body text. It raises ValueError, TypeError or AttributeError on a misfit."""
+    """A function (value, depth) → body text. On a misfit it raises one of many built-in errors."""
     writer = _Encoder(shapes)
     for shape in shapes.by_class.values():
         writer.function(shape)
@@ -58,7 +59,7 @@ class _Encoder:
         source = self.source
         with source.block(f"def {self.functions[shape.cls]}(value, depth):"):
             cls = source.constant(shape.cls, "C")
-            with source.block(f"if value.__class__ is not {cls} or depth > {MAX_DEPTH}:"):
+            with source.block(f"if value.__class__ is not {cls} or depth > {MAX_DEPTH - shape.levels}:"):
                 source.line("raise Mismatch")
             pieces = [self._field(field) for field in shape.fields]
             source.line(f"return {_format(pieces)}")

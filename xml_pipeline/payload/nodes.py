@@ -88,6 +88,8 @@ class Union:
     choices: tuple[tuple[str, Node], ...]
 
 
+MAX_DEPTH = 248  # element levels of a payload: the parser allows 256, and the envelope needs a few
+
 Node: TypeAlias = Scalar | Choice | Nullable | ListOf | TupleOf | DictOf | Nested | Union
 
 
@@ -158,6 +160,27 @@ class Shape:
     fields: tuple[Field, ...]
     pydantic: bool = False
     by_keyword: bool = False
+
+    @property
+    def levels(self) -> int:
+        """Element levels below the class's own element, without those of nested classes."""
+        return max((_levels(field.node) for field in self.fields), default=0)
+
+
+def _levels(node: Node) -> int:
+    match node:
+        case Nullable(inner):
+            return _levels(inner)
+        case ListOf(item=inner):
+            return 1 + _levels(inner)
+        case TupleOf(items):
+            return 1 + max(map(_levels, items), default=0)
+        case DictOf(value=inner):
+            return 2 + _levels(inner)
+        case Union(choices):
+            return 1 + max(_levels(inner) for _, inner in choices)
+        case _:
+            return 1
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""What the engine needs of a codec; `Codec` is the usual one, the envelope layer has another for `Gathered`."""
+"""What the engine needs of a codec: `Codec` is the usual one, the envelope has another for `Gathered`."""
 
 from __future__ import annotations
 

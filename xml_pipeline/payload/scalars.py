@@ -74,7 +74,7 @@ def int_text(value: Any) -> str:
 
 
 def float_text(value: Any) -> str:
-    """The shortest text that reads back as the same double; INF, -INF, NaN. An int that a double holds is taken."""
+    """The shortest text that reads back as the same double. An int that a double holds exactly is taken."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _refuse(value, "float")
     try:

@@ -47,18 +47,26 @@ def shapes_of(cls: type[Any], scope: Mapping[str, Any]) -> Shapes:
         PayloadTypeError: a field has no wire form.
         NameError: an annotation names something that does not exist (yet).
     """
+    scope = {**scope, cls.__name__: cls}
     found = Shapes(_shape(cls, scope))
     found.by_class[cls] = found.root
     waiting = [found.root]
     while waiting:
-        shape = waiting.pop(0)
-        for field in shape.fields:
+        for field in waiting.pop(0).fields:
             for nested in _nested(field.node):
                 if nested not in found.by_class:
-                    own = nested.__dict__.get(REGISTRATION)
-                    found.by_class[nested] = _shape(nested, own.scope() if own is not None else scope)
+                    found.by_class[nested] = _nested_shape(nested, cls, scope)
                     waiting.append(found.by_class[nested])
     return found
+
+
+def _nested_shape(nested: type[Any], cls: type[Any], scope: Mapping[str, Any]) -> Shape:
+    """A nested class's shape: as resolved where it was decorated, else with what the outer class can see."""
+    registration = nested.__dict__.get(REGISTRATION)
+    if registration is not None and registration.shapes is not None:
+        return typing.cast("Shape", registration.shapes.root)
+    visible = dict(scope) if nested.__module__ == cls.__module__ else {}
+    return _shape(nested, visible | dict(registration.scope() if registration is not None else {}))
 
 
 def refuse(cls: type[Any], field: str, rule: str) -> PayloadTypeError:
@@ -90,11 +98,28 @@ def _shape(cls: type[Any], scope: Mapping[str, Any]) -> Shape:
         return _pydantic_shape(cls, root)
     if not dataclasses.is_dataclass(cls):
         raise refuse(cls, "", "is neither a dataclass nor a pydantic model; put @dataclass below @xmlify")
-    hints = typing.get_type_hints(cls, localns={**scope, cls.__name__: cls}, include_extras=True)
+    hints = _hints(cls, scope)
     _refuse_init_vars(cls)
     params = cls.__dataclass_params__  # type: ignore[attr-defined]  # every dataclass has it
     fields = tuple(_dataclass_field(cls, f, hints[f.name]) for f in dataclasses.fields(cls) if f.init)
     return Shape(cls, root, _docstring(cls), fields, by_keyword=not params.init)
+
+
+def _hints(cls: type[Any], scope: Mapping[str, Any]) -> dict[str, Any]:
+    """The annotations of the class and its bases, each read where it was written."""
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        own = inspect.get_annotations(base) if base is not object else {}
+        if own:
+            visible = scope if base.__module__ == cls.__module__ else {}
+            try:
+                known = typing.get_type_hints(
+                    base, localns={**visible, base.__name__: base}, include_extras=True
+                )
+            except (TypeError, SyntaxError, AttributeError) as error:
+                raise refuse(cls, "", f"has an annotation that cannot be read: {error}") from None
+            hints |= {name: known[name] for name in own}
+    return hints
 
 
 def _dataclass_field(cls: type[Any], field: dataclasses.Field[Any], hint: Any) -> Field:

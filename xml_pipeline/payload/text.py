@@ -21,7 +21,6 @@ def escape(text: str) -> str:
         return text
     illegal = _ILLEGAL.search(text)
     if illegal is not None:
-        raise ValueError(
-            f"holds the character U+{ord(illegal[0]):04X} at position {illegal.start()}, which XML cannot carry"
-        )
+        code = f"U+{ord(illegal[0]):04X}"
+        raise ValueError(f"holds the character {code} at position {illegal.start()}, which XML cannot carry")
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")

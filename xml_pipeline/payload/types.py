@@ -15,8 +15,8 @@ from xml_pipeline.payload.scalars import KINDS
 from xml_pipeline.payload.text import escape
 
 SUPPORTED = (
-    "str, int, float, bool, Decimal, bytes, datetime, date, time, timedelta, UUID, Enum, Literal, T | None, unions,"
-    " list[T], tuple[T, ...], set[T], frozenset[T], dict[scalar, T], other payload classes"
+    "str, int, float, bool, Decimal, bytes, datetime, date, time, timedelta, UUID, Enum, Literal, T | None,"
+    " unions, list[T], tuple[T, ...], set[T], frozenset[T], dict[scalar, T], other payload classes"
 )
 
 _CONTAINERS = (list, tuple, set, frozenset)
@@ -107,7 +107,7 @@ class _Reader:
         if len(options) == 1:
             node = self.read(options[0], metadata)
         else:
-            choices = []
+            choices: list[tuple[str, Node]] = []
             for option in options:
                 inner = self.read(option, metadata if _takes(option, metadata) else ())
                 inner = inner.inner if isinstance(inner, Nullable) else inner

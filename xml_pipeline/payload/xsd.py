@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xml_pipeline.payload.constraints import Constraints
+from xml_pipeline.payload.decoder import is_whole
 from xml_pipeline.payload.nodes import (
     Choice,
     DictOf,
@@ -162,15 +163,14 @@ def _patterns(node: Scalar) -> list[tuple[str, str]]:
 def facets(node: Scalar) -> list[tuple[str, str]]:
     """What XSD can say of a scalar's constraints.
 
-    Bounds of times and decimals are not among them (XSD orders times with and without an offset otherwise, and
-    a Decimal is a token), nor are patterns (XSD's dialect backtracks): Python checks those after the XSD.
+    Bounds of times and decimals are not among them (XSD orders times with and without an offset otherwise,
+    and a Decimal is a token), nor are patterns (XSD's dialect backtracks): Python checks those after the XSD.
     """
     bounds, kind = node.constraints, node.kind
     found: list[tuple[str, str]] = []
     if kind in (INT, FLOAT):
         for name, bound in _tightest(bounds):
-            whole = kind is INT and int(bound) == bound
-            if whole:
+            if kind is INT and is_whole(bound):
                 found.append((name, str(int(bound))))
             elif kind is FLOAT:
                 found.append((name, float_text(float(bound))))

@@ -1,0 +1,206 @@
+"""Shape → a valid example document, as indented text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from xml_pipeline.hardened import XSI
+from xml_pipeline.payload.constraints import Constraints
+from xml_pipeline.payload.nodes import (
+    MISSING,
+    Choice,
+    DictOf,
+    Field,
+    ListOf,
+    Nested,
+    Node,
+    Nullable,
+    Scalar,
+    Shape,
+    Shapes,
+    TupleOf,
+    Union,
+)
+from xml_pipeline.payload.pattern_sample import sample_of_pattern
+from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
+from xml_pipeline.payload.text import escape
+
+
+def example_of(shapes: Shapes) -> str:
+    """The document: required fields and those with a plain default; all that may be there if none must be.
+
+    It passes the XSD and the constraints, unless a predicate or an unusual pattern asks for what no sample
+    has.
+    """
+    lines = list(_Writer(shapes).instance(shapes.root, shapes.root.root, "", ()))
+    return "\n".join(lines) + "\n"
+
+
+class _Writer:
+    def __init__(self, shapes: Shapes) -> None:
+        self.shapes = shapes
+
+    def instance(self, shape: Shape, tag: str, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
+        shown = [field for field in shape.fields if field.required or _plain_default(field)]
+        if not any(field.required for field in shape.fields):
+            shown = [field for field in shape.fields if not _leads_to(field.node, (*outer, shape.cls))]
+        inside = [line for field in shown for line in self._field(field, indent + "  ", (*outer, shape.cls))]
+        yield from _wrapped(tag, inside, indent)
+
+    def _field(self, field: Field, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
+        if _plain_default(field) and isinstance(field.node, Scalar | Choice):
+            text = _text_of(field.node, field.default)
+            if text is not None:
+                yield f"{indent}<{field.name}>{text}</{field.name}>"
+                return
+        yield from self.element(field.name, field.node, indent, outer)
+
+    def element(self, tag: str, node: Node, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
+        match node:
+            case Scalar():
+                yield f"{indent}<{tag}>{_scalar(node)}</{tag}>"
+            case Choice(values=values):
+                yield f"{indent}<{tag}>{escape(values[0][0])}</{tag}>"
+            case Nested(cls):
+                yield from self.instance(self.shapes.by_class[cls], tag, indent, outer)
+            case Nullable(inner) if _leads_to(inner, outer):
+                yield f'{indent}<{tag} xmlns:xsi="{XSI}" xsi:nil="true"/>'
+            case Nullable(inner):
+                yield from self.element(tag, inner, indent, outer)
+            case ListOf() | DictOf():
+                yield from _wrapped(tag, list(self._children(node, indent + "  ", outer)), indent)
+            case TupleOf(items):
+                pairs = zip(node.tags, items, strict=True)
+                inside = [
+                    line for name, item in pairs for line in self.element(name, item, indent + "  ", outer)
+                ]
+                yield from _wrapped(tag, inside, indent)
+            case Union(choices):
+                ending = [choice for choice in choices if not _leads_to(choice[1], outer)]
+                name, inner = (ending or list(choices))[0]
+                yield from _wrapped(tag, list(self.element(name, inner, indent + "  ", outer)), indent)
+
+    def _children(self, node: ListOf | DictOf, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
+        inner = node.item if isinstance(node, ListOf) else node.value
+        least = node.constraints.min_length or 0
+        count = least if _leads_to(inner, outer) else max(least, 1)
+        if node.constraints.max_length is not None:
+            count = min(count, node.constraints.max_length)
+        distinct = isinstance(node, DictOf) or node.container in (set, frozenset)
+        for number in range(count):
+            if isinstance(node, ListOf):
+                item = _numbered(node.item, number) if distinct else node.item
+                yield from self.element("item", item, indent, outer)
+            else:
+                key = next(self.element("key", _numbered(node.key, number), indent + "  ", outer))
+                value = self.element("value", node.value, indent + "  ", outer)
+                yield from _wrapped("entry", [key, *value], indent)
+
+
+def _wrapped(tag: str, inside: list[str], indent: str) -> Iterator[str]:
+    if inside:
+        yield f"{indent}<{tag}>"
+        yield from inside
+        yield f"{indent}</{tag}>"
+    else:
+        yield f"{indent}<{tag}></{tag}>"
+
+
+def _plain_default(field: Field) -> bool:
+    return field.default is not MISSING and field.default is not None
+
+
+def _leads_to(node: Node, outer: tuple[type[Any], ...]) -> bool:
+    """Whether writing this node would open a class that is open already."""
+    match node:
+        case Nested(cls):
+            return cls in outer
+        case Nullable(inner) | ListOf(item=inner) | DictOf(value=inner):
+            return _leads_to(inner, outer)
+        case TupleOf(items):
+            return any(_leads_to(item, outer) for item in items)
+        case Union(choices):
+            return all(_leads_to(inner, outer) for _, inner in choices)
+        case _:
+            return False
+
+
+def _text_of(node: Scalar | Choice, value: Any) -> str | None:
+    """A default's text, or None when the default is no legal value."""
+    if isinstance(node, Choice):
+        for text, member in node.values:
+            if member.__class__ is value.__class__ and member == value:
+                return escape(text)
+        return None
+    try:
+        return node.kind.to_text(value) if node.constraints.broken(value) is None else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _numbered(node: Node, number: int) -> Node:
+    """A node whose only example is the `number`-th of several distinct ones."""
+    if isinstance(node, Choice):
+        return Choice(
+            node.name, (node.values[number % len(node.values)],), (node.json[number % len(node.json)],)
+        )
+    if isinstance(node, Scalar) and node.kind is INT:
+        low = int(sample(node)) + number
+        return Scalar(INT, Constraints(ge=low, le=low))
+    if isinstance(node, Scalar) and node.kind is STR and node.constraints.pattern is None:
+        length = max(node.constraints.min_length or 0, len(f"text{number}"))
+        return Choice("", ((f"text{number}".ljust(length, "x"), None),), (None,))
+    return node
+
+
+def _scalar(node: Scalar) -> str:
+    return node.kind.to_text(sample(node))
+
+
+def sample(node: Scalar) -> Any:
+    """A value of the type that keeps its constraints, if one is found; else the type's usual sample."""
+    for candidate in _candidates(node):
+        try:
+            if node.constraints.broken(candidate) is None:
+                node.kind.to_text(candidate)
+                return candidate
+        except (ValueError, TypeError, ArithmeticError):
+            continue
+    return node.kind.sample
+
+
+def _candidates(node: Scalar) -> Iterator[Any]:
+    bounds = node.constraints
+    yield node.kind.sample
+    if node.kind is STR and bounds.pattern is not None:
+        yield from sample_of_pattern(bounds.pattern)
+    if node.kind.python in (str, bytes):
+        filler: Any = "text " if node.kind is STR else b"bytes "
+        length = max(bounds.min_length or 0, min(4, bounds.max_length or 4))
+        yield (filler * (length // len(filler) + 1))[:length].rstrip().ljust(length, filler[:1])
+        yield filler[:0]
+        return
+    low = bounds.ge if bounds.ge is not None else bounds.gt
+    high = bounds.le if bounds.le is not None else bounds.lt
+    yield from (bound for bound in (low, high) if bound is not None)
+    if node.kind in (INT, FLOAT, DECIMAL):
+        yield from _numbers(node, low, high)
+
+
+def _numbers(node: Scalar, low: Any, high: Any) -> Iterator[Any]:
+    python = node.kind.python
+    step = node.constraints.multiple_of
+    one = python(1)
+    if low is not None:
+        yield python(low) + one
+    if high is not None:
+        yield python(high) - one
+    if low is not None and high is not None and python is not int:
+        yield (python(low) + python(high)) / python(2)
+    if step is not None:
+        start = (
+            python(low) if low is not None else python(high) - python(step) if high is not None else python(0)
+        )
+        whole = start // python(step)
+        yield from (python(step) * (whole + python(offset)) for offset in (0, 1, 2, -1))
