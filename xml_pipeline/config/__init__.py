@@ -1,0 +1,24 @@
+"""organism.yaml: read, checked, and every mistake of it told at once."""
+
+from xml_pipeline.config.imports import resolve
+from xml_pipeline.config.loader import load, loads
+from xml_pipeline.config.models import (
+    HistorySection,
+    LimitsSection,
+    ListenerConfig,
+    OrganismConfig,
+    OrganismSection,
+)
+from xml_pipeline.config.schema import json_schema
+
+__all__ = [
+    "HistorySection",
+    "LimitsSection",
+    "ListenerConfig",
+    "OrganismConfig",
+    "OrganismSection",
+    "json_schema",
+    "load",
+    "loads",
+    "resolve",
+]

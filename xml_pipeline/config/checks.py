@@ -1,0 +1,152 @@
+"""Rules that concern more than one key, checked on the data as it is written.
+
+They take the data before it is typed, so that they report their mistakes together with those of single keys;
+what has the wrong type is left to the types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from xml_pipeline.config.document import Document, Path
+from xml_pipeline.config.models import ListenerConfig
+from xml_pipeline.config.nearest import listing, suggestion
+
+_HANDLER_KEYS = ("payload_class", "cpu_bound")
+_AGENT_KEYS = (
+    "model",
+    "prompt",
+    "prompt_file",
+    "max_turns",
+    "max_tokens",
+    "temperature",
+    "accepts",
+    "answer_class",
+    "history",
+    "tools",
+    "memory",
+    "peer_timeout_seconds",
+)
+_HUMAN_KEYS = ("name", "description", "human", "agent", "accepts", "answer_class")
+_INSTEAD = {"payload_class": "; agents take `accepts`", "accepts": "; handlers take `payload_class`"}
+RESERVED_NAMES = ("system",)
+_LISTENER_KEYS = frozenset(ListenerConfig.model_fields)
+
+
+def check(document: Document) -> None:
+    """Report what does not fit together."""
+    data = document.data
+    if not isinstance(data, Mapping):
+        return
+    listeners = data.get("listeners")
+    entries: list[tuple[Path, Mapping[str, object]]] = []
+    if isinstance(listeners, Sequence) and not isinstance(listeners, str):
+        entries = [
+            (("listeners", index), entry)
+            for index, entry in enumerate(listeners)
+            if isinstance(entry, Mapping)
+        ]
+    names = _names(document, entries)
+    for path, entry in entries:
+        _check_kind(document, path, entry)
+        _check_peers(document, path, entry, names)
+    organism = data.get("organism")
+    if isinstance(organism, Mapping):
+        _check_known(document, ("organism", "default"), organism.get("default"), names)
+
+
+def _names(document: Document, entries: Sequence[tuple[Path, Mapping[str, object]]]) -> dict[str, str]:
+    """Listener name → the name as an error may show it."""
+    first: dict[str, Path] = {}
+    for path, entry in entries:
+        name, here = entry.get("name"), (*path, "name")
+        if not isinstance(name, str):
+            continue
+        shown = document.shown(here, name)
+        if name in RESERVED_NAMES:
+            document.report(here, f"'{shown}' is the sender of system messages; choose another name")
+        if name in first:
+            place = document.values.get(first[name])
+            where = f" (first in {place.file}, line {place.line})" if place else ""
+            document.report(here, f"there is another listener '{shown}'{where}; every name is there once")
+        first.setdefault(name, here)
+    return {name: document.shown(path, name) for name, path in first.items()}
+
+
+def _check_known(document: Document, path: Path, name: object, names: Mapping[str, str]) -> None:
+    if not isinstance(name, str) or name in names:
+        return
+    # What is near to a name from the environment would tell of it.
+    literal = [known for known, shown in names.items() if known == shown]
+    hint = "" if path in document.hidden else suggestion(name, literal)
+    known = f"; listeners are: {listing(names.values())}" if names else "; there are no listeners"
+    document.report(path, f"there is no listener '{document.shown(path, name)}'{hint}{known}")
+
+
+def _check_peers(
+    document: Document, path: Path, entry: Mapping[str, object], names: Mapping[str, str]
+) -> None:
+    peers = entry.get("peers")
+    if not isinstance(peers, Sequence) or isinstance(peers, str):
+        return
+    seen: set[str] = set()
+    for index, peer in enumerate(peers):
+        here = (*path, "peers", index)
+        _check_known(document, here, peer, names)
+        if isinstance(peer, str):
+            if peer in seen:
+                document.report(here, f"the peer '{document.shown(here, peer)}' is named twice; remove one")
+            seen.add(peer)
+
+
+def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> None:
+    handler, agent, human = entry.get("handler"), entry.get("agent") is True, entry.get("human") is True
+    if human:
+        if agent:
+            document.report(
+                (*path, "agent"), "a listener is an agent or a person, not both; remove `agent` or `human`"
+            )
+        for key in entry:
+            if key not in _HUMAN_KEYS and key in _LISTENER_KEYS:
+                reason = "a person has no `" + key + "`"
+                document.report(
+                    (*path, key),
+                    f"{reason}; allowed with `human: true`: {listing(_HUMAN_KEYS)}",
+                    at_key=True,
+                )
+        return
+    if handler is not None or "handler" in entry:
+        _refuse(document, path, entry, _AGENT_KEYS, _of_agents(agent))
+        if handler is None:
+            document.report((*path, "handler"), "is empty; write `module.function`")
+        return
+    _refuse(document, path, entry, _HANDLER_KEYS, "goes with a `handler`, and there is none")
+    if not agent:
+        document.report(
+            path,
+            "has no `handler`; write `handler: module.function`, or `agent: true` with a `model` for an LLM"
+            " agent,"
+            " or `human: true`",
+        )
+        _refuse(document, path, entry, _AGENT_KEYS, _of_agents(agent))
+        return
+    if entry.get("model") is None and (*path, "model") not in document.broken:
+        document.report(
+            path, "is an agent without a `model`; write `model: NAME` (a model or an alias of `llm`)"
+        )
+    if "prompt" in entry and "prompt_file" in entry:
+        document.report((*path, "prompt_file"), "there is a `prompt` too; keep one of the two", at_key=True)
+
+
+def _of_agents(agent: bool) -> str:
+    if agent:
+        return "is for the built-in agent; with a `handler` the handler decides, so remove one of the two"
+    return "is for agents (`agent: true`)"
+
+
+def _refuse(
+    document: Document, path: Path, entry: Mapping[str, object], keys: Sequence[str], reason: str
+) -> None:
+    for key in keys:
+        if key in entry:
+            document.report((*path, key), f"`{key}` {reason}{_INSTEAD.get(key, '')}", at_key=True)

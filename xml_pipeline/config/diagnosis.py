@@ -1,0 +1,159 @@
+"""pydantic's errors → problems with a place, in the words of somebody who writes YAML."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from xml_pipeline.config.document import Document, Path, plain_value
+from xml_pipeline.config.models import DOTTED_PATTERN, NAME_PATTERN
+from xml_pipeline.config.nearest import listing, suggestion
+from xml_pipeline.errors import cut
+
+Schema = Mapping[str, Any]
+
+_PATTERNS = {
+    NAME_PATTERN: "must be a name: a letter or `_`, then letters, digits, `_`, `-` and `.`, at most 100",
+    DOTTED_PATTERN: "must be an import path: `module.name` or `module:name`",
+}
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "`true` or `false`",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a mapping (`key: value`)",
+    "model_type": "a mapping (`key: value`)",
+    "model_attributes_type": "a mapping (`key: value`)",
+}
+_TYPED_BY_KEY = ("int_type", "float_type", "bool_type")
+
+
+def retype(document: Document, error: ValidationError) -> bool:
+    """Give texts with `${…}` the number or truth value that their key asks for; whether any changed."""
+    changed = False
+    for detail in error.errors(include_url=False, include_context=False):
+        path = written_path(document, detail["loc"])
+        if detail["type"] in _TYPED_BY_KEY and path in document.expanded and isinstance(detail["input"], str):
+            value = plain_value(detail["input"])
+            if not isinstance(value, str):
+                _put(document.data, path, value)
+                changed = True
+    return changed
+
+
+def _put(data: Any, path: Path, value: object) -> None:
+    for part in path[:-1]:
+        data = data[part]
+    data[path[-1]] = value
+
+
+def diagnose(document: Document, error: ValidationError, schema: Schema) -> None:
+    """Report every mistake in `error`; `schema` is the JSON Schema of the whole document."""
+    for detail in error.errors(include_url=False):
+        path = written_path(document, detail["loc"])
+        kind = detail["type"]
+        if kind == "extra_forbidden":
+            _report_unknown(document, path, schema)
+        elif kind == "missing":
+            name = detail["loc"][-1]
+            described = _described(schema, (*path, name))
+            document.report(path, f"`{name}` is missing{f': {described}' if described else ''}", at_key=True)
+        else:
+            document.report(path, _message(document, path, detail, schema))
+
+
+def written_path(document: Document, loc: Sequence[str | int]) -> Path:
+    """The part of a pydantic location that stands in the document (it also names union members)."""
+    path: Path = ()
+    for part in loc:
+        if (*path, part) in document.values:
+            path = (*path, part)
+    return path
+
+
+def _report_unknown(document: Document, path: Path, schema: Schema) -> None:
+    name = str(path[-1]) if path else ""
+    known = {key for place in _at(schema, schema, path[:-1]) for key in place.get("properties", {})}
+    document.report(
+        path,
+        f"`{cut(name)}` is no key here{suggestion(name, known)}; keys are: {listing(known)}",
+        at_key=True,
+    )
+
+
+def _message(document: Document, path: Path, detail: Mapping[str, Any], schema: Schema) -> str:
+    kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
+    text = _requirement(kind, detail["msg"], context)
+    if value is None:
+        return f"is empty; it {text}, or leave the key out"
+    if path in document.hidden:
+        # pydantic's own texts hold no values; those of validators may.
+        text = text.replace(str(value), document.hidden[path]) if str(value) else text
+        return f"{text} (the value of {document.hidden[path]} is not)"
+    if isinstance(value, str):
+        options = {str(option) for place in _at(schema, schema, path) for option in place.get("enum", ())}
+        hint = suggestion(value, options)
+        if kind in ("tuple_type", "list_type"):
+            hint = f": `[{cut(value)}]`"
+        elif kind == "bool_type" and value.lower() in ("yes", "no", "on", "off", "y", "n"):
+            hint = f"; write `{'true' if value.lower() in ('yes', 'on', 'y') else 'false'}`"
+        return f"{text}, not '{cut(value)}'{hint}" if kind != "value_error" else text
+    if kind == "string_type" and isinstance(value, int | float):
+        return f'{text}, not {_yaml_word(value)}; quote it: "{_yaml_word(value)}"'
+    return f"{text}, not {_yaml_word(value)}" if kind != "value_error" else text
+
+
+def _requirement(kind: str, message: str, context: Mapping[str, Any]) -> str:
+    if kind in _WANTED:
+        return f"must be {_WANTED[kind]}"
+    if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
+        return _PATTERNS[context["pattern"]]
+    message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = re.sub(
+        r"^(Input|Value|String|Tuple|List|Dictionary) should (be|have|match)", r"must \2", message
+    )
+    return message.replace("a valid integer", "a whole number").replace(" after validation", "")
+
+
+def _yaml_word(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "a mapping" if isinstance(value, dict) else cut(value)
+
+
+def _described(schema: Schema, path: Path) -> str:
+    for place in _at(schema, schema, path[:-1]):
+        text = place.get("properties", {}).get(path[-1], {}).get("description")
+        if text:
+            return str(text)
+    return ""
+
+
+def _at(root: Schema, schema: Schema, path: Path) -> Iterator[Schema]:
+    """The parts of a JSON Schema that may describe what stands at `path`."""
+    if "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        yield from _at(root, target, path)
+    for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from _at(root, option, path)
+    if not path:
+        yield schema
+        return
+    head, rest = path[0], path[1:]
+    if isinstance(head, int):
+        below = [schema.get("items")]
+    else:
+        properties = schema.get("properties", {})
+        below = [properties[head]] if head in properties else [schema.get("additionalProperties")]
+    for part in below:
+        if isinstance(part, Mapping):
+            yield from _at(root, part, rest)

@@ -1,0 +1,362 @@
+"""YAML text → plain data, with the place of every key and value.
+
+The data is what JSON can hold (dict, list, str, int, float, bool, None). Plain scalars follow the core schema
+of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): `no`, `on`, `2026-01-01` and `12:30` are text,
+`1e3` is a number. Anchors, aliases and merge keys work; their growth is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import yaml
+from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader, ReaderError
+from yaml.scanner import Scanner
+
+from xml_pipeline.config.interpolation import expand
+from xml_pipeline.errors import Problem
+
+Path: TypeAlias = tuple[str | int, ...]
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 50
+MAX_VALUES = 100_000
+
+_PLAIN = "plain"
+_CORE = "tag:yaml.org,2002:"
+_INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL_NUMBER = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_SCALAR_TAGS = ("str", "int", "float", "bool", "null")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something is written; `path` is its path inside `file`, lines and columns count from 1."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+
+
+@dataclass(slots=True)
+class Document:
+    """Plain data and where its parts are written.
+
+    Attributes:
+        data: what the text says; None when it could not be read.
+        keys: for each path that is a mapping's entry, the place of its key.
+        values: for each path, the place of its value.
+        expanded: paths of texts that held `${…}`; they are typed by the key they stand for.
+        hidden: those whose value came from the environment → the text as written.
+        broken: paths that already have a problem, so that no second one follows from it.
+        problems: what is wrong so far.
+    """
+
+    data: object = None
+    keys: dict[Path, Place] = field(default_factory=dict)
+    values: dict[Path, Place] = field(default_factory=dict)
+    expanded: set[Path] = field(default_factory=set)
+    hidden: dict[Path, str] = field(default_factory=dict)
+    broken: set[Path] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+    def report(self, path: Path, message: str, *, at_key: bool = False) -> None:
+        """Add a problem at `path`, or at the nearest place above it that is written in the text."""
+        if any(path[:length] in self.broken for length in range(len(path) + 1)):
+            return
+        for length in range(len(path), -1, -1):
+            known = path[:length]
+            if (at_key or length < len(path)) and known in self.keys:
+                place = self.keys[known]
+            elif known in self.values:
+                place = self.values[known]
+            else:
+                continue
+            shown = place.path + path_text(path[length:], after=bool(place.path))
+            self.problems.append(Problem(message, shown, place.file, place.line, place.column))
+            return
+        self.problems.append(Problem(message, path_text(path)))
+
+    def graft(self, at: Path, part: Document) -> None:
+        """Take over the places and problems of `part`, whose root stands at path `at` of this document."""
+        self.keys.update({at + path: place for path, place in part.keys.items()})
+        self.values.update({at + path: place for path, place in part.values.items()})
+        self.expanded.update(at + path for path in part.expanded)
+        self.hidden.update({at + path: text for path, text in part.hidden.items()})
+        self.broken.update(at + path for path in part.broken)
+        self.problems.extend(part.problems)
+
+    def below(self, path: Path) -> Document:
+        """The part at `path` as a document; its problems stay here."""
+
+        def tail(known: Path) -> Path | None:
+            return known[len(path) :] if known[: len(path)] == path else None
+
+        return Document(
+            keys={rest: place for known, place in self.keys.items() if (rest := tail(known)) is not None},
+            values={rest: place for known, place in self.values.items() if (rest := tail(known)) is not None},
+            expanded={rest for known in self.expanded if (rest := tail(known)) is not None},
+            hidden={rest: text for known, text in self.hidden.items() if (rest := tail(known)) is not None},
+            broken={rest for known in self.broken if (rest := tail(known)) is not None},
+        )
+
+    def shown(self, path: Path, value: object) -> str:
+        """`value` as an error may show it: as it is written when it came from the environment."""
+        return self.hidden.get(path, str(value))
+
+
+def path_text(path: Path, *, after: bool = False) -> str:
+    """`("listeners", 2, "peers", 0)` as `listeners[2].peers[0]`."""
+    text = ""
+    for part in path:
+        if isinstance(part, str) and _BARE_KEY.fullmatch(part):
+            text += f".{part}" if text or after else part
+        else:
+            text += f"[{part}]" if isinstance(part, int) else f'["{part}"]'
+    return text
+
+
+def read(text: str | bytes, *, file: str, environ: Mapping[str, str]) -> Document:
+    """Read one YAML document. Never raises: what is wrong is in the document's `problems`."""
+    document = Document()
+    document.values[()] = Place(file, 1, 1, "")
+    size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_BYTES:
+        document.report((), f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read")
+        return document
+    if isinstance(text, bytes):
+        encoded = text
+        try:
+            text = encoded.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            head = encoded[: error.start].decode("utf-8", "replace")
+            place = Place(file, head.count("\n") + 1, len(head) - head.rfind("\n"), "")
+            document.problems.append(Problem("is not UTF-8 text; save it as UTF-8", "", *_position(place)))
+            return document
+    try:
+        node = _Loader(text).get_single_node()
+        if node is not None:
+            document.data = _Builder(document, file, environ).build(node, ())
+    except (yaml.YAMLError, _Refused, ValueError, OverflowError, RecursionError) as error:
+        document.data = None
+        document.problems.append(_syntax_problem(error, text, file))
+    return document
+
+
+def _position(place: Place) -> tuple[str, int, int]:
+    return place.file, place.line, place.column
+
+
+class _Refused(Exception):
+    """The text is readable and yet not taken."""
+
+    def __init__(self, message: str, mark: yaml.Mark | None) -> None:
+        self.mark = mark
+        super().__init__(message)
+
+
+def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
+    mark: yaml.Mark | None = None
+    if isinstance(error, _Refused):
+        message, mark = str(error), error.mark
+    elif isinstance(error, ReaderError):
+        head = text[: error.position]
+        line, column = head.count("\n") + 1, len(head) - head.rfind("\n")
+        return Problem("has a character that YAML does not allow; remove it", "", file, line, column)
+    elif isinstance(error, yaml.MarkedYAMLError):
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        mark = error.problem_mark or error.context_mark
+        if "'\\t'" in message:
+            message += "; YAML is indented with spaces, not tabs"
+        elif "mapping values are not allowed here" in message:
+            message += "; check the indentation, or quote a text that holds `: `"
+        elif "but got '{'" in message:
+            message += '; between braces and brackets write a variable in quotes: `"${NAME}"`'
+        message = f"is no valid YAML: {message}"
+    else:
+        message = "is no valid YAML: an escape or a number in it has no meaning"
+    return Problem(message, "", file, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
+
+
+class _Loader(Reader, Scanner, Parser, Composer):
+    """PyYAML up to its node graph, with a bound on nesting; types are resolved by `_Builder`."""
+
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # untyped in the stubs
+            raise _Refused(f"is nested deeper than {MAX_DEPTH} levels", mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: object) -> str:
+        if kind is yaml.ScalarNode:
+            return _PLAIN if isinstance(implicit, tuple) and implicit[0] else f"{_CORE}str"
+        return f"{_CORE}seq" if kind is yaml.SequenceNode else f"{_CORE}map"
+
+    def descend_resolver(self, parent: yaml.Node | None, index: object) -> None:
+        """Part of what a composer asks of its resolver; path resolvers are not used here."""
+
+    def ascend_resolver(self) -> None:
+        """As `descend_resolver`."""
+
+
+class _Builder:
+    """Nodes → plain data, noting places; counts what it builds, because aliases multiply."""
+
+    def __init__(self, document: Document, file: str, environ: Mapping[str, str]) -> None:
+        self._document = document
+        self._file = file
+        self._environ = environ
+        self._built = 0
+
+    def build(self, node: yaml.Node, path: Path) -> object:
+        self._count(node)
+        if len(path) > MAX_DEPTH:
+            raise _Refused(
+                f"is nested deeper than {MAX_DEPTH} levels, or an alias holds itself", node.start_mark
+            )
+        self._document.values[path] = self._place(node, path)
+        if isinstance(node, yaml.MappingNode) and node.tag == f"{_CORE}map":
+            return self._mapping(node, path)
+        if isinstance(node, yaml.SequenceNode) and node.tag == f"{_CORE}seq":
+            return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and node.tag in (_PLAIN, *(_CORE + tag for tag in _SCALAR_TAGS)):
+            return self._scalar(node, path)
+        self._fail(path, f"has the tag `{node.tag}`; tags are not used in this file, remove it")
+        return None
+
+    def _count(self, node: yaml.Node) -> None:
+        self._built += 1
+        if self._built > MAX_VALUES:
+            message = f"has more than {MAX_VALUES:,} values (aliases counted each time they are used)"
+            raise _Refused(message, node.start_mark)
+
+    def _place(self, node: yaml.Node, path: Path) -> Place:
+        mark = node.start_mark
+        return Place(self._file, mark.line + 1, mark.column + 1, path_text(path))
+
+    def _fail(self, path: Path, message: str) -> None:
+        self._document.report(path, message)
+        self._document.broken.add(path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
+        result: dict[str, object] = {}
+        merged: list[yaml.Node] = []
+        for key, value in node.value:
+            if key.tag == _PLAIN and key.value == "<<":
+                merged.append(value)
+                continue
+            name = self._key(key, path)
+            if name is None:
+                continue
+            here = (*path, name)
+            if name in result:
+                first = self._document.keys[here].line
+                place = self._place(key, here)
+                message = f"the key `{name}` is here twice (first in line {first}); remove one"
+                self._document.problems.append(Problem(message, place.path, *_position(place)))
+                continue
+            self._document.keys[here] = self._place(key, here)
+            result[name] = self.build(value, here)
+        for key, value in self._merged(merged, path, 0):
+            name = self._key(key, path)
+            if name is not None and name not in result:
+                self._document.keys[(*path, name)] = self._place(key, (*path, name))
+                result[name] = self.build(value, (*path, name))
+        return result
+
+    def _merged(
+        self, sources: list[yaml.Node], path: Path, depth: int
+    ) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+        """The entries that merge keys bring, nearest first (https://yaml.org/type/merge.html)."""
+        for source in sources:
+            self._count(source)
+            if depth > MAX_DEPTH:
+                raise _Refused("a merge key `<<` holds itself", source.start_mark)
+            if isinstance(source, yaml.SequenceNode):
+                yield from self._merged(source.value, path, depth + 1)
+            elif isinstance(source, yaml.MappingNode):
+                inner = [value for key, value in source.value if key.tag == _PLAIN and key.value == "<<"]
+                yield from (pair for pair in source.value if pair[1] not in inner)
+                yield from self._merged(inner, path, depth + 1)
+            else:
+                self._document.report(path, "a merge key `<<` takes a mapping, or a list of mappings")
+
+    def _key(self, node: yaml.Node, path: Path) -> str | None:
+        if isinstance(node, yaml.ScalarNode) and node.value and not _SURROGATE.search(node.value):
+            self._count(node)
+            return str(node.value)
+        place = self._place(node, path)
+        self._document.problems.append(
+            Problem("has a key that is not a text; keys are words", place.path, *_position(place))
+        )
+        return None
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:
+        expansion = expand(node.value, self._environ)
+        if expansion.replaced:
+            self._document.expanded.add(path)
+        if expansion.used_environment:
+            self._document.hidden[path] = node.value
+        for message in expansion.problems:
+            self._document.report(path, message)
+        if expansion.problems:
+            self._document.broken.add(path)
+            return None
+        text = expansion.text
+        if _SURROGATE.search(text):
+            self._fail(path, "holds half of a surrogate pair, which is no character")
+            return None
+        if node.tag == _PLAIN:
+            return text if expansion.replaced else plain_value(text)
+        wanted = node.tag.removeprefix(_CORE)
+        value = text if wanted == "str" else plain_value(text)
+        kinds: dict[str, type | tuple[type, ...]] = {
+            "str": str,
+            "int": int,
+            "float": (int, float),
+            "bool": bool,
+            "null": type(None),
+        }
+        if not isinstance(value, kinds[wanted]):
+            self._fail(path, f"is tagged `!!{wanted}` and is no {wanted}; remove the tag")
+            return None
+        return value
+
+
+def plain_value(text: str) -> object:
+    """What an unquoted scalar means in the YAML 1.2 core schema; numbers beyond reason stay text."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text in ("true", "True", "TRUE"):
+        return True
+    if text in ("false", "False", "FALSE"):
+        return False
+    if len(text) > 100:
+        return text
+    if _INTEGER.fullmatch(text):
+        return int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    special = _SPECIAL_NUMBER.fullmatch(text)
+    if special is None:
+        return text
+    return float("nan") if special.group(3) else float(f"{special.group(1)}inf")

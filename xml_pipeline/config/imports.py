@@ -1,0 +1,154 @@
+"""`module.function` in organism.yaml → the object.
+
+Modules beside organism.yaml are found without being installed: their directory leads the import search while
+an import of the file runs, and only then. Two organisms of one process may each have a `handlers.py`: what is
+found beside one file is never taken for another file's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from xml_pipeline.config.nearest import suggestion
+from xml_pipeline.errors import ConfigError, cut
+
+_BESIDE = "__organism_directory__"  # set on modules found beside an organism.yaml
+_import_search = threading.RLock()  # sys.path and sys.modules belong to the process
+
+
+class ImportFault(Exception):
+    """An import path that leads nowhere.
+
+    Attributes:
+        kind: what is wrong, in words that show nothing of the path (it may come from the environment).
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(message)
+
+
+def resolve(dotted: str, *, base: Path | str) -> Any:
+    """The object that `dotted` names: `module.function`, `module:function`, `package.module:Class.method`.
+
+    Modules in the directory `base` go before installed ones; an already imported module that was not found
+    beside some organism.yaml stays what it is, as for every import.
+
+    Raises:
+        ConfigError: no such module, no such attribute, or the module fails while it is imported.
+    """
+    try:
+        return find(dotted, Path(base))
+    except ImportFault as fault:
+        raise ConfigError(str(fault)) from fault.__cause__
+
+
+def find(dotted: str, base: Path) -> Any:
+    """`resolve`, raising ImportFault."""
+    module_name, _, attributes = dotted.partition(":")
+    parts = dotted.split(".") if not attributes else [*module_name.split("."), *attributes.split(".")]
+    fixed = len(module_name.split(".")) if attributes else None
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise ImportFault("is no import path", f"'{dotted}' is no import path; write `module.function`")
+    with _searching(base):
+        module, depth = _module(parts, fixed, base)
+    found: Any = module
+    for index, name in enumerate(parts[depth:], depth):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise _no_attribute(found, ".".join(parts[:index]), name) from None
+    return found
+
+
+def _module(parts: list[str], fixed: int | None, base: Path) -> tuple[ModuleType, int]:
+    """The longest prefix of `parts` that is a module (or the one of `fixed` parts), and its length."""
+    longest = fixed if fixed is not None else len(parts) - 1
+    for depth in range(longest, 0, -1):
+        name = ".".join(parts[:depth])
+        try:
+            return importlib.import_module(name), depth
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if missing != name and not name.startswith(f"{missing}."):
+                raise _broken(name, error) from error
+            if fixed is not None or depth == 1:
+                raise _no_module(missing, base) from None
+        except (Exception, SystemExit) as error:
+            raise _broken(name, error) from error
+    raise AssertionError("every path ends above")
+
+
+def _broken(name: str, error: BaseException) -> ImportFault:
+    text = cut(str(error), 200)
+    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    place = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if not trace.tb_frame.f_code.co_filename.startswith("<frozen") and trace.tb_frame.f_globals.get(
+            "__name__"
+        ) not in (__name__, "importlib"):
+            place = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    kind = f"its module fails while it is imported: {type(error).__name__}"
+    return ImportFault(kind, f"the module '{name}' fails while it is imported: {reason}{place}")
+
+
+def _no_module(missing: str, base: Path) -> ImportFault:
+    parent, _, last = missing.rpartition(".")
+    if parent:
+        search = getattr(sys.modules.get(parent), "__path__", None)
+        where = f"in the package '{parent}'" if search else f"'{parent}' is a module and holds no modules"
+    else:
+        search = [str(base)]
+        where = f"looked beside organism.yaml ({base}) and in the Python path"
+    names = {module.name for module in pkgutil.iter_modules(search)} if search else set()
+    if not parent:
+        names |= {name for name in sys.modules if "." not in name and not name.startswith("_")}
+    hint = suggestion(last, names)
+    return ImportFault("there is no such module", f"there is no module '{missing}'{hint} ({where})")
+
+
+def _no_attribute(owner: object, path: str, name: str) -> ImportFault:
+    known = {name for name in dir(owner) if not name.startswith("_")}
+    known |= {module.name for module in pkgutil.iter_modules(getattr(owner, "__path__", ()))}
+    hint = suggestion(name, known)
+    file = getattr(owner, "__file__", None)
+    where = f" ({file})" if isinstance(file, str) else ""
+    return ImportFault("the module has no such name", f"'{path}'{where} has no '{name}'{hint}")
+
+
+@contextmanager
+def _searching(base: Path) -> Iterator[None]:
+    """`base` leads the import search; modules found beside another organism.yaml are out of sight."""
+    home = str(base.resolve())
+    with _import_search:
+        foreign = {
+            name: module
+            for name, module in list(sys.modules.items())
+            if getattr(module, "__dict__", {}).get(_BESIDE, home) != home
+        }
+        for name in foreign:
+            del sys.modules[name]
+        before = set(sys.modules)
+        importlib.invalidate_caches()
+        sys.path.insert(0, home)
+        try:
+            yield
+        finally:
+            sys.path.remove(home)
+            for name in set(sys.modules) - before:
+                module = sys.modules[name]
+                file = getattr(module, "__file__", None)
+                if isinstance(file, str) and Path(file).is_relative_to(home) and "site-packages" not in file:
+                    setattr(module, _BESIDE, home)
+            for name, module in foreign.items():
+                sys.modules.setdefault(name, module)

@@ -1,0 +1,68 @@
+"""`${NAME}` and `${NAME:-default}` in the texts of a configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FORMS = "`${NAME}` or `${NAME:-default}`; `$$` stands for one `$`"
+
+_MARK = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
+_BODY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A text after interpolation.
+
+    Attributes:
+        text: the result; what could not be replaced is left out.
+        replaced: whether there was something to replace.
+        used_environment: whether a variable's value is part of it, so that it must not be shown.
+        problems: what is wrong, never with a variable's value.
+    """
+
+    text: str
+    replaced: bool = False
+    used_environment: bool = False
+    problems: tuple[str, ...] = ()
+
+
+def expand(text: str, environ: Mapping[str, str]) -> Expansion:
+    """Replace variables in `text`; as in a shell, `:-` also replaces an empty variable."""
+    if "$" not in text:
+        return Expansion(text)
+    used = False
+    problems: list[str] = []
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal used
+        body, closed = match.group(1), match.group(2)
+        if body is None:
+            return "$"
+        form = _BODY.fullmatch(body) if closed else None
+        if form is None or "${" in (form.group(2) or ""):
+            problems.append(f"`{_shown(match.group(0))}` is no variable; allowed: {FORMS}")
+            return ""
+        name, default = form.group(1), form.group(2)
+        value = environ.get(name)
+        if value or (value is not None and default is None):
+            used = True
+            return value
+        if default is not None:
+            return default
+        problems.append(
+            f"the environment variable {name} is not set; set it, put it into the .env file beside this file,"
+            f" or write `${{{name}:-default}}` (`$${{{name}}}` keeps the text as it is)"
+        )
+        return ""
+
+    result, count = _MARK.subn(replace, text)
+    return Expansion(result, count > 0, used, tuple(problems))
+
+
+def _shown(mark: str) -> str:
+    """The start of what was written, without what could be a literal default."""
+    head = mark.split(":", 1)[0]
+    return head if head == mark and len(head) <= 40 else f"{head[:40]}…"

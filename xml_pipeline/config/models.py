@@ -1,0 +1,271 @@
+"""What `organism.yaml` may hold, as frozen models; their texts become the reference page and the JSON Schema.
+
+Rules that concern more than one key (peers that exist, keys that fit the kind of listener) are in `checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"
+DOTTED_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+
+
+def _several(value: object) -> object:
+    """One name or a list of names, as a tuple."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN)]
+Classes = Annotated[
+    tuple[Dotted, ...],
+    Field(min_length=1),
+    BeforeValidator(_several, json_schema_input_type=Dotted | list[Dotted]),
+]
+Kind = Literal["tool", "agent", "human"]
+
+
+class Section(BaseModel):
+    """A mapping of the file: its keys are fixed, its values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitsSection(Section):
+    """Where a conversation ends that does not end by itself."""
+
+    messages: Count = Field(
+        default=10_000,
+        description="Messages of one conversation, answers included; the next one is refused with `limit`.",
+    )
+    depth: Count = Field(
+        default=64,
+        description="Calls below calls in one conversation; a deeper call is refused with `limit`.",
+    )
+    seconds: Seconds = Field(
+        default=3600.0,
+        description="Seconds that one conversation may last from its first message; then it ends with"
+        " `limit`.",
+    )
+    message_bytes: Count = Field(
+        default=16_777_216,
+        description="Bytes of one message on the wire, envelope included; a larger one is refused.",
+    )
+
+
+class OrganismSection(Section):
+    """The organism as a whole."""
+
+    name: str = Field(
+        min_length=1, max_length=200, description="The organism's name, as consoles and logs show it."
+    )
+    description: str = Field(default="", description="What the organism is for, in a sentence.")
+    default: Name | None = Field(
+        default=None,
+        description="The listener that gets what is typed in the console without `@name`. Without it, bare"
+        " text"
+        " is refused with the list of listeners.",
+    )
+    thread_scheduling: Literal["breadth-first", "depth-first"] = Field(
+        default="breadth-first",
+        description="Whose message is next when several wait: `breadth-first` takes turns between"
+        " conversations,"
+        " `depth-first` takes the newest message.",
+    )
+    max_in_flight: Count = Field(
+        default=1000,
+        description="Messages accepted and not yet handled; `ask` and `send` wait while there are so many.",
+    )
+    max_concurrent_handlers: Count = Field(
+        default=256, description="Handlers that run at once in the organism."
+    )
+    max_concurrent_per_agent: Count = Field(
+        default=64, description="Handlers of one `agent: true` listener that run at once."
+    )
+    shutdown_seconds: float = Field(
+        default=10.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Seconds that a stop waits for running handlers before it cancels them; 0 cancels at"
+        " once.",
+    )
+    timeout_seconds: Seconds = Field(
+        default=300.0,
+        description="Seconds that one handler call may take; then its caller gets a `SystemError` with the"
+        " code"
+        " `timeout`. A listener's own `timeout_seconds` goes first.",
+    )
+    limits: LimitsSection = Field(
+        default_factory=LimitsSection,
+        description="Bounds of one conversation, against graphs that run away.",
+    )
+
+
+class HistorySection(Section):
+    """How much an agent remembers; the oldest goes first, a call and its result never apart."""
+
+    messages: Count = Field(
+        default=40, description="Messages kept of the history, the system prompt not counted."
+    )
+    tokens: Count = Field(
+        default=8000,
+        description="Estimated tokens kept of the history; the oldest tool results are shortened first.",
+    )
+
+
+class ListenerConfig(Section):
+    """One listener: a tool (`handler`), an agent (`agent: true`) or a person (`human: true`)."""
+
+    name: Name = Field(
+        description="The listener's name: letters, digits, `_`, `-` and `.` (a dot has no meaning of its"
+        " own)."
+    )
+    description: str = Field(
+        default="", description="What it does, in a sentence; agents that may call it read this text."
+    )
+    handler: Dotted | None = Field(
+        default=None,
+        description="The function that handles a message, as `module.function` or `module:function`; the"
+        " module is"
+        " looked for beside organism.yaml first, then as every import.",
+    )
+    payload_class: Classes | None = Field(
+        default=None,
+        description="The payload class, or classes, that the handler accepts, as `module.Class`; without it"
+        " the"
+        " annotation of the handler's first parameter says so.",
+    )
+    agent: bool = Field(
+        default=False,
+        description="Whether an LLM drives it. Without a `handler` it is the built-in agent; with one, the"
+        " handler"
+        " is told its own name and the limits for agents hold.",
+    )
+    human: bool = Field(
+        default=False, description="Whether a person answers: the console asks, and no slot is held."
+    )
+    peers: tuple[Name, ...] = Field(
+        default=(),
+        description="The listeners it may call. None means none; itself and its caller are always allowed.",
+    )
+    broadcast: bool = Field(
+        default=False,
+        description="Whether it also gets payloads of its classes that are sent to no listener by name.",
+    )
+    cpu_bound: bool = Field(
+        default=False,
+        description="Whether the handler runs in a process of its own pool, off the event loop.",
+    )
+    timeout_seconds: Seconds | None = Field(
+        default=None,
+        description="Seconds that one handler call may take; default: `organism.timeout_seconds`.",
+    )
+    max_concurrent: Count | None = Field(
+        default=None,
+        description="Handler calls of this listener that run at once; default: for agents"
+        " `organism.max_concurrent_per_agent`, for others no bound of their own.",
+    )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The model, or an alias of the `llm` section. Every built-in agent needs one.",
+    )
+    prompt: str | None = Field(
+        default=None, description="The system prompt; how to call the peers is added to it."
+    )
+    prompt_file: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A UTF-8 file with the system prompt, relative to the file that names it; read once, at"
+        " load.",
+    )
+    max_turns: Count = Field(
+        default=8, description="Model calls for one task; after the last one the caller gets an error."
+    )
+    max_tokens: Count | None = Field(
+        default=None, description="Tokens that one answer of the model may have; default: the provider's."
+    )
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        allow_inf_nan=False,
+        description="Sampling temperature; default: the provider's.",
+    )
+    accepts: Classes | None = Field(
+        default=None,
+        description="The payload class, or classes, of its tasks, as `module.Class`; default: `Task`.",
+    )
+    answer_class: Dotted | None = Field(
+        default=None,
+        description="The payload class of its answers, as `module.Class`; default: `Answer`, one text field.",
+    )
+    history: HistorySection = Field(
+        default_factory=HistorySection, description="Bounds of what the agent remembers."
+    )
+    tools: Literal["auto", "native", "xml"] = Field(
+        default="auto",
+        description="How the model calls peers: `native` tool calls, `xml` in its text, or `auto`: native"
+        " where the"
+        " backend can.",
+    )
+    memory: Literal["call", "session", "conversation", "none"] = Field(
+        default="session",
+        description="How long it remembers: one `call` with all its turns, a `session` (all calls that one"
+        " caller's"
+        " thread makes), the `conversation`, or `none` (every model call sees only what just came in).",
+    )
+    peer_timeout_seconds: Seconds = Field(
+        default=60.0,
+        description="Seconds that the agent waits for its peers' answers; a missing one becomes a tool"
+        " result that"
+        " says so.",
+    )
+
+    @property
+    def kind(self) -> Kind:
+        """`tool` has a handler, `agent` is the built-in one, `human` asks a person."""
+        if self.human:
+            return "human"
+        return "agent" if self.agent and self.handler is None else "tool"
+
+
+class OrganismConfig(Section):
+    """An organism: its listeners, their limits and the models they may use."""
+
+    organism: OrganismSection = Field(description="The organism as a whole.")
+    listeners: tuple[ListenerConfig, ...] = Field(
+        default=(),
+        description="The listeners; or a directory, relative to this file, of *.yaml files that hold one"
+        " listener"
+        " or a list of them each.",
+    )
+
+    _base: Path = PrivateAttr(default_factory=Path)
+    _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+    _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def base(self) -> Path:
+        """The directory that relative paths and import paths start from."""
+        return self._base
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The variables the file was read with: the process's over those of `.env`. Never shown."""
+        return self._environ
+
+    @property
+    def resolved(self) -> Mapping[str, Any]:
+        """What the import paths of the file (`handler`, `payload_class`, …) stand for."""
+        return self._resolved

@@ -1,0 +1,50 @@
+"""The JSON Schema of organism.yaml, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xml_pipeline.config.models import OrganismConfig
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_VARIABLE = {
+    "type": "string",
+    "pattern": r"\$\{",
+    "description": "a variable: `${NAME}` or `${NAME:-default}`",
+}
+_SCALARS = ("integer", "number", "boolean")
+
+
+def json_schema() -> dict[str, Any]:
+    """A schema (draft 2020-12) that takes what `load` takes, as far as a schema can say it.
+
+    Rules between listeners (peers that exist, names there once) are checked by `load` only.
+    """
+    schema = OrganismConfig.model_json_schema(mode="validation")
+    _allow_variables(schema)
+    listener = schema["$defs"]["ListenerConfig"]
+    listener["anyOf"] = [
+        {"required": ["handler"]},
+        {"properties": {"agent": {"const": True}}, "required": ["agent", "model"]},
+        {"properties": {"human": {"const": True}}, "required": ["human"]},
+    ]
+    listeners = schema["properties"]["listeners"]
+    entries = {key: listeners.pop(key) for key in ("type", "items")}
+    listeners["anyOf"] = [entries, {"type": "string", "minLength": 1}]
+    return {"$schema": DIALECT, **schema, "title": "organism.yaml"}
+
+
+def _allow_variables(node: Any) -> None:
+    """What is not any text (a number, a truth value, a choice, a name) may also be written as a variable."""
+    if isinstance(node, list):
+        for item in node:
+            _allow_variables(item)
+    if not isinstance(node, dict):
+        return
+    for item in node.values():
+        _allow_variables(item)
+    if node.get("type") in _SCALARS or (
+        node.get("type") == "string" and ("enum" in node or "pattern" in node)
+    ):
+        kept = {key: node.pop(key) for key in list(node) if key not in ("description", "title", "default")}
+        node["anyOf"] = [kept, dict(_VARIABLE)]

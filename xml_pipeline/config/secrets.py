@@ -1,0 +1,63 @@
+"""Keys written into a configuration: they are refused, and never shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from xml_pipeline.config.document import Path
+
+_SECRET_KEY = re.compile(r"(?i)^(.*[_-])?(api[_-]?key|key|token|secret|password|passwd)$")
+_KEYISH = re.compile(r"(?i)key")
+_KEY_START = re.compile(r"(sk|pk|rk|xai|gsk|hf|r8)[-_]\S+|AIza\S+")
+# Anywhere else only what can be nothing but a key: a provider's prefix, then long and with a digit.
+_SURELY = re.compile(r"(?:bearer\s+)?(?:(?:sk|xai|gsk|hf|r8)[-_](?=\S*\d)\S{20,}|AIza\S{30,})", re.IGNORECASE)
+
+
+def literal_keys(
+    data: object, hidden: Mapping[Path, str], known: frozenset[str]
+) -> Iterator[tuple[Path, str]]:
+    """Where `data` holds a key, and what to do about it.
+
+    Args:
+        data: the document.
+        hidden: paths whose value came from the environment.
+        known: keys that the file may have; none of them takes a secret, whatever it is called.
+    """
+    yield from _walk(data, (), hidden, known)
+
+
+def _walk(
+    data: object, path: Path, hidden: Mapping[Path, str], known: frozenset[str]
+) -> Iterator[tuple[Path, str]]:
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _walk(value, (*path, key), hidden, known)
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _walk(value, (*path, index), hidden, known)
+    elif data is not None and not isinstance(data, bool):
+        name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        message = _message(name, str(data), path in hidden, name in known)
+        if message:
+            yield path, message
+
+
+def _message(name: str, value: str, from_environment: bool, known: bool) -> str:
+    if not known and _SECRET_KEY.match(name):
+        if name.lower().replace("-", "_").endswith("api_key"):
+            return (
+                "keys do not stand in this file; write `api_key_env: NAME` with the name of the environment"
+                " variable that holds the key"
+            )
+        return "secrets do not stand in this file; keep it in an environment variable"
+    if name.endswith("_env") and (_KEY_START.fullmatch(value) or _SURELY.fullmatch(value)):
+        return f"holds a key; `{name}` takes the name of the environment variable that holds it"
+    if from_environment:
+        return ""
+    if (_KEYISH.search(name) and _KEY_START.fullmatch(value)) or _SURELY.fullmatch(value):
+        return (
+            "holds what looks like an API key; keep it in an environment variable and write"
+            " `api_key_env: NAME` at the backend"
+        )
+    return ""
