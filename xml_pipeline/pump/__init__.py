@@ -1,6 +1,5 @@
 """The engine that moves messages, and the contract of the handlers it calls."""
 
-from xml_pipeline.pump.clock import Clock, LoopClock
 from xml_pipeline.pump.effects import DeadLetter
 from xml_pipeline.pump.listener import Handler, Listener, listener
 from xml_pipeline.pump.loop import Asker, Pump, PumpSettings
@@ -9,7 +8,6 @@ from xml_pipeline.pump.response import GatherResponse, HandlerMetadata, HandlerR
 
 __all__ = [
     "Asker",
-    "Clock",
     "ConversationLimits",
     "DeadLetter",
     "GatherResponse",
@@ -17,7 +15,6 @@ __all__ = [
     "HandlerMetadata",
     "HandlerResponse",
     "Listener",
-    "LoopClock",
     "Machine",
     "Pump",
     "PumpSettings",

@@ -6,10 +6,10 @@ timer is set for the earliest there is, and looks again when it rings.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from xml_pipeline.pump.clock import Clock, TimerHandle
 
 
 class Deadlines:
@@ -18,15 +18,19 @@ class Deadlines:
     Things with the same number of seconds are kept in the order added, which is the order of their deadlines.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop
         self._by_seconds: dict[float, dict[Any, tuple[float, Callable[[Any], None]]]] = {}
         self._seconds: dict[Any, float] = {}
-        self._timer: TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
 
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count in the time of `loop`."""
+        self._loop = loop
+
     def add(self, thing: Any, seconds: float, callback: Callable[[Any], None]) -> None:
-        due = self._clock.now() + seconds
+        due = self._loop.time() + seconds
         group = self._by_seconds.get(seconds)
         if group is None:
             group = self._by_seconds[seconds] = {}
@@ -48,11 +52,11 @@ class Deadlines:
     def _set(self, due: float) -> None:
         self.close()
         self._rings_at = due
-        self._timer = self._clock.call_later(max(0.0, due - self._clock.now()), self._ring)
+        self._timer = self._loop.call_at(due, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
-        now = self._clock.now()
+        now = self._loop.time()
         late = []
         for group in self._by_seconds.values():
             for thing, (due, callback) in group.items():

@@ -18,10 +18,9 @@ from typing import Any
 from xml_pipeline import events
 from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import SystemError, is_error
-from xml_pipeline.errors import BudgetExceededError, OrganismClosed
+from xml_pipeline.errors import BudgetExceededError, ConfigError, OrganismClosed, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
-from xml_pipeline.pump.clock import Clock, LoopClock, TimerHandle
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.effects import (
     Cancel,
@@ -37,7 +36,7 @@ from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.machine import ConversationLimits, Machine, NonsenseReturned
 from xml_pipeline.pump.offload import Processes, Threads
 from xml_pipeline.pump.response import HandlerMetadata, HandlerResponse
-from xml_pipeline.pump.schedule import Scheduler, Scheduling
+from xml_pipeline.pump.schedule import QUEUES, Scheduler, Scheduling
 from xml_pipeline.threads import Conversation, Port
 
 logger = logging.getLogger("xml_pipeline.pump")
@@ -66,6 +65,18 @@ class PumpSettings:
     scheduling: Scheduling = "breadth-first"
     dead_letters: int = 1000
     processes: int = 2
+
+    @classmethod
+    def checked(cls, **values: Any) -> PumpSettings:
+        """Settings from a program's arguments. Raises ConfigError naming what is allowed."""
+        scheduling = values["scheduling"]
+        problems = [] if scheduling in QUEUES else [f"thread_scheduling is '{scheduling}'; allowed: {', '.join(QUEUES)}"]
+        for name, value in values.items():
+            if isinstance(value, int | float) and value <= 0:
+                problems.append(f"{name} is {value}; it must be greater than 0")
+        if problems:
+            raise ConfigError([Problem(problem) for problem in problems])
+        return cls(**values)
 
 
 class Run:
@@ -100,7 +111,6 @@ class Pump:
         *,
         limits: ConversationLimits | None = None,
         wire_limits: WireLimits = DEFAULT_LIMITS,
-        clock: Clock | None = None,
         new_id: Callable[[], str] | None = None,
         hooks: Iterable[events.Hook] = (),
     ) -> None:
@@ -111,12 +121,12 @@ class Pump:
             self.settings.max_concurrent_handlers,
             self.settings.max_concurrent_per_agent,
         )
-        self.clock: Clock = clock or LoopClock()
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
         self.waiting_for_people: dict[str, Message] = {}
         self.in_flight = 0
         self.handled = 0
         self._hooks: list[events.Hook] = []
+        self._loop: asyncio.AbstractEventLoop
         self._threads = Threads(self.settings.max_concurrent_handlers)
         self._processes: Processes | None = None
         self._runners: set[asyncio.Task[None]] = set()
@@ -124,11 +134,16 @@ class Pump:
         self._waking = False
         self._senders: deque[asyncio.Future[None]] = deque()
         self._drained: asyncio.Future[None] | None = None
-        self._deadlines = Deadlines(self.clock)
+        self._deadlines = Deadlines()
         self._context = copy_context()
         self._open = False
         for hook in hooks:
             self.add_hook(hook)
+
+    @property
+    def table(self) -> Mapping[str, Listener]:
+        """All listeners by name."""
+        return self.machine.table
 
     # --- observers ---
 
@@ -152,9 +167,19 @@ class Pump:
     # --- life ---
 
     def start(self) -> None:
-        """Take messages from now on; handlers run in a copy of the current context."""
+        """Take messages from now on; handlers run in a copy of the current context.
+
+        A handler that is an object with a method `attach(pump)` is given the pump here, once: for the listener
+        table (`pump.table`), to tell the observers something (`pump.emit`), or to be one (`pump.add_hook`).
+        """
         current_caller.set(None)
         self._context = copy_context()
+        self._loop = asyncio.get_running_loop()
+        self._deadlines.start(self._loop)
+        for listener in self.machine.table.values():
+            attach = getattr(listener.handler, "attach", None)
+            if attach is not None:
+                attach(self)
         self._open = True
 
     async def stop(self, seconds: float) -> None:
@@ -163,9 +188,8 @@ class Pump:
         while self._senders:
             _settle_future(self._senders.popleft(), OrganismClosed("the organism is stopping"))
         if self.in_flight:
-            loop = asyncio.get_running_loop()
-            self._drained = loop.create_future()
-            timer = self.clock.call_later(seconds, lambda: _settle_future(self._drained))
+            self._drained = self._loop.create_future()
+            timer = self._loop.call_later(seconds, lambda: _settle_future(self._drained))
             try:
                 await self._drained
             finally:
@@ -193,7 +217,7 @@ class Pump:
         """
         await self._capacity()
         try:
-            conversation, fx = self.machine.inject(port, to, payload, self.clock.now())
+            conversation, fx = self.machine.inject(port, to, payload)
         except BaseException:
             self._done()  # gives the reserved place on to the next sender
             raise
@@ -208,7 +232,7 @@ class Pump:
         if not self._open:
             raise OrganismClosed("the organism is not running: use `async with organism:`")
         if self.in_flight >= self.settings.max_in_flight or self._senders:
-            place = asyncio.get_running_loop().create_future()
+            place = self._loop.create_future()
             self._senders.append(place)
             try:
                 await place  # whoever makes room has counted us in
@@ -273,7 +297,7 @@ class Pump:
                 self._bury(effect)
             case GatherTimer():
                 gather = effect.gather
-                gather.timer = self.clock.call_later(effect.seconds, lambda: self._expire(gather))
+                gather.timer = self._loop.call_later(effect.seconds, self._expire, gather)
             case Cancel():
                 self._cancel_runs(effect.conversation)
             case events.Event():
@@ -337,7 +361,7 @@ class Pump:
                 sleeper.set_result(None)
                 return
         # In the organism's context, not in that of whoever sent the message.
-        runner = asyncio.get_running_loop().create_task(
+        runner = self._loop.create_task(
             self._run(), name="xml-pipeline-runner", context=self._context.copy()
         )
         self._runners.add(runner)
@@ -353,7 +377,7 @@ class Pump:
         while True:
             message = self.scheduler.take()
             if message is None:
-                sleeper = asyncio.get_running_loop().create_future()
+                sleeper = self._loop.create_future()
                 self._idle.append(sleeper)
                 await sleeper
                 self._waking = False
@@ -429,7 +453,7 @@ class Pump:
             fx = self.machine.finish(message, returned)
         except NonsenseReturned as error:
             logger.error("the handler of '%s' returned %s", message.to.name, error)
-            fx = self._failure(message, "handler", f"'{message.to.name}' returned something that cannot be sent", error)
+            fx = self._failure(message, "handler", "the handler returned something that cannot be sent", error)
         self._carry_out(fx)
         self.handled += 1
         self._done()
@@ -441,7 +465,7 @@ class Pump:
             fx = self._failure(message, "budget", "the budget for this work is used up", error)
         else:
             logger.error("the handler of '%s' failed on message %s", name, message.message_id, exc_info=error)
-            fx = self._failure(message, "handler", f"'{name}' failed with {type(error).__name__}", error)
+            fx = self._failure(message, "handler", f"the handler failed with {type(error).__name__}", error)
         self._carry_out(fx)
         self._done()
 
@@ -452,7 +476,7 @@ class Pump:
         logger.error("the handler of '%s' did not return within %g s", message.to.name, seconds)
         self._give_up(run)
         error = TimeoutError(f"no return within {seconds:g} s")
-        self._carry_out(self._failure(message, "timeout", f"'{message.to.name}' did not answer in time", error))
+        self._carry_out(self._failure(message, "timeout", "no answer in time", error))
         self._done()
         self._wake()
 

@@ -96,22 +96,20 @@ class Machine:
         self._wire_limits = wire_limits
         self._new_id = new_id or uuid_source()
         self.registry = Registry(self._new_id)
-        self._addressing = Addressing(table)
+        self.addressing = Addressing(table)
 
     # --- entries: each returns the effects of one thing that happened ---
 
-    def inject(
-        self, port: Port, to: str, payload: Any, now: float
-    ) -> tuple[Conversation, list[Effect]]:
+    def inject(self, port: Port, to: str, payload: Any) -> tuple[Conversation, list[Effect]]:
         """A message from outside opens a conversation.
 
         Raises:
             RoutingError: no such listener, or it does not accept the class.
             PayloadError, EnvelopeError: the payload is not valid, or too large.
         """
-        target, accepting = self._addressing.from_outside(to, payload)
+        target, accepting = self.addressing.from_outside(to, payload)
         codec = codec_of(type(payload))
-        conversation = self.registry.start(port, now)
+        conversation = self.registry.start(port)
         fx: list[Effect] = []
         try:
             message_id = self._new_id()
@@ -150,7 +148,7 @@ class Machine:
             message.from_id,
             target.name if agent else None,
             message.from_id == target.name,
-            self._addressing.instructions(target) if agent else "",
+            self.addressing.instructions(target) if agent else "",
             message.message_id,
             1,
             call.session_id,
@@ -254,7 +252,7 @@ class Machine:
         elif to == call.listener and response.kind != DELEGATE and slot is None:
             self._call_self(message, codec, response, fx)
         elif to is None:
-            receivers = self._addressing.unaddressed(message.to, codec.root)
+            receivers = self.addressing.unaddressed(message.to, codec.root)
             if not receivers or (slot is not None and len(receivers) > 1):
                 self._refuse(call, slot, SystemError("routing", NOT_DELIVERABLE), response.message_id, to, fx)
             for receiver in receivers:
@@ -273,7 +271,7 @@ class Machine:
     def _send_text(self, message: Message, text: str | bytes, fx: list[Effect]) -> None:
         """What a model wrote: every payload in it is validated and routed."""
         call = message.call
-        codecs, calls = self._addressing.from_text(message.to, call)
+        codecs, calls = self.addressing.from_text(message.to, call)
         extraction = extract_payloads(text, codecs)
         for found in extraction.found:
             if found.repairs and self.trace:

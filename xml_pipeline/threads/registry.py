@@ -40,7 +40,6 @@ class Conversation:
     Attributes:
         id: opaque UUID.
         port: where the answer goes.
-        started: seconds of the organism's clock.
         messages: how many were accepted so far.
         load: messages queued, being handled or waiting for a person, in all threads, pruned ones too.
         answered: whether the answer has left.
@@ -49,7 +48,6 @@ class Conversation:
 
     id: str
     port: Port
-    started: float
     messages: int = 0
     load: int = 0
     answered: bool = False
@@ -164,8 +162,8 @@ class Registry:
         self.conversations: dict[str, Conversation] = {}
         self._new_id = new_id
 
-    def start(self, port: Port, now: float) -> Conversation:
-        conversation = Conversation(self._new_id(), port, now)
+    def start(self, port: Port) -> Conversation:
+        conversation = Conversation(self._new_id(), port)
         self.conversations[conversation.id] = conversation
         return conversation
 

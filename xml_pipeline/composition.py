@@ -1,0 +1,84 @@
+"""From a configuration to the objects of an organism: the only place that knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from xml_pipeline.agents import Answer, Task, build_agent
+from xml_pipeline.config import ListenerConfig, OrganismConfig
+from xml_pipeline.config.llm import LLMSection, build_router
+from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
+from xml_pipeline.pump import ConversationLimits, Listener, PumpSettings
+from xml_pipeline.pump import listener as make_listener
+
+
+def parts(config: OrganismConfig) -> dict[str, Any]:
+    """The arguments of `Organism` for a configuration.
+
+    Raises:
+        ConfigError: with what only the built objects could show, such as a handler without an annotation.
+    """
+    section = config.organism
+    limits = section.limits
+    return {
+        "name": section.name,
+        "description": section.description,
+        "default": section.default,
+        "listeners": _listeners(config),
+        "settings": PumpSettings(
+            max_in_flight=section.max_in_flight,
+            max_concurrent_handlers=section.max_concurrent_handlers,
+            max_concurrent_per_agent=section.max_concurrent_per_agent,
+            timeout_seconds=section.timeout_seconds,
+            scheduling=section.thread_scheduling,
+        ),
+        "limits": ConversationLimits(limits.messages, limits.depth, limits.seconds),
+        "wire_limits": Limits(
+            max_bytes=limits.message_bytes,
+            max_depth=DEFAULT_LIMITS.max_depth,
+            max_elements=DEFAULT_LIMITS.max_elements,
+        ),
+        "shutdown_seconds": section.shutdown_seconds,
+        "router": build_router(config.llm or LLMSection(), environ=config.environ),
+    }
+
+
+def _listeners(config: OrganismConfig) -> list[Listener]:
+    """All listeners; every problem at once, as everywhere in a configuration."""
+    built, problems = [], []
+    for position, each in enumerate(config.listeners):
+        try:
+            built.append(_listener(each, config.resolved))
+        except ConfigError as error:
+            problems.extend(
+                Problem(problem.message, problem.path or f"listeners[{position}]") for problem in error.problems
+            )
+    if problems:
+        raise ConfigError(problems)
+    return built
+
+
+def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
+    options: dict[str, Any] = {
+        "description": each.description,
+        "peers": each.peers,
+        "broadcast": each.broadcast,
+        "timeout_seconds": each.timeout_seconds,
+        "max_concurrent": each.max_concurrent,
+    }
+    accepts = tuple(resolved[path] for path in each.payload_class or each.accepts or ())
+    if each.kind == "human":
+        return make_listener(each.name, None, accepts=accepts or (Task,), human=True, **options)
+    if each.kind == "agent":
+        answer = resolved[each.answer_class] if each.answer_class else Answer
+        return build_agent(each, accepts=accepts or (Task,), answer_class=answer, **options)
+    return make_listener(
+        each.name,
+        resolved[each.handler or ""],
+        accepts=accepts or None,
+        agent=each.agent,
+        cpu_bound=each.cpu_bound,
+        **options,
+    )
