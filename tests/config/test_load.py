@@ -36,11 +36,8 @@ listeners:
     human: true
     description: Says yes or no.
 """
-FILES = {
-    "organism.yaml": VALID,
-    "handlers.py": HANDLERS,
-    "prompts/researcher.md": "Be brief: ${NOT} a variable.\n",
-}
+PROMPT = "Be brief: ${NOT} a variable.\n"
+FILES = {"organism.yaml": VALID, "handlers.py": HANDLERS, "prompts/researcher.md": PROMPT}
 
 MISTAKES = """\
 organism:
@@ -72,7 +69,7 @@ def test_a_valid_file_becomes_models(tmp_path: Path) -> None:
     assert shouter.payload_class == ("handlers.Reply",)
     assert shouter.timeout_seconds == 5.0
     assert [one.kind for one in config.listeners] == ["tool", "tool", "agent", "human"]
-    assert researcher.prompt == "Be brief: ${NOT} a variable.\n"
+    assert researcher.prompt == PROMPT
     assert approver.description == "Says yes or no."
     assert config.base == tmp_path
 
@@ -155,7 +152,7 @@ AGENT = ORGANISM + "listeners:\n  - name: one\n    agent: true\n    model: m\n"
             ORGANISM + "  max_in_flight: true\n",
             3,
             "organism.max_in_flight",
-            "must be a whole number, not true",
+            "a whole number, not true",
         ),
         (ORGANISM + '  max_in_flight: "9"\n', 3, "organism.max_in_flight", "must be a whole number, not '9'"),
         (ORGANISM + "  timeout_seconds: .inf\n", 3, "organism.timeout_seconds", "finite"),
@@ -168,7 +165,7 @@ AGENT = ORGANISM + "listeners:\n  - name: one\n    agent: true\n    model: m\n"
             ORGANISM + "listeners: [shouter]\n",
             3,
             "listeners[0]",
-            "must be a mapping (`key: value`), not 'shouter'",
+            "must be a mapping (`key: value`)",
         ),
         (LISTENER + "    peers: two\n", 6, "listeners[0].peers", "must be a list, not 'two': `[two]`"),
         (LISTENER + "    peers: [one, one]\n", 6, "listeners[0].peers[1]", "named twice"),

@@ -93,12 +93,16 @@ def _check_contract(
         accepts = [resolved[one] for one in dotted]
     elif handler is None:
         return
+    name = _shown_name(document, path, entry)
+    at = key
     try:
-        make_listener(_shown_name(document, path, entry), handler, accepts=accepts)
+        if accepts is not None:
+            make_listener(name, None, accepts=accepts)
+        at = "handler"
+        make_listener(name, handler, accepts=accepts)
     except ConfigError as error:
-        where = key if accepts is not None else "handler"
         for problem in error.problems:
-            document.report((*path, where), problem.message)
+            document.report((*path, at), problem.message)
 
 
 def _shown_name(document: Document, path: documents.Path, entry: Mapping[str, object]) -> str:

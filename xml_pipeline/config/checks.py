@@ -100,7 +100,9 @@ def _check_peers(
 
 
 def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> None:
-    handler, agent, human = entry.get("handler"), entry.get("agent") is True, entry.get("human") is True
+    handler, agent, human = entry.get("handler"), entry.get("agent", False), entry.get("human", False)
+    if not isinstance(agent, bool) or not isinstance(human, bool):
+        return
     if human:
         if agent:
             document.report(

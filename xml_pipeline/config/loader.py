@@ -68,8 +68,8 @@ def loads(
         directories = {file: home, **_include_listeners(document, home, variables)}
         prompts = _read_prompts(document, directories)
         _report_keys(document)
-        check(document)
         config = _validate(document)
+        check(document)
         resolved = bind(document, home)
     elif not document.problems:
         document.report((), "holds no organism; it starts with `organism:` and its `name`")
@@ -80,7 +80,7 @@ def loads(
 
 
 def _validate(document: Document) -> OrganismConfig | None:
-    for _ in range(2):
+    while True:
         try:
             # Strict JSON is YAML's own idea of types: "8" is no number, a list may be a tuple.
             return OrganismConfig.model_validate_json(json.dumps(document.data), strict=True)
@@ -88,7 +88,6 @@ def _validate(document: Document) -> OrganismConfig | None:
             if not retype(document, error):
                 diagnose(document, error, _schema())
                 return None
-    return None
 
 
 @cache

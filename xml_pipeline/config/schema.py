@@ -12,6 +12,7 @@ _VARIABLE = {
     "pattern": r"\$\{",
     "description": "a variable: `${NAME}` or `${NAME:-default}`",
 }
+_TRUE = {"anyOf": [{"const": True}, _VARIABLE]}
 _SCALARS = ("integer", "number", "boolean")
 
 
@@ -25,8 +26,8 @@ def json_schema() -> dict[str, Any]:
     listener = schema["$defs"]["ListenerConfig"]
     listener["anyOf"] = [
         {"required": ["handler"]},
-        {"properties": {"agent": {"const": True}}, "required": ["agent", "model"]},
-        {"properties": {"human": {"const": True}}, "required": ["human"]},
+        {"properties": {"agent": _TRUE}, "required": ["agent", "model"]},
+        {"properties": {"human": _TRUE}, "required": ["human"]},
     ]
     listeners = schema["properties"]["listeners"]
     entries = {key: listeners.pop(key) for key in ("type", "items")}

@@ -1,0 +1,71 @@
+"""The JSON Schema takes what `load` takes and names the keys that it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.config.test_load import MISTAKES, VALID
+from xml_pipeline.config import json_schema
+
+validator = jsonschema.Draft202012Validator(json_schema())
+
+
+def errors_of(text: str) -> list[str]:
+    return ["/".join(map(str, error.absolute_path)) for error in validator.iter_errors(yaml.safe_load(text))]
+
+
+def test_it_is_a_schema_of_the_dialect_it_names() -> None:
+    schema = json_schema()
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    jsonschema.Draft202012Validator.check_schema(schema)
+    json.dumps(schema)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        VALID,
+        "organism: {name: x}\nlisteners: parts/\n",
+        "organism: {name: x, max_in_flight: '${N}', thread_scheduling: '${S:-depth-first}'}\n",
+        "organism: {name: x}\nlisteners: [{name: '${A}', agent: '${YES:-true}', model: m}]\n",
+        "organism: {name: x}\nlisteners: [{name: a, handler: a.b, payload_class: [a.B, a.C]}]\n",
+    ],
+)
+def test_it_takes_what_is_valid(text: str) -> None:
+    assert errors_of(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("organism: {name: x, nmae: y}", "organism"),
+        ("organism: {name: x, max_in_flight: 0}", "organism/max_in_flight"),
+        ("organism: {name: x}\nlisteners: [{name: a}]", "listeners/0"),
+        ("organism: {name: x}\nlisteners: [{name: a, agent: true}]", "listeners/0"),
+        ("organism: {name: x}\nlisteners: [{name: 'a b', human: true}]", "listeners/0/name"),
+        ("listeners: []", ""),
+    ],
+)
+def test_it_refuses_what_load_refuses(text: str, path: str) -> None:
+    # A keyword around a mistake (anyOf) reports it where it stands itself, which is above.
+    assert any(path.startswith(found) for found in errors_of(text))
+
+
+def test_it_refuses_a_file_full_of_mistakes() -> None:
+    assert errors_of(MISTAKES)
+
+
+def test_every_key_has_a_description() -> None:
+    schema = json_schema()
+    for section in [schema, *schema["$defs"].values()]:
+        for name, key in section.get("properties", {}).items():
+            assert key.get("description") or "$ref" in key, f"{section['title']}.{name}"
+
+
+def test_a_caller_may_change_its_copy() -> None:
+    json_schema()["properties"].clear()
+    assert "organism" in json_schema()["properties"]

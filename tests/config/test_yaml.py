@@ -1,0 +1,117 @@
+"""What a YAML text means, and which texts are refused before they mean anything."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.config.projects import config_of, only, problems_in, problems_of
+from xml_pipeline.config import loads
+from xml_pipeline.errors import ConfigError
+
+ORGANISM = "organism:\n  name: demo\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "message"),
+    [
+        ("organism:\n\tname: x\n", 2, 1, "YAML is indented with spaces, not tabs"),
+        ("organism:\n  name: a: b\n", 2, 10, "quote a text that holds `: `"),
+        ("organism: [\n", 2, 1, "is no valid YAML"),
+        ("organism: {name: ${NAME}}\n", 1, 19, 'write a variable in quotes: `"${NAME}"`'),
+        ("organism: *nobody\n", 1, 11, "undefined alias 'nobody'"),
+        ('organism: {name: "\\UFFFFFFFF"}\n', 1, 1, "is no valid YAML"),
+        ('organism: {name: "\\ud800"}\n', 1, 18, "half of a surrogate pair"),
+        ("organism: {name: \x01}\n", 1, 18, "a character that YAML does not allow"),
+        ("organism:\n  name: x\n---\nb: 1\n", 3, 1, "expected a single document"),
+        ("%YAML 9.9\n---\na: 1\n", 1, 1, "version 1.* is required"),
+        (ORGANISM + "  name: other\n", 3, 3, "the key `name` is here twice (first in line 2); remove one"),
+        ("organism: {name: !!python/name:os.system x}\n", 1, 18, "tags are not used in this file"),
+        ("organism: {name: !secret x}\n", 1, 18, "tags are not used in this file"),
+        ("organism: {name: x, max_in_flight: !!int many}\n", 1, 36, "is tagged `!!int` and is no int"),
+        ("? [a, b]\n: 1\n" + ORGANISM, 1, 3, "a key that is not a text"),
+        (ORGANISM + "listeners:\n  - <<: 7\n    name: a\n    human: true\n", 4, 5, "a merge key `<<` takes"),
+        ("a: " + "[" * 200, 1, 54, "nested deeper than 50 levels"),
+        ("a: &a [*a]", 1, 4, "an alias holds itself"),
+        ("a: &a {<<: *a}", 1, 4, "a merge key `<<` holds itself"),
+    ],
+)
+def test_a_text_that_is_refused_has_a_place(text: str, line: int, column: int, message: str) -> None:
+    found = [one for one in problems_of(text) if message in one.message]
+    assert [(one.line, one.column) for one in found] == [(line, column)], problems_of(text)
+
+
+def test_aliases_may_not_multiply_without_end() -> None:
+    text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+    )
+    assert "more than 100,000 values" in only(problems_of(text)).message
+
+
+def test_a_file_over_a_megabyte_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "organism.yaml"
+    file.write_text("# " + "x" * 1_100_000 + "\n" + ORGANISM)
+    assert "at most 1,000,000 are read" in only(problems_in(file)).message
+
+
+def test_a_file_must_be_utf_8_and_may_have_a_mark(tmp_path: Path) -> None:
+    file = tmp_path / "organism.yaml"
+    file.write_bytes(ORGANISM.encode("utf-16"))
+    assert "is not UTF-8" in only(problems_in(file)).message
+    file.write_bytes(b"organism:\n  name: \xe9t\xe9\n")
+    problem = only(problems_in(file))
+    assert (problem.line, problem.column) == (2, 9)
+    assert loads(b"\xef\xbb\xbf" + ORGANISM.encode(), environ={}).organism.name == "demo"
+
+
+def test_anchors_and_merge_keys_bring_their_values() -> None:
+    config = config_of(
+        ORGANISM
+        + "listeners:\n"
+        + "  - &agent {name: one, agent: true, model: small, max_turns: 3, peers: &all [two]}\n"
+        + "  - {<<: *agent, name: two, peers: *all}\n"
+        + "  - {<<: [{name: three, max_turns: 5}, *agent], temperature: 1}\n"
+    )
+    one, two, three = config.listeners
+    assert (one.max_turns, two.max_turns, three.max_turns) == (3, 3, 5)
+    assert (two.name, two.model, two.peers) == ("two", "small", ("two",))
+    assert (three.name, three.model, three.temperature) == ("three", "small", 1.0)
+
+
+def test_a_mistake_in_a_merged_value_is_shown_where_it_is_written() -> None:
+    text = (
+        ORGANISM + "listeners:\n"
+        "  - &base {name: one, agent: true, model: m, max_turns: 0}\n  - {<<: *base, name: two}\n"
+    )
+    assert [(one.line, one.column) for one in problems_of(text)] == [(4, 57), (4, 57)]
+
+
+@pytest.mark.parametrize("word", ["no", "on", "2026-01-01", "12:30", "0o9", "1_000"])
+def test_words_of_old_yaml_stay_text(word: str) -> None:
+    assert config_of(f"organism: {{name: {word}}}").organism.name == word
+
+
+@pytest.mark.parametrize(("word", "value"), [("1e3", 1000.0), ("0x10", 16.0), ("+5", 5.0), (".5", 0.5)])
+def test_numbers_are_those_of_yaml_1_2(word: str, value: float) -> None:
+    config = config_of(f"organism: {{name: x, timeout_seconds: {word}}}")
+    assert math.isclose(config.organism.timeout_seconds, value)
+
+
+def test_a_number_beyond_all_numbers_is_refused_like_any_other() -> None:
+    for digits in (50, 5000):
+        found = problems_of(f"organism: {{name: x, timeout_seconds: 1e{'9' * digits}}}")
+        assert only(found).path == "organism.timeout_seconds"
+    config = config_of(f"organism: {{name: x, max_in_flight: {'9' * 50}}}")
+    assert config.organism.max_in_flight == int("9" * 50)
+
+
+def test_keys_that_are_no_words_are_quoted_in_paths() -> None:
+    problem = only(problems_of('organism: {name: x, "a b.c": 1}'))
+    assert problem.path == 'organism["a b.c"]'
+
+
+def test_problems_of_a_text_name_the_file_they_are_told() -> None:
+    with pytest.raises(ConfigError, match=r"^conf/mine\.yaml:1:1: holds no organism"):
+        loads("", file="conf/mine.yaml", environ={})
