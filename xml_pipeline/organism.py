@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -129,9 +129,7 @@ class Organism:
         self._router = router
         self._streams: set[EventStream] = set()
         self._state = "new"
-        self._pump = Pump(
-            self._listeners, settings, limits=limits, wire_limits=wire_limits, new_id=new_id
-        )
+        self._pump = Pump(self._listeners, settings, limits=limits, wire_limits=wire_limits, new_id=new_id)
         for each in listeners:
             self._add(each)
 
@@ -216,7 +214,7 @@ class Organism:
         localns = dict(sys._getframe(1).f_locals)
 
         def add(function: Handler) -> Handler:
-            name = options.get("name") or getattr(function, "__name__", type(function).__name__)
+            name = str(options.get("name") or getattr(function, "__name__", type(function).__name__))
             rest = {key: value for key, value in options.items() if key != "name"}
             unknown = set(rest) - _LISTENER_OPTIONS
             if unknown:
@@ -289,7 +287,9 @@ class Organism:
 
     def _check_names(self) -> None:
         problems = []
-        wanted = [(f"listener '{each.name}'", peer) for each in self._listeners.values() for peer in each.peers]
+        wanted = [
+            (f"listener '{each.name}'", peer) for each in self._listeners.values() for peer in each.peers
+        ]
         if self.default is not None:
             wanted.append((f"the default of '{self.name}'", self.default))
         for who, name in wanted:
@@ -302,9 +302,7 @@ class Organism:
 
     # --- messages from outside ---
 
-    async def ask(
-        self, to: str, payload: Any, *, timeout: float | None = None, sender: str = OUTSIDE
-    ) -> Any:
+    async def ask(self, to: str, payload: Any, *, timeout: float | None = None, sender: str = OUTSIDE) -> Any:
         """Send a payload and wait for its answer; waits for room first when the organism is full.
 
         Args:
@@ -357,7 +355,9 @@ class Organism:
         root = envelope.payload.tag
         if target is None or root not in target.accepts:
             known = ", ".join(self._listeners) if target is None else ", ".join(target.accepts)
-            what = f"no listener '{envelope.to}'" if target is None else f"'{envelope.to}' does not take {root}"
+            what = (
+                f"no listener '{envelope.to}'" if target is None else f"'{envelope.to}' does not take {root}"
+            )
             raise RoutingError(f"{what}; there are: {known}")
         payload = target.accepts[root].decode(envelope.payload)
         port = Asker(self._outside(envelope.from_id), self._future())
@@ -469,7 +469,7 @@ class Organism:
 
     def threads(self) -> list[ThreadInfo]:
         """Open threads, callers before callees."""
-        registry = self._pump.machine.registry
+        registry = self._pump.machine.ledger.registry
         return [
             ThreadInfo(
                 call.thread_id,
@@ -486,7 +486,7 @@ class Organism:
 
     def status(self) -> Status:
         pump = self._pump
-        registry = pump.machine.registry
+        registry = pump.machine.ledger.registry
         return Status(
             in_flight=pump.in_flight,
             running=pump.scheduler.running,
@@ -537,5 +537,14 @@ class Session:
 
 
 _LISTENER_OPTIONS = frozenset(
-    ("accepts", "description", "peers", "agent", "broadcast", "cpu_bound", "timeout_seconds", "max_concurrent")
+    (
+        "accepts",
+        "description",
+        "peers",
+        "agent",
+        "broadcast",
+        "cpu_bound",
+        "timeout_seconds",
+        "max_concurrent",
+    )
 )

@@ -27,7 +27,6 @@ ENVELOPE_XSD: str = resources.files(__package__).joinpath("envelope.xsd").read_t
 """The schema of every message; `xmllint --schema` takes it as a file."""
 
 
-
 def _compile() -> etree.XMLSchema:
     return etree.XMLSchema(parse(ENVELOPE_XSD.encode()))
 
@@ -145,10 +144,8 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Envelope:
 def _complaint(root: etree._Element) -> str:
     """Why `root` is no envelope, in the words of the first rule it breaks."""
     if root.tag != f"{{{ENVELOPE_NS}}}message":
-        return (
-            f"the root is <{etree.QName(root).localname}>; a message is <message> in the namespace {ENVELOPE_NS}"
-        )
+        return f"the root is <{etree.QName(root).localname}>; a message is <message> in the namespace {ENVELOPE_NS}"
     schema = _compile()  # the shared schema's error log is not safe to read when several threads use it
     schema.validate(root)
-    entry = schema.error_log[0]
+    entry = next(iter(schema.error_log))
     return f"line {entry.line}: {entry.message.replace('{' + ENVELOPE_NS + '}', '')}"

@@ -22,7 +22,7 @@ MAX_VIOLATIONS = 5
 
 @xmlify
 @dataclass(frozen=True)
-class SystemError:  # noqa: A001 - the design's name; import it from here, the builtin is never meant
+class SystemError:  # the design's name; import it from here, the builtin is never meant
     """Something in the system went wrong with a message; the code says what kind of thing."""
 
     code: Code
@@ -53,7 +53,9 @@ class Huh:
     def from_error(cls, error: PayloadError, payload_name: str, example: str = "") -> Huh:
         """The complaint about a payload that `error` describes; at most five rules of it."""
         rules = [
-            BrokenRule(field=v.field, rule=v.rule, value=_printable(v.value), allowed=_printable(v.allowed) or "")
+            BrokenRule(
+                field=v.field, rule=v.rule, value=_printable(v.value), allowed=_printable(v.allowed) or ""
+            )
             for v in error.violations[:MAX_VIOLATIONS]
         ]
         return cls(message=f"{payload_name} is not valid", rules=rules, example=example)

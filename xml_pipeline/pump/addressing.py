@@ -84,4 +84,3 @@ def _requests(listeners: Iterable[Listener]) -> dict[str, PayloadCodec[Any]]:
         for root, codec in listener.accepts.items()
         if codec.cls not in SYSTEM_CLASSES
     }
-

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 
-
 class Deadlines:
     """Calls back for each thing that was not discarded in time.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import types
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec
@@ -37,6 +38,7 @@ class Listener:
         human: whether a person answers; no handler, no slot held while waiting.
         timeout_seconds: how long one handler call may take; None for the organism's default.
         max_concurrent: handler calls at once; None for the organism's default.
+        is_async: whether the handler runs on the event loop.
     """
 
     name: str
@@ -51,11 +53,12 @@ class Listener:
     timeout_seconds: float | None = None
     max_concurrent: int | None = None
 
-    @property
-    def is_async(self) -> bool:
-        """Whether the handler runs on the event loop."""
-        call = getattr(self.handler, "__call__", None)  # noqa: B004 - an object whose call is async, not a test
-        return inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
+    is_async: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        call = type(self.handler).__call__ if callable(self.handler) else None
+        runs_on_loop = inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
+        object.__setattr__(self, "is_async", runs_on_loop)  # asked once, not at every message
 
 
 def listener(
@@ -104,7 +107,9 @@ def check_name(name: str) -> None:
 
 def _check_handler(name: str, handler: Handler) -> None:
     if not callable(handler):
-        raise ConfigError(f"the handler of '{name}' is {handler!r}; a function of (payload, metadata) is needed")
+        raise ConfigError(
+            f"the handler of '{name}' is {handler!r}; a function of (payload, metadata) is needed"
+        )
     try:
         inspect.signature(handler).bind(None, None)
     except TypeError as error:
@@ -117,8 +122,8 @@ def _check_handler(name: str, handler: Handler) -> None:
 
 def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | None) -> tuple[type, ...]:
     """The payload classes that the handler's first parameter is annotated with."""
-    function = inspect.unwrap(handler) if handler is not None else None
-    while hasattr(function, "func"):  # functools.partial
+    function: Any = None if handler is None else inspect.unwrap(handler)
+    while isinstance(function, functools.partial):
         function = function.func
     if function is not None and not inspect.isroutine(function):
         function = type(function).__call__
@@ -136,7 +141,9 @@ def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | 
         try:
             annotation = eval(annotation, namespace)  # noqa: S307 - the handler's own annotation, as typing does
         except Exception as error:
-            raise ConfigError(f"the annotation {annotation!r} of '{name}' cannot be resolved: {error}") from None
+            raise ConfigError(
+                f"the annotation {annotation!r} of '{name}' cannot be resolved: {error}"
+            ) from None
     return _members(annotation)
 
 

@@ -1,9 +1,4 @@
-"""The engine: carries out what the machine decides, on one asyncio event loop.
-
-Handlers run in a few long-lived tasks ("runners"), one message after the other: no task is made per message.
-A runner whose handler waits is simply busy; the next one is woken for the rest of the work. So a handler that
-does not wait costs no switch at all, and one that does costs one.
-"""
+"""The engine: carries out what the machine decides, on one asyncio event loop."""
 
 from __future__ import annotations
 
@@ -11,12 +6,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
 from xml_pipeline import events
-from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import SystemError, is_error
 from xml_pipeline.errors import BudgetExceededError, ConfigError, OrganismClosed, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS
@@ -34,14 +27,12 @@ from xml_pipeline.pump.effects import (
 )
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.machine import ConversationLimits, Machine, NonsenseReturned
-from xml_pipeline.pump.offload import Processes, Threads
 from xml_pipeline.pump.response import HandlerMetadata, HandlerResponse
+from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.schedule import QUEUES, Scheduler, Scheduling
 from xml_pipeline.threads import Conversation, Port
 
 logger = logging.getLogger("xml_pipeline.pump")
-
-_TURN = 32  # messages that a runner handles before it lets the event loop see to I/O
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,11 @@ class PumpSettings:
     def checked(cls, **values: Any) -> PumpSettings:
         """Settings from a program's arguments. Raises ConfigError naming what is allowed."""
         scheduling = values["scheduling"]
-        problems = [] if scheduling in QUEUES else [f"thread_scheduling is '{scheduling}'; allowed: {', '.join(QUEUES)}"]
+        problems = (
+            []
+            if scheduling in QUEUES
+            else [f"thread_scheduling is '{scheduling}'; allowed: {', '.join(QUEUES)}"]
+        )
         for name, value in values.items():
             if isinstance(value, int | float) and value <= 0:
                 problems.append(f"{name} is {value}; it must be greater than 0")
@@ -79,23 +74,14 @@ class PumpSettings:
         return cls(**values)
 
 
-class Run:
-    """One handler call in progress."""
-
-    __slots__ = ("given_up", "message", "task")
-
-    def __init__(self, message: Message, task: asyncio.Task[Any]) -> None:
-        self.message = message
-        self.task = task
-        self.given_up = False
-
-
 class Asker(Port):
     """An outside caller that waits on a future; None for one that only sends."""
 
     __slots__ = ("future", "lasting")
 
-    def __init__(self, name: str, future: asyncio.Future[Any] | None, sessions: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, future: asyncio.Future[Any] | None, sessions: dict[str, str] | None = None
+    ) -> None:
         super().__init__(name, {} if sessions is None else sessions)
         self.future = future
         self.lasting = sessions is not None  # its sessions outlive the conversation
@@ -127,15 +113,16 @@ class Pump:
         self.handled = 0
         self._hooks: list[events.Hook] = []
         self._loop: asyncio.AbstractEventLoop
-        self._threads = Threads(self.settings.max_concurrent_handlers)
-        self._processes: Processes | None = None
-        self._runners: set[asyncio.Task[None]] = set()
-        self._idle: list[asyncio.Future[None]] = []
-        self._waking = False
+        self._runners = Runners(
+            self.scheduler,
+            self,
+            timeout_seconds=self.settings.timeout_seconds,
+            threads=self.settings.max_concurrent_handlers,
+            processes=self.settings.processes,
+        )
         self._senders: deque[asyncio.Future[None]] = deque()
         self._drained: asyncio.Future[None] | None = None
         self._deadlines = Deadlines()
-        self._context = copy_context()
         self._open = False
         for hook in hooks:
             self.add_hook(hook)
@@ -150,11 +137,11 @@ class Pump:
     def add_hook(self, hook: events.Hook) -> None:
         """Call `hook` with every fact from now on."""
         self._hooks.append(hook)
-        self.machine.trace = True
+        self.machine.ledger.trace = True
 
     def remove_hook(self, hook: events.Hook) -> None:
         self._hooks.remove(hook)
-        self.machine.trace = bool(self._hooks)
+        self.machine.ledger.trace = bool(self._hooks)
 
     def emit(self, event: events.Event) -> None:
         """Tell the observers; one that fails is logged and changes nothing."""
@@ -172,10 +159,9 @@ class Pump:
         A handler that is an object with a method `attach(pump)` is given the pump here, once: for the listener
         table (`pump.table`), to tell the observers something (`pump.emit`), or to be one (`pump.add_hook`).
         """
-        current_caller.set(None)
-        self._context = copy_context()
         self._loop = asyncio.get_running_loop()
         self._deadlines.start(self._loop)
+        self._runners.start(self._loop)
         for listener in self.machine.table.values():
             attach = getattr(listener.handler, "attach", None)
             if attach is not None:
@@ -194,17 +180,11 @@ class Pump:
                 await self._drained
             finally:
                 timer.cancel()
-        for conversation in tuple(self.machine.registry.conversations.values()):
+        for conversation in tuple(self.machine.ledger.registry.conversations.values()):
             _fail_asker(conversation.port, OrganismClosed("the organism was stopped before the answer came"))
             self._carry_out(self.machine.abort(conversation, None))
         self._deadlines.close()
-        for runner in self._runners:
-            runner.cancel()
-        if self._runners:
-            await asyncio.wait(self._runners, timeout=1.0)
-        self._threads.close()
-        if self._processes is not None:
-            self._processes.close()
+        await self._runners.stop()
 
     # --- the outside ---
 
@@ -224,7 +204,7 @@ class Pump:
         self.in_flight -= 1  # the reserved place becomes the message's own
         self._deadlines.add(conversation, self.machine.limits.seconds, self._too_long)
         self._carry_out(fx)
-        self._wake()
+        self._runners.wake()
         return conversation
 
     async def _capacity(self) -> None:
@@ -258,22 +238,22 @@ class Pump:
         """A person answered what waits under `thread_id` in `waiting_for_people`; KeyError if nothing does."""
         message = self.waiting_for_people.pop(thread_id)
         self.in_flight += 1
-        self._conclude(message, HandlerResponse.respond(payload))
-        self._wake()
+        self.returned(message, HandlerResponse.respond(payload))
+        self._runners.wake()
 
     def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
         """End a conversation and cancel its handlers; False when there is none of that id."""
-        conversation = self.machine.registry.conversations.get(conversation_id)
+        conversation = self.machine.ledger.registry.conversations.get(conversation_id)
         if conversation is None:
             return False
         self._carry_out(self.machine.abort(conversation, error))
-        self._wake()
+        self._runners.wake()
         return True
 
     def _too_long(self, conversation: Conversation) -> None:
         text = f"the conversation took longer than {self.machine.limits.seconds:g} s"
         self._carry_out(self.machine.abort(conversation, SystemError("limit", text)))
-        self._wake()
+        self._runners.wake()
 
     # --- effects ---
 
@@ -336,129 +316,46 @@ class Pump:
 
     def _expire(self, gather: Any) -> None:
         self._carry_out(self.machine.expire(gather))
-        self._wake()
+        self._runners.wake()
 
     def _cancel_runs(self, conversation: Conversation) -> None:
-        for run in tuple(conversation.running):
-            self._give_up(run)
-            self._carry_out(self.machine.finish(run.message, None))
+        for message in self._runners.give_up_all(conversation):
+            self._carry_out(self.machine.finish(message, None))
             self._done()
         for thread_id, message in tuple(self.waiting_for_people.items()):
             if message.call.conversation is conversation:
                 del self.waiting_for_people[thread_id]
                 self._carry_out(self.machine.finish(message, None))
 
-    # --- runners ---
+    # --- what becomes of a handler call (runners.Outcomes) ---
 
-    def _wake(self) -> None:
-        """See to it that a runner comes for the work that is ready."""
-        if self._waking or not self.scheduler.can_run:
-            return
-        self._waking = True
-        while self._idle:
-            sleeper = self._idle.pop()
-            if not sleeper.done():
-                sleeper.set_result(None)
-                return
-        # In the organism's context, not in that of whoever sent the message.
-        runner = self._loop.create_task(
-            self._run(), name="xml-pipeline-runner", context=self._context.copy()
-        )
-        self._runners.add(runner)
-        runner.add_done_callback(self._runners.discard)
-
-    async def _run(self) -> None:
-        """A runner's life: take a message, call its handler, see to what follows."""
-        task = asyncio.current_task()
-        assert task is not None
-        pristine = copy_context()
-        self._waking = False
-        since_pause = 0
-        while True:
-            message = self.scheduler.take()
-            if message is None:
-                sleeper = self._loop.create_future()
-                self._idle.append(sleeper)
-                await sleeper
-                self._waking = False
-                since_pause = 0
-                continue
-            metadata, fx = self.machine.begin(message)
+    def begin(self, message: Message) -> HandlerMetadata | None:
+        """A message's turn: the metadata for its handler, or None when none is to be called."""
+        metadata, fx = self.machine.begin(message)
+        if fx:
             self._carry_out(fx)
-            if metadata is None:
-                self.scheduler.release(message)
-                self._done()
-            elif message.to.handler is None:
-                self._ask_person(message)
-            elif not await self._handle(message, metadata, task) or copy_context() != pristine:
-                # Its handler was given up, or left context variables behind: the next message gets a clean runner.
-                self._wake()
-                return
-            since_pause += 1
-            if since_pause >= _TURN:
-                since_pause = 0
-                self._wake()
-                await asyncio.sleep(0)
+        if metadata is not None and message.to.handler is not None:
+            return metadata
+        if metadata is not None:
+            self.waiting_for_people[message.call.thread_id] = message
+        self._done()
+        return None
 
-    async def _handle(self, message: Message, metadata: HandlerMetadata, task: asyncio.Task[Any]) -> bool:
-        """Call the handler; False when it was given up meanwhile, and its runner with it."""
-        run = Run(message, task)
-        listener = message.to
-        conversation = message.call.conversation
-        conversation.running.add(run)
-        self._deadlines.add(run, listener.timeout_seconds or self.settings.timeout_seconds, self._late)
-        current_caller.set(message.call)
-        if self.scheduler.can_run:
-            self._wake()  # in case this handler waits
+    def returned(self, message: Message, value: Any) -> None:
+        """A handler returned."""
         try:
-            returned = await self._call(listener, message, metadata)
-        except asyncio.CancelledError:
-            if run.given_up:
-                return False
-            if not self._open and task.cancelling():
-                raise
-            failure: BaseException | None = asyncio.CancelledError("the handler was cancelled from inside")
-        except (Exception, SystemExit) as error:
-            failure = error
-        else:
-            failure = None
-        finally:
-            current_caller.set(None)
-        if run.given_up:
-            if failure is None and returned is not None:
-                self._bury(_late_return(message))
-            return False
-        conversation.running.discard(run)
-        self._deadlines.discard(run)
-        self.scheduler.release(message)
-        if failure is None:
-            self._conclude(message, returned)
-        else:
-            self._failed(message, failure)
-        return True
-
-    async def _call(self, listener: Listener, message: Message, metadata: HandlerMetadata) -> Any:
-        handler = listener.handler
-        assert handler is not None
-        if listener.cpu_bound:
-            if self._processes is None:
-                self._processes = Processes(self.settings.processes)
-            return await self._processes.run(handler, message.payload, metadata)
-        if listener.is_async:
-            return await handler(message.payload, metadata)  # type: ignore[misc]  # is_async: it is awaitable
-        return await self._threads.run(handler, message.payload, metadata)
-
-    def _conclude(self, message: Message, returned: Any) -> None:
-        try:
-            fx = self.machine.finish(message, returned)
+            fx = self.machine.finish(message, value)
         except NonsenseReturned as error:
             logger.error("the handler of '%s' returned %s", message.to.name, error)
-            fx = self._failure(message, "handler", "the handler returned something that cannot be sent", error)
+            fx = self._failure(
+                message, "handler", "the handler returned something that cannot be sent", error
+            )
         self._carry_out(fx)
         self.handled += 1
         self._done()
 
-    def _failed(self, message: Message, error: BaseException) -> None:
+    def raised(self, message: Message, error: BaseException) -> None:
+        """A handler raised."""
         name = message.to.name
         if isinstance(error, BudgetExceededError):
             logger.warning("the budget of %s is used up: %s", error.scope, error)
@@ -469,53 +366,43 @@ class Pump:
         self._carry_out(fx)
         self._done()
 
-    def _late(self, run: Run) -> None:
-        """A handler call took too long: its caller is told now, whether or not the handler heeds the cancel."""
-        message = run.message
+    def late(self, message: Message) -> None:
+        """A handler took too long: its caller is told now, whether or not the handler heeds the cancel."""
         seconds = message.to.timeout_seconds or self.settings.timeout_seconds
         logger.error("the handler of '%s' did not return within %g s", message.to.name, seconds)
-        self._give_up(run)
         error = TimeoutError(f"no return within {seconds:g} s")
         self._carry_out(self._failure(message, "timeout", "no answer in time", error))
         self._done()
-        self._wake()
+        self._runners.wake()
+
+    def too_late(self, message: Message) -> None:
+        """A handler returned something after it was given up."""
+        call = message.call
+        self._bury(
+            DeadLetter(
+                "the handler returned after it was given up",
+                call.conversation.id,
+                call.thread_id,
+                message.message_id,
+                message.from_id,
+                message.to.name,
+                message.payload,
+            )
+        )
 
     def _failure(self, message: Message, code: str, text: str, error: BaseException) -> list[Effect]:
         if self._hooks:
             call = message.call
             self.emit(
                 events.HandlerFailed(
-                    call.conversation.id, call.thread_id, message.to.name, code, f"{type(error).__name__}: {error}"
+                    call.conversation.id,
+                    call.thread_id,
+                    message.to.name,
+                    code,
+                    f"{type(error).__name__}: {error}",
                 )
             )
         return self.machine.fail(message, code, text)
-
-    def _give_up(self, run: Run) -> None:
-        """Cancel a handler call and free its slots, without waiting for it."""
-        run.given_up = True
-        run.message.call.conversation.running.discard(run)
-        self._deadlines.discard(run)
-        self.scheduler.release(run.message)
-        run.task.cancel()
-
-    def _ask_person(self, message: Message) -> None:
-        """A message for a person waits outside of all slots."""
-        self.scheduler.release(message)
-        self.waiting_for_people[message.call.thread_id] = message
-        self._done()
-
-
-def _late_return(message: Message) -> DeadLetter:
-    call = message.call
-    return DeadLetter(
-        "the handler returned after it was given up",
-        call.conversation.id,
-        call.thread_id,
-        message.message_id,
-        message.from_id,
-        message.to.name,
-        message.payload,
-    )
 
 
 def _settle_future(future: asyncio.Future[Any] | None, error: Exception | None = None) -> None:

@@ -1,9 +1,5 @@
 """The rules: what follows from a handler's return, an injection, a timeout. State in, effects out, no I/O.
 
-A message is accepted only after it went the whole way: encoded, parsed, checked as an envelope, validated by
-the receiver's schema, decoded. What fails on the way is told to its sender while the sender's thread is still
-open; what was accepted cannot fail that way any more.
-
 An answer that its receiver does not accept passes on to that receiver's caller when its turn comes, so up to
 the outside. A refused message, a crash, a timeout become messages too: `<huh>` and `<SystemError>`.
 """
@@ -17,13 +13,9 @@ from typing import Any
 from xml_pipeline import events
 from xml_pipeline.envelope import (
     SYSTEM,
-    Gathered,
-    GatheredCodec,
     Huh,
     SystemError,
-    encode,
     extract_payloads,
-    unwrap,
 )
 from xml_pipeline.errors import EnvelopeError, PayloadError, Violation
 from xml_pipeline.hardened import DEFAULT_LIMITS
@@ -36,10 +28,9 @@ from xml_pipeline.pump.effects import (
     Effect,
     GatherTimer,
     Message,
-    Over,
-    Reply,
     Unanswered,
 )
+from xml_pipeline.pump.ledger import ERROR, Ledger, complaint
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.response import (
     DELEGATE,
@@ -49,12 +40,9 @@ from xml_pipeline.pump.response import (
     HandlerMetadata,
     HandlerResponse,
 )
-from xml_pipeline.threads import Call, Conversation, Gather, Port, Registry
+from xml_pipeline.threads import Call, Conversation, Gather, Port
 from xml_pipeline.threads.ids import IdSource, uuid_source
 from xml_pipeline.threads.registry import Slot
-
-_ERROR = codec_of(SystemError)
-_HUH = codec_of(Huh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +65,7 @@ class NonsenseReturned(Exception):
 
 
 class Machine:
-    """All state of a running organism except time and tasks.
-
-    `trace` makes it report every fact as an event; without an observer nothing is built.
-    """
+    """All state of a running organism except time and tasks."""
 
     def __init__(
         self,
@@ -92,10 +77,7 @@ class Machine:
     ) -> None:
         self.table = table
         self.limits = limits or ConversationLimits()
-        self.trace = False
-        self._wire_limits = wire_limits
-        self._new_id = new_id or uuid_source()
-        self.registry = Registry(self._new_id)
+        self.ledger = Ledger(table, wire_limits, new_id or uuid_source())
         self.addressing = Addressing(table)
 
     # --- entries: each returns the effects of one thing that happened ---
@@ -109,20 +91,22 @@ class Machine:
         """
         target, accepting = self.addressing.from_outside(to, payload)
         codec = codec_of(type(payload))
-        conversation = self.registry.start(port)
+        conversation = self.ledger.registry.start(port)
         fx: list[Effect] = []
         try:
-            message_id = self._new_id()
-            call = self.registry.new_call(to, conversation, None, opened_by=port.name, opening_id=message_id)
-            typed = self._transfer(codec, accepting, payload, port.name, to, call, message_id)
+            message_id = self.ledger.new_id()
+            call = self.ledger.registry.new_call(
+                to, conversation, None, opened_by=port.name, opening_id=message_id
+            )
+            typed = self.ledger.transfer(codec, accepting, payload, port.name, to, call, message_id)
         except BaseException:
-            self.registry.forget(conversation)
+            self.ledger.registry.forget(conversation)
             raise
-        self.registry.attach(call)
-        if self.trace:
+        self.ledger.registry.attach(call)
+        if self.ledger.trace:
             fx.append(events.ConversationStarted(conversation.id, to))
-            self._opened(call, fx)
-        self._accept(Message(call, target, accepting, typed, port.name, message_id), fx)
+            self.ledger.opened(call, fx)
+        self.ledger.accept(Message(call, target, accepting, typed, port.name, message_id), fx)
         return conversation, fx
 
     def begin(self, message: Message) -> tuple[HandlerMetadata | None, list[Effect]]:
@@ -131,16 +115,18 @@ class Machine:
         target = message.to
         if call.ended:
             fx: list[Effect] = [_dead(message, "its thread has ended")]
-            self._settle(call, fx)
+            self.ledger.settle(call, fx)
             return None, fx
         if message.codec.root not in target.accepts:
             fx = []
-            if self.trace:
+            if self.ledger.trace:
                 fx.append(
-                    events.AnswerPassedOn(call.conversation.id, call.thread_id, target.name, message.codec.root)
+                    events.AnswerPassedOn(
+                        call.conversation.id, call.thread_id, target.name, message.codec.root
+                    )
                 )
-            self._answer(call, message.codec, message.payload, message.message_id, fx)
-            self._settle(call, fx)
+            self.ledger.answer(call, message.codec, message.payload, message.message_id, fx)
+            self.ledger.settle(call, fx)
             return None, fx
         agent = target.agent
         metadata = HandlerMetadata(
@@ -155,8 +141,8 @@ class Machine:
             call.conversation.id,
             message.in_reply_to,
         )
-        if self.trace:
-            return metadata, [self._delivered(message.call, message, target.name)]
+        if self.ledger.trace:
+            return metadata, [self.ledger.delivered(message.call, message, target.name)]
         return metadata, []
 
     def finish(self, message: Message, returned: Any) -> list[Effect]:
@@ -168,7 +154,7 @@ class Machine:
                 fx.append(_dead(message, "its thread had ended when the handler returned"))
             else:
                 self._route(message, returned, fx)
-        self._settle(call, fx)
+        self.ledger.settle(call, fx)
         self._limit(call.conversation, fx)
         return fx
 
@@ -179,8 +165,8 @@ class Machine:
         if call.ended:
             fx.append(_dead(message, f"its thread had ended when its handler failed ({code})"))
         else:
-            self._answer(call, _ERROR, SystemError(code, text), message.message_id, fx)
-        self._settle(call, fx)
+            self.ledger.answer(call, ERROR, SystemError(code, text), message.message_id, fx)
+        self.ledger.settle(call, fx)
         return fx
 
     def expire(self, gather: Gather) -> list[Effect]:
@@ -190,8 +176,8 @@ class Machine:
             late = SystemError("timeout", "no answer in time")
             for position, call in enumerate(tuple(gather.calls)):
                 if call is not None:
-                    self._end(call, "pruned", fx)
-                    self._fill((gather, position), late, _ERROR, fx)
+                    self.ledger.end(call, "pruned", fx)
+                    self.ledger.fill((gather, position), late, ERROR, fx)
         return fx
 
     def abort(self, conversation: Conversation, error: SystemError | None) -> list[Effect]:
@@ -199,15 +185,15 @@ class Machine:
         fx: list[Effect] = []
         root = conversation.root
         if root is not None and not root.ended:
-            self._end(root, "pruned", fx)
+            self.ledger.end(root, "pruned", fx)
             if error is None:
                 fx.append(Unanswered(conversation.port, conversation))
             else:
-                message_id = self._new_id()
-                typed = self._transfer(
-                    _ERROR, _ERROR, error, SYSTEM, conversation.port.name, root, message_id
+                message_id = self.ledger.new_id()
+                typed = self.ledger.transfer(
+                    ERROR, ERROR, error, SYSTEM, conversation.port.name, root, message_id
                 )
-                self._leave(conversation, _ERROR, typed, SYSTEM, message_id, fx)
+                self.ledger.leave(conversation, ERROR, typed, SYSTEM, message_id, fx)
         fx.append(Cancel(conversation))
         return fx
 
@@ -247,20 +233,26 @@ class Machine:
             )  # fmt: skip
             return
         to = response.to
-        if response.kind == RESPOND or (slot is None and response.kind != DELEGATE and self._is_caller(call, to)):
-            self._answer(call, codec, payload, message.message_id, fx, repairs)
+        if response.kind == RESPOND or (
+            slot is None and response.kind != DELEGATE and self._is_caller(call, to)
+        ):
+            self.ledger.answer(call, codec, payload, message.message_id, fx, repairs)
         elif to == call.listener and response.kind != DELEGATE and slot is None:
             self._call_self(message, codec, response, fx)
         elif to is None:
             receivers = self.addressing.unaddressed(message.to, codec.root)
             if not receivers or (slot is not None and len(receivers) > 1):
-                self._refuse(call, slot, SystemError("routing", NOT_DELIVERABLE), response.message_id, to, fx)
+                self.ledger.refuse(
+                    call, slot, SystemError("routing", NOT_DELIVERABLE), response.message_id, to, fx
+                )
             for receiver in receivers:
-                own_id = response.message_id if len(receivers) == 1 else self._new_id()
+                own_id = response.message_id if len(receivers) == 1 else self.ledger.new_id()
                 self._call(message, codec, payload, receiver.name, own_id, fx, slot, repairs)
         else:
             delegated = response.kind == DELEGATE
-            self._call(message, codec, payload, to, response.message_id, fx, slot, repairs, delegated=delegated)
+            self._call(
+                message, codec, payload, to, response.message_id, fx, slot, repairs, delegated=delegated
+            )
 
     def _is_caller(self, call: Call, to: str | None) -> bool:
         """Whether `to` names whoever is to be answered: the caller, or the one that delegated this call here."""
@@ -274,7 +266,7 @@ class Machine:
         codecs, calls = self.addressing.from_text(message.to, call)
         extraction = extract_payloads(text, codecs)
         for found in extraction.found:
-            if found.repairs and self.trace:
+            if found.repairs and self.ledger.trace:
                 fx.append(
                     events.PayloadRepaired(call.conversation.id, call.thread_id, call.listener, found.repairs)
                 )
@@ -284,11 +276,11 @@ class Machine:
             self._send(message, response, fx, repairs=found.repairs)
         for name, error in extraction.errors:
             example = next((codec.example for codec in codecs if codec.root == name), "")
-            self._refuse(call, None, Huh.from_error(error, f"<{name}>", example), "", None, fx)
+            self.ledger.refuse(call, None, Huh.from_error(error, f"<{name}>", example), "", None, fx)
         if not extraction.found and not extraction.errors:
             allowed = ", ".join(f"<{codec.root}>" for codec in codecs) or "none"
             rule = Violation("text", "holds no payload element", None, allowed)
-            self._refuse(call, None, Huh.from_error(PayloadError(rule), "the text"), "", None, fx)
+            self.ledger.refuse(call, None, Huh.from_error(PayloadError(rule), "the text"), "", None, fx)
 
     def _call_self(
         self, message: Message, codec: PayloadCodec[Any], response: HandlerResponse, fx: list[Effect]
@@ -296,16 +288,23 @@ class Machine:
         call, own = message.call, message.to
         accepting = own.accepts.get(codec.root)
         if accepting is None:
-            self._refuse(call, None, _unaccepted(own, codec), response.message_id, own.name, fx)
+            self.ledger.refuse(call, None, _unaccepted(own, codec), response.message_id, own.name, fx)
             return
         try:
-            typed = self._transfer(
-                codec, accepting, response.payload, own.name, own.name, call, response.message_id, message.message_id
+            typed = self.ledger.transfer(
+                codec,
+                accepting,
+                response.payload,
+                own.name,
+                own.name,
+                call,
+                response.message_id,
+                message.message_id,
             )
         except (PayloadError, EnvelopeError) as error:
-            self._refuse(call, None, _complaint(error, accepting), response.message_id, own.name, fx)
+            self.ledger.refuse(call, None, complaint(error, accepting), response.message_id, own.name, fx)
             return
-        self._accept(Message(call, own, accepting, typed, own.name, response.message_id), fx)
+        self.ledger.accept(Message(call, own, accepting, typed, own.name, response.message_id), fx)
 
     def _call(
         self,
@@ -324,17 +323,17 @@ class Machine:
         caller = message.call
         target = self.table.get(to)
         if target is None or to not in message.to.peers:
-            self._refuse(caller, slot, SystemError("routing", NOT_DELIVERABLE), message_id, to, fx)
+            self.ledger.refuse(caller, slot, SystemError("routing", NOT_DELIVERABLE), message_id, to, fx)
             return
         accepting = target.accepts.get(codec.root)
         if accepting is None:
-            self._refuse(caller, slot, _unaccepted(target, codec), message_id, to, fx)
+            self.ledger.refuse(caller, slot, _unaccepted(target, codec), message_id, to, fx)
             return
         if caller.depth >= self.limits.depth and not delegated:
             error = SystemError("limit", f"calls are nested deeper than {self.limits.depth}")
-            self._refuse(caller, slot, error, message_id, to, fx)
+            self.ledger.refuse(caller, slot, error, message_id, to, fx)
             return
-        child = self.registry.new_call(
+        child = self.ledger.registry.new_call(
             to,
             caller.conversation,
             caller.parent if delegated else caller,
@@ -343,18 +342,27 @@ class Machine:
             slot=caller.slot if delegated else slot,
         )
         try:
-            typed = self._transfer(
-                codec, accepting, payload, caller.listener, to, child, message_id, message.message_id, "", repairs
+            typed = self.ledger.transfer(
+                codec,
+                accepting,
+                payload,
+                caller.listener,
+                to,
+                child,
+                message_id,
+                message.message_id,
+                "",
+                repairs,
             )
         except (PayloadError, EnvelopeError) as error:
-            self._refuse(caller, slot, _complaint(error, accepting), message_id, to, fx)
+            self.ledger.refuse(caller, slot, complaint(error, accepting), message_id, to, fx)
             return
-        self.registry.attach(child)
-        if self.trace:
-            self._opened(child, fx)
+        self.ledger.registry.attach(child)
+        if self.ledger.trace:
+            self.ledger.opened(child, fx)
         if delegated:
-            self._end(caller, "delegated", fx)
-        self._accept(Message(child, target, accepting, typed, caller.listener, message_id), fx)
+            self.ledger.end(caller, "delegated", fx)
+        self.ledger.accept(Message(child, target, accepting, typed, caller.listener, message_id), fx)
 
     def _gather(self, message: Message, response: GatherResponse, fx: list[Effect]) -> None:
         call = message.call
@@ -362,203 +370,14 @@ class Machine:
         for position, each in enumerate(response.responses):
             self._send(message, each, fx, (gather, position))
         if not response.responses:
-            self._deliver_gathered(gather, fx)
+            self.ledger.deliver_gathered(gather, fx)
         elif not gather.closed and response.timeout is not None:
             fx.append(GatherTimer(gather, response.timeout))
-
-    def _fill(self, slot: Slot, answer: Any, codec: PayloadCodec[Any] | None, fx: list[Effect]) -> None:
-        gather, position = slot
-        if gather.closed:
-            return
-        gather.fill(position, answer, codec)
-        if not gather.missing:
-            self._deliver_gathered(gather, fx)
-
-    def _deliver_gathered(self, gather: Gather, fx: list[Effect]) -> None:
-        gather.closed = True
-        if gather.timer is not None:
-            gather.timer.cancel()
-        if not gather.call.ended:
-            codec = GatheredCodec(gather.codecs)
-            self._notify(gather.call, codec, Gathered(tuple(gather.answers)), fx, cause=gather.causation_id)
-
-    # --- answers, refusals, ends ---
-
-    def _answer(
-        self,
-        call: Call,
-        codec: PayloadCodec[Any],
-        payload: Any,
-        cause: str,
-        fx: list[Effect],
-        repairs: tuple[str, ...] = (),
-    ) -> None:
-        """Answer `call`'s caller. An answer that does not fit the receiver leaves the call open, with a huh."""
-        parent, slot, conversation = call.parent, call.slot, call.conversation
-        receiver = None if parent is None else self.table[parent.listener]
-        accepting = codec
-        if receiver is not None and codec.cls is not Gathered:
-            accepting = receiver.accepts.get(codec.root, codec)
-        message_id = self._new_id()
-        try:
-            typed = self._transfer(
-                codec, accepting, payload, call.listener, call.caller_name, parent or call, message_id, cause,
-                call.opening_id, repairs,
-            )  # fmt: skip
-        except (PayloadError, EnvelopeError) as error:
-            self._refuse(call, None, _complaint(error, accepting), message_id, call.caller_name, fx)
-            return
-        self._end(call, "answered", fx)
-        if slot is not None:
-            self._fill(slot, typed, accepting, fx)
-        elif receiver is None or parent is None:
-            self._leave(conversation, accepting, typed, call.listener, message_id, fx)
-        else:
-            self._accept(
-                Message(parent, receiver, accepting, typed, call.listener, message_id, call.opening_id), fx
-            )
-
-    def _leave(
-        self,
-        conversation: Conversation,
-        codec: PayloadCodec[Any],
-        payload: Any,
-        from_id: str,
-        message_id: str,
-        fx: list[Effect],
-    ) -> None:
-        """The answer leaves the organism."""
-        conversation.answered = True
-        reply = Reply(conversation.port, conversation, payload, codec, from_id, message_id)
-        fx.append(reply)
-        if self.trace and conversation.root is not None:
-            fx.append(self._delivered(conversation.root, reply, conversation.port.name))
-
-    def _refuse(
-        self,
-        call: Call,
-        slot: Slot | None,
-        error: SystemError | Huh,
-        message_id: str,
-        to: str | None,
-        fx: list[Effect],
-    ) -> None:
-        """Tell the sender that its message was not let through; its thread lives on."""
-        codec = _ERROR if isinstance(error, SystemError) else _HUH
-        if self.trace:
-            code = error.code if isinstance(error, SystemError) else "huh"
-            fx.append(
-                events.MessageRefused(
-                    call.conversation.id, call.thread_id, call.listener, to or "", code, error.message
-                )
-            )
-        if slot is not None:
-            self._fill(slot, error, codec, fx)
-        else:
-            self._notify(call, codec, error, fx, in_reply_to=message_id)
-
-    def _notify(
-        self,
-        call: Call,
-        codec: PayloadCodec[Any],
-        payload: Any,
-        fx: list[Effect],
-        *,
-        cause: str = "",
-        in_reply_to: str = "",
-    ) -> None:
-        """A message of the system into `call`'s own thread."""
-        message_id = self._new_id()
-        typed = self._transfer(
-            codec, codec, payload, SYSTEM, call.listener, call, message_id, cause, in_reply_to
-        )
-        self._accept(
-            Message(call, self.table[call.listener], codec, typed, SYSTEM, message_id, in_reply_to), fx
-        )
-
-    def _transfer(
-        self,
-        codec: PayloadCodec[Any],
-        accepting: PayloadCodec[Any],
-        payload: Any,
-        from_id: str,
-        to: str,
-        thread: Call,
-        message_id: str,
-        cause: str = "",
-        in_reply_to: str = "",
-        repairs: tuple[str, ...] = (),
-    ) -> Any:
-        """The one way of every message: canonical bytes → hardened parse → envelope → schema → typed instance."""
-        data = encode(
-            codec,
-            payload,
-            from_id=from_id,
-            to=to,
-            thread_id=thread.thread_id,
-            message_id=message_id,
-            causation_id=cause,
-            in_reply_to=in_reply_to,
-            repairs=repairs,
-        )
-        _, element = unwrap(data, self._wire_limits)
-        return accepting.decode(element)
-
-    def _accept(self, message: Message, fx: list[Effect]) -> None:
-        call = message.call
-        call.load += 1
-        conversation = call.conversation
-        conversation.load += 1
-        conversation.messages += 1
-        fx.append(message)
-
-    def _settle(self, call: Call, fx: list[Effect]) -> None:
-        """One message of `call` is done. A call that is over now ends, and so may its caller's."""
-        conversation = call.conversation
-        call.load -= 1
-        conversation.load -= 1
-        current: Call | None = call
-        while current is not None and not current.ended and not current.load and not current.children:
-            self._end(current, "unanswered", fx)
-            if current.slot is not None:
-                self._fill(current.slot, None, None, fx)
-            elif current.parent is None:
-                fx.append(Unanswered(conversation.port, conversation))
-            current = current.parent
-        if not conversation.load:
-            self.registry.forget(conversation)
-            fx.append(Over(conversation))
 
     def _limit(self, conversation: Conversation, fx: list[Effect]) -> None:
         if conversation.messages > self.limits.messages and conversation.load:
             text = f"the conversation took more than {self.limits.messages} messages"
             fx.extend(self.abort(conversation, SystemError("limit", text)))
-
-    def _end(self, call: Call, how: str, fx: list[Effect]) -> None:
-        for ended in self.registry.end(call):
-            if ended.sessions:
-                fx.extend(events.SessionEnded(session_id) for session_id in ended.sessions.values())
-            if self.trace:
-                fx.append(
-                    events.ThreadEnded(
-                        call.conversation.id,
-                        ended.thread_id,
-                        ended.listener,
-                        how if ended is call else "pruned",
-                    )
-                )
-
-    def _opened(self, call: Call, fx: list[Effect]) -> None:
-        fx.append(
-            events.ThreadOpened(
-                call.conversation.id, call.thread_id, call.listener, call.caller_name, call.session_id
-            )
-        )
-
-    def _delivered(self, call: Call, message: Message | Reply, to: str) -> events.MessageDelivered:
-        return events.MessageDelivered(
-            call.conversation.id, call.thread_id, message.message_id, message.from_id, to, message.payload
-        )
 
 
 def _check_response(response: object, listener: Listener) -> None:
@@ -568,7 +387,9 @@ def _check_response(response: object, listener: Listener) -> None:
             raise NonsenseReturned("a gather, but its annotation does not accept Gathered")
         for each in response.responses:
             if not isinstance(each, HandlerResponse) or each.kind != SEND:
-                raise NonsenseReturned(f"a gather of {each!r}; it takes calls, as HandlerResponse(payload, to=...)")
+                raise NonsenseReturned(
+                    f"a gather of {each!r}; it takes calls, as HandlerResponse(payload, to=...)"
+                )
             _check_response(each, listener)
     elif not isinstance(response, HandlerResponse):
         raise NonsenseReturned(
@@ -576,7 +397,9 @@ def _check_response(response: object, listener: Listener) -> None:
             " HandlerResponse.gather(...), text with payloads, or None"
         )
     elif not is_payload(type(response.payload)):
-        raise NonsenseReturned(f"a {type(response.payload).__name__} as payload; decorate its class with @xmlify")
+        raise NonsenseReturned(
+            f"a {type(response.payload).__name__} as payload; decorate its class with @xmlify"
+        )
 
 
 def _unaccepted(target: Listener, codec: PayloadCodec[Any]) -> Huh:
@@ -584,12 +407,6 @@ def _unaccepted(target: Listener, codec: PayloadCodec[Any]) -> Huh:
     rule = Violation(codec.root, f"is not what '{target.name}' takes", None, allowed)
     first = next(iter(target.accepts.values()))
     return Huh.from_error(PayloadError(rule), codec.root, first.example)
-
-
-def _complaint(error: PayloadError | EnvelopeError, codec: PayloadCodec[Any]) -> SystemError | Huh:
-    if isinstance(error, PayloadError):
-        return Huh.from_error(error, codec.root, codec.example)
-    return SystemError("limit" if error.rule in ("size", "depth", "elements") else "validation", str(error))
 
 
 def _dead(message: Message, reason: str) -> DeadLetter:

@@ -82,7 +82,7 @@ class Processes:
         return await asyncio.wrap_future(self._pool.submit(_call, None, handler, payload, metadata))
 
     def close(self) -> None:
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble does not annotate it
         self._pool.join(timeout=5)
 
 
