@@ -55,11 +55,10 @@ def test_the_text_they_start_from_is_valid() -> None:
     assert isinstance(outcome(VALID), OrganismConfig)
 
 
-PIECES = st.sampled_from(
-    "\t \n : - { } [ ] &a *agent <<: !!int ${A} ${ $ ' \" | ? # --- \x00 é null 1e999 0x .nan ${NUL} %".split(
-        " "
-    )  # noqa: SIM905 - a list of quoted marks is hard to read
+YAML_MARKS = (
+    "\t \n : - { } [ ] &a *agent <<: !!int ${A} ${ $ ' \" | ? # --- \x00 é null 1e999 0x .nan ${NUL} %"
 )
+PIECES = st.sampled_from(YAML_MARKS.split(" "))
 
 
 @given(
