@@ -22,6 +22,7 @@ from xml_pipeline.errors import (
     Problem,
     RoutingError,
 )
+from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.pump import (
@@ -455,7 +456,7 @@ class Organism:
             self._streams.remove(stream)
             self._pump.remove_hook(stream.put)
 
-    def add_hook(self, hook: events.Hook) -> None:
+    def add_hook(self, hook: Hook) -> None:
         """Call `hook` with every fact, in the loop, as it happens; it must be quick."""
         self._pump.add_hook(hook)
 

@@ -1,0 +1,79 @@
+"""What tests of an organism need: time that does not pass, facts in a list, models that cost nothing.
+
+    from xml_pipeline.testing import Recorder, run_in_virtual_time
+
+A scripted model stands in for a real one: `xml_pipeline.llm.providers.scripted`, or `provider: scripted` in YAML.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from xml_pipeline.events import Event
+
+if TYPE_CHECKING:
+    from xml_pipeline.organism import Organism
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Event)
+
+
+class _SkippingSelector(selectors.DefaultSelector):
+    """Where a loop would sleep until its next timer, it moves the loop's clock there instead."""
+
+    loop: VirtualTimeLoop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None or timeout <= 0:
+            return super().select(timeout)
+        ready = super().select(0)
+        if not ready:
+            self.loop.skip(timeout)
+        return ready
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only while it has nothing to do, and then at once.
+
+    A test of an hour of timeouts takes milliseconds and gives the same result every time. It is for code that
+    waits for timers and other tasks only: what waits for a network, a thread or a process would see all its
+    timeouts pass first.
+    """
+
+    def __init__(self) -> None:
+        selector = _SkippingSelector()
+        selector.loop = self
+        self._virtual_now = 0.0
+        super().__init__(selector)
+
+    def time(self) -> float:
+        """Seconds since the loop was made."""
+        return self._virtual_now
+
+    def skip(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        self._virtual_now += seconds
+
+
+def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run(main)` on a `VirtualTimeLoop`."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(main)
+
+
+class Recorder:
+    """All facts about an organism, in order.
+
+    `Recorder(organism)` before the organism starts; then `recorder.of(DeadLettered)`, and so on.
+    """
+
+    def __init__(self, organism: Organism) -> None:
+        self.events: list[Event] = []
+        organism.add_hook(self.events.append)
+
+    def of(self, kind: type[E]) -> list[E]:
+        """The facts of one kind, oldest first."""
+        return [event for event in self.events if isinstance(event, kind)]
