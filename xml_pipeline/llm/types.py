@@ -192,6 +192,7 @@ class LLMRequest:
         cache_key: a stable key that routes equal prefixes to one cache, or "".
         extra: further keys of the provider's JSON body, merged last.
         prompt_tokens_estimate: estimated size of the prompt in tokens (Ollama sizes `num_ctx` by it).
+        agent: who the call is charged to, or ""; never sent to a provider.
     """
 
     model: str
@@ -209,6 +210,7 @@ class LLMRequest:
     cache_key: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     prompt_tokens_estimate: int = 0
+    agent: str = ""
 
 
 @dataclass(slots=True)

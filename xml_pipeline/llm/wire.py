@@ -71,7 +71,8 @@ class StreamDecoder(ABC):
         Emits TextDelta, ReasoningDelta, ToolCallDelta as they come; UsageReport whenever usage is known (the
         last one wins); StreamFinished once, when the provider's terminal event or finish reason was seen.
         `[DONE]` comes here as any data. Raises a BackendError for an in-stream error event,
-        MalformedAnswerError for what is no JSON. The end of the connection without a StreamFinished is the router's to report.
+        MalformedAnswerError for what is no JSON. The end of the connection without a StreamFinished is the
+        router's to report.
         """
 
 

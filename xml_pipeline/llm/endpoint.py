@@ -1,0 +1,126 @@
+"""A configured backend with its running state: gate, health, what was learned, its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+from urllib.parse import urlsplit
+
+from xml_pipeline.errors import BackendError
+from xml_pipeline.events import BackendStateChanged
+from xml_pipeline.llm.backend import Backend
+from xml_pipeline.llm.clock import Clock
+from xml_pipeline.llm.estimate import Estimator
+from xml_pipeline.llm.health import CoolingPolicy, Health
+from xml_pipeline.llm.limits import Gate
+from xml_pipeline.llm.prices import FREE, PriceTable, Rates
+from xml_pipeline.llm.secrets import scrub
+from xml_pipeline.llm.transport import Clients, TransportSettings
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class Endpoint:
+    """One backend at work."""
+
+    __slots__ = ("backend", "clients", "estimators", "gate", "health", "loopback", "name", "secrets")
+
+    def __init__(
+        self,
+        backend: Backend,
+        name: str,
+        *,
+        clock: Clock,
+        cooling: CoolingPolicy,
+        transport: TransportSettings,
+        on_change: Callable[[BackendStateChanged], None],
+    ) -> None:
+        self.backend = backend
+        self.name = name
+        self.secrets = (str(backend.api_key),) if backend.api_key else ()
+        self.gate = Gate(
+            max_concurrent=backend.max_concurrent,
+            tokens_per_minute=backend.rate_limit_tpm,
+            requests_per_minute=backend.rate_limit_rpm,
+            clock=clock,
+        )
+        self.health = Health(
+            cooling,
+            lambda model, state, reason: on_change(BackendStateChanged(name, model, state, reason)),
+        )
+        self.estimators: dict[str, Estimator] = {}
+        self.clients = Clients(backend.base_url, backend.max_concurrent, transport)
+        self.loopback = backend.offline or urlsplit(backend.base_url).hostname in LOOPBACK
+
+    async def client(self) -> Any:
+        """The running loop's `httpx.AsyncClient`; None for a backend that opens no connection."""
+        return None if self.backend.offline else await self.clients.get()
+
+    def serves(self, model: str) -> bool:
+        """Whether this backend serves a model of this name, by its configuration or its provider's rule."""
+        backend = self.backend
+        if model in backend.model_map:
+            return True
+        if backend.supported_models:
+            return any(
+                model == name or fnmatchcase(model.lower(), name.lower()) for name in backend.supported_models
+            )
+        return backend.serves_model(model)
+
+    def estimator(self, model: str) -> Estimator:
+        """What is learned about a model here."""
+        estimator = self.estimators.get(model)
+        if estimator is None:
+            estimator = self.estimators[model] = Estimator()
+        return estimator
+
+    def complete_error(self, error: BackendError, model: str) -> BackendError:
+        """Fill in who failed, and take the key out of the text."""
+        error.provider = error.provider or self.backend.provider
+        error.backend = self.name
+        error.model = error.model or model
+        error.args = (scrub(str(error), self.secrets),)
+        return error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """One way to serve a model: an endpoint and the model's name there. A strategy's `Candidate`.
+
+    Attributes:
+        endpoint: where.
+        model: the name there.
+        name: the backend's name.
+        priority: the backend's.
+        max_concurrent: the backend's.
+    """
+
+    endpoint: Endpoint
+    model: str
+    name: str
+    priority: int
+    max_concurrent: int
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, model: str) -> Route:
+        backend = endpoint.backend
+        return cls(
+            endpoint,
+            backend.model_map.get(model, model),
+            endpoint.name,
+            backend.priority,
+            backend.max_concurrent,
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in flight now."""
+        return self.endpoint.gate.in_flight
+
+    def rates(self, prices: PriceTable, model: str, wall: float) -> Rates | None:
+        """What `model` costs at this backend, None when unknown."""
+        backend = self.endpoint.backend
+        rates = prices.rates(backend.price_provider, model, wall)
+        return FREE if rates is None and backend.offline else rates
