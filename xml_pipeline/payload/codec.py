@@ -47,7 +47,8 @@ class Codec(Generic[T]):
         self._encode = compile_encoder(shapes)
         self._decode = compile_decoder(shapes)
         with _schema_lock:
-            self._validate = etree.XMLSchema(hardened.parse(self.xsd.encode())).validate
+            self._schema = etree.XMLSchema(hardened.parse(self.xsd.encode()))
+        self._valid = self._schema.validate
 
     @cached_property
     def xsd(self) -> str:
@@ -103,14 +104,14 @@ class Codec(Generic[T]):
         Raises:
             PayloadError: with a Violation for each mistake, at most five.
         """
-        if not self._validate(element):
-            raise PayloadError(explain_element(self.shapes, element))
+        if not self._valid(element):
+            raise PayloadError(explain_element(self.shapes, element, self._schema))
         try:
             return self._decode(element)  # type: ignore[no-any-return]  # generated code has no types
         except Rejected as rejected:
             raise PayloadError(explain_rejection(element, rejected)) from rejected.error
         except _MISFITS:
-            raise PayloadError(explain_element(self.shapes, element)) from None
+            raise PayloadError(explain_element(self.shapes, element, self._schema)) from None
 
     def decode_bytes(self, data: bytes) -> T:
         """Hardened parse, then `decode`. Raises EnvelopeError or PayloadError."""

@@ -26,18 +26,26 @@ from xml_pipeline.payload.nodes import (
     TupleOf,
     Union,
 )
-from xml_pipeline.payload.violations import Findings, listed, rejection, words
+from xml_pipeline.payload.scalars import BYTES, STR
+from xml_pipeline.payload.violations import MOST, Findings, listed, rejection, words
+
+_LONG = 10_000  # characters; no number, date or name needs as many
 
 
-def explain_element(shapes: Shapes, element: etree._Element) -> list[Violation]:
-    """The mistakes in an element that could not be read."""
+def explain_element(shapes: Shapes, element: etree._Element, schema: etree.XMLSchema) -> list[Violation]:
+    """The mistakes in an element that could not be read. The schema is asked only when the walk finds none."""
     root = shapes.root
     if element.tag != root.root:
         return [Violation(root.root, "is another element", cut(str(element.tag)), f"<{root.root}>")]
     findings = Findings()
     walk = _Walk(shapes, findings)
     findings.collect(lambda: walk.instance(root, element, root.root))
-    return findings.found or [Violation(root.root, "does not fit its XSD")]
+    if findings.found:
+        return findings.found
+    schema.validate(element)
+    log: Any = schema.error_log  # the stubs do not know that it can be iterated
+    reasons = [Violation(root.root, f"does not fit its XSD: {cut(entry.message, 300)}") for entry in log]
+    return reasons[:MOST] or [Violation(root.root, "cannot be read")]
 
 
 def explain_rejection(root: etree._Element, rejected: Rejected) -> list[Violation]:
@@ -131,6 +139,9 @@ class _Walk:
                 choice_value(dict(node.values))(text)
             except KeyError:
                 self.findings.add(path, "is none of the values", text, listed(node))
+            return
+        if len(text) > _LONG and node.kind not in (STR, BYTES):
+            self.findings.add(path, "is too long for its type", text, words(node, self.shapes))
             return
         try:
             value = node.kind.from_text(text)

@@ -8,9 +8,11 @@ finds the field.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from xml_pipeline.hardened import XSI
+from xml_pipeline.payload.membership import belongs
 from xml_pipeline.payload.nodes import (
     MAX_DEPTH,
     Choice,
@@ -28,7 +30,7 @@ from xml_pipeline.payload.nodes import (
 )
 from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_text, float_text, int_text, str_text
 from xml_pipeline.payload.source import Source
-from xml_pipeline.payload.text import escape, special
+from xml_pipeline.payload.text import escape, plain
 
 NIL = f' xmlns:xsi="{XSI}" xsi:nil="true"'
 
@@ -47,7 +49,7 @@ class _Encoder:
         self.source = Source()
         self.functions = {cls: f"encode{number}" for number, cls in enumerate(shapes.by_class)}
         self.source.constants |= {
-            "special": special,
+            "plain": plain,
             "escape": escape,
             "str_text": str_text,
             "int_text": int_text,
@@ -117,7 +119,7 @@ class _Encoder:
             with source.block(f"if {value}.__class__ is not str:"):
                 source.line(f"str_text({value})")
                 source.line(f"{value} = str.__str__({value})")
-            source.line(f"{text} = escape({value}) if special({value}) else {value}")
+            source.line(f"{text} = {value} if plain({value}) else escape({value})")
         elif kind is INT:
             source.line(f"{text} = {value} if {value}.__class__ is int else int_text({value})")
         elif kind is FLOAT:
@@ -183,7 +185,7 @@ class _Encoder:
             with source.block(f"{keyword} {self._belongs(node, value)}:"):
                 source.line(f"{result} = {_format([self._element(tag, node, value, level + 1)])}")
             if isinstance(node, Scalar):
-                loose.append((f"isinstance({value}, {source.constant(_loosely(node), 'T')})", tag, node))
+                loose.append((f"{source.constant(partial(belongs, node), 'B')}({value})", tag, node))
             keyword = "elif"
         for condition, tag, node in loose:
             with source.block(f"elif {condition}:"):
@@ -208,10 +210,6 @@ class _Encoder:
                 return f"{value}.__class__ is tuple"
             case _:
                 return f"{value}.__class__ is dict"
-
-
-def _loosely(node: Scalar) -> tuple[type[Any], ...]:
-    return (int, float) if node.kind is FLOAT else (node.kind.python,)
 
 
 def _format(pieces: list[str]) -> str:

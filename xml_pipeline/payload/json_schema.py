@@ -63,9 +63,7 @@ class _Writer:
         if field.description:
             schema = {**schema, "description": field.description}
         if field.default is not MISSING:
-            with suppress(
-                ValueError, TypeError, AttributeError
-            ):  # an illegal default is the class's business
+            with suppress(ValueError, TypeError, AttributeError):  # an illegal default: not our business
                 schema = {**schema, "default": json_of(self.shapes, field, field.default)}
         return schema
 

@@ -10,6 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
@@ -142,8 +143,10 @@ def _bytes_text(value: Any) -> str:
 
 
 def _bytes_value(text: str) -> bytes:
+    with suppress(Base64Error, ValueError):
+        return b64decode(text, validate=True)
     try:
-        return b64decode(re.sub(r"[ \t\r\n]", "", text), validate=True)
+        return b64decode(_BLANKS.sub("", text), validate=True)
     except (Base64Error, ValueError):
         raise ValueError("is not base64") from None
 
@@ -253,6 +256,7 @@ def _uuid_value(text: str) -> UUID:
     return UUID(word)
 
 
+_BLANKS = re.compile("[ \t\r\n]+")
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|-?INF|NaN")
 _DECIMAL = r"[+\-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+\-]?[0-9]+)?|[+\-]?Infinity|-?s?NaN[0-9]*"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xml_pipeline.payload.membership import chosen
 from xml_pipeline.payload.nodes import (
     Choice,
     DictOf,
@@ -19,7 +20,6 @@ from xml_pipeline.payload.nodes import (
     Union,
 )
 from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, float_text
-from xml_pipeline.payload.value_errors import belongs
 
 _NATIVE = (STR, INT, FLOAT, BOOL)
 
@@ -87,14 +87,8 @@ def _scalar(node: Scalar, value: Any) -> Any:
 
 
 def _union(shapes: Shapes, choices: tuple[tuple[str, Node], ...], value: Any) -> Any:
-    exact = [(tag, node) for tag, node in choices if _exactly(node, value)]
-    for tag, node in exact or [choice for choice in choices if belongs(choice[1], value)]:
-        inner = _json(shapes, node, value)
-        return inner if native_union(choices) else {tag: inner}
-    raise ValueError(f"the type {type(value).__name__} is not in the union")
-
-
-def _exactly(node: Node, value: Any) -> bool:
-    return (not isinstance(node, Scalar) and belongs(node, value)) or (
-        isinstance(node, Scalar) and value.__class__ is node.kind.python
-    )
+    choice = chosen(choices, value)
+    if choice is None:
+        raise ValueError(f"the type {type(value).__name__} is not in the union")
+    inner = _json(shapes, choice[1], value)
+    return inner if native_union(choices) else {choice[0]: inner}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xml_pipeline.errors import Violation
+from xml_pipeline.payload.membership import chosen, is_member
 from xml_pipeline.payload.nodes import (
     MAX_DEPTH,
     Choice,
@@ -19,7 +20,6 @@ from xml_pipeline.payload.nodes import (
     TupleOf,
     Union,
 )
-from xml_pipeline.payload.scalars import FLOAT
 from xml_pipeline.payload.violations import Findings, listed, shown
 
 TOO_DEEP = f"is nested deeper than {MAX_DEPTH} elements, or contains itself"
@@ -37,33 +37,6 @@ def explain_value(shapes: Shapes, value: Any, error: BaseException | None = None
 def check_value(shapes: Shapes, node: Node, value: Any, path: str, findings: Findings) -> None:
     """Note the mistakes in one field's value."""
     _Walk(shapes, findings).value(node, value, path, 1)
-
-
-def belongs(node: Node, value: Any) -> bool:
-    """Whether a value's type is the node's, whatever else may be wrong with it."""
-    match node:
-        case Scalar(kind):
-            if kind is FLOAT and type(value) is int:
-                return True
-            return isinstance(value, kind.python) and (kind.python is bool or not isinstance(value, bool))
-        case Choice():
-            return _member(node, value)
-        case Nested(cls):
-            return value.__class__ is cls
-        case Nullable(inner):
-            return value is None or belongs(inner, value)
-        case ListOf(container):
-            return type(value) is container
-        case TupleOf():
-            return type(value) is tuple
-        case DictOf():
-            return type(value) is dict
-        case Union(choices):
-            return any(belongs(inner, value) for _, inner in choices)
-
-
-def _member(node: Choice, value: Any) -> bool:
-    return any(value.__class__ is member.__class__ and value == member for _, member in node.values)
 
 
 class _Walk:
@@ -94,7 +67,7 @@ class _Walk:
             case Scalar():
                 self._scalar(node, value, path)
             case Choice():
-                if not _member(node, value):
+                if not is_member(node, value):
                     self.findings.add(path, "is none of the values", shown(value), listed(node))
             case Nested(cls):
                 self.instance(self.shapes.by_class[cls], value, path, depth)
@@ -137,9 +110,9 @@ class _Walk:
             self.findings.check(node.constraints, value, path)
 
     def _union(self, choices: tuple[tuple[str, Node], ...], value: Any, path: str, depth: int) -> None:
-        for _, node in choices:
-            if belongs(node, value):
-                self.value(node, value, path, depth + 1)
-                return
+        choice = chosen(choices, value)
+        if choice is not None:
+            self.value(choice[1], value, path, depth + 1)
+            return
         allowed = ", ".join(tag for tag, _ in choices)
         self.findings.add(path, f"the type {type(value).__name__} is not in the union", shown(value), allowed)
