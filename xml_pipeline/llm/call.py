@@ -314,7 +314,8 @@ class Call:
         permit.settle(usage.total_tokens)
         if endpoint.gate.has_rate_limits and response.headers is not None:
             self.read_limits(route, response.headers)
-        endpoint.health.succeeded(route.model)
+        if endpoint.health.succeeded(route.model):
+            core.changes.notify()
         now = core.clock.monotonic()
         self.attempts.append(Attempt(route.name, route.model, seconds=now - started))
         micro_usd = self.price(route, response.model, usage)
@@ -344,7 +345,8 @@ class Call:
         )
         core = self.core
         permit.settle(usage.total_tokens)
-        route.endpoint.health.succeeded(route.model)
+        if route.endpoint.health.succeeded(route.model):
+            core.changes.notify()
         self.attempts.append(
             Attempt(route.name, route.model, "Dropped", None, core.clock.monotonic() - started)
         )

@@ -130,14 +130,17 @@ class Health:
         if model in self.models:
             self.models[model].abandon_probe()
 
-    def succeeded(self, model: str) -> None:
-        """An answer came."""
+    def succeeded(self, model: str) -> bool:
+        """An answer came; True when that healed something that was out."""
+        healed = False
         for one, name in ((self.account, ""), (self.models.get(model), model)):
             if one is not None and (one.until or one.failures):
                 was_cold = bool(one.until)
                 one.heal()
                 if was_cold:
+                    healed = True
                     self._on_change(name, "healthy", "")
+        return healed
 
     def failed(self, model: str, error: BackendError, now: float) -> None:
         """An error came; what it means for account and model is decided by its class."""

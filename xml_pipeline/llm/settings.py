@@ -194,7 +194,7 @@ class BudgetSection(Section):
 
 
 def _several(value: Any) -> Any:
-    return [value] if isinstance(value, Mapping) else value
+    return (value,) if isinstance(value, Mapping) else value
 
 
 class BudgetsSection(Section):
