@@ -50,6 +50,7 @@ def check(document: Document) -> None:
     for path, entry in entries:
         _check_kind(document, path, entry)
         _check_peers(document, path, entry, names)
+    _check_budgets(document, entries, data.get("llm"))
     organism = data.get("organism")
     if isinstance(organism, Mapping):
         _check_known(document, ("organism", "default"), organism.get("default"), names)
@@ -97,6 +98,24 @@ def _check_peers(
             if peer in seen:
                 document.report(here, f"the peer '{document.shown(here, peer)}' is named twice; remove one")
             seen.add(peer)
+
+
+def _check_budgets(
+    document: Document, entries: Sequence[tuple[Path, Mapping[str, object]]], llm: object
+) -> None:
+    """A listener's budget is written in one place."""
+    budgets = llm.get("budgets") if isinstance(llm, Mapping) else None
+    agents = budgets.get("agents") if isinstance(budgets, Mapping) else None
+    for path, entry in entries:
+        name = entry.get("name")
+        if "budget" in entry and isinstance(agents, Mapping) and isinstance(name, str) and name in agents:
+            shown = document.shown((*path, "name"), name)
+            place = document.keys[("llm", "budgets", "agents", name)]
+            document.report(
+                (*path, "budget"),
+                f"the budget of '{shown}' is also in llm.budgets.agents (line {place.line}); keep one of the two",
+                at_key=True,
+            )
 
 
 def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> None:

@@ -54,8 +54,7 @@ def _put(data: Any, path: Path, value: object) -> None:
 
 def diagnose(document: Document, error: ValidationError, schema: Schema) -> None:
     """Report every mistake in `error`; `schema` is the JSON Schema of the whole document."""
-    for detail in error.errors(include_url=False):
-        path = written_path(document, detail["loc"])
+    for path, detail in _by_path(document, error):
         kind = detail["type"]
         if kind == "extra_forbidden":
             _report_unknown(document, path, schema)
@@ -65,6 +64,27 @@ def diagnose(document: Document, error: ValidationError, schema: Schema) -> None
             document.report(path, f"`{name}` is missing{f': {described}' if described else ''}", at_key=True)
         else:
             document.report(path, _message(document, path, detail, schema))
+
+
+def _by_path(document: Document, error: ValidationError) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each mistake with its path; what a union's members say about one value is one mistake."""
+    typed: dict[Path, dict[str, Any]] = {}
+    others: list[Path] = []
+    for detail in error.errors(include_url=False):
+        path = written_path(document, detail["loc"])
+        one: dict[str, Any] = {**detail, "wanted": _WANTED.get(detail["type"], "")}
+        if not one["wanted"]:
+            others.append(path)
+            yield path, one
+        elif path in typed:
+            if one["wanted"] not in typed[path]["wanted"]:
+                typed[path]["wanted"] += f" or {one['wanted']}"
+        else:
+            typed[path] = one
+    deep = [*others, *typed]
+    for path, one in typed.items():
+        if not any(len(other) > len(path) and other[: len(path)] == path for other in deep):
+            yield path, one
 
 
 def written_path(document: Document, loc: Sequence[str | int]) -> Path:
@@ -88,13 +108,15 @@ def _report_unknown(document: Document, path: Path, schema: Schema) -> None:
 
 def _message(document: Document, path: Path, detail: Mapping[str, Any], schema: Schema) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    text = _requirement(kind, detail["msg"], context)
+    text = f"must be {detail['wanted']}" if detail["wanted"] else _requirement(kind, detail["msg"], context)
     if value is None:
         return f"is empty; it {text}, or leave the key out"
     if path in document.hidden:
         # pydantic's own texts hold no values; those of validators may.
         text = text.replace(str(value), document.hidden[path]) if str(value) else text
-        return f"{text} (the value of {document.hidden[path]} is not)"
+        return f"{text} (the value of {document.hidden[path]} is not)" if kind != "value_error" else text
+    if kind == "value_error":
+        return _without_hidden(document, path, text)
     if isinstance(value, str):
         options = {str(option) for place in _at(schema, schema, path) for option in place.get("enum", ())}
         hint = suggestion(value, options)
@@ -102,15 +124,25 @@ def _message(document: Document, path: Path, detail: Mapping[str, Any], schema: 
             hint = f": `[{cut(value)}]`"
         elif kind == "bool_type" and value.lower() in ("yes", "no", "on", "off", "y", "n"):
             hint = f"; write `{'true' if value.lower() in ('yes', 'on', 'y') else 'false'}`"
-        return f"{text}, not '{cut(value)}'{hint}" if kind != "value_error" else text
+        return f"{text}, not '{cut(value)}'{hint}"
     if kind == "string_type" and isinstance(value, int | float):
         return f'{text}, not {_yaml_word(value)}; quote it: "{_yaml_word(value)}"'
-    return f"{text}, not {_yaml_word(value)}" if kind != "value_error" else text
+    return f"{text}, not {_yaml_word(value)}"
+
+
+def _without_hidden(document: Document, path: Path, text: str) -> str:
+    """A validator's text without the values from the environment that stand below `path`."""
+    for below, written in document.hidden.items():
+        if below[: len(path)] == path:
+            value: Any = document.data
+            for part in below:
+                value = value[part]
+            if len(str(value)) > 2:
+                text = text.replace(str(value), written)
+    return text
 
 
 def _requirement(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    if kind in _WANTED:
-        return f"must be {_WANTED[kind]}"
     if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
         return _PATTERNS[context["pattern"]]
     message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -147,10 +179,14 @@ def _at(root: Schema, schema: Schema, path: Path) -> Iterator[Schema]:
         yield from _at(root, option, path)
     if not path:
         yield schema
+        if "items" in schema:  # one part where a list of them may stand
+            yield from _at(root, schema["items"], ())
         return
     head, rest = path[0], path[1:]
     if isinstance(head, int):
         below = [schema.get("items")]
+    elif "items" in schema:
+        below, rest = [schema["items"]], path
     else:
         properties = schema.get("properties", {})
         below = [properties[head]] if head in properties else [schema.get("additionalProperties")]

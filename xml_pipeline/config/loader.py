@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -82,12 +81,18 @@ def loads(
 def _validate(document: Document) -> OrganismConfig | None:
     while True:
         try:
-            # Strict JSON is YAML's own idea of types: "8" is no number, a list may be a tuple.
-            return OrganismConfig.model_validate_json(json.dumps(document.data), strict=True)
+            return OrganismConfig.model_validate(_tuples(document.data), strict=True)
         except ValidationError as error:
             if not retype(document, error):
                 diagnose(document, error, _schema())
                 return None
+
+
+def _tuples(data: object) -> object:
+    """Lists as tuples: strict validation keeps "8" apart from 8, and a list apart from a tuple."""
+    if isinstance(data, dict):
+        return {key: _tuples(value) for key, value in data.items()}
+    return tuple(map(_tuples, data)) if isinstance(data, list) else data
 
 
 @cache
@@ -106,7 +111,11 @@ def _complete(
         listener.model_copy(update={"prompt": prompts[index]}) if index in prompts else listener
         for index, listener in enumerate(config.listeners)
     )
-    complete = config.model_copy(update={"listeners": listeners})
+    limits = {listener.name: listener.budget for listener in listeners if listener.budget}
+    budgets = config.llm.budgets
+    budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}})
+    llm = config.llm.model_copy(update={"budgets": budgets})
+    complete = config.model_copy(update={"listeners": listeners, "llm": llm})
     complete._base = home
     complete._environ = MappingProxyType(dict(variables))
     complete._resolved = MappingProxyType(dict(resolved))
@@ -211,6 +220,16 @@ def _report_keys(document: Document) -> None:
     for path, message in list(literal_keys(document.data, document.hidden, known)):
         document.report(path, message)
         document.broken.add(path)
+        if path[-1] not in known:
+            _remove(document.data, path)
+
+
+def _remove(data: Any, path: documents.Path) -> None:
+    """Take out a key that nothing may read or show, so that one mistake stays one problem."""
+    for part in path[:-1]:
+        data = data[part]
+    if isinstance(data, dict):
+        del data[path[-1]]
 
 
 def _ordered(problems: Iterable[Problem], first_file: str) -> list[Problem]:

@@ -12,6 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
+from xml_pipeline.config.llm import LLMSection
+from xml_pipeline.llm.settings import BudgetSection
+
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"
 DOTTED_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
@@ -19,6 +22,13 @@ DOTTED_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*
 def _several(value: object) -> object:
     """One name or a list of names, as a tuple."""
     if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _one_or_more(value: object) -> object:
+    """One mapping or a list of mappings, as a tuple."""
+    if isinstance(value, Mapping):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
 
@@ -31,6 +41,10 @@ Classes = Annotated[
     tuple[Dotted, ...],
     Field(min_length=1),
     BeforeValidator(_several, json_schema_input_type=Dotted | list[Dotted]),
+]
+BudgetSections = Annotated[
+    tuple[BudgetSection, ...],
+    BeforeValidator(_one_or_more, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
 Kind = Literal["tool", "agent", "human"]
 
@@ -90,7 +104,8 @@ class OrganismSection(Section):
         default=256, description="Handlers that run at once in the organism."
     )
     max_concurrent_per_agent: Count = Field(
-        default=64, description="Handlers of one `agent: true` listener that run at once."
+        default=64,
+        description="Handlers of one listener that run at once, if it sets no `max_concurrent` of its own.",
     )
     shutdown_seconds: float = Field(
         default=10.0,
@@ -232,6 +247,12 @@ class ListenerConfig(Section):
         " says so.",
     )
 
+    budget: BudgetSections = Field(
+        default=(),
+        description="What it may spend on models, in tokens and USD: one limit, or a list of them (per day and per"
+        " month). The same as `llm.budgets.agents` with its name.",
+    )
+
     @property
     def kind(self) -> Kind:
         """`tool` has a handler, `agent` is the built-in one, `human` asks a person."""
@@ -249,6 +270,9 @@ class OrganismConfig(Section):
         description="The listeners; or a directory, relative to this file, of *.yaml files that hold one"
         " listener"
         " or a list of them each.",
+    )
+    llm: LLMSection = Field(
+        default_factory=LLMSection, description="Backends, models, limits and budgets of language models."
     )
 
     _base: Path = PrivateAttr(default_factory=Path)

@@ -23,6 +23,7 @@ def json_schema() -> dict[str, Any]:
     """
     schema = OrganismConfig.model_json_schema(mode="validation")
     _allow_variables(schema)
+    _allow_one(schema, "#/$defs/BudgetSection")
     listener = schema["$defs"]["ListenerConfig"]
     listener["anyOf"] = [
         {"required": ["handler"]},
@@ -33,6 +34,19 @@ def json_schema() -> dict[str, Any]:
     entries = {key: listeners.pop(key) for key in ("type", "items")}
     listeners["anyOf"] = [entries, {"type": "string", "minLength": 1}]
     return {"$schema": DIALECT, **schema, "title": "organism.yaml"}
+
+
+def _allow_one(node: Any, reference: str) -> None:
+    """A list of such parts may also be one of them."""
+    if isinstance(node, list):
+        for item in node:
+            _allow_one(item, reference)
+    if not isinstance(node, dict):
+        return
+    for item in node.values():
+        _allow_one(item, reference)
+    if node.get("items") == {"$ref": reference}:
+        node["anyOf"] = [{"type": node.pop("type"), "items": node.pop("items")}, {"$ref": reference}]
 
 
 def _allow_variables(node: Any) -> None:

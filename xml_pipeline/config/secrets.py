@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from xml_pipeline.config.document import Path
 
-_SECRET_KEY = re.compile(r"(?i)^(.*[_-])?(api[_-]?key|key|token|secret|password|passwd)$")
+_SECRET_KEY = re.compile(
+    r"(?i)(.*[_-])?(api[_-]?key|token|secret|password|passwd)|.*[_-]key|authorization|cookie"
+)
 _KEYISH = re.compile(r"(?i)key")
 _KEY_START = re.compile(r"(sk|pk|rk|xai|gsk|hf|r8)[-_]\S+|AIza\S+")
 # Anywhere else only what can be nothing but a key: a provider's prefix, then long and with a digit.
@@ -36,21 +38,25 @@ def _walk(
     elif isinstance(data, list):
         for index, value in enumerate(data):
             yield from _walk(value, (*path, index), hidden, known)
-    elif data is not None and not isinstance(data, bool):
+    elif isinstance(data, str):
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
-        message = _message(name, str(data), path in hidden, name in known)
+        message = _message(name, data, path in hidden, name in known)
         if message:
             yield path, message
 
 
 def _message(name: str, value: str, from_environment: bool, known: bool) -> str:
-    if not known and _SECRET_KEY.match(name):
-        if name.lower().replace("-", "_").endswith("api_key"):
-            return (
-                "keys do not stand in this file; write `api_key_env: NAME` with the name of the environment"
-                " variable that holds the key"
-            )
-        return "secrets do not stand in this file; keep it in an environment variable"
+    if (
+        not known
+        and name.lower().replace("-", "_") in ("api_key", "apikey")
+        and not (from_environment and name != "api_key")
+    ):
+        return (
+            "keys do not stand in this file; write `api_key_env: NAME` with the name of the environment"
+            " variable that holds the key"
+        )
+    if not known and _SECRET_KEY.fullmatch(name) and not from_environment:
+        return "secrets do not stand in this file; write `${NAME}` and set that environment variable"
     if name.endswith("_env") and (_KEY_START.fullmatch(value) or _SURELY.fullmatch(value)):
         return f"holds a key; `{name}` takes the name of the environment variable that holds it"
     if from_environment:

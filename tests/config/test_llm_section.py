@@ -1,0 +1,94 @@
+"""The `llm` section inside organism.yaml: its mistakes have places, its budgets meet those of listeners."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.config.projects import config_of, only, problems_of
+
+HEAD = """\
+organism: {name: x}
+listeners:
+  - {name: a, agent: true, model: smart, budget: {tokens: 5}}
+  - {name: b, agent: true, model: smart, budget: [{usd: 1.5, per: day}, {tokens: 9, per: month}]}
+"""
+VALID = (
+    HEAD
+    + """\
+llm:
+  models: {smart: [gpt-4o, claude-x], fast: gpt}
+  budgets: {organism: {usd: 3}, agents: {c*: [{tokens: 4}]}}
+  backends:
+    - {provider: openai, supported_models: [gpt-*], headers: {X-Key: "${K}"}, rate_limit_tpm: "${R:-100}"}
+    - {provider: scripted, rules: [{match: x, tool: y, arguments: {a: [1, 2]}}]}
+"""
+)
+
+
+def test_the_section_is_read() -> None:
+    llm = config_of(VALID, K="secret").llm
+    assert llm.models == {"smart": ("gpt-4o", "claude-x"), "fast": "gpt"}
+    assert llm.backends[0].rate_limit_tpm == 100
+    assert llm.backends[0].headers == {"X-Key": "secret"}
+    assert [one.provider for one in llm.backends] == ["openai", "scripted"]
+
+
+def test_without_a_section_the_defaults_hold() -> None:
+    assert config_of("organism: {name: x}").llm.backends == ()
+
+
+def test_a_listener_s_budget_is_the_budget_of_its_agent() -> None:
+    agents = config_of(VALID, K="s").llm.budgets.budgets().agents
+    assert {name: [(one.tokens, one.usd, one.per) for one in limits] for name, limits in agents.items()} == {
+        "a": [(5, None, "run")],
+        "b": [(None, 1.5, "day"), (9, None, "month")],
+        "c*": [(4, None, "run")],
+    }
+
+
+def test_a_budget_stands_in_one_place() -> None:
+    problem = only(problems_of(HEAD + "llm: {budgets: {agents: {a: {tokens: 4}}}}\n"))
+    assert (problem.line, problem.column, problem.path) == (3, 42, "listeners[0].budget")
+    assert "also in llm.budgets.agents (line 5)" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("llm", "path", "message"),
+    [
+        ("{strategy: failver}", "llm.strategy", "did you mean 'failover'"),
+        ("{retrys: 3}", "llm.retrys", "did you mean 'retries'?"),
+        ("{retries: many}", "llm.retries", "must be a whole number, not 'many'"),
+        ("{models: {smart: 5}}", "llm.models.smart", "must be text or a list, not 5"),
+        ("{models: {smart: [5]}}", "llm.models.smart[0]", "must be text, not 5"),
+        ("{models: {smart.1: [gpt, 5]}}", 'llm.models["smart.1"][1]', "must be text, not 5"),
+        ("{budgets: {organism: {usd: lots}}}", "llm.budgets.organism.usd", "must be a number, not 'lots'"),
+        ("{budgets: {organism: {token: 1}}}", "llm.budgets.organism.token", "did you mean 'tokens'?"),
+        ("{budgets: {agents: {a*: [{per: dya}]}}}", 'llm.budgets.agents["a*"][0].per', "mean 'day'?"),
+        ("{backends: [{provider: opnai}]}", "llm.backends[0].provider", "did you mean 'openai'"),
+        ("{backends: [{priority: 1}]}", "llm.backends[0]", "`provider` is missing"),
+        ("{backends: [{provider: openai, num_ctx: 5}]}", "llm.backends[0]", "knows no num_ctx"),
+        ("{backends: [{provider: openai, num_ctx: big}]}", "llm.backends[0].num_ctx", "a whole number"),
+        ("{prices: {gpt: {input: 1}}}", "llm.prices.gpt", "`output` is missing: Output, reasoning included."),
+        ("", "llm", "is empty; it must be a mapping"),
+    ],
+)
+def test_its_mistakes_have_places(llm: str, path: str, message: str) -> None:
+    found = [one for one in problems_of(f"organism: {{name: x}}\nllm: {llm}\n") if one.path == path]
+    assert len(found) == 1, problems_of(f"organism: {{name: x}}\nllm: {llm}\n")
+    assert message in found[0].message
+    assert found[0].line == 2
+
+
+def test_an_address_from_the_environment_is_not_shown() -> None:
+    text = "organism: {name: x}\nllm: {backends: [{provider: openai, base_url: '${U}'}]}\n"
+    problem = only(problems_of(text, U="ftp://user:hunter2@host"))
+    assert "hunter2" not in str(problem)
+    assert "'${U}' is no http or https address" in problem.message
+
+
+@pytest.mark.parametrize("header", ["Authorization: Bearer abc", "X-Api-Key: abc", "api-key: abc"])
+def test_a_header_may_hold_a_secret_only_from_the_environment(header: str) -> None:
+    text = "organism: {{name: x}}\nllm:\n  backends:\n    - provider: openai\n      headers:\n        {}\n"
+    assert "do not stand in this file" in only(problems_of(text.format(header))).message
+    config = config_of(text.format(header.replace("abc", "${TOKEN}")), TOKEN="abc")
+    assert next(iter(config.llm.backends[0].headers.values())).endswith("abc")
