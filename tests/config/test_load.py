@@ -234,3 +234,9 @@ def test_a_prompt_file_that_is_not_text(tmp_path: Path) -> None:
 
 def test_an_organism_without_listeners_is_for_those_that_code_adds() -> None:
     assert config_of(ORGANISM).listeners == ()
+
+
+def test_a_prompt_file_is_the_prompt(tmp_path: Path) -> None:
+    for text in ("Be brief.\n", "Be long: ${X} $$ ä\n"):
+        files = {"organism.yaml": AGENT + "    prompt_file: deep/p.md\n", "deep/p.md": text}
+        assert load(write(tmp_path, files), environ={}).listeners[0].prompt == text

@@ -27,10 +27,19 @@ _AGENT_KEYS = (
     "memory",
     "peer_timeout_seconds",
 )
-_HUMAN_KEYS = ("name", "description", "human", "agent", "accepts", "answer_class")
+_HUMAN_KEYS = ("name", "description", "human", "agent", "accepts")
+KEYS_OF_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(ListenerConfig.model_fields, "handlers, agents"),
+    **dict.fromkeys(_HANDLER_KEYS, "handlers"),
+    **dict.fromkeys(_AGENT_KEYS, "agents"),
+    "accepts": "agents, people",
+    **dict.fromkeys(("name", "description"), "all"),
+    "handler": "handlers",
+    "human": "people",
+}
+"""Listener key → the kinds of listeners that may have it, for the reference page."""
 _INSTEAD = {"payload_class": "; agents take `accepts`", "accepts": "; handlers take `payload_class`"}
 RESERVED_NAMES = ("system",)
-_LISTENER_KEYS = frozenset(ListenerConfig.model_fields)
 
 
 def check(document: Document) -> None:
@@ -128,7 +137,7 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> 
                 (*path, "agent"), "a listener is an agent or a person, not both; remove `agent` or `human`"
             )
         for key in entry:
-            if key not in _HUMAN_KEYS and key in _LISTENER_KEYS:
+            if key not in _HUMAN_KEYS and key in KEYS_OF_KINDS:
                 reason = "a person has no `" + key + "`"
                 document.report(
                     (*path, key),

@@ -164,7 +164,7 @@ class ListenerConfig(Section):
         default=False,
         description="Whether an LLM drives it. Without a `handler` it is the built-in agent; with one, the"
         " handler"
-        " is told its own name and the limits for agents hold.",
+        " is told its own name and how to call its peers.",
     )
     human: bool = Field(
         default=False, description="Whether a person answers: the console asks, and no slot is held."
@@ -175,7 +175,8 @@ class ListenerConfig(Section):
     )
     broadcast: bool = Field(
         default=False,
-        description="Whether it also gets payloads of its classes that are sent to no listener by name.",
+        description="Whether it also gets what a caller that has it as a peer sends to nobody by name, beside the"
+        " other peers that take the class and broadcast.",
     )
     cpu_bound: bool = Field(
         default=False,
@@ -187,8 +188,8 @@ class ListenerConfig(Section):
     )
     max_concurrent: Count | None = Field(
         default=None,
-        description="Handler calls of this listener that run at once; default: for agents"
-        " `organism.max_concurrent_per_agent`, for others no bound of their own.",
+        description="Handler calls of this listener that run at once; default:"
+        " `organism.max_concurrent_per_agent`.",
     )
     model: str | None = Field(
         default=None,

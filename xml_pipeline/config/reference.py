@@ -1,0 +1,172 @@
+"""The reference page of organism.yaml, written from the models.
+
+python -m xml_pipeline.config.reference docs/reference/organism-yaml.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from xml_pipeline.config.checks import KEYS_OF_KINDS
+from xml_pipeline.config.document import MAX_BYTES, MAX_DEPTH
+from xml_pipeline.config.models import DOTTED_PATTERN, NAME_PATTERN, OrganismConfig
+
+EXAMPLE = """\
+organism:
+  name: demo
+  default: researcher
+listeners:
+  - name: researcher
+    agent: true
+    description: Answers questions in two sentences.
+    model: smart
+    prompt: You answer in two sentences.
+    max_turns: 4
+    budget: {tokens: 100000, usd: 1.0}
+  - name: approver
+    human: true
+    description: Says yes or no.
+llm:
+  models: {smart: [claude-sonnet-4-5, gpt-4o]}
+  backends:
+    - provider: anthropic        # reads its key from ANTHROPIC_API_KEY
+    - provider: openai
+      api_key_env: ${KEY_NAME:-OPENAI_API_KEY}
+"""
+
+_HEAD = f"""\
+# organism.yaml
+
+One file declares an organism: its listeners, their limits and the models they may use.
+
+```yaml
+{EXAMPLE}```
+
+`xml-pipeline check organism.yaml` lists every mistake with its line; `xml-pipeline schema` prints the JSON Schema
+(draft 2020-12) of the file for editors. In code: `xml_pipeline.config.load(path)`.
+
+## Rules for the whole file
+
+- **Keys.** Unknown keys are mistakes. A key may be left out when it has a default; an empty one (`peers:`) is a
+  mistake.
+- **Types.** Unquoted values follow YAML 1.2: `no`, `on` and `2026-01-01` are text, `true` and `false` are truth
+  values. `"8"` is text and no number.
+- **Variables.** `${{NAME}}` and `${{NAME:-default}}` (for a variable that is not set or empty) stand for environment
+  variables, everywhere in values; `$$` is one `$`. The result has the type that its key asks for. Between braces
+  and brackets they need quotes: `{{tokens: "${{LIMIT}}"}}`. A `.env` file beside organism.yaml adds variables; those
+  of the process go first, and neither is changed. Values from variables are not shown in errors.
+- **Keys of providers** do not stand in the file: write `api_key_env: NAME`. What looks like a key is refused.
+- **Import paths** are `module.name` or `module:name`. Modules beside organism.yaml are found first. The directory
+  is searched while the file is loaded only, so such modules import each other at their top, not inside functions.
+- **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside
+  organism.yaml, in the order of their names: one listener, or a list of them. A `prompt_file` is relative to the
+  file that names it.
+- **YAML.** Anchors, aliases and merge keys (`<<`) work, tags do not. A file has at most {MAX_BYTES:,} bytes of UTF-8
+  and {MAX_DEPTH} levels.
+- **Kinds of listeners.** A listener with a `handler` is a tool (with `agent: true` a hand-written agent), one with
+  `agent: true` alone is the built-in agent, one with `human: true` is a person.
+"""
+
+
+def reference() -> str:
+    """The page, as Markdown."""
+    schema = OrganismConfig.model_json_schema(mode="validation")
+    parts = [_HEAD]
+    paths: dict[str, list[str]] = {}
+    sections: dict[str, Mapping[str, Any]] = {}
+    for path, section in _sections(schema, schema, ""):
+        sections[section["title"]] = section
+        paths.setdefault(section["title"], []).append(path)
+    for title, section in sections.items():
+        heading = ", ".join(f"`{path}`" for path in paths[title]) if title != "OrganismConfig" else "The file"
+        parts.append(f"## {heading}\n\n{section['description']}\n")
+        parts.append(_table(schema, paths[title][0], section))
+    return "\n".join(parts)
+
+
+def _sections(root: Mapping[str, Any], section: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    """Every mapping with fixed keys, with its path, in the order of the file."""
+    yield path, section
+    for name, key in section["properties"].items():
+        for suffix, reference in _references(key):
+            below = root["$defs"][reference.rsplit("/", 1)[1]]
+            yield from _sections(root, below, f"{path}.{name}{suffix}".removeprefix("."))
+
+
+def _references(key: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sections that a key holds, each with what stands between the key and the section's keys."""
+    found: dict[str, str] = {}
+    for option in (key, *key.get("anyOf", ())):
+        for suffix, holder in (
+            ("", option),
+            ("[]", option.get("items", {})),
+            (".NAME", option.get("additionalProperties")),
+        ):
+            if isinstance(holder, Mapping) and "$ref" in holder:
+                found[holder["$ref"]] = suffix
+            elif isinstance(holder, Mapping) and suffix and "$ref" in holder.get("items", {}):
+                found[holder["items"]["$ref"]] = f"{suffix}[]"
+    return [(suffix, reference) for reference, suffix in found.items()]
+
+
+def _table(root: Mapping[str, Any], path: str, section: Mapping[str, Any]) -> str:
+    kinds = path == "listeners[]"
+    required = section.get("required", ())
+    lines = ["| key | type | default | for | meaning |" if kinds else "| key | type | default | meaning |"]
+    lines.append("|---|---|---|---|---|" if kinds else "|---|---|---|---|")
+    for name, key in section["properties"].items():
+        cells = [f"`{name}`", _type(key), "**required**" if name in required else _default(key)]
+        if kinds:
+            cells.append(KEYS_OF_KINDS.get(name, "all"))
+        cells.append(_described(root, key))
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _described(root: Mapping[str, Any], key: Mapping[str, Any]) -> str:
+    text = key.get("description")
+    if text is None and "$ref" in key:
+        text = root["$defs"][key["$ref"].rsplit("/", 1)[1]]["description"]
+    return str(text)
+
+
+def _default(key: Mapping[str, Any]) -> str:
+    value = key.get("default")
+    return "" if value in (None, "", [], {}) or isinstance(value, dict) else f"`{json.dumps(value)}`"
+
+
+_PLAIN = {"boolean": "`true` or `false`", "object": "mapping"}
+_PATTERNS = {NAME_PATTERN: "name", DOTTED_PATTERN: "import path"}
+
+
+def _type(key: Mapping[str, Any]) -> str:
+    """What may stand there, in words."""
+    if "enum" in key:
+        return " or ".join(f"`{value}`" for value in key["enum"])
+    options = [option for option in key.get("anyOf", ()) if option.get("type") != "null"]
+    if options:
+        return " or ".join(dict.fromkeys(map(_type, options)))
+    kind = key.get("type")
+    if kind == "array":
+        return f"list of {_type(key['items'])}" if "items" in key else "list"
+    if kind == "object" and isinstance(key.get("additionalProperties"), Mapping):
+        return f"mapping: name to {_type(key['additionalProperties'])}"
+    if kind in ("integer", "number"):
+        return ("whole number" if kind == "integer" else "number") + _range(key)
+    if kind == "string":
+        return _PATTERNS.get(key.get("pattern", ""), "text")
+    return _PLAIN.get(str(kind), "mapping" if "$ref" in key else "anything")
+
+
+def _range(key: Mapping[str, Any]) -> str:
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {key[name]:g}" for name, sign in signs.items() if name in key]
+    return f" {' and '.join(bounds)}" if bounds else ""
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(reference(), encoding="utf-8")
