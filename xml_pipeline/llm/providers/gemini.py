@@ -1,0 +1,63 @@
+"""generativelanguage.googleapis.com: Google's generateContent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from xml_pipeline.errors import AuthenticationError, ContentPolicyError
+from xml_pipeline.llm.backend import Backend
+from xml_pipeline.llm.classify import ErrorRule
+from xml_pipeline.llm.providers.gemini_answer import GeminiStreamDecoder, decode_answer
+from xml_pipeline.llm.providers.gemini_request import encode_body
+from xml_pipeline.llm.types import LLMRequest, LLMResponse
+from xml_pipeline.llm.wire import Dialect, WireRequest
+
+
+class GeminiDialect(Dialect):
+    """generateContent and its stream (source: ai.google.dev/api/generate-content)."""
+
+    name = "gemini"
+    error_rules = (
+        ErrorRule(AuthenticationError, contains=("unregistered callers", "api key expired")),
+        ErrorRule(ContentPolicyError, codes=frozenset(("prompt_blocked",))),
+    )
+
+    def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
+        model = request.model.removeprefix("models/")
+        folder, _, name = model.rpartition("/")
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        path = f"/{quote(folder or 'models', safe='/')}/{quote(name, safe='')}:{method}"
+        return WireRequest(path, encode_body(request, self.name))
+
+    def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
+        if isinstance(data, list) and len(data) == 1:  # how Google wraps some errors
+            data = data[0]
+        if isinstance(data, dict) and data.get("error"):
+            raise self.error(200, {}, data)
+        return decode_answer(self, data, request)
+
+    def stream_decoder(self, request: LLMRequest) -> GeminiStreamDecoder:
+        return GeminiStreamDecoder(self, request)
+
+
+@dataclass
+class GeminiBackend(Backend):
+    """Google: `gemini-*`."""
+
+    provider: str = "gemini"
+    base_url: str = "https://generativelanguage.googleapis.com/v1beta"
+
+    default_key_env: ClassVar[str] = "GEMINI_API_KEY"
+    requires_key: ClassVar[bool] = True
+    price_provider: ClassVar[str] = "google"
+
+    def _auth_headers(self) -> dict[str, str]:
+        return {"x-goog-api-key": self.api_key} if self.api_key else {}
+
+    def serves_model(self, model: str) -> bool:
+        return model.lower().removeprefix("models/").startswith("gemini-")
+
+    def _make_dialect(self) -> Dialect:
+        return GeminiDialect()

@@ -1,0 +1,72 @@
+"""api.openai.com."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from xml_pipeline.llm.backend import Backend
+from xml_pipeline.llm.providers.chat import ChatDialect, Flavour
+from xml_pipeline.llm.providers.chat_rules import rule
+from xml_pipeline.llm.wire import Dialect
+
+_SAMPLING = "temperature top_p"
+_EFFORTS = "none low medium high xhigh"
+
+RULES = (
+    rule(r"(gpt-[34]|gpt-5(\.\d+)?-chat|chatgpt-)"),
+    rule(r"o\d", f"{_SAMPLING} stop", "low medium high"),
+    rule(r"gpt-5(-|$)", f"{_SAMPLING} stop", "minimal low medium high"),
+    rule(r"gpt-(5\.[56]|6-(sol|luna))", f"{_SAMPLING} stop", _EFFORTS, sampling_without_effort=True),
+    rule(r"gpt-5\.", f"{_SAMPLING} stop", _EFFORTS, sampling_without_effort=True),
+    rule(r"gpt-\d", f"{_SAMPLING} stop", "low medium high xhigh"),
+)
+"""What OpenAI's models take, newest names last; unknown `gpt-` models count as the newest reasoning ones.
+
+Sources: platform.openai.com/docs/guides/reasoning and the GPT-6 migration guide (late 2026).
+"""
+
+_MODEL = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o[1-9](-|$))")
+
+
+class OpenAIDialect(ChatDialect):
+    """Chat completions as api.openai.com speaks them."""
+
+    name = "openai"
+
+    def __init__(self) -> None:
+        super().__init__(Flavour(limit="max_completion_tokens", rules=RULES, cache_key=True))
+
+
+@dataclass
+class OpenAIBackend(Backend):
+    """OpenAI: `gpt-*`, `chatgpt-*`, `o1-*`, `o3-*`, `o4-*` and fine-tuned ones.
+
+    Attributes:
+        organization: sent as `OpenAI-Organization` when given.
+        project: sent as `OpenAI-Project` when given.
+    """
+
+    provider: str = "openai"
+    base_url: str = "https://api.openai.com/v1"
+    organization: str = ""
+    project: str = ""
+
+    default_key_env: ClassVar[str] = "OPENAI_API_KEY"
+    requires_key: ClassVar[bool] = True
+    price_provider: ClassVar[str] = "openai"
+
+    def _auth_headers(self) -> dict[str, str]:
+        headers = super()._auth_headers()
+        if self.organization:
+            headers["OpenAI-Organization"] = self.organization
+        if self.project:
+            headers["OpenAI-Project"] = self.project
+        return headers
+
+    def serves_model(self, model: str) -> bool:
+        return _MODEL.match(model.lower()) is not None
+
+    def _make_dialect(self) -> Dialect:
+        return OpenAIDialect()

@@ -1,0 +1,64 @@
+"""Tool names as a provider takes them. Pure.
+
+A listener may be called `calculator.add`; OpenAI and Anthropic take letters, digits, `_` and `-` only. Names
+that fit stay as they are; others are rewritten, the same way for the same request, and read back.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from xml_pipeline.llm.providers.history import calls_of
+from xml_pipeline.llm.types import LLMRequest
+
+PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}\Z")  # Gemini's rule
+MAX_LENGTH = 64
+_OTHER = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class ToolNames:
+    """The names of one request's tools on the wire, and back.
+
+    Args:
+        names: all tool names that occur: offered, forced, and in the history.
+        allowed: what the provider takes.
+    """
+
+    __slots__ = ("_back", "_forth")
+
+    def __init__(self, names: Iterable[str], allowed: re.Pattern[str] = PLAIN) -> None:
+        known = list(dict.fromkeys(names))
+        self._forth: dict[str, str] = {}
+        self._back: dict[str, str] = {}
+        taken = {name for name in known if allowed.match(name)}
+        for name in known:
+            if allowed.match(name):
+                continue
+            base = _OTHER.sub("_", name)[:MAX_LENGTH] or "tool"
+            base = base if allowed.match(base) else f"t{base}"[:MAX_LENGTH]
+            wire, number = base, 1
+            while wire in taken:
+                number += 1
+                suffix = f"_{number}"
+                wire = base[: MAX_LENGTH - len(suffix)] + suffix
+            taken.add(wire)
+            self._forth[name] = wire
+            self._back[wire] = name
+
+    @classmethod
+    def of(cls, request: LLMRequest, allowed: re.Pattern[str] = PLAIN) -> ToolNames:
+        """The names of a request."""
+        names = [tool.name for tool in request.tools]
+        for message in request.messages:
+            names += [call["function"]["name"] for call in calls_of(message)]
+        return cls(names, allowed)
+
+    def wire(self, name: str) -> str:
+        """The name to send."""
+        return self._forth.get(name, name)
+
+    def plain(self, wire: str) -> str:
+        """The tool's own name for one that was received; unknown ones stay as they are."""
+        return self._back.get(wire, wire)
