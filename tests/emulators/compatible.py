@@ -88,7 +88,10 @@ class CompatibleEmulator(OpenAIEmulator):
             Failure.BAD_KEY: ("Unauthorized", f"Unauthorized ({self.key})"),
             Failure.NO_MODEL: ("NotFoundError", f"The model `{request.model}` does not exist."),
             Failure.RATE: ("RateLimitError", "Too many requests."),
-            Failure.QUOTA: ("insufficient_quota", "You exceeded your current quota."),
+            Failure.QUOTA: (
+                "insufficient_quota",
+                "You exceeded your current quota, please check your plan and billing details.",
+            ),
             Failure.NO_CREDIT: ("billing_error", "Payment required."),
             Failure.INTERNAL: ("InternalServerError", "EngineCore encountered an issue."),
             Failure.UNAVAILABLE: ("ServiceUnavailableError", "The server is overloaded."),

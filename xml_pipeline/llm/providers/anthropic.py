@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from xml_pipeline.errors import ContentPolicyError
 from xml_pipeline.llm.backend import Backend, Feature
+from xml_pipeline.llm.classify import ErrorRule
 from xml_pipeline.llm.providers.anthropic_answer import AnthropicStreamDecoder, decode_message
 from xml_pipeline.llm.providers.anthropic_request import MessagesSettings, encode_request
 from xml_pipeline.llm.providers.anthropic_rules import rule_for
@@ -17,6 +19,7 @@ class AnthropicDialect(Dialect):
     """The Messages API (source: platform.claude.com/docs/en/api/messages)."""
 
     name = "anthropic"
+    error_rules = (ErrorRule(ContentPolicyError, contains=("content filtering policy",)),)
 
     def __init__(self, settings: MessagesSettings | None = None) -> None:
         self.settings = settings or MessagesSettings()

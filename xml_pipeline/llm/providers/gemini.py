@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from xml_pipeline.errors import AuthenticationError, ContentPolicyError
+from xml_pipeline.errors import AuthenticationError, ContentPolicyError, QuotaExhaustedError, RateLimitedError
 from xml_pipeline.llm.backend import Backend
 from xml_pipeline.llm.classify import ErrorRule
 from xml_pipeline.llm.providers.gemini_answer import GeminiStreamDecoder, decode_answer
@@ -22,6 +22,10 @@ class GeminiDialect(Dialect):
     error_rules = (
         ErrorRule(AuthenticationError, contains=("unregistered callers", "api key expired")),
         ErrorRule(ContentPolicyError, codes=frozenset(("prompt_blocked",))),
+        ErrorRule(QuotaExhaustedError, contains=("spending cap", "prepayment credits")),
+        # Both kinds of limit come with the same text; only the violated quota's id tells them apart.
+        ErrorRule(QuotaExhaustedError, code_contains=("perday",)),
+        ErrorRule(RateLimitedError, codes=frozenset(("resource_exhausted",))),
     )
 
     def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
