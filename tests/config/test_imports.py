@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
+import subprocess
 import sys
 from pathlib import Path
 
@@ -144,3 +147,45 @@ def test_a_module_that_appears_later_is_found(tmp_path: Path) -> None:
 def test_what_is_no_import_path_is_refused(dotted: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="write `module\\.function`"):
         resolve(dotted, base=tmp_path)
+
+
+IN_ANOTHER_PROCESS = """
+import asyncio, inspect, pickle, sys
+handler, payload = pickle.load(sys.stdin.buffer)
+answer = handler(payload, None)
+answer = asyncio.run(answer) if inspect.isawaitable(answer) else answer
+sys.stdout.buffer.write(pickle.dumps(answer))
+"""
+CPU_HANDLERS = """
+from dataclasses import dataclass
+from xml_pipeline import xmlify
+
+@xmlify
+@dataclass
+class Number:
+    value: int
+
+def double(payload: Number, metadata: object) -> Number:
+    return Number(payload.value * 2)
+
+async def triple(payload: Number, metadata: object) -> Number:
+    return Number(payload.value * 3)
+"""
+
+
+@pytest.mark.parametrize(("name", "result"), [("double", 14), ("triple", 21)])
+def test_a_cpu_bound_handler_beside_the_file_works_in_another_process(
+    name: str, result: int, tmp_path: Path
+) -> None:
+    line = f"handler: numbers_beside.{name}\n    cpu_bound: true"
+    file = write(tmp_path, {"organism.yaml": one_listener(line), "numbers_beside.py": CPU_HANDLERS})
+    handler = load(file, environ={}).resolved[f"numbers_beside.{name}"]
+    number = resolve("numbers_beside.Number", base=tmp_path)
+    ran = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS],
+        input=pickle.dumps((handler, number(7))),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert pickle.loads(ran.stdout) == number(result)
+    assert inspect.iscoroutinefunction(type(handler).__call__) == (name == "triple")

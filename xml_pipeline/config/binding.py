@@ -10,6 +10,7 @@ from xml_pipeline.config import document as documents
 from xml_pipeline.config.checks import RESERVED_NAMES
 from xml_pipeline.config.document import Document
 from xml_pipeline.config.imports import ImportFault, find
+from xml_pipeline.config.located import located
 from xml_pipeline.envelope import Gathered
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.payload import is_payload
@@ -22,12 +23,16 @@ _CLASS_KEYS = ("payload_class", "accepts", "answer_class")
 def bind(document: Document, base: Path) -> dict[str, Any]:
     """Import every handler and payload class, and report those that cannot be used."""
     resolved: dict[str, Any] = {}
+    elsewhere: set[str] = set()  # handlers that run in other processes
     data: Any = document.data
     listeners = data.get("listeners")
     for index, entry in enumerate(listeners if isinstance(listeners, list) else ()):
         if isinstance(entry, Mapping):
-            found = _bind_listener(document, ("listeners", index), entry, base)
-            resolved.update(found)
+            resolved.update(_bind_listener(document, ("listeners", index), entry, base))
+            if entry.get("cpu_bound") is True:
+                elsewhere.add(str(entry.get("handler")))
+    for dotted in elsewhere & resolved.keys():
+        resolved[dotted] = located(resolved[dotted], dotted, base)
     return resolved
 
 
