@@ -71,7 +71,10 @@ def int_text(value: Any) -> str:
     """Decimal digits. A bool is no int here."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise _refuse(value, "int")
-    return int.__repr__(value)
+    try:
+        return int.__repr__(value)
+    except ValueError:
+        raise ValueError("has more digits than Python writes") from None
 
 
 def float_text(value: Any) -> str:

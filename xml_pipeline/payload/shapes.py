@@ -96,13 +96,15 @@ def _shape(cls: type[Any], scope: Mapping[str, Any]) -> Shape:
         raise refuse(cls, "", f"{root!r} cannot be an element's name; give one with @xmlify(name=...)")
     if hasattr(cls, "__pydantic_core_schema__") and hasattr(cls, "model_fields"):
         return _pydantic_shape(cls, root)
+    if dataclasses.is_dataclass(cls) and hasattr(cls, "__pydantic_fields__"):
+        return _pydantic_dataclass_shape(cls, root)
     if not dataclasses.is_dataclass(cls):
         raise refuse(cls, "", "is neither a dataclass nor a pydantic model; put @dataclass below @xmlify")
     hints = _hints(cls, scope)
-    _refuse_init_vars(cls)
     params = cls.__dataclass_params__  # type: ignore[attr-defined]  # every dataclass has it
+    by_keyword = _has_init_vars(cls) or not params.init
     fields = tuple(_dataclass_field(cls, f, hints[f.name]) for f in dataclasses.fields(cls) if f.init)
-    return Shape(cls, root, _docstring(cls), fields, by_keyword=not params.init)
+    return Shape(cls, root, _docstring(cls), fields, by_keyword=by_keyword)
 
 
 def _hints(cls: type[Any], scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,12 +142,17 @@ def _field_node(cls: type[Any], name: str, annotation: Any) -> tuple[Node, bool]
     return (node.inner, True) if isinstance(node, Nullable) else (node, False)
 
 
-def _refuse_init_vars(cls: type[Any]) -> None:
-    """An InitVar leaves no trace in the instance, so it must have a default to be built again."""
+def _has_init_vars(cls: type[Any]) -> bool:
+    """Whether the constructor takes more than the fields. What it takes leaves no trace, so it needs a default."""
     marker = dataclasses._FIELD_INITVAR  # type: ignore[attr-defined]  # no public way to list them
-    for name, field in cls.__dict__.get("__dataclass_fields__", {}).items():
-        if field._field_type is marker and field.default is dataclasses.MISSING:
-            raise refuse(cls, name, "is an InitVar without default, whose value is lost; give it a default")
+    all_fields = getattr(cls, "__dataclass_fields__", {})
+    found = [field for field in all_fields.values() if field._field_type is marker]
+    for field in found:
+        if field.default is dataclasses.MISSING:
+            raise refuse(
+                cls, field.name, "is an InitVar without default, whose value is lost; give it a default"
+            )
+    return bool(found)
 
 
 def _pydantic_shape(cls: Any, root: str) -> Shape:
@@ -159,6 +166,20 @@ def _pydantic_shape(cls: Any, root: str) -> Shape:
         raise refuse(cls, "", "a RootModel has no named fields; use a model with one field")
     fields = tuple(_pydantic_field(cls, name, info) for name, info in cls.model_fields.items())
     return Shape(cls, root, _docstring(cls), fields, pydantic=True)
+
+
+def _pydantic_dataclass_shape(cls: Any, root: str) -> Shape:
+    if not cls.__pydantic_complete__:
+        from pydantic.dataclasses import (
+            rebuild_dataclass,
+        )  # loaded already, since the class is one of its own
+
+        if not rebuild_dataclass(cls, raise_errors=False):
+            raise NameError(f"{cls.__name__} has forward references that are not defined yet")
+    _has_init_vars(cls)
+    infos = cls.__pydantic_fields__
+    fields = tuple(_pydantic_field(cls, f.name, infos[f.name]) for f in dataclasses.fields(cls) if f.init)
+    return Shape(cls, root, _docstring(cls), fields, by_keyword=True)
 
 
 def _pydantic_field(cls: type[Any], name: str, info: Any) -> Field:
