@@ -1,0 +1,151 @@
+"""What `/commands` there are, and what each does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from xml_pipeline.config.nearest import listing, suggestion
+from xml_pipeline.console import overview
+from xml_pipeline.console.parse import Command, InputError
+from xml_pipeline.console.people import question_of
+from xml_pipeline.console.styled import line
+
+if TYPE_CHECKING:
+    from xml_pipeline.console.session import Console
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command.
+
+    Attributes:
+        arguments: as help shows them; a required one has no brackets.
+        does: in a sentence, without its full stop.
+        completes: what its argument is completed from: `listeners`, `on off`, or "".
+    """
+
+    name: str
+    arguments: str
+    does: str
+    act: Callable[[Console, str], None]
+    completes: str = ""
+
+
+def run(console: Console, command: Command) -> None:
+    """Carry out a command.
+
+    Raises:
+        InputError: there is no such command, or its argument is not what it takes.
+    """
+    entry = COMMANDS.get(command.name)
+    if entry is None:
+        near = suggestion(command.name, COMMANDS).replace("'", "'/", 1)
+        raise InputError(f"no command '/{command.name}'{near}; /help lists them")
+    if command.rest and not entry.arguments:
+        raise InputError(f"/{entry.name} takes nothing behind it, not '{command.rest}'")
+    if not command.rest and entry.arguments and not entry.arguments.startswith("["):
+        raise InputError(f"write /{entry.name} {entry.arguments}")
+    entry.act(console, command.rest)
+
+
+def _help(console: Console, _: str) -> None:
+    heads = {entry.name: f"/{entry.name} {entry.arguments}".strip() for entry in COMMANDS.values()}
+    width = max(map(len, heads.values()))
+    console.screen.show(
+        [
+            line(("name", "@name text"), "  or  ", ("name", '@name a=2 b="two words"'), "  or  ",
+                 ("name", "@name <Payload>…</Payload>"), "  sends a message"),
+            line(("name", "text"), f"  goes to {console.organism.default or 'nobody: there is no default listener'}"),
+            line(("name", "!text"), "  answers the oldest question that waits for a person"),
+            *(
+                line(("name", heads[entry.name].ljust(width)), f"  {entry.does}")
+                for entry in COMMANDS.values()
+            ),
+        ]
+    )  # fmt: skip
+
+
+def _listeners(console: Console, _: str) -> None:
+    console.screen.show(overview.listeners(console.organism))
+
+
+def _describe(console: Console, name: str) -> None:
+    listener = console.organism.listeners.get(name.removeprefix("@"))
+    if listener is None:
+        known = console.organism.listeners
+        raise InputError(
+            f"no listener '{name}'; there are {listing(known) or 'none'}{suggestion(name, known)}"
+        )
+    console.screen.show(overview.listener(listener))
+
+
+def _threads(console: Console, _: str) -> None:
+    console.screen.show(overview.threads(console.organism))
+
+
+def _thread(console: Console, start: str) -> None:
+    console.screen.show(overview.thread(console.organism, start))
+
+
+def _usage(console: Console, _: str) -> None:
+    console.screen.show(overview.usage(console.organism))
+
+
+def _status(console: Console, _: str) -> None:
+    console.screen.show([*overview.status(console.organism), *overview.backends(console.organism)])
+    if console.log:
+        console.screen.show([line(("dim", f"log: {console.log}"))])
+
+
+def _trace(console: Console, word: str) -> None:
+    if word not in ("on", "off"):
+        raise InputError(f"/trace is 'on' or 'off', not '{word}'")
+    console.tracing = word == "on"
+    console.screen.note([line(("dim", f"trace is {word}"))])
+
+
+def _dead(console: Console, _: str) -> None:
+    console.screen.show(overview.dead_letters(console.organism))
+
+
+def _cancel(console: Console, word: str) -> None:
+    if not word:
+        if not console.cancel():
+            console.screen.note([line(("dim", "nothing is running"))])
+        return
+    number = word.removeprefix("#")
+    if not (number.isascii() and number.isdigit()) or int(number) not in console.running:
+        running = ", ".join(f"#{each}" for each in console.running) or "none"
+        raise InputError(f"nothing runs under '{word}'; running: {running}")
+    console.cancel(int(number))
+
+
+def _answer(console: Console, rest: str) -> None:
+    start, _, body = rest.partition(" ")
+    console.tell(question_of(console.organism, start), body.strip())
+
+
+def _quit(console: Console, _: str) -> None:
+    console.quitting = True
+
+
+COMMANDS = {
+    entry.name: entry
+    for entry in (
+        Entry("help", "", "this list", _help),
+        Entry("listeners", "", "who can be addressed, and what each takes", _listeners),
+        Entry("describe", "NAME", "a listener in full: fields, peers, an example", _describe, "listeners"),
+        Entry("threads", "", "open threads, callees below their callers", _threads),
+        Entry("thread", "ID", "one thread: its calls below, its tokens", _thread),
+        Entry("usage", "", "tokens and cost of each agent", _usage),
+        Entry("status", "", "messages, threads, backends", _status),
+        Entry("trace", "on|off", "show every message on its way", _trace, "on off"),
+        Entry("dead", "", "messages that ended without a receiver", _dead),
+        Entry("answer", "ID TEXT", "answer one of several questions that wait for a person", _answer),
+        Entry("cancel", "[ID]", "cancel what runs: all of it, or one number", _cancel),
+        Entry("quit", "", "leave, after the answers that are still to come", _quit),
+    )
+}
+"""All commands by name, in the order that help shows them."""

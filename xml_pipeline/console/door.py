@@ -1,0 +1,48 @@
+"""Which console it is: a terminal with prompt_toolkit, a terminal without, or a script."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+
+from xml_pipeline.console import plain
+from xml_pipeline.console.state import log_to, private_file, state_dir
+from xml_pipeline.organism import Organism
+
+
+async def main(organism: Organism, *, log: Path | None = None) -> int:
+    """Start the organism, talk to it on the standard streams, and stop it.
+
+    Args:
+        organism: a new one.
+        log: file for the library's log; default: in the user's state directory.
+
+    Returns:
+        The exit code: 0; 1 if, in a script, any answer was an error or any line could not be understood; 130
+        after Ctrl-C in a script.
+
+    Raises:
+        ConfigError: the organism cannot start.
+    """
+    directory = state_dir(os.environ)
+    if log is None and directory is not None:
+        log = private_file(directory, "console.log")
+    logged = log_to(log)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a terminal that cannot show it must not end the talk
+    async with organism:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return await plain.run(organism, sys.stdin.fileno(), sys.stdout, sys.stderr, log=logged)
+        try:
+            from xml_pipeline.console import terminal
+        except ImportError:
+            return await plain.run(
+                organism, sys.stdin.fileno(), sys.stdout, sys.stderr, log=logged, prompt=True
+            )
+        history = private_file(directory, "history") if directory is not None else None
+        return await terminal.run(organism, history=history, log=logged)

@@ -1,0 +1,220 @@
+"""What an organism looks like from outside: its listeners, threads, usage, backends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xml_pipeline.console.fill import requests
+from xml_pipeline.console.fill import usage as how_to_write
+from xml_pipeline.console.parse import InputError
+from xml_pipeline.console.people import SHOWN_ID
+from xml_pipeline.console.render import answer, count, money
+from xml_pipeline.console.styled import Line, Style, line, lines
+from xml_pipeline.llm import BackendStatus, UsageTotals
+from xml_pipeline.organism import Organism, ThreadInfo
+from xml_pipeline.pump import Listener
+
+DEAD_SHOWN = 20
+
+
+def table(rows: Sequence[Sequence[str]], style: Style = "name") -> list[Line]:
+    """Rows in columns; the first column in `style`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        line(
+            (style, row[0].ljust(widths[0])),
+            *(f"  {cell.ljust(width)}" for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
+            *(f"  {cell}" for cell in row[-1:] if len(row) > 1),
+        )
+        for row in rows
+    ]
+
+
+def kind(listener: Listener) -> str:
+    """`agent`, `person` or `tool`."""
+    return "agent" if listener.agent else "person" if listener.human else "tool"
+
+
+def listeners(organism: Organism) -> list[Line]:
+    """One line for each listener."""
+    rows = []
+    for each in organism.listeners.values():
+        default = " (default)" if each.name == organism.default else ""
+        takes = ", ".join(codec.root for codec in requests(each))
+        rows.append((f"@{each.name}", f"{kind(each)}{default}", takes, _first_line(each.description)))
+    return table(rows) if rows else [line(("dim", "no listeners"))]
+
+
+def _first_line(text: str) -> str:
+    return text.strip().split("\n", 1)[0]
+
+
+def listener(each: Listener) -> list[Line]:
+    """All that a person needs for talking to one listener."""
+    shown = [
+        line(("name", f"@{each.name}"), f"  {kind(each)}"),
+        *lines(each.description or "(no description)"),
+    ]
+    shown.append(line(("dim", "may call: "), ", ".join(each.peers) or "nobody"))
+    several = len(requests(each)) > 1
+    for codec in requests(each):
+        head = f"@{each.name} {codec.root}" if several else f"@{each.name}"
+        shown += [
+            line(),
+            line(("dim", "write: "), how_to_write(head, codec)),
+            *lines(codec.prompt_text.rstrip()),
+        ]
+    return shown
+
+
+def threads(organism: Organism) -> list[Line]:
+    """Open threads as a tree."""
+    found = organism.threads()
+    return _tree(found) if found else [line(("dim", "no open threads"))]
+
+
+def _tree(found: Iterable[ThreadInfo]) -> list[Line]:
+    return [
+        line(
+            ("dim", f"{each.thread_id[:SHOWN_ID]}  "),
+            f"{'  ' * (each.depth - 1)}{each.listener}",
+            ("dim", f"  called by {each.caller}, {count(each.waiting, 'message')}"),
+        )
+        for each in found
+    ]
+
+
+def thread(organism: Organism, start: str) -> list[Line]:
+    """One thread and what is below it. Raises InputError."""
+    open_ = organism.threads()
+    places = [number for number, each in enumerate(open_) if each.thread_id.startswith(start)]
+    if len(places) != 1:
+        what = "more than one open thread starts" if places else "no open thread starts"
+        raise InputError(f"{what} with '{start}'; /threads lists them")
+    root = open_[places[0]]
+    below = [root]
+    for each in open_[places[0] + 1 :]:
+        if each.conversation_id != root.conversation_id or each.depth <= root.depth:
+            break
+        below.append(each)
+    return [
+        *table(
+            [
+                ("thread", root.thread_id),
+                ("listener", root.listener),
+                ("caller", root.caller),
+                ("session", root.session_id),
+                ("conversation", root.conversation_id),
+                ("used", _totals(organism.router.get_thread_usage(root.thread_id))),
+            ],
+            "dim",
+        ),
+        *_tree(below),
+    ]
+
+
+def usage(organism: Organism) -> list[Line]:
+    """Tokens and cost by agent."""
+    router = organism.router
+    used = router.get_all_usage()
+    if not used:
+        return [line(("dim", "no model was called yet"))]
+    rows = [(agent or "(no agent)", _totals(totals)) for agent, totals in used.items()]
+    return [*table(rows), *table([("total", _totals(router.get_total_usage()))], "dim")]
+
+
+def _totals(totals: UsageTotals) -> str:
+    failures = f", {count(totals.failure_count, 'failure')}" if totals.failure_count else ""
+    return (
+        f"{count(totals.total_tokens, 'token')} ({totals.prompt_tokens:,} in, {totals.completion_tokens:,} out),"
+        f" {count(totals.request_count, 'call')}{failures}, {cost(totals)}"
+    )
+
+
+def cost(totals: UsageTotals) -> str:
+    """What was spent as far as it is known."""
+    if not totals.unpriced_count:
+        return money(totals.known_cost)
+    return f"{money(totals.known_cost)} + unpriced" if totals.known_cost else money(None)
+
+
+def status(organism: Organism) -> list[Line]:
+    """The organism in numbers."""
+    now = organism.status()
+    rows = [
+        ("organism", organism.name),
+        ("in flight", f"{count(now.in_flight, 'message')}, {count(now.running, 'handler')} running"),
+        ("open", f"{count(now.conversations, 'conversation')}, {count(now.threads, 'thread')}"),
+        ("handled", count(now.handled, "message")),
+        ("dead letters", str(now.dead_letters)),
+        ("for people", count(now.waiting_for_people, "question")),
+    ]
+    return table(rows, "dim")
+
+
+def backends(organism: Organism) -> list[Line]:
+    """Each backend with its health."""
+    rows = [
+        (
+            each.name,
+            f"offline, {each.health}" if each.offline else each.health,
+            each.reason or each.base_url or "",
+        )
+        for each in organism.router.describe()
+    ]
+    return table(rows) if rows else []
+
+
+def banner(organism: Organism) -> list[Line]:
+    """What a person should know at the start: who is there, and which models can answer."""
+    shown = [line(("name", organism.name), f"  {_first_line(organism.description)}")]
+    shown += _models(organism.router.describe())
+    who = f"; text without @name goes to {organism.default}" if organism.default else ""
+    shown.append(line(("dim", f"{count(len(organism.listeners), 'listener')}{who}; /help says more")))
+    return shown
+
+
+def _models(found: Sequence[BackendStatus]) -> list[Line]:
+    if not found:
+        return []
+    live = [each for each in found if not each.offline and each.key != "missing"]
+    keyed = [each.name for each in live if each.key == "present"]
+    local = [f"{each.name} (no key needed, {each.base_url})" for each in live if each.key != "present"]
+    missing = [f"{each.name} (set {each.key_variable})" for each in found if each.key == "missing"]
+    offline = [each.name for each in found if each.offline]
+    shown = []
+    if keyed or local:
+        shown.append(line(("good", "models live: "), ", ".join([*keyed, *local])))
+    if missing:
+        shown.append(line(("warn", "without a key: "), ", ".join(missing)))
+    if offline:
+        when = "when no other backend does" if live else "because no other backend can"
+        names = ", ".join(offline)
+        shown.append(line(("dim", f"the offline backend {names} answers {when}; it is rules, not a model")))
+    elif not live:
+        shown.append(line(("warn", "no model can answer: set one of those keys, or add an offline backend")))
+    return shown
+
+
+def dead_letters(organism: Organism) -> list[Line]:
+    """The newest messages that ended without a receiver."""
+    letters = organism.dead_letters()
+    if not letters:
+        return [line(("dim", "no dead letters"))]
+    older = len(letters) - DEAD_SHOWN
+    shown = [line(("dim", f"{count(older, 'older one')} left out"))] if older > 0 else []
+    for letter in letters[-DEAD_SHOWN:]:
+        shown.append(line(("name", f"{letter.from_id} → {letter.to}"), f"  {letter.reason}"))
+        if letter.payload is not None:
+            shown += [line(("dim", "  "), *row) for row in answer(letter.payload)]
+    return shown
+
+
+def toolbar(organism: Organism) -> str:
+    """One line of what goes on."""
+    now = organism.status()
+    used = organism.router.get_total_usage()
+    parts = [organism.name, f"{now.in_flight} in flight", count(used.total_tokens, "token"), cost(used)]
+    if now.waiting_for_people:
+        parts.append(f"{count(now.waiting_for_people, 'question')} for you")
+    return " · ".join(parts)

@@ -1,0 +1,51 @@
+"""Questions that wait for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xml_pipeline.agents.contract import Answer
+from xml_pipeline.console import render
+from xml_pipeline.console.fill import requests
+from xml_pipeline.console.parse import InputError
+from xml_pipeline.console.styled import Line, labelled, line
+from xml_pipeline.organism import Organism, Question
+from xml_pipeline.payload import Codec, codec_of
+
+SHOWN_ID = 8
+"""Characters of a thread id that people see and type."""
+
+
+def shown(question: Question, *, several: bool) -> list[Line]:
+    """The question, and how to answer it."""
+    label = line(("warn", f"? {question.listener} "), ("dim", f"({question.thread_id[:SHOWN_ID]}): "))
+    how = f"/answer {question.thread_id[:SHOWN_ID]} …" if several else "!…"
+    return [
+        *labelled(label, render.answer(question.payload)),
+        line(("dim", f"  answer with `{how}`")),
+    ]
+
+
+def answer_classes(organism: Organism, question: Question) -> Sequence[Codec[Any]]:
+    """What the one who asked takes as an answer: a plain text, unless its handler accepts other classes."""
+    caller = next((each.caller for each in organism.threads() if each.thread_id == question.thread_id), "")
+    listener = organism.listeners.get(caller)
+    text = codec_of(Answer)
+    if listener is None or listener.agent:
+        return (text,)
+    taken = [codec for codec in requests(listener) if codec.cls is not type(question.payload)]
+    if not taken or text in taken:
+        return (text,)
+    return taken
+
+
+def question_of(organism: Organism, start: str) -> Question:
+    """The waiting question whose id starts so. Raises InputError."""
+    waiting = organism.questions()
+    found = [question for question in waiting if start and question.thread_id.startswith(start)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(question.thread_id[:SHOWN_ID] for question in waiting) or "none"
+    what = "more than one question starts" if found else "no question waits"
+    raise InputError(f"{what} with '{start}'; waiting: {known}")

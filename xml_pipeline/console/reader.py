@@ -1,0 +1,62 @@
+"""Lines of a file descriptor, without blocking the event loop and without holding up the program's end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+
+_CHUNK = 65536
+
+
+class LineReader:
+    """Reads lines of `fd` in a daemon thread, one when it is asked for.
+
+    `asyncio` cannot watch regular files, and a buffered reader that is blocked in a thread breaks the
+    interpreter's shutdown; so this reads the descriptor itself.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._wanted: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[bytes]]] = (
+            queue.SimpleQueue()
+        )
+        self._rest = b""
+        self._ended = False
+        threading.Thread(target=self._serve, name="console lines", daemon=True).start()
+
+    async def line(self) -> bytes:
+        """The next line with its newline; `b""` at the end."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bytes] = loop.create_future()
+        self._wanted.put((loop, future))
+        return await future
+
+    def _serve(self) -> None:
+        while True:
+            loop, future = self._wanted.get()
+            line = self._read()
+            try:
+                loop.call_soon_threadsafe(_deliver, future, line)
+            except RuntimeError:  # the loop is closed: the program is ending
+                return
+
+    def _read(self) -> bytes:
+        searched = 0
+        while (end := self._rest.find(b"\n", searched)) < 0 and not self._ended:
+            searched = len(self._rest)
+            try:
+                chunk = os.read(self._fd, _CHUNK)
+            except OSError:  # a terminal that was closed
+                chunk = b""
+            self._ended = not chunk
+            self._rest += chunk
+        length = end + 1 if end >= 0 else len(self._rest)
+        line, self._rest = self._rest[:length], self._rest[length:]
+        return line
+
+
+def _deliver(future: asyncio.Future[bytes], line: bytes) -> None:
+    if not future.done():
+        future.set_result(line)

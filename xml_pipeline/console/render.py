@@ -1,0 +1,121 @@
+"""Payloads, errors and events as lines for a person."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lxml import etree
+
+from xml_pipeline.console.styled import Line, line, lines
+from xml_pipeline.envelope import Gathered, Huh, SystemError
+from xml_pipeline.envelope.system import is_error
+from xml_pipeline.errors import AnswerError, ConfigError, PayloadError
+from xml_pipeline.payload import codec_of
+from xml_pipeline.payload.wording import FieldInfo
+
+TRACE_CUT = 200
+"""Characters of a payload that a trace line shows."""
+
+ADVICE = {
+    "routing": "it wrote to a listener that it may not call; see its `peers` in organism.yaml",
+    "validation": "a message was refused; the rules it breaks are above",
+    "timeout": "ask again, or raise `timeout_seconds` in organism.yaml",
+    "handler": "the stack trace is in the log",
+    "budget": "raise the budget in the `llm` section, or wait for its period to end",
+    "limit": "the conversation grew too large; see `organism.limits` in organism.yaml",
+}
+"""What a person can do, by the code of a SystemError."""
+
+
+def answer(payload: Any) -> list[Line]:
+    """A payload as a person reads it: the text of an only text field, else `field: value`, else XML."""
+    if isinstance(payload, Gathered):
+        return [each for part in payload.answers for each in _part(part)]
+    codec = codec_of(type(payload))
+    arguments = codec.to_json(payload)
+    if not codec.fields:
+        return [line(("dim", codec.root))]
+    if len(codec.fields) == 1 and codec.fields[0].type == "str":
+        return lines(str(arguments.get(codec.fields[0].name, "")))
+    if all(_flat(arguments.get(field.name)) for field in codec.fields):
+        return [each for field in codec.fields for each in _field(field, arguments)]
+    return lines(indented(codec.encode(payload)))
+
+
+def _part(payload: Any) -> list[Line]:
+    if payload is None:
+        return [line(("warn", "(no answer)"))]
+    return problem(payload) if is_error(payload) else answer(payload)
+
+
+def _flat(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, str | int | float) and "\n" not in str(item) for item in value)
+    return not isinstance(value, dict)
+
+
+def _field(field: FieldInfo, arguments: dict[str, Any]) -> list[Line]:
+    value = arguments.get(field.name)
+    text = ", ".join(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
+    first, *rest = lines(text)
+    return [(*line(("dim", f"{field.name}: ")), *first), *rest]
+
+
+def _scalar(value: object) -> str:
+    return value if isinstance(value, str) else "–" if value is None else json.dumps(value)
+
+
+def indented(data: bytes) -> str:
+    """A canonical document with line breaks for reading."""
+    element = etree.fromstring(data)  # our own encoder's output
+    etree.indent(element)
+    return etree.tostring(element, encoding="unicode")
+
+
+def error(raised: BaseException, *, log: str = "") -> list[Line]:
+    """What went wrong and what to do about it; `log` is where the log goes."""
+    if isinstance(raised, AnswerError):
+        return problem(raised.answer, log=log)
+    if isinstance(raised, ConfigError):
+        return [line(("error", f"error: {each}")) for each in raised.problems]
+    if isinstance(raised, PayloadError):
+        return [line(("error", f"error: {each}")) for each in raised.violations]
+    return lines(f"error: {raised or type(raised).__name__}", "error")
+
+
+def problem(payload: SystemError | Huh, *, log: str = "") -> list[Line]:
+    """An error message that came as an answer."""
+    if isinstance(payload, Huh):
+        return [*lines(f"error (validation): {payload}", "error"), line(("dim", ADVICE["validation"]))]
+    return [
+        *lines(f"error ({payload.code}): {payload.message or 'no details'}", "error"),
+        line(("dim", ADVICE[payload.code] + (f": {log}" if log and payload.code == "handler" else ""))),
+    ]
+
+
+def trace(from_id: str, to: str, payload: Any, *, whole: bool) -> Line:
+    """One message on its way, in one line; `whole` shows its content too."""
+    codec = None if isinstance(payload, Gathered) else codec_of(type(payload))
+    root = "Gathered" if codec is None else codec.root
+    head = f"  {from_id} → {to}  {root}"
+    if not whole:
+        return line(("dim", head))
+    if codec is None:
+        content = f"{len(payload.answers)} answers"
+    else:
+        content = json.dumps(codec.to_json(payload), ensure_ascii=False)
+    cut = content if len(content) <= TRACE_CUT else f"{content[:TRACE_CUT]}… ({len(content)} characters)"
+    return line(("dim", f"{head} {cut}"))
+
+
+def money(usd: float | None) -> str:
+    """USD, or that it is not known."""
+    if usd is None:
+        return "cost unknown"
+    return "$0" if usd == 0 else f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,321 @@
+"""A conversation between a person and an organism, without a terminal: what is typed goes in, lines come out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from xml_pipeline import events
+from xml_pipeline.config.nearest import listing, suggestion
+from xml_pipeline.console import commands, people, render
+from xml_pipeline.console.fill import fill, requests
+from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
+from xml_pipeline.console.styled import Line, labelled, line, lines, visible
+from xml_pipeline.envelope import Gathered
+from xml_pipeline.errors import XmlPipelineError
+from xml_pipeline.organism import Organism, Question, Session
+from xml_pipeline.payload import codec_of
+
+SENDER = "console"
+"""What listeners see as `from_id`; a listener of this name makes it `console-2`, and so on."""
+
+
+class Screen(Protocol):
+    """Where lines go."""
+
+    def show(self, lines: Iterable[Line]) -> None:
+        """Answers, and what commands print."""
+
+    def complain(self, lines: Iterable[Line]) -> None:
+        """Errors."""
+
+    def note(self, lines: Iterable[Line]) -> None:
+        """What is neither: hints, traces, questions."""
+
+    def live(self, text: Line) -> None:
+        """The end of an answer that is being generated, not a whole line yet; an empty line for none."""
+
+
+@dataclass(slots=True, eq=False)
+class Ask:
+    """A message whose answer is awaited.
+
+    Attributes:
+        number: as `/cancel` takes it.
+        streamed: text generated for the answer since the last tool call.
+        printed: how many characters of it are on the screen as whole lines.
+    """
+
+    number: int
+    to: str
+    task: asyncio.Task[None] | None = None
+    conversation_id: str = ""
+    streamed: str = ""
+    printed: int = 0
+
+
+_current: ContextVar[Ask | None] = ContextVar("xml_pipeline_console_ask", default=None)
+
+
+class Console:
+    """Talks to a running organism; an async context manager that keeps one session open.
+
+    Attributes:
+        failed: whether any answer was an error, or any line could not be understood.
+        tracing: whether every message is shown.
+        quitting: whether the person wants to leave.
+        log: where the log goes, as a path; "" for nowhere.
+    """
+
+    def __init__(
+        self,
+        organism: Organism,
+        screen: Screen,
+        *,
+        log: str = "",
+        streaming: bool = True,
+        numbered: bool = True,
+    ) -> None:
+        self.organism = organism
+        self.screen = screen
+        self.log = log
+        self.failed = False
+        self.tracing = False
+        self.quitting = False
+        self.running: dict[int, Ask] = {}
+        self._streaming = streaming
+        self._numbered = numbered
+        self._number = 0
+        self._sender = _free_name(organism)
+        self._session: Session
+        self._threads: dict[str, Ask] = {}
+        self._live: Ask | None = None
+        self._last: Ask | None = None
+        self._asked: set[str] = set()
+        self._question = asyncio.Event()
+
+    async def __aenter__(self) -> Console:
+        self._session = self.organism.session(self._sender)
+        self.organism.add_hook(self._on_event)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+        await self.drain()
+        self._session.close()
+
+    # --- what is typed ---
+
+    def submit(self, text: str) -> Ask | None:
+        """Act on what was typed; the ask whose answer will come, if it was a message."""
+        try:
+            typed = parse(text)
+            match typed:
+                case Command():
+                    commands.run(self, typed)
+                case Tell():
+                    self.tell(self._oldest_question(), typed.body)
+                case Say():
+                    return self._say(typed)
+        except XmlPipelineError as error:
+            self.complain(render.error(error))
+        return None
+
+    def complain(self, lines: Iterable[Line]) -> None:
+        """Show an error, and remember that there was one."""
+        self.failed = True
+        self._last = None
+        self.screen.complain(lines)
+
+    def _say(self, say: Say) -> Ask:
+        table = self.organism.listeners
+        to = say.to or self.organism.default
+        if to is None:
+            raise InputError(
+                "there is no default listener: write @name before the text; there are "
+                f"{listing(table) or 'no listeners'}"
+            )
+        listener = table.get(to)
+        if listener is None:
+            raise InputError(
+                f"no listener '{to}'; there are {listing(table) or 'none'}{suggestion(to, table)}"
+            )
+        payload = fill(to, requests(listener), say.body)
+        self._number += 1
+        ask = self.running[self._number] = Ask(self._number, to)
+        ask.task = asyncio.create_task(self._run(ask, payload), name=f"ask {ask.number}")
+        return ask
+
+    async def _run(self, ask: Ask, payload: Any) -> None:
+        _current.set(ask)
+        try:
+            answer = await self._session.ask(ask.to, payload)
+        except asyncio.CancelledError:
+            self._close(ask)
+            self.complain(labelled(self._label(ask), [line(("warn", "cancelled"))]))
+        except XmlPipelineError as error:
+            self._close(ask)
+            self.complain(labelled(self._label(ask), render.error(error, log=self.log)))
+        else:
+            self._answered(ask, answer)
+        finally:
+            del self.running[ask.number]
+            self._threads = {thread: each for thread, each in self._threads.items() if each is not ask}
+
+    def _label(self, ask: Ask) -> Line:
+        number = f" #{ask.number}" if self._numbered else ""
+        return line(("name", ask.to), ("dim", f"{number}: "))
+
+    # --- people ---
+
+    def _oldest_question(self) -> Question:
+        waiting = self.organism.questions()
+        if not waiting:
+            raise InputError("nobody waits for an answer: `!text` answers the question of a `human` listener")
+        return waiting[0]
+
+    def tell(self, question: Question, body: str) -> None:
+        """Answer a question. Raises as `fill`."""
+        classes = people.answer_classes(self.organism, question)
+        self.organism.answer(question.thread_id, fill(question.listener, classes, body, sign="!"))
+
+    def _show_questions(self) -> None:
+        waiting = self.organism.questions()
+        self._asked &= {question.thread_id for question in waiting}
+        for question in waiting:
+            if question.thread_id not in self._asked:
+                self._asked.add(question.thread_id)
+                self._last = None
+                self.screen.note(people.shown(question, several=len(waiting) > 1))
+                self._question.set()
+
+    async def settled(self) -> None:
+        """Return when nothing runs any more, or a person is asked something first."""
+        while self.running and not self.organism.questions():
+            self._question.clear()
+            asked = asyncio.create_task(self._question.wait())
+            try:
+                await asyncio.wait([*self._tasks(), asked], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                asked.cancel()
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [ask.task for ask in self.running.values() if ask.task is not None]
+
+    # --- ending ---
+
+    def cancel(self, number: int | None = None) -> int:
+        """Cancel one ask, or all; how many there were."""
+        asks = list(self.running.values()) if number is None else [self.running[number]]
+        for ask in asks:
+            if ask.task is not None:
+                ask.task.cancel()
+        return len(asks)
+
+    async def drain(self) -> None:
+        """Wait for all answers that can come without a person; cancel the others."""
+        while self.running:
+            await self.settled()
+            waiting = {question.conversation_id for question in self.organism.questions()}
+            stuck = [ask for ask in self.running.values() if ask.conversation_id in waiting]
+            for ask in stuck:
+                self.cancel(ask.number)
+            if stuck:
+                await asyncio.wait([ask.task for ask in stuck if ask.task is not None])
+
+    # --- what happens ---
+
+    def _on_event(self, event: events.Event) -> None:
+        match event:
+            case events.ConversationStarted():
+                ask = _current.get()
+                if ask is not None and not ask.conversation_id:
+                    ask.conversation_id = event.conversation_id
+            case events.ThreadOpened(caller=self._sender):
+                for ask in self.running.values():
+                    if ask.conversation_id == event.conversation_id:
+                        self._threads[event.thread_id] = ask
+            case events.TextGenerated():
+                self._generated(event)
+            case events.MessageDelivered():
+                self._delivered(event)
+            case _:
+                pass
+
+    def _delivered(self, event: events.MessageDelivered) -> None:
+        table = self.organism.listeners
+        sender, receiver = table.get(event.from_id), table.get(event.to)
+        if receiver is not None and receiver.human:
+            asyncio.get_running_loop().call_soon(self._show_questions)
+        calls_tool = sender is not None and sender.agent and receiver is not None and sender is not receiver
+        if self.tracing or (calls_tool and self._streaming):
+            self._break()
+            self._last = None
+            self.screen.note([render.trace(event.from_id, event.to, event.payload, whole=self.tracing)])
+
+    def _generated(self, event: events.TextGenerated) -> None:
+        ask = self._threads.get(event.thread_id)
+        if ask is None or not self._streaming:
+            return
+        if self._live is None:
+            self._live = ask
+        if self._live is not ask:
+            return  # one answer at a time grows on the screen; this one is shown whole
+        ask.streamed += event.text
+        whole = ask.streamed.rfind("\n") + 1
+        if whole > ask.printed:
+            self._print(ask, ask.streamed[ask.printed : whole - 1])
+            ask.printed = whole
+        rest = visible(ask.streamed[ask.printed :])
+        self.screen.live((*self._label(ask), ("", rest)) if rest else ())
+
+    def _print(self, ask: Ask, text: str) -> None:
+        rows = lines(text)
+        self.screen.show(rows if self._last is ask else labelled(self._label(ask), rows))
+        self._last = ask
+
+    def _break(self) -> None:
+        """What was streamed so far is no longer the end: put it on the screen, and begin anew."""
+        ask = self._live
+        if ask is not None and ask.streamed:
+            if ask.streamed[ask.printed :].strip():
+                self._print(ask, ask.streamed[ask.printed :])
+            ask.streamed, ask.printed = "", 0
+            self.screen.live(())
+
+    def _close(self, ask: Ask) -> None:
+        if self._live is ask:
+            self._break()
+            self._live = None
+
+    def _answered(self, ask: Ask, answer: Any) -> None:
+        text = _text(answer)
+        if self._live is ask and text is not None and ask.streamed.strip() == text.strip() != "":
+            self._close(ask)  # it is all there but for its last line
+        else:
+            self._close(ask)
+            self._last = None
+            self.screen.show(labelled(self._label(ask), render.answer(answer)))
+        self._last = None
+
+
+def _text(answer: Any) -> str | None:
+    """The text of a payload that is one text, for comparing."""
+    if isinstance(answer, Gathered):
+        return None
+    fields = codec_of(type(answer)).fields
+    return str(getattr(answer, fields[0].name)) if len(fields) == 1 and fields[0].type == "str" else None
+
+
+def _free_name(organism: Organism) -> str:
+    name, number = SENDER, 1
+    while name in organism.listeners:
+        number += 1
+        name = f"{SENDER}-{number}"
+    return name
