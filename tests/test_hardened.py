@@ -147,7 +147,6 @@ def test_each_thread_parses_on_its_own() -> None:
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     try:
         root = parse(data)
-    except EnvelopeError as error:
-        assert error.rule in {"size", "depth", "elements", "doctype", "encoding", "syntax", "hint"}
-    else:
-        assert etree.tostring(root, method="c14n", exclusive=True)
+    except EnvelopeError:
+        return
+    assert etree.fromstring(etree.tostring(root, method="c14n", exclusive=True)).tag == root.tag

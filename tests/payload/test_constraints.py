@@ -23,6 +23,10 @@ def one(annotation: Any) -> Any:
     return xmlify(dataclasses.make_dataclass("One", [("x", annotation)]))
 
 
+def _even(value: int) -> bool:
+    return value % 2 == 0 or 1 / 0 > 0  # a predicate that raises does not hold
+
+
 @pytest.mark.parametrize(
     ("annotation", "good", "bad", "in_xsd"),
     [
@@ -47,7 +51,7 @@ def one(annotation: Any) -> Any:
         (Annotated[set[int], at.MinLen(2)], {1, 2}, {1}, False),
         (Annotated[dict[str, int], at.MaxLen(1)], {"a": 1}, {"a": 1, "b": 2}, True),
         (Annotated[dt.date, at.Gt(dt.date(2026, 1, 1))], dt.date(2026, 1, 2), dt.date(2026, 1, 1), False),
-        (Annotated[int, at.Predicate(str.isdigit)], None, None, False),
+        (Annotated[int, at.Predicate(_even)], 2, 3, False),
         (list[Annotated[int, at.Ge(1)]], [1, 2], [1, 0], True),
         (dict[Annotated[str, at.MinLen(1)], int], {"a": 1}, {"": 1}, True),
         (Annotated[int | None, at.Ge(1)], None, 0, True),
@@ -57,8 +61,6 @@ def one(annotation: Any) -> Any:
 def test_a_constraint_holds_when_writing_reading_and_in_the_schema(
     annotation: Any, good: Any, bad: Any, in_xsd: bool
 ) -> None:
-    if good is None and bad is None:
-        annotation, good, bad = Annotated[int, at.Predicate(lambda value: value % 2 == 0)], 2, 3
     cls, free = one(annotation), one(_without(annotation))
     codec, loose = codec_of(cls), codec_of(free)
     assert codec.decode_bytes(codec.encode(cls(good))) == cls(good)

@@ -7,7 +7,7 @@ import enum
 import typing
 from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, dataclass, field
-from typing import Annotated, Any, ClassVar, Generic, Literal, NewType, Optional, Self, TypeVar, Union
+from typing import Annotated, Any, ClassVar, Generic, Literal, NewType, Optional, Self, TypeVar
 
 import pytest
 
@@ -105,9 +105,10 @@ def _unsupported() -> list[Any]:
 
     return [
         Any, object, Callable[[], int], complex, Loose, list, dict, tuple, set, list[Any], type(None), T, bytearray,
-        list[Loose], dict[str, Loose], dict[list[int], int], dict[Plain, int], set[list[int]], frozenset[dict[str, int]],
+        list[Loose], dict[str, Loose], dict[list[int], int], dict[Plain, int], set[list[int]],
+        frozenset[dict[str, int]],
         Literal["a", 1, "1"], Literal[1, True], Literal["true", True], Literal[" a"], Literal[b"x"], Literal[None],
-        Union[list[int], list[str]], int | UserId, Flags, Empty, typing.Iterable[int], typing.TypedDict("D", {}),
+        list[int] | list[str], int | UserId, Flags, Empty, typing.Iterable[int], typing.TypedDict("D", {}),
         Annotated[int, __import__("annotated_types").MinLen(3)],
     ]  # fmt: skip
 
@@ -285,7 +286,7 @@ def test_enums_are_written_by_value_where_that_is_plain_and_by_name_elsewhere() 
 
     class Alias(enum.Enum):
         A = "a"
-        B = "a"
+        B = "a"  # noqa: PIE796  # an alias is what is tested
 
     cls = xmlify(dataclasses.make_dataclass("Enums", [("m", Mixed), ("a", Alias), ("b", dict[Alias, int])]))
     value = cls(Mixed.B, Alias.B, {Alias.A: 1})

@@ -45,6 +45,7 @@ class Order:
 
 CODEC = codec_of(Order)
 ITEM = "<item><name>x</name><price>1</price></item>"
+ENTRY = "<entry><key>a</key><value/></entry>"
 XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 
 
@@ -80,7 +81,7 @@ def violations(text: str) -> tuple[Violation, ...]:
         (document(items=f"<items>{ITEM * 2}{ITEM.replace('1', '-1')}</items>"), "Order.items[2].price", "too small"),
         (document(items=f"<items>{ITEM.replace('1', 'NaN')}</items>"), "Order.items[0].price", "too small"),
         (document(more="<notes><entry><key>a</key></entry></notes>"), "Order.notes[0]", "is <entry>"),
-        (document(more="<notes>" + "<entry><key>a</key><value/></entry>" * 2 + "</notes>"), "Order.notes[1].key", "is there more than once"),
+        (document(more=f"<notes>{ENTRY}{ENTRY}</notes>"), "Order.notes[1].key", "is there more than once"),
         (document(more="<key>5</key>"), "Order.key", "needs exactly one element that names the type"),
         (document(more="<key><float>5</float></key>"), "Order.key", "needs exactly one element that names the type"),
         (document(more="<key><int>x</int></key>"), "Order.key", "is not a whole number"),
@@ -129,15 +130,16 @@ def test_a_refusal_inside_a_larger_document_has_the_payloads_own_path() -> None:
     class Shop:
         orders: list[Order]
 
-    text = f"<Shop><orders>{document().replace('Order', 'item')}{document('<number>13</number>').replace('Order', 'item')}"
-    tree = hardened.parse(f"<m>{text}</orders></Shop></m>".encode())
+    orders = (document() + document("<number>13</number>")).replace("Order", "item")
+    tree = hardened.parse(f"<m><Shop><orders>{orders}</orders></Shop></m>".encode())
     with pytest.raises(PayloadError) as caught:
         codec_of(Shop).decode(tree[0])
     assert caught.value.violations[0].field == "Shop.orders[1]"
 
 
 def test_blanks_around_values_mean_nothing_except_in_text() -> None:
-    text = "<Order> <number> 7\n</number>\n<items>\n<item> <name> x </name> <price>\t1 </price><kind>\n disc </kind></item></items>"
+    item = "<item> <name> x </name> <price>\t1 </price><kind>\n disc </kind></item>"
+    text = f"<Order> <number> 7\n</number>\n<items>\n{item} </items>"
     order = CODEC.decode_bytes(f"{text}<gift> 1 </gift></Order>\n".encode())
     assert order == Order(7, [Item(" x ", 1.0, "disc")], gift=True)
 
@@ -187,10 +189,9 @@ def test_mutations_are_valid_or_refused_and_nothing_else(data: st.DataObject) ->
         text = text[:start] + piece + text[end:]
     try:
         order = CODEC.decode_bytes(text.encode("utf-8", "surrogatepass"))
-    except (EnvelopeError, PayloadError) as error:
-        assert str(error)
-    else:
-        assert CODEC.decode_bytes(CODEC.encode(order)) == order
+    except (EnvelopeError, PayloadError):
+        return
+    assert CODEC.decode_bytes(CODEC.encode(order)) == order
 
 
 def test_bounds_hold_both_ways() -> None:

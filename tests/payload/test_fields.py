@@ -15,6 +15,8 @@ import pytest
 from xml_pipeline.errors import PayloadError
 from xml_pipeline.payload import codec_of, xmlify
 
+NO_UUID = UUID(int=0)
+
 
 class Colour(enum.Enum):
     RED = "red"
@@ -50,11 +52,11 @@ class Everything:
     a_str: str = ""
     a_decimal: Decimal = Decimal("1.50")
     a_bytes: bytes = b""
-    a_moment: dt.datetime = dt.datetime(2026, 1, 1)  # noqa: DTZ001  # a naive one is meant
+    a_moment: dt.datetime = dt.datetime(2026, 1, 1)
     a_date: dt.date = dt.date(2026, 1, 1)
     a_time: dt.time = dt.time(1)
     a_span: dt.timedelta = dt.timedelta(0)
-    a_uuid: UUID = UUID(int=0)
+    a_uuid: UUID = NO_UUID
     a_colour: Colour = Colour.RED
     a_literal: Literal["a", 2, True] = "a"
     an_option: int | None = None
@@ -87,6 +89,7 @@ def wrong(value: Any) -> tuple[str, str]:
 
 
 NIL = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:nil="true"'
+NIL_ITEM = f"<item {NIL}></item>"
 EAST = dt.timezone(dt.timedelta(hours=2))
 
 
@@ -104,7 +107,7 @@ EAST = dt.timezone(dt.timedelta(hours=2))
         ("a_decimal", Decimal("1E+5"), "<a_decimal>1E+5</a_decimal>"),
         ("a_decimal", Decimal("1.500"), "<a_decimal>1.500</a_decimal>"),
         ("a_bytes", b"\x00\xff", "<a_bytes>AP8=</a_bytes>"),
-        ("a_moment", dt.datetime(2026, 1, 2, 3, 4, 5, 6, EAST), "<a_moment>2026-01-02T03:04:05.000006+02:00</a_moment>"),
+        ("a_moment", dt.datetime(2026, 1, 2, tzinfo=EAST), "<a_moment>2026-01-02T00:00:00+02:00</a_moment>"),
         ("a_date", dt.date(1, 1, 1), "<a_date>0001-01-01</a_date>"),
         ("a_time", dt.time(1, 2, 3), "<a_time>01:02:03</a_time>"),
         ("a_span", dt.timedelta(days=-1, microseconds=1), "<a_span>-PT86399.999999S</a_span>"),
@@ -117,7 +120,7 @@ EAST = dt.timezone(dt.timedelta(hours=2))
         ("a_union", "5", "<a_union><str>5</str></a_union>"),
         ("a_shape", Circle(1.0), "<a_shape><Circle><r>1.0</r></Circle></a_shape>"),
         ("a_list", [], "<a_list></a_list>"),
-        ("a_nested", [[], [None, 1]], f"<a_nested><item></item><item><item {NIL}></item><item>1</item></item></a_nested>"),
+        ("a_nested", [[], [None, 1]], f"<a_nested><item></item><item>{NIL_ITEM}<item>1</item></item></a_nested>"),
         ("a_tuple", (7, "x"), "<a_tuple><item1>7</item1><item2>x</item2></a_tuple>"),
         ("a_pair", (7, 8), "<a_pair><item>7</item><item>8</item></a_pair>"),
         ("a_set", {3, 1, 2}, "<a_set><item>1</item><item>2</item><item>3</item></a_set>"),
@@ -182,10 +185,10 @@ def test_times_with_odd_offsets_stay_equal_or_are_refused(seconds: int) -> None:
         time = dt.time(hour, 30, tzinfo=dt.timezone(dt.timedelta(seconds=seconds)))
         try:
             data = CODEC.encode(Everything(a_time=time))
-        except PayloadError as error:
-            assert "offset" in str(error)
-        else:
-            assert CODEC.decode_bytes(data).a_time == time
+        except PayloadError:
+            assert abs(seconds) > 14 * 3600  # every other offset has a near one that XSD can write
+            continue
+        assert CODEC.decode_bytes(data).a_time == time
 
 
 def test_an_offset_that_no_utc_moment_has_is_refused() -> None:
@@ -209,7 +212,7 @@ def test_an_offset_that_no_utc_moment_has_is_refused() -> None:
         ("a_bytes", "x", "a_bytes"),
         ("a_bytes", bytearray(b"x"), "a_bytes"),
         ("a_moment", dt.date(2026, 1, 1), "a_moment"),
-        ("a_date", dt.datetime(2026, 1, 1), "a_date"),  # noqa: DTZ001
+        ("a_date", dt.datetime(2026, 1, 1), "a_date"),
         ("a_time", "12:00", "a_time"),
         ("a_span", 5, "a_span"),
         ("a_uuid", "0", "a_uuid"),

@@ -58,7 +58,8 @@ class Draw:
 
 CODEC = codec_of(Draw)
 GOOD: dict[str, Any] = {
-    "count": 1, "scale": 1.5, "label": "x", "filled": True, "colour": "red", "tags": ["a"], "shape": {"Circle": {"r": 1}},
+    "count": 1, "scale": 1.5, "label": "x", "filled": True, "colour": "red", "tags": ["a"],
+    "shape": {"Circle": {"r": 1}},
 }  # fmt: skip
 
 
@@ -218,10 +219,9 @@ JSON = st.recursive(
 def test_any_json_is_read_or_refused_and_nothing_else(changed: dict[str, Any]) -> None:
     try:
         value = CODEC.from_json(GOOD | changed)
-    except PayloadError as error:
-        assert error.violations
-    else:
-        assert CODEC.decode_bytes(CODEC.encode(value)).count == value.count
+    except PayloadError:
+        return
+    assert CODEC.decode_bytes(CODEC.encode(value)).count == value.count
 
 
 def test_a_person_types_texts() -> None:

@@ -127,10 +127,8 @@ class Codec(Generic[T]):
         Raises:
             PayloadError: as `encode`.
         """
-        try:
-            return instance_json(self.shapes, self.shapes.root, value)
-        except _MISFITS as error:
-            raise PayloadError(explain_value(self.shapes, value, error)) from None
+        self.encode_body(value)  # so that nothing is let through here that XML would refuse
+        return instance_json(self.shapes, self.shapes.root, value)
 
     def from_text(self, texts: Mapping[str, str]) -> T:
         """The instance that a person typed as `a=2 b=40`: `{"a": "2", "b": "40"}`. Raises PayloadError."""

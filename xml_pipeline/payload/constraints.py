@@ -75,7 +75,7 @@ class Constraints:
         if self.matches is not None and not self.matches(value):
             yield "does not match the pattern", str(self.pattern)
         for predicate in self.predicates:
-            if not predicate(value):
+            if not holds(predicate, value):
                 yield "refused by its predicate", getattr(predicate, "__name__", repr(predicate))
 
     def _lengths(self, value: Any) -> Iterable[tuple[str, str]]:
@@ -86,6 +86,14 @@ class Constraints:
 
 
 FREE = Constraints()
+
+
+def holds(predicate: Callable[[Any], bool], value: Any) -> bool:
+    """Whether a predicate takes a value; one that raises does not."""
+    try:
+        return bool(predicate(value))
+    except Exception:
+        return False
 
 
 def is_multiple(value: Any, of: Any) -> bool:

@@ -32,6 +32,7 @@ from xml_pipeline.payload.nodes import (
 )
 from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_value
 from xml_pipeline.payload.source import Source
+from xml_pipeline.payload.text import collapse
 
 NIL_NAME = f"{{{XSI}}}nil"
 _MANY = 10  # from so many fields on, a dict of children beats a chain of comparisons
@@ -63,7 +64,7 @@ def choice_value(values: dict[str, Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if text in values:
             return values[text]
-        return values[" ".join(text.split())]
+        return values[collapse(text)]
 
     return read
 

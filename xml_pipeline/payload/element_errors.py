@@ -27,6 +27,7 @@ from xml_pipeline.payload.nodes import (
     Union,
 )
 from xml_pipeline.payload.scalars import BYTES, STR
+from xml_pipeline.payload.text import collapse
 from xml_pipeline.payload.violations import MOST, Findings, listed, rejection, words
 
 _LONG = 10_000  # characters; no number, date or name needs as many
@@ -39,7 +40,7 @@ def explain_element(shapes: Shapes, element: etree._Element, schema: etree.XMLSc
         return [Violation(root.root, "is another element", cut(str(element.tag)), f"<{root.root}>")]
     findings = Findings()
     walk = _Walk(shapes, findings)
-    findings.collect(lambda: walk.instance(root, element, root.root))
+    findings.collect(root.root, lambda: walk.instance(root, element, root.root))
     if findings.found:
         return findings.found
     schema.validate(element)
@@ -210,7 +211,7 @@ def _key(node: Scalar | Choice, element: etree._Element) -> str:
     """A key as far as equality goes: `1` and `01` are the same int."""
     text = element.text or ""
     try:
-        return str(node.kind.from_text(text)) if isinstance(node, Scalar) else " ".join(text.split())
+        return str(node.kind.from_text(text)) if isinstance(node, Scalar) else collapse(text)
     except ValueError:
         return text
 

@@ -78,7 +78,9 @@ class _Reader:
     def whole(self, arguments: Any) -> Any:
         root = self.shapes.root
         result: list[Any] = []
-        found = self.findings.collect(lambda: result.append(self.instance(root, arguments, root.root)))
+        found = self.findings.collect(
+            root.root, lambda: result.append(self.instance(root, arguments, root.root))
+        )
         if found:
             raise PayloadError(found)
         return result[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from xml_pipeline.payload.constraints import Constraints, is_multiple
+from xml_pipeline.payload.constraints import Constraints, holds, is_multiple
 
 
 class Mismatch(ValueError):
@@ -17,7 +17,7 @@ class Source:
     """Collects the source of functions, then compiles them, as `dataclasses` does."""
 
     def __init__(self) -> None:
-        self.constants: dict[str, Any] = {"Mismatch": Mismatch, "is_multiple": is_multiple}
+        self.constants: dict[str, Any] = {"Mismatch": Mismatch, "is_multiple": is_multiple, "holds": holds}
         self._lines: list[str] = []
         self._indent = 0
         self._names = 0
@@ -72,7 +72,7 @@ class Source:
         if constraints.matches is not None:
             yield f"{self.constant(constraints.matches)}({value})"
         for predicate in constraints.predicates:
-            yield f"{self.constant(predicate)}({value})"
+            yield f"holds({self.constant(predicate)}, {value})"
 
     def compiled(self, label: str) -> dict[str, Callable[..., Any]]:
         """The namespace with the compiled functions. The source is made of names that were checked before."""

@@ -7,6 +7,8 @@ import re
 _PLAIN = re.compile("[\t\n -%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*+")
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
+_BLANKS = re.compile("[ \t\r\n]+")
+
 plain = _PLAIN.fullmatch
 """Matches text that can stand in character data as it is (a match runs at 1 ns a character, a search at 3)."""
 
@@ -24,3 +26,8 @@ def escape(text: str) -> str:
         code = f"U+{ord(illegal[0]):04X}"
         raise ValueError(f"holds the character {code} at position {illegal.start()}, which XML cannot carry")
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")
+
+
+def collapse(text: str) -> str:
+    """`text` as XSD's white space facet `collapse` leaves it: XML's blanks only, not all that str.split() knows."""
+    return _BLANKS.sub(" ", text).strip(" ")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from xml_pipeline.payload.constraints import Constraints, constraints_of
 from xml_pipeline.payload.nodes import Choice, DictOf, ListOf, Nested, Node, Nullable, Scalar, TupleOf, Union
 from xml_pipeline.payload.scalars import KINDS
-from xml_pipeline.payload.text import escape
+from xml_pipeline.payload.text import collapse, escape
 
 SUPPORTED = (
     "str, int, float, bool, Decimal, bytes, datetime, date, time, timedelta, UUID, Enum, Literal, T | None,"
@@ -186,7 +186,7 @@ def _enum(cls: type[Enum]) -> Choice:
 
 def _clean(value: Any) -> bool:
     """A text that white space around it does not change, and that XML can carry as it is."""
-    return isinstance(value, int) or (bool(value) and value == " ".join(value.split()) and _legal(value))
+    return isinstance(value, int) or (value == collapse(value) and _legal(value))
 
 
 def _legal(text: str) -> bool:

@@ -30,7 +30,7 @@ def explain_value(shapes: Shapes, value: Any, error: BaseException | None = None
     findings = Findings()
     root = shapes.root
     walk = _Walk(shapes, findings)
-    findings.collect(lambda: walk.instance(root, value, root.root, 1))
+    findings.collect(root.root, lambda: walk.instance(root, value, root.root, 1))
     return findings.found or [Violation(root.root, f"cannot be written: {error}")]
 
 

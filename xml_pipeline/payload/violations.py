@@ -34,14 +34,14 @@ class Findings:
         if broken is not None:
             self.add(path, broken[0], shown(value), broken[1])
 
-    def collect(self, walk: Callable[[], None]) -> list[Violation]:
-        """Run a walk and return what it found."""
+    def collect(self, root: str, walk: Callable[[], None]) -> list[Violation]:
+        """Run a walk over the payload named `root` and return what it found."""
         try:
             walk()
         except Enough:
             pass
         except RecursionError:
-            self.found.append(Violation("", "the call stack has no room left for a value nested so deep"))
+            self.found.append(Violation(root, "the call stack has no room left for a value nested so deep"))
         return self.found
 
 
