@@ -1,0 +1,29 @@
+"""A running handler, as the pump would announce it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from xml_pipeline.attribution import current_caller
+
+
+@dataclass(frozen=True)
+class Handler:
+    listener: str
+    thread_id: str = "t1"
+    conversation_id: str = "c1"
+    above: tuple[str, ...] = ()
+
+    def lineage(self) -> tuple[str, ...]:
+        return (self.thread_id, *self.above)
+
+
+@contextmanager
+def running(handler: Handler) -> Iterator[None]:
+    token = current_caller.set(handler)
+    try:
+        yield
+    finally:
+        current_caller.reset(token)
