@@ -144,9 +144,13 @@ def test_after_the_first_content_an_error_is_an_error(
     async def main() -> None:
         router = Router([Playing("a", TextDelta("half"), *play), B], timeouts=Timeouts(idle=20))
         seen: list[StreamEvent] = []
-        with pytest.raises(kind) as caught:
+
+        async def consume() -> None:
             async for event in router.stream("m", "hello", agent_id="greeter"):
                 seen.append(event)
+
+        with pytest.raises(kind) as caught:
+            await consume()
         assert seen == [TextDelta("half")]
         assert caught.value.backend == "a"
         assert [attempt.backend for attempt in caught.value.attempts] == ["a"]

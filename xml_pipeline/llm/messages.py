@@ -35,7 +35,7 @@ def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[
         if role == "developer":
             message, role = {**message, "role": "system"}, "system"
         if role not in ROLES:
-            raise _wrong(index, f"role {cut(role)} is none of {', '.join(sorted(ROLES))}")
+            raise _wrong(index, f"role {cut(repr(role))} is none of {', '.join(sorted(ROLES))}")
         content = message.get("content")
         if type(content) is not str:
             _check_content(index, str(role), message, content)
@@ -103,7 +103,7 @@ def normalise_tool_choice(choice: str | Mapping[str, Any] | None, tools: Sequenc
     name = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else choice
     if not any(tool.name == name for tool in tools):
         raise InvalidRequestError(
-            f"tool_choice {cut(choice)} names no tool of this request; allowed: auto, none, required"
+            f"tool_choice {cut(repr(choice))} names no tool of this request; allowed: auto, none, required"
             f"{''.join(', ' + tool.name for tool in tools)}"
         )
     return str(name)
