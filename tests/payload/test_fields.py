@@ -273,6 +273,19 @@ def test_a_deep_value_works_up_to_the_limit() -> None:
             codec_of(Node).encode(_chain(length))
 
 
+def test_a_mistake_deep_inside_has_a_path_that_fits_into_a_line() -> None:
+    node = _chain(100)
+    deepest = node
+    while deepest.next is not None:
+        deepest = deepest.next
+    deepest.value = "x"  # type: ignore[assignment]  # the mistake under test
+    path, rule = wrong(node)
+    assert rule == "needs int, not str"
+    assert path.startswith("Node.next.next.")
+    assert path.endswith(".next.value")
+    assert len(path) < 200
+
+
 def test_a_value_that_contains_itself_is_refused() -> None:
     node = Node(1)
     node.next = node

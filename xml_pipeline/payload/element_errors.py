@@ -28,7 +28,7 @@ from xml_pipeline.payload.nodes import (
 )
 from xml_pipeline.payload.scalars import BYTES, STR
 from xml_pipeline.payload.text import collapse
-from xml_pipeline.payload.violations import MOST, Findings, listed, rejection, words
+from xml_pipeline.payload.violations import MOST, Findings, listed, rejection, shortened, words
 
 _LONG = 10_000  # characters; no number, date or name needs as many
 
@@ -51,7 +51,7 @@ def explain_element(shapes: Shapes, element: etree._Element, schema: etree.XMLSc
 
 def explain_rejection(root: etree._Element, rejected: Rejected) -> list[Violation]:
     """What a class's constructor or validator raised, at the place of its element."""
-    return rejection(path_of(root, rejected.element), rejected.error)
+    return rejection(shortened(path_of(root, rejected.element)), rejected.error)
 
 
 def path_of(root: etree._Element, element: etree._Element) -> str:

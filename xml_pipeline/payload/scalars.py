@@ -196,7 +196,9 @@ def _time_text(value: Any) -> str:
         return value.replace(tzinfo=None).isoformat()
     if _writable(offset):
         return value.isoformat()
-    # Equality of times compares (time - offset), so another offset needs another wall time, in the same day.
+    # Equality of times compares (time - whole seconds of the offset), so another offset needs another wall time,
+    # in the same day.
+    offset = timedelta(days=offset.days, seconds=offset.seconds)
     wall = datetime.combine(date(2000, 1, 1), value.replace(tzinfo=None)) - offset
     for minutes in (offset // timedelta(minutes=1), offset // timedelta(minutes=1) + 1, 840, -840):
         near = timedelta(minutes=minutes)

@@ -24,7 +24,7 @@ class Findings:
 
     def add(self, path: str, rule: str, value: str | None = None, allowed: str = "") -> None:
         """Note a violation; ends the walk by `Enough` when there are `MOST`."""
-        self.found.append(Violation(path, rule, None if value is None else cut(value), allowed))
+        self.found.append(Violation(shortened(path), rule, None if value is None else cut(value), allowed))
         if len(self.found) >= MOST:
             raise Enough
 
@@ -43,6 +43,11 @@ class Findings:
         except RecursionError:
             self.found.append(Violation(root, "the call stack has no room left for a value nested so deep"))
         return self.found
+
+
+def shortened(path: str) -> str:
+    """A path that fits into a line: its beginning and its end."""
+    return path if len(path) <= 200 else f"{path[:90]}…{path[-100:]}"
 
 
 def shown(value: Any) -> str:
