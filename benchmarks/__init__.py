@@ -1,0 +1,1 @@
+"""Measurements in one command: `python -m benchmarks [NAME ...]`. Ratios within one run count, times do not."""

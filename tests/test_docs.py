@@ -1,0 +1,50 @@
+"""Every Python snippet of README.md and docs/ runs, page by page, in the order of the page."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(path for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+RUNNER = """
+import ast, asyncio, inspect, sys
+namespace = {"__name__": "__main__", "asyncio": asyncio}
+for number, source in enumerate(eval(sys.stdin.read())):
+    code = compile(source, f"snippet {number + 1}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if code.co_flags & inspect.CO_COROUTINE:
+        asyncio.run(eval(code, namespace))
+    else:
+        exec(code, namespace)
+"""
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if SNIPPET.search(page.read_text())], ids=name)
+def test_snippets_run(page: Path, tmp_path: Path) -> None:
+    snippets = SNIPPET.findall(page.read_text())
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", RUNNER],
+        input=repr(snippets), cwd=tmp_path, capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    missing = [link for link in LINK.findall(page.read_text()) if not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_readme_stays_within_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 100
