@@ -283,8 +283,6 @@ def _check_turn(
     missing = [ident for ident in asked if ident not in answered]
     if missing:
         _unanswered(index - 1, missing)
-    if len(set(asks)) != len(asks):
-        raise Wrong("messages: `tool_use` ids must be unique")
     return asks
 
 

@@ -77,12 +77,8 @@ async def collect(router: Router, model: str, **options: Any) -> tuple[list[Stre
     return events, last.response
 
 
-def served(name: str) -> str:
-    """The tool's name as it went over the wire: what the emulated model must call."""
-    return name.replace(".", "_")
-
-
 def wire_name(provider: Provider) -> str:
+    """The tool's name as it goes over the wire: what the emulated model calls."""
     return "calculator.add" if provider.case.name == "gemini" else "calculator_add"
 
 
@@ -274,11 +270,13 @@ OVERLOAD = (Failure.UNAVAILABLE, Failure.RATE)  # some providers say that they a
 @pytest.mark.parametrize("failure", EXPECTED)
 async def test_failure(provider: Provider, failure: Failure, streamed: bool) -> None:
     provider.server.script.fail(failure)
+    asked = (
+        collect(provider.router, provider.model)
+        if streamed
+        else provider.router.complete(provider.model, CHAT)
+    )
     with pytest.raises(BackendError) as caught:
-        if streamed:
-            await collect(provider.router, provider.model)
-        else:
-            await provider.router.complete(provider.model, CHAT)
+        await asked
     error = caught.value
     allowed = (EXPECTED[failure], OverloadedError) if failure in OVERLOAD else (EXPECTED[failure],)
     assert type(error) in allowed, f"{type(error).__name__}: {error}"
@@ -309,11 +307,11 @@ async def test_an_error_inside_a_200(provider: Provider) -> None:
 @pytest.mark.parametrize("failure", [Failure.OVERLOADED, Failure.RATE, Failure.INTERNAL])
 async def test_an_error_inside_a_stream(provider: Provider, failure: Failure, after: int) -> None:
     provider.server.script.then(Fail(failure, place=Place.STREAM, after=after))
-    seen = []
+    stream = provider.router.stream(provider.model, CHAT)
+    for _ in range(after):
+        assert isinstance(await anext(stream), TextDelta)
     with pytest.raises((ServerError, OverloadedError, RateLimitedError)):
-        async for event in provider.router.stream(provider.model, CHAT):
-            seen.append(event)
-    assert len(seen) == after
+        await anext(stream)
 
 
 async def test_refused_connection(provider: Provider) -> None:

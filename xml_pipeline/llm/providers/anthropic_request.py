@@ -22,6 +22,7 @@ from xml_pipeline.llm.providers.anthropic_rules import (
 )
 from xml_pipeline.llm.providers.history import (
     CONTINUE,
+    CallIds,
     arguments_of,
     calls_of,
     image_url,
@@ -31,7 +32,6 @@ from xml_pipeline.llm.providers.history import (
     parts_of,
     text_of,
     unsupported,
-    wire_id,
 )
 from xml_pipeline.llm.providers.schemas import closed_schema
 from xml_pipeline.llm.providers.tool_names import ToolNames
@@ -179,6 +179,7 @@ class _Turns:
 
     def __init__(self, names: ToolNames, dialect: str) -> None:
         self._names = names
+        self._ids = CallIds()
         self._dialect = dialect
         self._turns: list[dict[str, Any]] = []
 
@@ -221,7 +222,7 @@ class _Turns:
     def _result(self, message: Message) -> dict[str, Any]:
         block: dict[str, Any] = {
             "type": "tool_result",
-            "tool_use_id": wire_id(message["tool_call_id"]),
+            "tool_use_id": self._ids.result(message["tool_call_id"]),
         }
         content = [self._part(part) for part in parts_of(message)]
         for inner in content:  # a mark stands on the result itself
@@ -247,7 +248,7 @@ class _Turns:
     def _use(self, call: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "type": "tool_use",
-            "id": wire_id(call["id"]),
+            "id": self._ids.call(call["id"]),
             "name": self._names.wire(call["function"]["name"]),
             "input": arguments_of(call),
         }

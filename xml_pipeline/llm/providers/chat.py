@@ -14,6 +14,7 @@ from xml_pipeline.llm.providers.chat_answer import content_text, finish_reason, 
 from xml_pipeline.llm.providers.chat_rules import ModelRule, rule_for
 from xml_pipeline.llm.providers.chat_stream import ChatStreamDecoder
 from xml_pipeline.llm.providers.history import (
+    CallIds,
     arguments_text,
     calls_of,
     expect_object,
@@ -23,7 +24,6 @@ from xml_pipeline.llm.providers.history import (
     own_data,
     text_of,
     unsupported,
-    wire_id,
 )
 from xml_pipeline.llm.providers.schemas import strict_schema
 from xml_pipeline.llm.providers.tool_names import ToolNames
@@ -67,10 +67,10 @@ class ChatDialect(Dialect):
     def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
         flavour = self.flavour
         rule = rule_for(request.model, flavour.rules)
-        names = ToolNames.of(request)
+        names, ids = ToolNames.of(request), CallIds()
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": [self._message(message, names) for message in request.messages],
+            "messages": [self._message(message, names, ids) for message in request.messages],
         }
         effort = rule.effort(request.reasoning_effort)
         optional = {
@@ -114,12 +114,12 @@ class ChatDialect(Dialect):
             return choice
         return {"type": "function", "function": {"name": names.wire(choice)}}
 
-    def _message(self, message: Message, names: ToolNames) -> dict[str, Any]:
+    def _message(self, message: Message, names: ToolNames, ids: CallIds) -> dict[str, Any]:
         role = message["role"]
         if role == "tool":
             return {
                 "role": "tool",
-                "tool_call_id": wire_id(message["tool_call_id"]),
+                "tool_call_id": ids.result(message["tool_call_id"]),
                 "content": text_of(message),
             }
         content = message.get("content")
@@ -130,7 +130,7 @@ class ChatDialect(Dialect):
             calls = calls_of(message)
             if calls:
                 shaped["content"] = content or None
-                shaped["tool_calls"] = [self._call(call, names) for call in calls]
+                shaped["tool_calls"] = [self._call(call, names, ids) for call in calls]
             own = own_data(message, self.name)
             shaped.update({key: own[key] for key in self.flavour.replays if key in own})
         return shaped
@@ -141,9 +141,9 @@ class ChatDialect(Dialect):
         dropped = () if self.flavour.cache_control else ("cache_control",)
         return {key: value for key, value in part.items() if key not in dropped}
 
-    def _call(self, call: Mapping[str, Any], names: ToolNames) -> dict[str, Any]:
+    def _call(self, call: Mapping[str, Any], names: ToolNames, ids: CallIds) -> dict[str, Any]:
         shaped = {
-            "id": wire_id(call["id"]),
+            "id": ids.call(call["id"]),
             "type": "function",
             "function": {"name": names.wire(call["function"]["name"]), "arguments": arguments_text(call)},
         }

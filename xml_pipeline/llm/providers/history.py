@@ -104,12 +104,31 @@ def arguments_text(call: Mapping[str, Any]) -> str:
     return json.dumps(arguments, ensure_ascii=False)
 
 
-def wire_id(call_id: str) -> str:
-    """A tool call's id as every API takes it: at most 40 letters, digits, `_` and `-`.
+class CallIds:
+    """The ids of a history's tool calls as every API takes them: unique, at most 40 letters, digits, `_`, `-`.
 
-    Sources: OpenAI refuses longer ids (`string_above_max_length`), Anthropic other characters.
+    Sources: OpenAI refuses longer ids (`string_above_max_length`), Anthropic other characters and repeated ones;
+    some models write `functions.add:0`, and begin at 0 again in every turn. To be asked in the history's order.
     """
-    return call_id if _SAFE_ID.match(call_id) else made_id(call_id)
+
+    __slots__ = ("_now", "_used")
+
+    def __init__(self) -> None:
+        self._now: dict[str, str] = {}
+        self._used: set[str] = set()
+
+    def call(self, call_id: str) -> str:
+        """The id of the next call."""
+        wire = call_id if _SAFE_ID.match(call_id) else made_id(call_id)
+        if wire in self._used:
+            wire = made_id(call_id, len(self._used))
+        self._used.add(wire)
+        self._now[call_id] = wire
+        return wire
+
+    def result(self, call_id: str) -> str:
+        """The id of the call that the next result answers."""
+        return self._now.get(call_id) or self.call(call_id)
 
 
 def made_id(*facts: object) -> str:
