@@ -107,7 +107,7 @@ async def test_a_backend_without_its_key_is_passed_over_and_only_then_named() ->
     router = Router([keyless, backend("b", "m")])
     assert await asked(router, "m") == "b"
     with pytest.raises(
-        NoBackendError, match="backend 'keyless' serves 'other' but has no key; set the .* KEYED_API_KEY"
+        NoBackendError, match=r"backend 'keyless' serves 'other' but has no key; set the .* KEYED_API_KEY"
     ):
         await asked(router, "other")
     with pytest.raises(NoBackendError, match="OTHER_KEY"):

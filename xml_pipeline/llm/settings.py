@@ -108,6 +108,12 @@ class BackendSection(Section):
     num_ctx: Count | None = Field(
         None, description="`ollama` only: context length; by the prompt when absent."
     )
+    native_tools: bool | None = Field(
+        None, description="`openai-compatible` and `scripted`: whether the model can call tools."
+    )
+    native_schema: bool | None = Field(
+        None, description="`openai-compatible` and `scripted`: whether it takes a JSON Schema for its answer."
+    )
     rules: tuple[RuleSection, ...] | None = Field(None, description="`scripted` only: its answers.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Further fields of the provider's class, for providers of your own."
