@@ -1,0 +1,51 @@
+"""The tools of organism.yaml: a payload class and a function each."""
+
+from dataclasses import dataclass
+
+from xml_pipeline import HandlerMetadata, HandlerResponse, xmlify
+
+
+@xmlify
+@dataclass
+class Greeting:
+    """Somebody to greet."""
+
+    name: str
+
+
+@xmlify
+@dataclass
+class Shout:
+    """A text to say loudly, or one that was."""
+
+    text: str
+
+
+@xmlify
+@dataclass
+class AddPayload:
+    """Two integers to add."""
+
+    a: int
+    b: int
+
+
+@xmlify
+@dataclass
+class Sum:
+    """What came out."""
+
+    value: int
+
+
+async def greet(payload: Greeting, metadata: HandlerMetadata) -> HandlerResponse:
+    """The shouter's answer passes on to whoever greeted: greeter does not take it."""
+    return HandlerResponse(Shout(text=f"Hello, {payload.name}!"), to="shouter")
+
+
+async def shout(payload: Shout, metadata: HandlerMetadata) -> HandlerResponse:
+    return HandlerResponse.respond(Shout(text=payload.text.upper()))
+
+
+async def add(payload: AddPayload, metadata: HandlerMetadata) -> HandlerResponse:
+    return HandlerResponse.respond(Sum(value=payload.a + payload.b))

@@ -1,0 +1,1 @@
+"""A file of records through three listeners: `python -m examples.pipeline [FILE]`."""

@@ -1,0 +1,48 @@
+"""`init`: a small working project."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from xml_pipeline.errors import ConfigError
+
+FILES = {
+    "organism.yaml": "organism.yaml.tmpl",
+    "handlers.py": "handlers.py.tmpl",
+    "tests/test_organism.py": "test_organism.py.tmpl",
+    "pytest.ini": "pytest.ini.tmpl",
+    "README.md": "README.md.tmpl",
+    ".env.example": "env.example.tmpl",
+    ".gitignore": "gitignore.tmpl",
+}
+"""Path in the project: template beside this module."""
+
+
+def init(arguments: argparse.Namespace) -> int:
+    """Write the files. Raises ConfigError when that would change anything that is there."""
+    directory = Path(arguments.directory)
+    name = directory.resolve().name or "organism"
+    taken = [path for path in FILES if (directory / path).exists()]
+    if directory.exists() and not directory.is_dir():
+        raise ConfigError(f"{directory} is a file; name a directory")
+    if taken:
+        raise ConfigError(
+            f"{directory} already holds {', '.join(taken)}; nothing was changed. Name another directory"
+        )
+    try:
+        for path, template in FILES.items():
+            target = directory / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_text(template, name), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{error.filename or directory} cannot be written: {error.strerror}") from None
+    print(f"{directory} is ready:\n\n    cd {directory}\n    xml-pipeline run\n    pytest")
+    return 0
+
+
+def _text(template: str, name: str) -> str:
+    text = (files("xml_pipeline.cli") / "skeleton" / template).read_text(encoding="utf-8")
+    return text.replace("@NAME@", json.dumps(name, ensure_ascii=False)).replace("@TITLE@", name)
