@@ -262,6 +262,9 @@ class Organism:
         if self._router is not None:
             from xml_pipeline.llm import use_router
 
+            self._pump.add_hook(self._router.observe)  # it frees what it keeps for ended threads
+            if self._router.on_event is None:
+                self._router.on_event = self._pump.emit
             with use_router(self._router):
                 self._pump.start()
         else:
