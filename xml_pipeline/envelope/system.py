@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from xml_pipeline.errors import PayloadError
+from xml_pipeline.errors import PayloadError, cut
 from xml_pipeline.payload import xmlify
 
 Code: TypeAlias = Literal["routing", "validation", "timeout", "handler", "budget", "limit"]
@@ -18,6 +18,7 @@ SYSTEM = "system"
 """The sender's name of system messages; no listener may have it."""
 
 MAX_VIOLATIONS = 5
+MAX_TEXT = 2_000  # characters of one part of a broken rule; a class's own code may write more
 
 
 @xmlify
@@ -54,7 +55,10 @@ class Huh:
         """The complaint about a payload that `error` describes; at most five rules of it."""
         rules = [
             BrokenRule(
-                field=v.field, rule=v.rule, value=_printable(v.value), allowed=_printable(v.allowed) or ""
+                field=_printable(v.field),
+                rule=_printable(v.rule),
+                value=None if v.value is None else _printable(v.value),
+                allowed=_printable(v.allowed),
             )
             for v in error.violations[:MAX_VIOLATIONS]
         ]
@@ -71,9 +75,10 @@ class Huh:
         return "\n".join(lines)
 
 
-def _printable(text: str | None) -> str | None:
+def _printable(text: str) -> str:
     """`text` with what XML cannot carry made visible: it quotes the very value that was refused."""
-    if text is None or text.isprintable():
+    text = cut(text, MAX_TEXT)
+    if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in "\t\n" else f"\\u{ord(char):04x}" for char in text)
 

@@ -8,11 +8,12 @@ still open; what was accepted cannot fail that way any more.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from xml_pipeline import events
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Huh, SystemError, encode, unwrap
-from xml_pipeline.errors import EnvelopeError, PayloadError
+from xml_pipeline.errors import EnvelopeError, PayloadError, Violation
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import PayloadCodec, codec_of
 from xml_pipeline.pump.effects import Effect, Message, Over, Reply, Unanswered
@@ -23,6 +24,8 @@ from xml_pipeline.threads.registry import Slot
 
 ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
+
+_ERROR_BYTES = 65_536
 
 
 class Ledger:
@@ -40,6 +43,12 @@ class Ledger:
         self.trace = False
         self._table = table
         self._wire_limits = wire_limits
+        # Errors arrive, however little a message may hold.
+        self._system_limits = replace(
+            wire_limits,
+            max_bytes=max(wire_limits.max_bytes, _ERROR_BYTES),
+            max_depth=max(wire_limits.max_depth, 16),
+        )
 
     def fill(self, slot: Slot, answer: Any, codec: PayloadCodec[Any] | None, fx: list[Effect]) -> None:
         gather, position = slot
@@ -54,8 +63,18 @@ class Ledger:
         if gather.timer is not None:
             gather.timer.cancel()
         if not gather.call.ended:
-            codec = GatheredCodec(gather.codecs)
-            self.notify(gather.call, codec, Gathered(tuple(gather.answers)), fx, cause=gather.causation_id)
+            codec: PayloadCodec[Any] = GatheredCodec(gather.codecs)
+            answers: Any = Gathered(tuple(gather.answers))
+            try:
+                self.notify(gather.call, codec, answers, fx, cause=gather.causation_id)
+            except (PayloadError, EnvelopeError) as error:  # each answer fits, all together do not
+                self.notify(
+                    gather.call,
+                    ERROR,
+                    SystemError("limit", f"the answers together: {error}"),
+                    fx,
+                    cause=gather.causation_id,
+                )
 
     def answer(
         self,
@@ -163,19 +182,26 @@ class Ledger:
         repairs: tuple[str, ...] = (),
     ) -> Any:
         """The one way of every message: canonical bytes → hardened parse → envelope → schema → typed instance."""
-        data = encode(
-            codec,
-            payload,
-            from_id=from_id,
-            to=to,
-            thread_id=thread.thread_id,
-            message_id=message_id,
-            causation_id=cause,
-            in_reply_to=in_reply_to,
-            repairs=repairs,
-        )
-        _, element = unwrap(data, self._wire_limits)
-        return accepting.decode(element)
+        limits = self._wire_limits if codec is not ERROR and codec is not HUH else self._system_limits
+        try:
+            data = encode(
+                codec,
+                payload,
+                from_id=from_id,
+                to=to,
+                thread_id=thread.thread_id,
+                message_id=message_id,
+                causation_id=cause,
+                in_reply_to=in_reply_to,
+                repairs=repairs,
+            )
+            _, element = unwrap(data, limits)
+            return accepting.decode(element)
+        except (PayloadError, EnvelopeError):
+            raise
+        except Exception as error:  # a payload class's own code ran
+            rule = f"the class's own code failed with {type(error).__name__}"
+            raise PayloadError(Violation(codec.root, rule)) from error
 
     def accept(self, message: Message, fx: list[Effect]) -> None:
         call = message.call

@@ -211,6 +211,8 @@ class Machine:
                     self._gather(message, response, fx)
                 else:
                     self._send(message, response, fx)
+                if self._is_runaway(message.call.conversation):
+                    break  # however long the list is: the conversation is ended
 
     def _send(
         self,
@@ -227,7 +229,7 @@ class Machine:
             fx.append(
                 DeadLetter(
                     "its thread had ended before it was sent",
-                    call.conversation.id, call.thread_id, response.message_id, call.listener,
+                    call.conversation.id, call.thread_id, response.take_id(), call.listener,
                     response.to or "", payload,
                 )
             )  # fmt: skip
@@ -243,15 +245,15 @@ class Machine:
             receivers = self.addressing.unaddressed(message.to, codec.root)
             if not receivers or (slot is not None and len(receivers) > 1):
                 self.ledger.refuse(
-                    call, slot, SystemError("routing", NOT_DELIVERABLE), response.message_id, to, fx
+                    call, slot, SystemError("routing", NOT_DELIVERABLE), response.take_id(), to, fx
                 )
             for receiver in receivers:
-                own_id = response.message_id if len(receivers) == 1 else self.ledger.new_id()
+                own_id = response.take_id() if len(receivers) == 1 else self.ledger.new_id()
                 self._call(message, codec, payload, receiver.name, own_id, fx, slot, repairs)
         else:
             delegated = response.kind == DELEGATE
             self._call(
-                message, codec, payload, to, response.message_id, fx, slot, repairs, delegated=delegated
+                message, codec, payload, to, response.take_id(), fx, slot, repairs, delegated=delegated
             )
 
     def _is_caller(self, call: Call, to: str | None) -> bool:
@@ -286,9 +288,10 @@ class Machine:
         self, message: Message, codec: PayloadCodec[Any], response: HandlerResponse, fx: list[Effect]
     ) -> None:
         call, own = message.call, message.to
+        message_id = response.take_id()
         accepting = own.accepts.get(codec.root)
         if accepting is None:
-            self.ledger.refuse(call, None, _unaccepted(own, codec), response.message_id, own.name, fx)
+            self.ledger.refuse(call, None, _unaccepted(own, codec), message_id, own.name, fx)
             return
         try:
             typed = self.ledger.transfer(
@@ -298,13 +301,13 @@ class Machine:
                 own.name,
                 own.name,
                 call,
-                response.message_id,
+                message_id,
                 message.message_id,
             )
         except (PayloadError, EnvelopeError) as error:
-            self.ledger.refuse(call, None, complaint(error, accepting), response.message_id, own.name, fx)
+            self.ledger.refuse(call, None, complaint(error, accepting), message_id, own.name, fx)
             return
-        self.ledger.accept(Message(call, own, accepting, typed, own.name, response.message_id), fx)
+        self.ledger.accept(Message(call, own, accepting, typed, own.name, message_id), fx)
 
     def _call(
         self,
@@ -322,7 +325,7 @@ class Machine:
         """Open a call of a peer, below this call or (delegated) in its place."""
         caller = message.call
         target = self.table.get(to)
-        if target is None or to not in message.to.peers:
+        if target is None or (target is not message.to and to not in message.to.peers):
             self.ledger.refuse(caller, slot, SystemError("routing", NOT_DELIVERABLE), message_id, to, fx)
             return
         accepting = target.accepts.get(codec.root)
@@ -369,13 +372,18 @@ class Machine:
         gather = Gather(call, len(response.responses), message.message_id)
         for position, each in enumerate(response.responses):
             self._send(message, each, fx, (gather, position))
+            if self._is_runaway(call.conversation):
+                return
         if not response.responses:
             self.ledger.deliver_gathered(gather, fx)
         elif not gather.closed and response.timeout is not None:
             fx.append(GatherTimer(gather, response.timeout))
 
+    def _is_runaway(self, conversation: Conversation) -> bool:
+        return conversation.messages > self.limits.messages
+
     def _limit(self, conversation: Conversation, fx: list[Effect]) -> None:
-        if conversation.messages > self.limits.messages and conversation.load:
+        if self._is_runaway(conversation) and conversation.load:
             text = f"the conversation took more than {self.limits.messages} messages"
             fx.extend(self.abort(conversation, SystemError("limit", text)))
 
@@ -385,6 +393,11 @@ def _check_response(response: object, listener: Listener) -> None:
     if isinstance(response, GatherResponse):
         if "Gathered" not in listener.accepts:
             raise NonsenseReturned("a gather, but its annotation does not accept Gathered")
+        seconds = response.timeout
+        if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
+            raise NonsenseReturned(f"a gather with the timeout {seconds!r}; it takes seconds, 0 or more")
+        if not isinstance(response.responses, tuple | list):
+            raise NonsenseReturned(f"a gather of {response.responses!r}; it takes a list of calls")
         for each in response.responses:
             if not isinstance(each, HandlerResponse) or each.kind != SEND:
                 raise NonsenseReturned(
@@ -400,6 +413,8 @@ def _check_response(response: object, listener: Listener) -> None:
         raise NonsenseReturned(
             f"a {type(response.payload).__name__} as payload; decorate its class with @xmlify"
         )
+    elif not isinstance(response.to, str) and (response.to is not None or response.kind == DELEGATE):
+        raise NonsenseReturned(f"a response to {response.to!r}; the name of a listener is a text")
 
 
 def _unaccepted(target: Listener, codec: PayloadCodec[Any]) -> Huh:

@@ -93,6 +93,11 @@ class HandlerResponse:
             self._message_id = _new_id()
         return self._message_id
 
+    def take_id(self) -> str:
+        """The id, for sending; a response that is returned again is another message with another id."""
+        taken, self._message_id = self.message_id, ""
+        return taken
+
     def __repr__(self) -> str:
         return f"HandlerResponse({self.payload!r}, to={self.to!r}, kind={self.kind!r})"
 

@@ -26,8 +26,10 @@ def uuid_source(random_bytes: Callable[[int], bytes] = os.urandom) -> IdSource:
             stock.append(f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{variant}{d[17:20]}-{d[20:]}")
 
     def take() -> str:
-        if not stock:
-            refill()
-        return stock.pop()
+        while True:
+            try:
+                return stock.pop()
+            except IndexError:  # asked for, not looked for: handlers in threads take ids too
+                refill()
 
     return take
