@@ -23,51 +23,94 @@ from xml_pipeline.pump.listener import Handler
 from xml_pipeline.pump.response import HandlerMetadata
 
 
+class Job:
+    """One handler call on its way through a thread."""
+
+    __slots__ = ("abandoned", "call", "future")
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.call = call
+        self.future: Future[Any] = Future()
+        self.abandoned = False
+
+
 class Threads:
-    """Up to `size` daemon threads, started when they are needed."""
+    """Up to `size` daemon threads, started when they are needed.
+
+    A thread whose handler was given up cannot be stopped. It does not count any more: another takes its place,
+    and it ends with its handler.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._work: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-        self._started = 0
-        self._idle = 0
+        self._work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._serving = 0  # threads that serve the queue
+        self._unclaimed = 0  # those of them that wait for work, and for none that is in the queue already
+        self._backlog = 0  # jobs in the queue that no thread is on its way to
         self._lock = threading.Lock()
 
     async def run(self, handler: Handler, payload: Any, metadata: HandlerMetadata) -> Any:
         """Call `handler` in a thread, within a copy of the current context."""
         context = contextvars.copy_context()
-        future: Future[Any] = Future()
-        self._work.put((future, functools.partial(context.run, handler, payload, metadata)))
+        job = Job(functools.partial(context.run, handler, payload, metadata))
         with self._lock:
-            if self._idle < self._work.qsize() and self._started < self._size:
-                self._started += 1
-                threading.Thread(target=self._serve, name="xml-pipeline-handler", daemon=True).start()
-        return await asyncio.wrap_future(future)
+            if self._unclaimed:
+                self._unclaimed -= 1
+            elif self._serving < self._size:
+                self._start()
+            else:
+                self._backlog += 1
+            self._work.put(job)
+        try:
+            return await asyncio.wrap_future(job.future)
+        finally:
+            if not job.future.cancel() and not job.future.done():
+                self._abandon(job)
+
+    def _start(self) -> None:
+        self._serving += 1
+        threading.Thread(target=self._serve, name="xml-pipeline-handler", daemon=True).start()
+
+    def _abandon(self, job: Job) -> None:
+        """Nobody waits for a job that a thread is at; somebody may wait for the thread."""
+        with self._lock:
+            if not job.future.done():
+                job.abandoned = True
+                self._serving -= 1
+                if self._backlog:
+                    self._backlog -= 1
+                    self._start()
 
     def _serve(self) -> None:
-        while True:
+        while (job := self._work.get()) is not None:
+            if job.future.set_running_or_notify_cancel():
+                _carry_out(job)
             with self._lock:
-                self._idle += 1
-            job = self._work.get()
-            with self._lock:
-                self._idle -= 1
-            if job is None:
-                return
-            future, call = job
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = call()
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-            del job, future, call
+                if job.abandoned:
+                    return
+                if self._backlog:
+                    self._backlog -= 1
+                else:
+                    self._unclaimed += 1
+            del job  # and the payload and answer with it
 
     def close(self) -> None:
         """Let the threads go; one that still runs a handler ends with it, or with the program."""
-        for _ in range(self._started):
+        for _ in range(self._serving):
             self._work.put(None)
+
+
+def _carry_out(job: Job) -> None:
+    try:
+        result = job.call()
+    except StopIteration as error:  # a future cannot hold it
+        failure = RuntimeError("the handler raised StopIteration")
+        failure.__cause__ = error
+        job.future.set_exception(failure)
+    except BaseException as error:
+        job.future.set_exception(error)
+    else:
+        job.future.set_result(result)
 
 
 class Processes:

@@ -11,6 +11,9 @@ slots are free at once, even if it ignores the cancel. Its runner goes with it.
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
+from contextlib import suppress
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
@@ -23,7 +26,9 @@ from xml_pipeline.pump.schedule import Scheduler
 from xml_pipeline.threads import Conversation
 
 _TURN = 32  # messages that a runner handles before it lets the event loop see to I/O
-_LAST_WAIT = 1.0  # seconds that a stop waits for cancelled handlers
+_LAST_WAIT = 1.0  # seconds that a stop waits for cancelled handlers, twice
+
+logger = logging.getLogger("xml_pipeline.pump")
 
 
 class Outcomes(Protocol):
@@ -84,10 +89,24 @@ class Runners:
         """Cancel what still runs, and do not wait long for it."""
         self._stopping = True
         self._deadlines.close()
-        for task in self._tasks:
+        try:
+            for _ in range(2):  # a handler may be deaf to the first: it was cleaning up, or swallowed it
+                for task in self._tasks:
+                    task.cancel()
+                if self._tasks:
+                    await asyncio.wait(self._tasks, timeout=_LAST_WAIT)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for task in tuple(self._tasks):
+            # Deaf to every cancel: the loop would wait for it at its own end, for ever.
+            logger.error("a handler ignores its cancellation; it is broken off where it waits: %r", task)
+            coroutine = task.get_coro()
+            assert inspect.iscoroutine(coroutine)
+            with suppress(Exception):  # what it says to that changes nothing
+                coroutine.close()
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_LAST_WAIT)
         self._threads.close()
         if self._processes is not None:
             self._processes.close()
@@ -105,7 +124,17 @@ class Runners:
         # In the organism's context, not in that of whoever sent the message.
         task = self._loop.create_task(self._run(), name="xml-pipeline-runner", context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """However a runner ends, the work goes on."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._stopping:
+            logger.error("a runner ended with an error", exc_info=error)
+        self._waking = False
+        if not self._stopping:
+            self.wake()
 
     def give_up_all(self, conversation: Conversation) -> list[Message]:
         """Give up all handler calls of a conversation; returns their messages."""
@@ -144,9 +173,13 @@ class Runners:
             metadata = self._outcomes.begin(message)
             if metadata is None:
                 self._scheduler.release(message)
-            elif not await self._handle(message, metadata, task) or copy_context() != pristine:
-                # Its handler was given up, or left context variables behind: the next message gets a clean one.
-                self.wake()
+            elif (
+                not await self._handle(message, metadata, task)
+                or task.cancelling()
+                or not _same(copy_context(), pristine)
+            ):
+                # Its handler was given up, cancelled itself, or left context variables behind: the next message
+                # gets a clean runner.
                 return
             since_pause += 1
             if since_pause >= _TURN:
@@ -172,7 +205,9 @@ class Runners:
                 if self._stopping and task.cancelling():
                     raise
                 failure = asyncio.CancelledError("the handler was cancelled from inside")
-        except (Exception, SystemExit) as error:
+        except GeneratorExit:
+            raise  # the task itself is thrown away
+        except BaseException as error:
             failure = error
         finally:
             current_caller.set(None)
@@ -187,6 +222,8 @@ class Runners:
             self._outcomes.returned(message, returned)
         else:
             self._outcomes.raised(message, failure)
+            if isinstance(failure, KeyboardInterrupt):
+                raise failure
         return True
 
     async def _call(self, message: Message, metadata: HandlerMetadata) -> Any:
@@ -199,4 +236,11 @@ class Runners:
             return await self._processes.run(handler, message.payload, metadata)
         if listener.is_async:
             return await handler(message.payload, metadata)  # type: ignore[misc]  # is_async: it is awaitable
-        return await self._threads.run(handler, message.payload, metadata)
+        returned = await self._threads.run(handler, message.payload, metadata)
+        # A function that is not async by its looks, but wraps one that is, or returns what it got from one.
+        return await returned if inspect.isawaitable(returned) else returned
+
+
+def _same(one: Context, other: Context) -> bool:
+    """Whether two contexts hold the very same values; what the values say of their equality does not matter."""
+    return len(one) == len(other) and all(value is other.get(variable) for variable, value in one.items())
