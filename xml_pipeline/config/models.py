@@ -72,7 +72,7 @@ class LimitsSection(Section):
         " `limit`.",
     )
     message_bytes: Count = Field(
-        default=16_777_216,
+        default=12_582_912,
         description="Bytes of one message on the wire, envelope included; a larger one is refused.",
     )
 
