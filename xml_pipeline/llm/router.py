@@ -234,6 +234,8 @@ class Router:
         deadline: float | None = None,
     ) -> Call:
         groups = self.routes(model)
+        if real_requests_forbidden():
+            groups = on_this_machine(model, groups)
         core = self._core
         if deadline is None:
             deadline = core.clock.monotonic() + (options.get("timeout") or core.timeouts.request)
@@ -258,8 +260,7 @@ class Router:
         """
         if not isinstance(model, str) or not model:
             raise InvalidRequestError(f"model is the name of a model, not {cut(model)}")
-        groups = self._table.routes(model)
-        return on_this_machine(model, groups) if real_requests_forbidden() else groups
+        return self._table.routes(model)
 
     def supports(self, feature: Literal["tools", "schema"], model: str) -> bool:
         """Whether every backend that would be asked for this model has the feature natively."""
