@@ -51,11 +51,18 @@ async def failing(case: Case, fail: Fail, *, echoes: bool) -> tuple[str, list[st
         async with Router([backend], retries=0) as router:
             with pytest.raises(BackendError) as whole:
                 await router.complete(case.model, "Hello")
-            shown = f"{backend!r} {backend.__dict__} {router!r} {backend.dialect!r} {router.describe()!r} {dict(router.backends)!r}"
+            holders = (
+                backend,
+                vars(backend),
+                backend.dialect,
+                router,
+                router.describe(),
+                dict(router.backends),
+            )
         texts = [
             text for error in (streamed, whole) for text in surfaces(error.value, with_locals=not echoes)
         ]
-        return server.key, [*texts, shown]
+        return server.key, [*texts, *map(repr, holders)]
 
 
 @pytest.mark.parametrize("place", Place)

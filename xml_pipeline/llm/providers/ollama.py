@@ -61,7 +61,6 @@ class OllamaBackend(Backend):
     min_num_ctx: int = 8192
     max_num_ctx: int = 131_072
 
-    default_key_env: ClassVar[str] = "OLLAMA_API_KEY"
     requires_key: ClassVar[bool] = False
 
     def serves_model(self, model: str) -> bool:

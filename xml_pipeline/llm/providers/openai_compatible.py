@@ -132,6 +132,11 @@ class OpenAICompatibleBackend(Backend):
         return self._preset.needs_key and not self.api_key
 
     @property
+    def price_provider(self) -> str:  # type: ignore[override]  # a fixed text elsewhere, the preset's here
+        """The preset's id in genai-prices."""
+        return self._preset.price_provider
+
+    @property
     def _preset(self) -> Preset:
         return PRESETS.get(self.preset, GENERIC)
 
