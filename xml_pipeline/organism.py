@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from xml_pipeline import events
-from xml_pipeline.envelope import Huh, SystemError, decode, encode
 from xml_pipeline.errors import (
-    AnswerError,
-    AskTimeout,
     ConfigError,
-    EnvelopeError,
-    NoReply,
     Problem,
     RoutingError,
 )
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
+from xml_pipeline.outside import OUTSIDE, Outside, Session
 from xml_pipeline.pump import (
-    Asker,
     ConversationLimits,
     DeadLetter,
     Handler,
@@ -35,70 +27,16 @@ from xml_pipeline.pump import (
     PumpSettings,
 )
 from xml_pipeline.pump import listener as make_listener
-from xml_pipeline.pump.effects import Reply
-from xml_pipeline.pump.listener import check_name
+from xml_pipeline.snapshots import Question, Status, ThreadInfo
 from xml_pipeline.streams import EventStream
-from xml_pipeline.threads import Conversation
 
 if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
     from xml_pipeline.llm import Router
 
+__all__ = ["OUTSIDE", "Organism", "Question", "Session", "Status", "ThreadInfo"]
+
 H = TypeVar("H", bound=Callable[..., Any])
-
-OUTSIDE = "outside"
-"""What listeners see as `from_id` when the outside gives itself no other name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """An organism at one moment.
-
-    Attributes:
-        in_flight: messages accepted and not handled yet.
-        running: handlers at work.
-        conversations: open ones.
-        threads: open ones.
-        handled: messages handled since the start.
-        dead_letters: kept ones.
-        waiting_for_people: messages that a person has to answer.
-    """
-
-    in_flight: int
-    running: int
-    conversations: int
-    threads: int
-    handled: int
-    dead_letters: int
-    waiting_for_people: int
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadInfo:
-    """An open thread, for consoles.
-
-    Attributes:
-        depth: 1 for a call from outside, 2 for a call below it, …
-        waiting: messages of it that are queued or being handled.
-    """
-
-    thread_id: str
-    listener: str
-    caller: str
-    conversation_id: str
-    session_id: str
-    depth: int
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A message that waits for a person: answer it with `organism.answer(thread_id, payload)`."""
-
-    thread_id: str
-    listener: str
-    conversation_id: str
-    payload: Any
 
 
 class Organism:
@@ -125,12 +63,12 @@ class Organism:
         self.description = description
         self.default = default
         self._listeners: dict[str, Listener] = {}
-        self._wire_limits = wire_limits
         self._shutdown_seconds = shutdown_seconds
         self._router = router
         self._streams: set[EventStream] = set()
         self._state = "new"
         self._pump = Pump(self._listeners, settings, limits=limits, wire_limits=wire_limits, new_id=new_id)
+        self._outside = Outside(self._pump, wire_limits)
         for each in listeners:
             self._add(each)
 
@@ -326,7 +264,7 @@ class Organism:
             PayloadError: the payload is not valid.
             OrganismClosed: it is not running.
         """
-        return await self._ask(Asker(self._outside(sender), self._future()), to, payload, timeout)
+        return await self._outside.ask(sender, to, payload, timeout)
 
     async def send(self, to: str, payload: Any, *, sender: str = OUTSIDE) -> str:
         """Send a payload without waiting for its answer; waits while the organism is full.
@@ -337,12 +275,11 @@ class Organism:
         Raises:
             RoutingError, PayloadError, OrganismClosed: as `ask`.
         """
-        conversation = await self._pump.inject(Asker(self._outside(sender), None), to, payload)
-        return conversation.id
+        return await self._outside.send(sender, to, payload)
 
     def session(self, sender: str = OUTSIDE) -> Session:
         """One outside caller over several asks: listeners see one session, and may remember."""
-        return Session(self, self._outside(sender))
+        return Session(self._outside, sender)
 
     async def exchange(self, data: bytes, *, timeout: float | None = None) -> bytes:
         """A raw envelope in, the answer's envelope out. Its `thread` is not used: threads are private.
@@ -352,78 +289,7 @@ class Organism:
             PayloadError: its payload does not fit the receiver.
             Others: as `ask`, except that an error answer is returned as its envelope.
         """
-        envelope = decode(data, self._wire_limits)
-        if not envelope.to:
-            raise EnvelopeError("envelope", "the envelope names no receiver: <to> is missing")
-        target = self._listeners.get(envelope.to)
-        root = envelope.payload.tag
-        if target is None or root not in target.accepts:
-            known = ", ".join(self._listeners) if target is None else ", ".join(target.accepts)
-            what = (
-                f"no listener '{envelope.to}'" if target is None else f"'{envelope.to}' does not take {root}"
-            )
-            raise RoutingError(f"{what}; there are: {known}")
-        payload = target.accepts[root].decode(envelope.payload)
-        port = Asker(self._outside(envelope.from_id), self._future())
-        reply = await self._reply(port, envelope.to, payload, timeout)
-        return encode(
-            reply.codec,
-            reply.payload,
-            from_id=reply.from_id,
-            to=port.name,
-            thread_id=envelope.thread_id,
-            message_id=reply.message_id,
-            causation_id=envelope.message_id,
-            in_reply_to=envelope.message_id,
-        )
-
-    async def _ask(self, port: Asker, to: str, payload: Any, timeout: float | None) -> Any:
-        reply = await self._reply(port, to, payload, timeout)
-        answer = reply.payload
-        if isinstance(answer, SystemError):
-            raise AnswerError(answer, answer.code, answer.message)
-        if isinstance(answer, Huh):
-            raise AnswerError(answer, "validation", str(answer))
-        return answer
-
-    async def _reply(self, port: Asker, to: str, payload: Any, timeout: float | None) -> Reply:
-        assert port.future is not None
-        conversation = None
-        limit = asyncio.timeout(timeout)
-        try:
-            async with limit:
-                conversation = await self._pump.inject(port, to, payload)
-                reply = await port.future
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            self._abandon(conversation)
-            raise AskTimeout(f"'{to}' did not answer within {timeout:g} s") from None
-        except asyncio.CancelledError:
-            self._abandon(conversation)
-            raise
-        if reply is None:
-            raise NoReply(f"the conversation with '{to}' ended and nobody answered")
-        assert isinstance(reply, Reply)
-        return reply
-
-    def _abandon(self, conversation: Conversation | None) -> None:
-        """Nobody waits for its answer any more."""
-        if conversation is not None:
-            self._pump.cancel(conversation.id)
-
-    def _future(self) -> asyncio.Future[Any]:
-        return asyncio.get_running_loop().create_future()
-
-    def _outside(self, sender: str) -> str:
-        """Nobody outside may pass for a listener or for the system."""
-        if sender in self._listeners:
-            raise RoutingError(f"'{sender}' is a listener; the outside needs a name of its own")
-        try:
-            check_name(sender)
-        except ConfigError as error:
-            raise RoutingError(f"as a sender: {error}") from None
-        return sender
+        return await self._outside.exchange(data, timeout)
 
     # --- people ---
 
@@ -504,40 +370,6 @@ class Organism:
     def usage_instructions(self, name: str) -> str:
         """What the listener `name` is told about its peers."""
         return self._pump.machine.addressing.instructions(self._listeners[name])
-
-
-class Session:
-    """One outside caller's thread over several asks; an async context manager.
-
-    While it is open, each listener sees all its asks under one `session_id`.
-    """
-
-    def __init__(self, organism: Organism, sender: str) -> None:
-        self._organism = organism
-        self._sender = sender
-        self._sessions: dict[str, str] = {}
-
-    async def ask(self, to: str, payload: Any, *, timeout: float | None = None) -> Any:
-        """As `Organism.ask`, within this session."""
-        port = Asker(self._sender, self._organism._future(), self._sessions)
-        return await self._organism._ask(port, to, payload, timeout)
-
-    async def send(self, to: str, payload: Any) -> str:
-        """As `Organism.send`, within this session."""
-        port = Asker(self._sender, None, self._sessions)
-        return (await self._organism._pump.inject(port, to, payload)).id
-
-    def close(self) -> None:
-        """End the session: what listeners remember under it is forgotten."""
-        for session_id in self._sessions.values():
-            self._organism._pump.emit(events.SessionEnded(session_id))
-        self._sessions.clear()
-
-    async def __aenter__(self) -> Session:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
 
 
 _LISTENER_OPTIONS = frozenset(
