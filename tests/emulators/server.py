@@ -88,7 +88,7 @@ class Emulator(ABC):
     def __init__(
         self, script: Script | None = None, *, key: str | None = None, models: Sequence[str] = ()
     ) -> None:
-        self.script = script or Script()
+        self.script = Script() if script is None else script
         self.key = self.default_key if key is None else key
         self.models = tuple(models)
         self.requests: list[Recorded] = []
