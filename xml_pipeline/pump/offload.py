@@ -10,14 +10,11 @@ import asyncio
 import contextvars
 import functools
 import inspect
-import multiprocessing
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
-
-from pebble import ProcessPool
 
 from xml_pipeline.pump.listener import Handler
 from xml_pipeline.pump.response import HandlerMetadata
@@ -117,6 +114,11 @@ class Processes:
     """A pool of processes for `cpu_bound` handlers; handler, payload and answer are pickled."""
 
     def __init__(self, size: int) -> None:
+        # Imported with the first heavy handler: nobody else shall pay for it at start.
+        import multiprocessing
+
+        from pebble import ProcessPool
+
         # spawn: a fork of a process with running threads may deadlock
         self._pool = ProcessPool(max_workers=size, context=multiprocessing.get_context("spawn"))
 
