@@ -349,6 +349,7 @@ class Organism:
                 call.session_id,
                 call.depth,
                 call.load,
+                call.parent.thread_id if call.parent is not None else "",
             )
             for conversation in registry.conversations.values()
             for call in registry.tree(conversation)

@@ -36,6 +36,7 @@ class ThreadInfo:
     Attributes:
         depth: 1 for a call from outside, 2 for a call below it, …
         waiting: messages of it that are queued or being handled.
+        parent_id: the calling thread; "" for a call from outside.
     """
 
     thread_id: str
@@ -45,6 +46,7 @@ class ThreadInfo:
     session_id: str
     depth: int
     waiting: int
+    parent_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
