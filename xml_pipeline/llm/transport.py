@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -99,14 +100,16 @@ def _open(base_url: str, max_concurrent: int, settings: TransportSettings) -> ht
 
     proxy = settings.proxy or (_environment_proxy(base_url) if settings.trust_env else None)
     if urlsplit(base_url).scheme == "http" and not (proxy or "").startswith("https"):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; reading all certificates takes 15 ms
+        context = ssl.SSLContext(
+            ssl.PROTOCOL_TLS_CLIENT
+        )  # trusts nobody; reading all certificates takes 15 ms
     else:
         context = _ssl_context(settings)
     connections = max_concurrent + SPARE_CONNECTIONS
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context)
-        # Cookies of one agent's calls must not travel with another's.
+        # Cookies of one agent's calls must not travel with another's: neither jar keeps any.
         return aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
         )
@@ -119,6 +122,7 @@ def _open(base_url: str, max_concurrent: int, settings: TransportSettings) -> ht
     )
     return httpx.AsyncClient(
         transport=transport,
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         timeout=httpx.Timeout(None, connect=settings.connect_timeout),
         headers={"User-Agent": USER_AGENT},
         follow_redirects=False,
