@@ -8,8 +8,8 @@ from typing import Any
 
 from xml_pipeline.errors import RoutingError
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
-from xml_pipeline.pump.instructions import SYSTEM_CLASSES, usage_instructions
-from xml_pipeline.pump.listener import Listener
+from xml_pipeline.pump.instructions import usage_instructions
+from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
 from xml_pipeline.threads import Call
 
 NOT_DELIVERABLE = "the message could not be delivered"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any
 
 
@@ -19,6 +20,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop
+        self._context: Context
         self._by_seconds: dict[float, dict[Any, tuple[float, Callable[[Any], None]]]] = {}
         self._seconds: dict[Any, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -27,6 +29,7 @@ class Deadlines:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count in the time of `loop`."""
         self._loop = loop
+        self._context = copy_context()  # a timer keeps its context alive, and not that of whoever set it
 
     def add(self, thing: Any, seconds: float, callback: Callable[[Any], None]) -> None:
         due = self._loop.time() + seconds
@@ -51,7 +54,7 @@ class Deadlines:
     def _set(self, due: float) -> None:
         self.close()
         self._rings_at = due
-        self._timer = self._loop.call_at(due, self._ring)
+        self._timer = self._loop.call_at(due, self._ring, context=self._context)
 
     def _ring(self) -> None:
         self._timer = None

@@ -80,6 +80,13 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A person need not answer this message any more: its thread has ended."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
 class GatherTimer:
     """`Machine.expire(gather)` is due in `seconds`, unless the gather is closed by then."""
 
@@ -105,4 +112,6 @@ class DeadLetter:
     payload: Any = None
 
 
-Effect: TypeAlias = Message | Reply | Unanswered | Over | Cancel | GatherTimer | DeadLetter | Event
+Effect: TypeAlias = (
+    Message | Reply | Unanswered | Over | Cancel | Withdrawn | GatherTimer | DeadLetter | Event
+)

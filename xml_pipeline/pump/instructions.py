@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xml_pipeline.envelope import Gathered, Huh, SystemError
-from xml_pipeline.pump.listener import Listener
+from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
 
-SYSTEM_CLASSES = (Huh, SystemError, Gathered)
+_HOW = """\
+You can call these peers. A call is one of a peer's elements, inside an element that names the peer, as
+<call to="PEER">ELEMENT</call>. You may write several calls at once; then stop, and their results come back to you."""
 
 
 def usage_instructions(listener: Listener, table: Mapping[str, Listener]) -> str:
@@ -22,4 +23,4 @@ def usage_instructions(listener: Listener, table: Mapping[str, Listener]) -> str
         parts.append("\n\n".join([header, *(codec.prompt_text for codec in requests)]))
     if not parts:
         return ""
-    return "You can call these peers by writing one of their elements:\n\n" + "\n\n".join(parts)
+    return f"{_HOW}\n\n" + "\n\n".join(parts)

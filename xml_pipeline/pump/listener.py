@@ -11,12 +11,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec
+from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Huh, SystemError
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.pump.response import HandlerMetadata, Returned
 
 Handler: TypeAlias = Callable[[Any, HandlerMetadata], Awaitable[Returned] | Returned]
+
+SYSTEM_CLASSES = (Huh, SystemError, Gathered)
+SYSTEM_ROOTS = frozenset({codec_of(Huh).root, codec_of(SystemError).root, GatheredCodec.root})
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 """A listener's name: a letter, then letters, digits, `_`, `-` and `.`; a dot has no meaning of its own."""
@@ -65,7 +68,7 @@ def listener(
     name: str,
     handler: Handler | None,
     *,
-    accepts: Iterable[type] | None = None,
+    accepts: Iterable[type] | type | None = None,
     description: str = "",
     peers: Iterable[str] = (),
     localns: Mapping[str, Any] | None = None,
@@ -75,12 +78,17 @@ def listener(
 
     Raises:
         ConfigError: a bad name, a handler that cannot be called with (payload, metadata), a class that is no
-            payload, two classes of one name.
+            payload or has the name of a system message, two classes of one name, peers that are no list of
+            names, a `timeout_seconds` or `max_concurrent` that is not positive.
     """
     check_name(name)
     if handler is not None:
         _check_handler(name, handler)
-    classes = tuple(accepts) if accepts is not None else _annotated(name, handler, localns)
+    _check_options(name, peers, options)
+    if accepts is None:
+        classes = _annotated(name, handler, localns)
+    else:
+        classes = (accepts,) if isinstance(accepts, type) else tuple(accepts)
     if not classes:
         raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
     if not description and handler is not None:
@@ -103,6 +111,17 @@ def check_name(name: str) -> None:
         )
     if name == SYSTEM:
         raise ConfigError(f"'{SYSTEM}' is the sender of system messages; no listener may have that name")
+
+
+def _check_options(name: str, peers: Iterable[str], options: Mapping[str, Any]) -> None:
+    if isinstance(peers, str) or not all(isinstance(peer, str) for peer in peers):
+        raise ConfigError(f"the peers of '{name}' are {peers!r}; a list of listeners' names is needed")
+    seconds = options.get("timeout_seconds")
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
+        raise ConfigError(f"timeout_seconds of '{name}' is {seconds!r}; a number greater than 0 is needed")
+    most = options.get("max_concurrent")
+    if most is not None and not (isinstance(most, int) and most > 0):
+        raise ConfigError(f"max_concurrent of '{name}' is {most!r}; a whole number greater than 0 is needed")
 
 
 def _check_handler(name: str, handler: Handler) -> None:
@@ -166,6 +185,11 @@ def _codecs(name: str, classes: Iterable[type]) -> dict[str, PayloadCodec[Any]]:
             )
         codec: PayloadCodec[Any] = GatheredCodec() if cls is Gathered else codec_of(cls)
         other = codecs.setdefault(codec.root, codec)
+        if codec.root in SYSTEM_ROOTS and codec.cls not in SYSTEM_CLASSES:
+            raise ConfigError(
+                f"listener '{name}' accepts a class named {codec.root}, which is the name of a system message;"
+                f" rename it, or take xml_pipeline.envelope's own"
+            )
         if other.cls is not cls:
             raise ConfigError(f"listener '{name}' accepts two classes named {codec.root}; rename one of them")
     return codecs

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from xml_pipeline.envelope import SystemError, is_error
 from xml_pipeline.errors import BudgetExceededError, ConfigError, OrganismClosed, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
+from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.effects import (
     Cancel,
@@ -24,6 +26,7 @@ from xml_pipeline.pump.effects import (
     Over,
     Reply,
     Unanswered,
+    Withdrawn,
 )
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.machine import ConversationLimits, Machine, NonsenseReturned
@@ -109,10 +112,13 @@ class Pump:
         )
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
         self.waiting_for_people: dict[str, Message] = {}
+        self._withdrawn: list[Message] = []
         self.in_flight = 0
         self.handled = 0
         self._hooks: list[events.Hook] = []
+        self._internal: list[events.Hook] = []
         self._loop: asyncio.AbstractEventLoop
+        self._context: Context
         self._runners = Runners(
             self.scheduler,
             self,
@@ -134,10 +140,17 @@ class Pump:
 
     # --- observers ---
 
-    def add_hook(self, hook: events.Hook) -> None:
-        """Call `hook` with every fact from now on."""
+    def add_hook(self, hook: events.Hook, *, internal: bool = False) -> None:
+        """Call `hook` with every fact from now on; `internal` is what only frees memory and shows nothing."""
         self._hooks.append(hook)
+        if internal:
+            self._internal.append(hook)
         self.machine.ledger.trace = True
+
+    @property
+    def observed(self) -> bool:
+        """Whether anybody outside looks at the facts."""
+        return len(self._hooks) > len(self._internal)
 
     def remove_hook(self, hook: events.Hook) -> None:
         self._hooks.remove(hook)
@@ -160,6 +173,7 @@ class Pump:
         table (`pump.table`), to tell the observers something (`pump.emit`), or to be one (`pump.add_hook`).
         """
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._deadlines.start(self._loop)
         self._runners.start(self._loop)
         for listener in self.machine.table.values():
@@ -235,8 +249,16 @@ class Pump:
             _settle_future(self._drained)
 
     def answer_person(self, thread_id: str, payload: Any) -> None:
-        """A person answered what waits under `thread_id` in `waiting_for_people`; KeyError if nothing does."""
-        message = self.waiting_for_people.pop(thread_id)
+        """A person answered what waits under `thread_id` in `waiting_for_people`.
+
+        Raises:
+            KeyError: nothing waits there.
+            PayloadError: the answer is no valid payload; the question goes on waiting.
+        """
+        message = self.waiting_for_people[thread_id]
+        codec_of(type(payload)).encode_body(payload)
+        del self.waiting_for_people[thread_id]
+        message.call.question = None
         self.in_flight += 1
         self.returned(message, HandlerResponse.respond(payload))
         self._runners.wake()
@@ -264,6 +286,10 @@ class Pump:
                 self.scheduler.add(effect)
             else:
                 self._carry_out_rare(effect)
+        while self._withdrawn:  # last, because it may end the conversation
+            message = self._withdrawn.pop()
+            del self.waiting_for_people[message.call.thread_id]
+            self._carry_out(self.machine.finish(message, None))
 
     def _carry_out_rare(self, effect: Effect) -> None:
         match effect:
@@ -277,7 +303,12 @@ class Pump:
                 self._bury(effect)
             case GatherTimer():
                 gather = effect.gather
-                gather.timer = self._loop.call_later(effect.seconds, self._expire, gather)
+                if not gather.closed:
+                    gather.timer = self._loop.call_later(
+                        effect.seconds, self._expire, gather, context=self._context
+                    )
+            case Withdrawn():
+                self._withdrawn.append(effect.message)
             case Cancel():
                 self._cancel_runs(effect.conversation)
             case events.Event():
@@ -322,10 +353,6 @@ class Pump:
         for message in self._runners.give_up_all(conversation):
             self._carry_out(self.machine.finish(message, None))
             self._done()
-        for thread_id, message in tuple(self.waiting_for_people.items()):
-            if message.call.conversation is conversation:
-                del self.waiting_for_people[thread_id]
-                self._carry_out(self.machine.finish(message, None))
 
     # --- what becomes of a handler call (runners.Outcomes) ---
 
@@ -337,7 +364,7 @@ class Pump:
         if metadata is not None and message.to.handler is not None:
             return metadata
         if metadata is not None:
-            self.waiting_for_people[message.call.thread_id] = message
+            message.call.question = self.waiting_for_people[message.call.thread_id] = message
         self._done()
         return None
 

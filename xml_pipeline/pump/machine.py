@@ -376,7 +376,8 @@ class Machine:
                 return
         if not response.responses:
             self.ledger.deliver_gathered(gather, fx)
-        elif not gather.closed and response.timeout is not None:
+        elif not gather.closed and response.timeout is not None and not call.ended:
+            call.gathers = [*(each for each in call.gathers or () if not each.closed), gather]
             fx.append(GatherTimer(gather, response.timeout))
 
     def _is_runaway(self, conversation: Conversation) -> bool:

@@ -124,7 +124,7 @@ class Runners:
         # In the organism's context, not in that of whoever sent the message.
         task = self._loop.create_task(self._run(), name="xml-pipeline-runner", context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._ended, context=self._context)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """However a runner ends, the work goes on."""

@@ -68,12 +68,14 @@ class Call:
         "conversation",
         "depth",
         "ended",
+        "gathers",
         "listener",
         "load",
         "opened_by",
         "opening_id",
         "parent",
         "pending",
+        "question",
         "session_id",
         "sessions",
         "slot",
@@ -107,6 +109,8 @@ class Call:
         self.pending: deque[Any] | None = None
         self.children: dict[str, Call] | None = None
         self.sessions: dict[str, str] | None = None
+        self.gathers: list[Gather] | None = None  # those of its gathers that have a timer
+        self.question: Any = None  # the message that a person is to answer
 
     @property
     def conversation_id(self) -> str:
@@ -147,6 +151,12 @@ class Gather:
         self.causation_id = causation_id
         self.timer: Any = None
 
+    def close(self) -> None:
+        """Nobody waits for it any more, or all is in."""
+        self.closed = True
+        if self.timer is not None:
+            self.timer.cancel()
+
     def fill(self, position: int, answer: Any, codec: Any = None) -> None:
         self.answers[position] = answer
         self.codecs[position] = codec
@@ -179,9 +189,7 @@ class Registry:
     ) -> Call:
         """A call of `listener` for `parent` (None is the outside); it counts from `attach` on."""
         session_id = self._session(conversation.port if parent is None else parent, listener)
-        return Call(
-            self._new_id(), listener, conversation, parent, session_id, opened_by, opening_id, slot
-        )
+        return Call(self._new_id(), listener, conversation, parent, session_id, opened_by, opening_id, slot)
 
     def attach(self, call: Call) -> None:
         """Open `call`: its caller waits for it from now on."""
@@ -218,6 +226,10 @@ class Registry:
             if each.children:
                 ended.extend(each.children.values())
                 each.children = None
+            if each.gathers:
+                for gather in each.gathers:
+                    gather.close()
+                each.gathers = None
         return ended
 
     def forget(self, conversation: Conversation) -> None:
