@@ -121,7 +121,16 @@ class Meter:
 class Reservation:
     """What one call holds of its budgets, until `settle`."""
 
-    __slots__ = ("_meters", "_on_event", "_on_settled", "_open", "micro_usd", "tokens")
+    __slots__ = (
+        "_meters",
+        "_on_event",
+        "_on_settled",
+        "_open",
+        "_unconfirmed_tokens",
+        "_unconfirmed_usd",
+        "micro_usd",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -135,10 +144,17 @@ class Reservation:
         self._on_event = on_event
         self._on_settled = on_settled
         self._open = True
+        self._unconfirmed_tokens = 0
+        self._unconfirmed_usd = 0
         self.tokens = tokens
         self.micro_usd = micro_usd
         for meter in meters:
             meter.reserved += micro_usd if meter.unit == "usd" else tokens
+
+    def add_unconfirmed(self, tokens: int, micro_usd: int) -> None:
+        """A try of this call may have been billed for so much; it is spent when the call settles."""
+        self._unconfirmed_tokens += tokens
+        self._unconfirmed_usd += micro_usd
 
     def settle(self, tokens: int, micro_usd: int | None) -> None:
         """Replace the reservation by what was used. Idempotent: the first call counts.
@@ -155,9 +171,10 @@ class Reservation:
             if meter.unit == "usd":
                 meter.reserved -= self.micro_usd
                 amount = self.micro_usd if micro_usd is None and tokens else micro_usd or 0
+                amount += self._unconfirmed_usd
             else:
                 meter.reserved -= self.tokens
-                amount = tokens
+                amount = tokens + self._unconfirmed_tokens
             if amount:
                 warnings += meter.spend(amount)
         for warning in warnings:

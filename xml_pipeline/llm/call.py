@@ -6,15 +6,13 @@ waiting comes only when none is left, and never after the last attempt or beyond
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from xml_pipeline.errors import (
     Attempt,
     BackendError,
     BackendTimeoutError,
-    MalformedAnswerError,
     NoBackendError,
     RateLimitedError,
 )
@@ -24,11 +22,9 @@ from xml_pipeline.llm.core import Core
 from xml_pipeline.llm.endpoint import Route
 from xml_pipeline.llm.limits import Permit
 from xml_pipeline.llm.prices import PriceTable, Rates
-from xml_pipeline.llm.transport import as_backend_error
-from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ResponseSchema, Usage
+from xml_pipeline.llm.types import LLMRequest, Message, ResponseSchema, Usage
 from xml_pipeline.llm.usage import Charge
 
-_MAYBE_BILLED = (BackendTimeoutError, MalformedAnswerError)
 _TRAIL_SHOWN = 5  # failures that the final error's text repeats
 
 
@@ -242,7 +238,7 @@ class Call:
         ]
         return candidates[0] if candidates else None
 
-    # One try
+    # What a try needs
 
     def estimate(self, route: Route) -> int:
         """Tokens to reserve at this backend."""
@@ -265,105 +261,6 @@ class Call:
             **self._fields,
         )
 
-    async def attempt(self, route: Route, permit: Permit) -> LLMResponse:
-        """One request to one backend.
-
-        Raises:
-            BackendError: it failed; whether to go on is for `check` to say.
-        """
-        endpoint = route.endpoint
-        started = self.core.clock.monotonic()
-        endpoint.health.begin(route.model, started)
-        limit = self.core.timeouts.attempt
-        try:
-            client = await endpoint.client()
-            request = self.request_for(route)
-            if limit is None:
-                response = await endpoint.backend._do_completion(client, request)
-            else:
-                async with asyncio.timeout(limit):
-                    response = await endpoint.backend._do_completion(client, request)
-            if not isinstance(response, LLMResponse):
-                raise MalformedAnswerError(
-                    f"{type(endpoint.backend).__name__} returned {type(response).__name__}, no LLMResponse"
-                )
-        except Exception as raised:
-            error = as_backend_error(raised, endpoint.secrets)
-            self.failed(route, permit, error, started)
-            raise error from None
-        except BaseException:
-            self.abandoned(route, permit, started)
-            raise
-        else:
-            self.answered(route, permit, response, started)
-            return response
-        finally:
-            permit.release()
-
-    # What an end means
-
-    def answered(self, route: Route, permit: Permit, response: LLMResponse, started: float) -> None:
-        """Account an answer, learn from it, and fill in what the router knows."""
-        core, endpoint = self.core, route.endpoint
-        usage = Usage.of(response.usage)
-        estimator = endpoint.estimator(route.model)
-        if not usage.prompt_tokens and not usage.completion_tokens:
-            usage = response.usage = self.estimated_usage(route, len(response.content))
-        else:
-            estimator.observe(self.size, usage.prompt_tokens, usage.completion_tokens)
-        permit.settle(usage.total_tokens)
-        if endpoint.gate.has_rate_limits and response.headers is not None:
-            self.read_limits(route, response.headers)
-        if endpoint.health.succeeded(route.model):
-            core.changes.notify()
-        now = core.clock.monotonic()
-        self.attempts.append(Attempt(route.name, route.model, seconds=now - started))
-        micro_usd = self.price(route, response.model, usage)
-        core.ledger.answered(self.charge, route.name, route.model, usage, micro_usd)
-        if self.reservation is not None:
-            self.reservation.settle(usage.total_tokens, micro_usd)
-        response.backend = route.name
-        response.provider = endpoint.backend.provider
-        response.attempts = tuple(self.attempts)
-        response.cost = None if micro_usd is None else micro_usd / 1_000_000
-        response.latency = now - self.started
-        if core.on_event is not None:
-            core.emit(self._event(route, usage, response.cost, response.latency))
-
-    def dropped(
-        self, route: Route, permit: Permit, partial: LLMResponse, characters: int, started: float
-    ) -> None:
-        """Account a stream whose consumer left after the first content: it is billed up to there."""
-        reported, produced = Usage.of(partial.usage), self.estimated_usage(route, characters)
-        usage = Usage(
-            reported.prompt_tokens or produced.prompt_tokens,
-            max(reported.completion_tokens, produced.completion_tokens),
-            reported.cached_tokens,
-            reported.cache_write_tokens,
-            reported.reasoning_tokens,
-            estimated=True,
-        )
-        core = self.core
-        permit.settle(usage.total_tokens)
-        if route.endpoint.health.succeeded(route.model):
-            core.changes.notify()
-        self.attempts.append(
-            Attempt(route.name, route.model, "Dropped", None, core.clock.monotonic() - started)
-        )
-        micro_usd = self.price(route, partial.model, usage)
-        core.ledger.answered(self.charge, route.name, route.model, usage, micro_usd)
-        if self.reservation is not None:
-            self.reservation.settle(usage.total_tokens, micro_usd)
-
-    def estimated_usage(self, route: Route, characters: int) -> Usage:
-        """Usage for an answer that came without."""
-        estimator = route.endpoint.estimator(route.model)
-        return Usage(
-            estimator.prompt_tokens(self.size),
-            round(characters / estimator.bytes_per_token),
-            estimated=True,
-        )
-
     def price(self, route: Route, model: str, usage: Usage) -> int | None:
         """Micro-USD of a usage: by the model that answered, else by the one asked; None when unknown."""
         core = self.core
@@ -373,31 +270,12 @@ class Call:
             rates = route.rates(core.prices, model, wall) or rates
         return None if rates is None else rates.micro_usd(usage)
 
-    def read_limits(self, route: Route, headers: Mapping[str, str]) -> None:
-        """Let the provider's headers correct our view of its limits."""
-        dialect = route.endpoint.backend.dialect
-        if dialect is not None:
-            limits = dialect.rate_limits(headers, self.core.clock.wall())
-            if limits is not None:
-                route.endpoint.gate.correct(limits)
+    # What the end of a try means
 
-    def failed(self, route: Route, permit: Permit, error: BackendError, started: float) -> None:
-        """Account a failed try, tell the backend's health, and plan when it may be asked again."""
-        core, endpoint = self.core, route.endpoint
-        now = core.clock.monotonic()
-        endpoint.complete_error(error, route.model)
+    def plan_after(self, route: Route, error: BackendError, now: float) -> None:
+        """Remember a failure, and when this backend may be asked again in this call."""
         self.last_error = error
-        self.attempts.append(
-            Attempt(route.name, route.model, type(error).__name__, error.status, now - started)
-        )
         self._trail.append(f"{route.name}: {type(error).__name__}: {error}")
-        core.ledger.backend_failed(route.name, route.model)
-        if isinstance(error, _MAYBE_BILLED):
-            core.ledger.unconfirmed(self.charge, route.name, route.model, permit.tokens)
-        else:
-            permit.settle(0)
-        endpoint.health.failed(route.model, error, now)
-        core.changes.notify()
         if not error.failover:
             return
         if not error.retryable:
@@ -405,25 +283,15 @@ class Call:
             return
         self._counted += 1
         failures = self._failures[route] = self._failures.get(route, 0) + 1
-        self._retry_at[route] = now + core.retry.delay(failures, error.retry_after, core.random)
+        self._retry_at[route] = now + self.core.retry.delay(failures, error.retry_after, self.core.random)
 
     def check(self, error: BackendError) -> None:
         """Raise when the call ends with this failure; return when it goes on."""
         if not error.failover:
             error.attempts = tuple(self.attempts)
-            raise error
+            raise error from None
         if self._counted > self.core.retry.retries:
             raise self.exhausted()
-
-    def abandoned(self, route: Route, permit: Permit, started: float) -> None:
-        """A try was cancelled: it may have been billed, and says nothing about the backend."""
-        core = self.core
-        self.attempts.append(
-            Attempt(route.name, route.model, "Cancelled", None, core.clock.monotonic() - started)
-        )
-        core.ledger.unconfirmed(self.charge, route.name, route.model, permit.tokens)
-        route.endpoint.health.abandon(route.model)
-        core.changes.notify()
 
     def exhausted(self) -> BackendError:
         """The error of a call that nobody answered."""
@@ -485,81 +353,3 @@ class Call:
                     type(error).__name__,
                 )
             )
-
-    def _event(self, route: Route, usage: Usage, cost: float | None, seconds: float) -> LLMCalled:
-        charge = self.charge
-        return LLMCalled(
-            charge.agent,
-            charge.thread_id,
-            charge.conversation_id,
-            route.name,
-            route.model,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            cost,
-            seconds,
-        )
-
-
-async def answer(call: Call) -> LLMResponse:
-    """Try backends until one answers.
-
-    Raises:
-        BackendError: none did, or the request itself is wrong; with the trail of attempts.
-    """
-    try:
-        async with asyncio.timeout(call.deadline - call.core.clock.monotonic()) as scope:
-            if call.core.timeouts.hedge_after is not None:
-                return await _hedged(call, call.core.timeouts.hedge_after)
-            return await _in_turn(call)
-    except TimeoutError:
-        if not scope.expired():
-            raise
-        raise call.timed_out() from None
-
-
-async def _in_turn(call: Call) -> LLMResponse:
-    while True:
-        route, permit = await call.next_route()
-        try:
-            return await call.attempt(route, permit)
-        except BackendError as error:
-            call.check(error)
-
-
-async def _hedged(call: Call, hedge_after: float) -> LLMResponse:
-    """As `_in_turn`, with a second try elsewhere when the first is slow; the first answer counts."""
-    while True:
-        route, permit = await call.next_route()
-        tasks = {_start(call, route, permit)}
-        try:
-            done, _ = await asyncio.wait(tasks, timeout=hedge_after)
-            other = None if done else call.other_route(route)
-            if other is not None:
-                second = await other.endpoint.gate.acquire(call.estimate(other))
-                call.core.strategy.taken(other)
-                tasks.add(_start(call, other, second))
-            pending = tasks
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    error = task.exception()
-                    if error is None:
-                        return task.result()
-                    if not isinstance(error, BackendError):
-                        raise error
-                    if not error.failover:
-                        call.check(error)
-            assert call.last_error is not None
-            call.check(call.last_error)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _start(call: Call, route: Route, permit: Permit) -> asyncio.Task[LLMResponse]:
-    task = asyncio.create_task(call.attempt(route, permit))
-    # A task that is cancelled before its first step never enters the coroutine's own clean-up.
-    task.add_done_callback(lambda _: permit.release())
-    return task

@@ -27,9 +27,10 @@ from xml_pipeline.errors import (
 from xml_pipeline.events import ConversationEnded, Event, Hook, ThreadEnded
 from xml_pipeline.llm.backend import Backend
 from xml_pipeline.llm.budgets import Budget, BudgetBook, Budgets
-from xml_pipeline.llm.call import Call, answer
+from xml_pipeline.llm.call import Call
 from xml_pipeline.llm.clock import Clock
 from xml_pipeline.llm.core import Core, Timeouts
+from xml_pipeline.llm.dispatch import answer
 from xml_pipeline.llm.endpoint import Endpoint
 from xml_pipeline.llm.estimate import prompt_size
 from xml_pipeline.llm.guard import real_requests_forbidden

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.llm.attempt import Try
 from xml_pipeline.llm.call import Call
-from xml_pipeline.llm.endpoint import Route
-from xml_pipeline.llm.limits import Permit
-from xml_pipeline.llm.transport import as_backend_error
 from xml_pipeline.llm.types import (
     LLMResponse,
     ReasoningDelta,
@@ -96,7 +94,7 @@ class Assembly:
         self.characters = 0
         self.usage: Usage | None = None
         self.finished: StreamFinished | None = None
-        self.headers: object = None
+        self.headers: Mapping[str, str] | None = None
         self.request_id = ""
 
     def add(self, event: StreamEvent) -> bool:
@@ -142,7 +140,7 @@ class Assembly:
             reasoning="".join(self._reasoning),
             provider_data=finished.provider_data,
             request_id=finished.request_id or self.request_id,
-            headers=self.headers if hasattr(self.headers, "get") else None,  # type: ignore[arg-type]  # a Mapping
+            headers=self.headers,
         )
 
 
@@ -161,14 +159,14 @@ async def stream_answer(call: Call) -> AsyncGenerator[StreamEvent, None]:
             if not scope.expired():
                 raise
             raise call.timed_out() from None
-        attempt = _Attempt(call, route, permit)
-        events = attempt.events()
+        stream = _Stream(Try(call, route, permit))
+        events = stream.events()
         try:
             async for event in events:
                 yield event
             return
         except BackendError as error:
-            if attempt.committed or clock() >= call.deadline:
+            if stream.committed or clock() >= call.deadline:
                 error.attempts = tuple(call.attempts)
                 raise
             call.check(error)
@@ -176,84 +174,72 @@ async def stream_answer(call: Call) -> AsyncGenerator[StreamEvent, None]:
             await events.aclose()
 
 
-class _Attempt:
-    """One stream from one backend."""
+class _Stream:
+    """One try that streams."""
 
-    __slots__ = ("_assembly", "_call", "_permit", "_route", "_started", "committed")
+    __slots__ = ("_assembly", "_try", "committed")
 
-    def __init__(self, call: Call, route: Route, permit: Permit) -> None:
-        self._call = call
-        self._route = route
-        self._permit = permit
+    def __init__(self, one: Try) -> None:
+        self._try = one
         self._assembly = Assembly()
-        self._started = call.core.clock.monotonic()
         self.committed = False
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        call, route, permit = self._call, self._route, self._permit
-        endpoint = route.endpoint
-        watchdog = Watchdog()
+        """What the consumer gets; ends the try on every path."""
+        one, assembly, watchdog = self._try, self._assembly, Watchdog()
+        endpoint = one.route.endpoint
         source: AsyncIterator[StreamEvent] | None = None
-        settled = False
-        endpoint.health.begin(route.model, self._started)
+        ended = False
         try:
             try:
                 self._watch(watchdog)
                 client = await endpoint.client()
-                source = endpoint.backend._do_stream(client, call.request_for(route))
+                source = endpoint.backend._do_stream(client, one.call.request_for(one.route))
                 async for event in source:
-                    if self._assembly.add(event):
+                    if assembly.add(event):
                         self.committed = True
                         watchdog.pause()
                         yield event
                     self._watch(watchdog)
                 watchdog.pause()
-                if self._assembly.finished is None:
+                if assembly.finished is None:
                     raise MalformedAnswerError("the stream ended before its final event; the answer is cut")
             except asyncio.CancelledError:
                 late = watchdog.reason()
                 if late is None:
                     raise
                 raise late from None
-            settled = True
-            response = self._assembly.response(route.model)
-            call.answered(route, permit, response, self._started)
-            permit.release()
+            ended = True
+            response = assembly.response(one.route.model)
+            one.answered(response)
+            one.permit.release()
             yield StreamEnd(response)
         except Exception as raised:
-            settled = True
-            error = as_backend_error(raised, endpoint.secrets)
-            call.failed(route, permit, error, self._started)
-            raise error from None
+            ended = True
+            raise one.failed(raised) from None
         finally:
             watchdog.stop()
-            if not settled:
-                self._dropped()
-            permit.release()
+            if not ended:
+                self._left()
+            one.permit.release()
             if source is not None and hasattr(source, "aclose"):
                 await source.aclose()
 
     def _watch(self, watchdog: Watchdog) -> None:
-        timeouts, now = self._call.core.timeouts, asyncio.get_running_loop().time()
+        call = self._try.call
+        timeouts, now = call.core.timeouts, asyncio.get_running_loop().time()
         if self.committed:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
         else:
-            until = self._started + timeouts.first_token
+            until = self._try.started + timeouts.first_token
             what = f"no content within {timeouts.first_token:g} s"
-        if self._call.deadline < until:
-            until, what = self._call.deadline, "the call's deadline passed while it streamed"
+        if call.deadline < until:
+            until, what = call.deadline, "the call's deadline passed while it streamed"
         watchdog.start(until, what)
 
-    def _dropped(self) -> None:
-        """The consumer left, or was cancelled: what came so far is charged, reported or estimated."""
-        call, route = self._call, self._route
-        if not self.committed:
-            call.abandoned(route, self._permit, self._started)
-            return
-        call.dropped(
-            route,
-            self._permit,
-            self._assembly.response(route.model),
-            self._assembly.characters,
-            self._started,
-        )
+    def _left(self) -> None:
+        """The consumer left, or was cancelled."""
+        if self.committed:
+            self._try.dropped(self._assembly.response(self._try.route.model), self._assembly.characters)
+        else:
+            self._try.abandoned()
