@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from xml_pipeline.agents import Answer, Task, build_agent
+from xml_pipeline.agents import AgentSettings, Answer, Bounds, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
 from xml_pipeline.config.llm import LLMSection, build_router
 from xml_pipeline.errors import ConfigError, Problem
@@ -47,13 +47,15 @@ def parts(config: OrganismConfig) -> dict[str, Any]:
 
 def _listeners(config: OrganismConfig) -> list[Listener]:
     """All listeners; every problem at once, as everywhere in a configuration."""
-    built, problems = [], []
+    built: list[Listener] = []
+    problems: list[Problem] = []
     for position, each in enumerate(config.listeners):
         try:
             built.append(_listener(each, config.resolved))
         except ConfigError as error:
             problems.extend(
-                Problem(problem.message, problem.path or f"listeners[{position}]") for problem in error.problems
+                Problem(problem.message, problem.path or f"listeners[{position}]")
+                for problem in error.problems
             )
     if problems:
         raise ConfigError(problems)
@@ -73,7 +75,8 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
         return make_listener(each.name, None, accepts=accepts or (Task,), human=True, **options)
     if each.kind == "agent":
         answer = resolved[each.answer_class] if each.answer_class else Answer
-        return build_agent(each, accepts=accepts or (Task,), answer_class=answer, **options)
+        settings = _agent_settings(each, answer)
+        return agent_listener(each.name, settings, tasks=accepts or (Task,), **options)
     return make_listener(
         each.name,
         resolved[each.handler or ""],
@@ -81,4 +84,20 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
         agent=each.agent,
         cpu_bound=each.cpu_bound,
         **options,
+    )
+
+
+def _agent_settings(each: ListenerConfig, answer_class: type) -> AgentSettings:
+    assert each.model is not None, "an agent without a model is refused with the file"
+    return AgentSettings(
+        each.model,
+        each.prompt or "",
+        max_turns=each.max_turns,
+        max_tokens=each.max_tokens,
+        temperature=each.temperature,
+        answer_class=answer_class,
+        tools=each.tools,
+        memory=each.memory,
+        history=Bounds(each.history.messages, each.history.tokens),
+        peer_timeout_seconds=each.peer_timeout_seconds,
     )

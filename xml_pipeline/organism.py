@@ -200,7 +200,8 @@ class Organism:
         if self._router is not None:
             from xml_pipeline.llm import use_router
 
-            self._pump.add_hook(self._router.observe)  # it frees what it keeps for ended threads
+            # It frees what it keeps for ended threads.
+            self._pump.add_hook(self._router.observe, internal=True)
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):

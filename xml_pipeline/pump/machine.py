@@ -220,10 +220,10 @@ class Machine:
         response: HandlerResponse,
         fx: list[Effect],
         slot: Slot | None = None,
-        repairs: tuple[str, ...] = (),
     ) -> None:
         call = message.call
         payload = response.payload
+        repairs = response.repairs
         codec = codec_of(type(payload))
         if call.ended:
             fx.append(
@@ -234,6 +234,8 @@ class Machine:
                 )
             )  # fmt: skip
             return
+        if repairs and self.ledger.trace:
+            fx.append(events.PayloadRepaired(call.conversation.id, call.thread_id, call.listener, repairs))
         to = response.to
         if response.kind == RESPOND or (
             slot is None and response.kind != DELEGATE and self._is_caller(call, to)
@@ -268,14 +270,15 @@ class Machine:
         codecs, calls = self.addressing.from_text(message.to, call)
         extraction = extract_payloads(text, codecs)
         for found in extraction.found:
-            if found.repairs and self.ledger.trace:
-                fx.append(
-                    events.PayloadRepaired(call.conversation.id, call.thread_id, call.listener, found.repairs)
-                )
-            to = found.to if found.to in message.to.peers else None
-            answers = found.codec.root not in calls
-            response = HandlerResponse(found.payload, to, kind=RESPOND if answers else SEND)
-            self._send(message, response, fx, repairs=found.repairs)
+            named = found.to not in ("", call.caller_name, call.opened_by)
+            answers = not named and found.codec.root not in calls
+            response = HandlerResponse(
+                found.payload,
+                found.to if named else None,
+                kind=RESPOND if answers else SEND,
+                repairs=found.repairs,
+            )
+            self._send(message, response, fx)
         for name, error in extraction.errors:
             example = next((codec.example for codec in codecs if codec.root == name), "")
             self.ledger.refuse(call, None, Huh.from_error(error, f"<{name}>", example), "", None, fx)

@@ -52,7 +52,7 @@ class HandlerResponse:
     Without `to` it goes to every `broadcast: true` peer that accepts the class, or to the only peer that does.
     """
 
-    __slots__ = ("_message_id", "kind", "payload", "to")
+    __slots__ = ("_message_id", "kind", "payload", "repairs", "to")
 
     def __init__(
         self,
@@ -60,10 +60,12 @@ class HandlerResponse:
         to: str | None = None,
         *,
         kind: Literal["send", "respond", "delegate"] = SEND,
+        repairs: tuple[str, ...] = (),
     ) -> None:
         self.payload = payload
         self.to = to
         self.kind = kind
+        self.repairs = repairs  # what the text of a model needed before it was this payload
         self._message_id = ""
 
     @classmethod

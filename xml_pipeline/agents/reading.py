@@ -1,0 +1,219 @@
+"""What a model's answer means: calls to peers, the final answer, or a fault it is told of. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xml_pipeline.agents.contract import Answer
+from xml_pipeline.agents.misplaced import unfenced, written_as_json, written_as_unknown_element
+from xml_pipeline.agents.prompt import Mode
+from xml_pipeline.agents.toolbox import BadCall, ModelCall, PeerCall, Toolbox
+from xml_pipeline.agents.wording import broken, complaint, rule
+from xml_pipeline.envelope import Code, Found, extract_payloads
+from xml_pipeline.envelope.repairs import CHARACTER, carriable
+from xml_pipeline.envelope.thinking import without_thinking
+from xml_pipeline.errors import PayloadError, cut
+from xml_pipeline.llm.types import LLMResponse, Message, ToolCall
+from xml_pipeline.payload import Codec, codec_of
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a model's answer is neither a call nor an answer.
+
+    Attributes:
+        code: for the agent's caller, should the model not mend it.
+        reason: for the same, in one line.
+        huh: what the model is told.
+        final: whether asking again is pointless.
+    """
+
+    code: Code
+    reason: str
+    huh: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One model's answer, understood.
+
+    Attributes:
+        message: the assistant message for the history, with legal names and unique ids in its calls.
+        calls: in the order written.
+        answer: the final answer's payload, or None.
+        fault: what is wrong with the answer as a whole, or None.
+        repairs: what the answer's text needed.
+    """
+
+    message: Message
+    calls: tuple[ModelCall, ...] = ()
+    answer: Any = None
+    fault: Fault | None = None
+    repairs: tuple[str, ...] = ()
+
+    @property
+    def good(self) -> list[PeerCall]:
+        """The calls that may be sent."""
+        return [call for call in self.calls if isinstance(call, PeerCall)]
+
+    @property
+    def problem(self) -> Fault | None:
+        """The fault, or the first bad call as one."""
+        if self.fault is not None:
+            return self.fault
+        bad = next((call for call in self.calls if isinstance(call, BadCall)), None)
+        return (
+            None
+            if bad is None
+            else Fault("validation", f"the model made a call that is not valid: {bad.reason}")
+        )
+
+
+class Reader:
+    """Reads the answers of one agent's model.
+
+    Args:
+        toolbox: what it may call.
+        mode: how it was told to call.
+        answer_class: the class of its final answers.
+    """
+
+    def __init__(self, toolbox: Toolbox, mode: Mode, answer_class: type = Answer) -> None:
+        self._toolbox = toolbox
+        self._mode = mode
+        self._answer: Codec[Any] = codec_of(answer_class)
+        self._plain = answer_class is Answer
+        self._codecs = tuple({codec.root: codec for codec in (*toolbox.codecs, self._answer)}.values())
+
+    @property
+    def call_elements(self) -> tuple[str, ...]:
+        """The elements with which a call in text begins."""
+        if self._mode == "native":
+            return ()
+        return ("call", "message", *(codec.root for codec in self._toolbox.codecs))
+
+    def read(self, response: LLMResponse) -> Reading:
+        """What `response` means."""
+        message = response.message
+        if response.tool_calls:
+            calls = tuple(self._toolbox.read(response.tool_calls))
+            written = [call.written.as_dict() for call in calls if call.written is not None]
+            return Reading({**message, "tool_calls": written}, calls)
+        text = without_thinking(response.content, [codec.root for codec in self._codecs])
+        fault = _stopped(response, text)
+        if fault is not None:
+            return Reading(message, fault=fault)
+        if self._mode == "xml" and self._toolbox.tools:
+            calls = tuple(self._elements(text))
+            if calls:
+                return Reading(message, calls)
+        fault = self._misplaced(text)
+        if fault is not None:
+            return Reading(message, fault=fault)
+        return self._final(message, text)
+
+    # --- calls as XML in text ---
+
+    def _elements(self, text: str) -> list[ModelCall]:
+        extraction = extract_payloads(text, self._codecs)
+        calls: list[ModelCall] = []
+        for found in extraction.found:
+            if found.to or not self._is_answer(found.codec.root):
+                calls.append(self._call(f"call-{len(calls) + 1}", found))
+        for name, error in extraction.errors:
+            if not self._is_answer(name):
+                calls.append(self._bad(f"call-{len(calls) + 1}", name, error))
+        return calls
+
+    def _is_answer(self, name: str) -> bool:
+        """Whether an element is (a slip of) the final answer, and no call."""
+        return name.lower() == self._answer.root.lower() and not self._toolbox.takers(name)
+
+    def _call(self, call_id: str, found: Found) -> ModelCall:
+        root = found.codec.root
+        takers = self._toolbox.takers(root, found.to)
+        if len(takers) == 1:
+            return PeerCall(call_id, takers[0], found.payload, found.repairs)
+        if takers:
+            form = f'<call to="{takers[0].peer}"><{root}>…</{root}></call>'
+            peers = ", ".join(tool.peer for tool in takers)
+            error = broken(root, f"several peers take it; name one of them as {form}", peers)
+        elif takes := [f"<{tool.codec.root}>" for tool in self._toolbox.tools if tool.peer == found.to]:
+            error = broken(root, f"is not what '{found.to}' takes", ", ".join(takes))
+        else:
+            peers = ", ".join(dict.fromkeys(tool.peer for tool in self._toolbox.tools))
+            error = broken(root, f"there is no peer '{cut(found.to)}' that you can call", peers)
+        return self._bad(call_id, root, error)
+
+    def _bad(self, call_id: str, name: str, error: PayloadError) -> BadCall:
+        example = next((codec.example for codec in self._codecs if codec.root == name), "")
+        return BadCall(call_id, name, complaint(error, f"<{name}>", example), str(error))
+
+    # --- calls where no calls belong ---
+
+    def _misplaced(self, text: str) -> Fault | None:
+        toolbox = self._toolbox
+        if not toolbox.tools:
+            return None
+        if written_as_json(text, toolbox, by_fields=self._mode == "xml"):
+            first = toolbox.tools[0]
+            how = (
+                "as a tool call"
+                if self._mode == "native"
+                else f'as XML: <call to="{first.peer}"><{first.codec.root}>…</{first.codec.root}></call>'
+            )
+            huh = rule("your answer", f"is a call written as JSON text; write it {how}")
+            return Fault("validation", "the model wrote a call as JSON text", huh)
+        name = written_as_unknown_element(text, self._answer.root)
+        if name:
+            huh = rule(
+                f"<{cut(name)}>",
+                "nobody takes it. A call goes to one of your peers; if it is your answer, begin it with a sentence",
+                ", ".join(toolbox.by_name),
+            )
+            return Fault("validation", f"the model wrote <{cut(name)}>, which nobody takes", huh)
+        return None
+
+    # --- the final answer ---
+
+    def _final(self, message: Message, text: str) -> Reading:
+        extraction = extract_payloads(text, [self._answer])
+        codec, found, errors = self._answer, extraction.found, extraction.errors
+        if self._plain and (extraction.prose or not (found or errors) or len(found) > 1):
+            stripped = text.strip()
+            sendable = carriable(stripped)
+            repairs = (CHARACTER,) if sendable != stripped else ()
+            return Reading(message, answer=Answer(sendable), repairs=repairs)
+        try:
+            if len(found) == 1:
+                return Reading(message, answer=found[0].payload, repairs=found[0].repairs)
+            if errors:
+                raise errors[0][1]
+            if found:
+                raise broken(codec.root, f"there are {len(found)} documents; one is wanted")
+            body = unfenced(text)
+            if not body.startswith("{"):
+                raise broken(codec.root, f"your answer holds no <{codec.root}> document")
+            return Reading(message, answer=codec.from_json(ToolCall("", codec.root, body).arguments))
+        except PayloadError as error:
+            huh = complaint(error, "your answer", codec.example)
+            return Reading(
+                message, fault=Fault("validation", f"the model's answer is not valid: {error}", huh)
+            )
+
+
+def _stopped(response: LLMResponse, text: str) -> Fault | None:
+    """Why an answer without calls is not taken as it is."""
+    if response.finish_reason == "content_filter":
+        return Fault("handler", "the provider's content filter stopped the model's answer", final=True)
+    if response.finish_reason == "length":
+        huh = rule("your answer", "was cut at the token limit; answer again in fewer words")
+        return Fault("limit", "the model's answer was cut at the token limit (max_tokens)", huh)
+    if not text.strip():
+        announced = response.finish_reason == "tool_calls"
+        what = "announces a call but holds none" if announced else "is empty"
+        huh = rule("your answer", f"{what}; call a peer, or answer in text")
+        return Fault("handler", f"the model's answer {what}", huh)
+    return None

@@ -1,0 +1,39 @@
+"""What makes one agent differ from another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xml_pipeline.agents.contract import Answer
+from xml_pipeline.agents.history import Bounds
+from xml_pipeline.agents.memory import Span
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """One agent's declaration.
+
+    Attributes:
+        model: a model's name, or an alias of the `llm` section.
+        prompt: its own part of the system prompt.
+        max_turns: rounds of calls and answers for one task; corrections of an invalid answer are not counted.
+        max_tokens: output limit of one model call; None for the provider's.
+        temperature: None for the provider's.
+        answer_class: payload class of its answers; an `Answer` is written as plain text.
+        tools: how the model calls peers; `auto` is native where every backend of the model can.
+        memory: how long finished tasks are remembered.
+        history: how much of them.
+        peer_timeout_seconds: for the answers of peers behind which nobody human sits.
+    """
+
+    model: str
+    prompt: str = ""
+    max_turns: int = 8
+    max_tokens: int | None = None
+    temperature: float | None = None
+    answer_class: type = Answer
+    tools: Literal["auto", "native", "xml"] = "auto"
+    memory: Span = "session"
+    history: Bounds = field(default_factory=Bounds)
+    peer_timeout_seconds: float = 300.0

@@ -1,0 +1,206 @@
+"""A listener's peers as tools of a model, and a model's calls as payloads to peers. Pure.
+
+Each payload class of each peer is one tool. A model's call becomes either a `PeerCall`, whose payload is a typed
+instance for a declared peer, or a `BadCall` with what the model is told; there is no third.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from xml_pipeline.agents.wording import broken, complaint, json_example
+from xml_pipeline.errors import PayloadError, cut
+from xml_pipeline.llm.types import ToolCall, ToolSpec
+from xml_pipeline.payload import Codec
+from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
+
+_ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
+_MAX_NAME = 64  # OpenAI: ^[a-zA-Z0-9_-]{1,64}$, the narrowest rule of all providers
+_DIGEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One payload class of one peer.
+
+    Attributes:
+        name: what the model calls it: legal for every provider, unique in its toolbox.
+        peer: the listener's name.
+        codec: of the class.
+        description: the peer's, and the class's own.
+    """
+
+    name: str
+    peer: str
+    codec: Codec[Any]
+    description: str
+
+    @property
+    def spec(self) -> ToolSpec:
+        """The tool as a model gets it natively."""
+        return ToolSpec(self.name, self.description, self.codec.json_schema)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerCall:
+    """A call that may be sent.
+
+    Attributes:
+        id: the tool call's id; the result carries it back.
+        tool: what is called.
+        payload: the typed instance.
+        repairs: what the model's text needed before it was one.
+        written: the native call, for the history; None for a call in text.
+    """
+
+    id: str
+    tool: Tool
+    payload: Any
+    repairs: tuple[str, ...] = ()
+    written: ToolCall | None = None
+
+    @property
+    def name(self) -> str:
+        """The tool's name."""
+        return self.tool.name
+
+
+@dataclass(frozen=True, slots=True)
+class BadCall:
+    """A call that cannot be sent.
+
+    Attributes:
+        id: as of `PeerCall`.
+        name: the name that the model wrote, made legal.
+        huh: what the model is told.
+        reason: the same in one line, for the agent's caller.
+        written: as of `PeerCall`.
+    """
+
+    id: str
+    name: str
+    huh: str
+    reason: str
+    written: ToolCall | None = None
+
+
+ModelCall: TypeAlias = PeerCall | BadCall
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """The tools of one listener, in the order of its peers.
+
+    Attributes:
+        tools: all of them.
+        by_name: by the names that models see.
+    """
+
+    tools: tuple[Tool, ...]
+    by_name: Mapping[str, Tool] = field(repr=False)
+
+    @classmethod
+    def of(cls, listener: Listener, table: Mapping[str, Listener]) -> Toolbox:
+        """What `listener` may call; `table` holds all listeners by name (`organism.listeners`, `pump.table`)."""
+        pairs = [
+            (table[name], codec)
+            for name in listener.peers
+            if name in table
+            for codec in table[name].accepts.values()
+            if codec.cls not in SYSTEM_CLASSES and isinstance(codec, Codec)
+        ]
+        several = {peer.name for peer, codec in pairs if sum(p is peer for p, _ in pairs) > 1}
+        full = [f"{peer.name}-{codec.root}" if peer.name in several else peer.name for peer, codec in pairs]
+        tools = tuple(
+            Tool(name, peer.name, codec, _description(peer, codec))
+            for name, (peer, codec) in zip(legal_names(full), pairs, strict=True)
+        )
+        return cls(tools, {tool.name: tool for tool in tools})
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """For `complete(tools=...)`."""
+        return tuple(tool.spec for tool in self.tools)
+
+    @property
+    def codecs(self) -> tuple[Codec[Any], ...]:
+        """The classes that peers take, each once."""
+        return tuple({tool.codec.root: tool.codec for tool in self.tools}.values())
+
+    def find(self, name: str) -> Tool | None:
+        """The tool of this name; a peer's own name, or a class's, does when only one tool has it."""
+        tool = self.by_name.get(name)
+        if tool is not None:
+            return tool
+        named = [tool for tool in self.tools if name in (tool.peer, tool.codec.root)]
+        return named[0] if len(named) == 1 else None
+
+    def takers(self, root: str, peer: str = "") -> list[Tool]:
+        """The tools that take an element of this name, of one peer or of all."""
+        return [tool for tool in self.tools if tool.codec.root == root and peer in ("", tool.peer)]
+
+    def read(self, calls: Iterable[ToolCall]) -> list[ModelCall]:
+        """Native tool calls, in order; a call that repeats another one whole is left out.
+
+        Names are made legal, and ids unique where a server repeats or omits them.
+        """
+        seen: dict[str, tuple[str, str]] = {}
+        found: list[ModelCall] = []
+        for call in calls:
+            content = (call.name, call.arguments_text)
+            if call.id and seen.get(call.id) == content:
+                continue
+            call_id = _unused(call.id or "call", seen)
+            seen[call_id] = content
+            tool = self.find(call.name)
+            name = tool.name if tool else legal_name(call.name)
+            found.append(self._read(replace(call, id=call_id, name=name), tool, call.name))
+        return found
+
+    def _read(self, call: ToolCall, tool: Tool | None, said: str) -> ModelCall:
+        if tool is None:
+            allowed = ", ".join(self.by_name) or "none"
+            error = broken(cut(said), "is no tool that you have", allowed)
+            return BadCall(call.id, call.name, complaint(error, cut(said)), str(error), call)
+        try:
+            return PeerCall(call.id, tool, tool.codec.from_json(call.arguments), written=call)
+        except PayloadError as error:
+            huh = complaint(error, tool.name, json_example(tool.codec))
+            return BadCall(call.id, tool.name, huh, f"{tool.name}: {error}", call)
+
+
+def legal_name(name: str) -> str:
+    """`name` with what not every provider takes replaced; the same name gives the same result."""
+    legal = _ILLEGAL.sub("_", name)
+    if 0 < len(legal) <= _MAX_NAME:
+        return legal
+    return f"{legal[: _MAX_NAME - _DIGEST - 1] or 'tool'}-{_digest(name)}"
+
+
+def legal_names(names: Sequence[str]) -> list[str]:
+    """Legal names for distinct `names`, distinct as well: those that would fall together carry a digest."""
+    legal = [legal_name(name) for name in names]
+    return [
+        f"{short[: _MAX_NAME - _DIGEST - 1]}-{_digest(name)}" if legal.count(short) > 1 else short
+        for name, short in zip(names, legal, strict=True)
+    ]
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]
+
+
+def _unused(call_id: str, taken: Mapping[str, Any]) -> str:
+    number, free = 1, call_id
+    while free in taken:
+        number += 1
+        free = f"{call_id}-{number}"
+    return free
+
+
+def _description(peer: Listener, codec: Codec[Any]) -> str:
+    return "\n".join(dict.fromkeys(text for text in (peer.description, codec.description) if text))
