@@ -46,7 +46,8 @@ PARAMETERS = frozenset(
         "web_search_options",
     ]
 )
-REASONING_MODEL = re.compile(r"^(o\d|gpt-5(?!-chat)|gpt-5\.)")
+REASONING_MODEL = re.compile(r"^(o\d|gpt-5(?!-chat)|gpt-[6-9])")
+NO_TOOLS_WITH_REASONING = re.compile(r"^gpt-(5\.[4-9]|[6-9])")
 TOOL_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "logit_bias")
 DEFAULTS = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
@@ -100,6 +101,12 @@ def _check_reasoning(body: dict[str, Any]) -> None:
         )
     if body.get("reasoning_effort") == "none":
         return
+    if body.get("tools") and NO_TOOLS_WITH_REASONING.match(model):
+        raise Wrong(
+            f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. To use"
+            " function tools, use /v1/responses or set reasoning_effort to 'none'.",
+            "reasoning_effort",
+        )
     for name in SAMPLING:
         if name in body and body[name] != DEFAULTS.get(name):
             raise Wrong(

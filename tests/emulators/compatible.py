@@ -44,6 +44,7 @@ class CompatibleEmulator(OpenAIEmulator):
     default_key = ""
     strict_parameters = False
     reasoning_rules = False
+    has_responses = False
     reasoning_field = "reasoning_content"
     knows_completion_limit: ClassVar[bool] = False
 

@@ -1,10 +1,10 @@
-"""api.openai.com: chat completions (source: platform.openai.com/docs/api-reference, late 2026)."""
+"""api.openai.com: chat completions, and by `responses.py` the Responses API (platform.openai.com/docs, late 2026)."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from . import chat_rules
+from . import chat_rules, responses
 from .script import Answer, Fail, Failure, Recorded
 from .server import Emulator, Frame, Refusal, arguments_text, dump, pieces
 
@@ -17,7 +17,7 @@ def error(status: int, message: str, kind: str, code: str | None = None, param: 
 
 
 class OpenAIEmulator(Emulator):
-    """POST /v1/chat/completions, GET /v1/models. `base_url` ends in /v1, as the SDK wants it."""
+    """POST /v1/chat/completions and /v1/responses, GET /v1/models. `base_url` ends in /v1, as the SDK wants it."""
 
     provider: ClassVar[str] = "openai"
     base_path = "/v1"
@@ -26,14 +26,19 @@ class OpenAIEmulator(Emulator):
     needs_key: ClassVar[bool] = True
     strict_parameters: ClassVar[bool] = True
     reasoning_rules: ClassVar[bool] = True
+    has_responses: ClassVar[bool] = True
 
     def is_generation(self, request: Recorded) -> bool:
-        if request.method != "POST" or request.path != f"{self.base_path}/chat/completions":
+        chat = request.path == f"{self.base_path}/chat/completions"
+        if request.method != "POST" or not (chat or self._responds(request)):
             return False
         if isinstance(request.body, dict):
             request.model = str(request.body.get("model", ""))
             request.stream = request.body.get("stream") is True
         return True
+
+    def _responds(self, request: Recorded) -> bool:
+        return self.has_responses and request.path == f"{self.base_path}/responses"
 
     def check_key(self, request: Recorded) -> None:
         if not self.needs_key:
@@ -56,9 +61,14 @@ class OpenAIEmulator(Emulator):
 
     def check_request(self, request: Recorded) -> None:
         try:
-            chat_rules.check(
-                request.body, strict_parameters=self.strict_parameters, reasoning_rules=self.reasoning_rules
-            )
+            if self._responds(request):
+                responses.check(request.body)
+            else:
+                chat_rules.check(
+                    request.body,
+                    strict_parameters=self.strict_parameters,
+                    reasoning_rules=self.reasoning_rules,
+                )
         except chat_rules.Wrong as wrong:
             raise self.invalid(wrong) from wrong
         if self.models and request.model not in self.models:
@@ -96,7 +106,7 @@ class OpenAIEmulator(Emulator):
         }
 
     def prompt_of(self, request: Recorded) -> Any:
-        return [request.body["messages"], request.body.get("tools")]
+        return [request.body.get("messages", request.body.get("input")), request.body.get("tools")]
 
     # -- answers ------------------------------------------------------------------------------------------
 
@@ -133,6 +143,8 @@ class OpenAIEmulator(Emulator):
         ]
 
     def render(self, answer: Answer, request: Recorded) -> Any:
+        if self._responds(request):
+            return responses.render(self, answer, request)
         message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": None}
         if answer.tools:
             message["tool_calls"] = self.calls(answer)
@@ -167,6 +179,8 @@ class OpenAIEmulator(Emulator):
         return Frame(b"data: " + dump(body) + b"\n\n", content)
 
     def frames(self, answer: Answer, request: Recorded) -> list[Frame]:
+        if self._responds(request):
+            return responses.frames(self, answer, request)
         ident = self.serial("chatcmpl-")
         frames = [self.chunk(request, ident, {"role": "assistant", "content": "", "refusal": None})]
         if self.reasoning_field:
@@ -270,4 +284,6 @@ class OpenAIEmulator(Emulator):
         raise AssertionError(fail.failure)
 
     def stream_error(self, fail: Fail, request: Recorded) -> bytes:
+        if self._responds(request):
+            return responses.stream_error(self, fail, request)
         return b"data: " + dump(self.refusal(fail, request).body) + b"\n\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -43,6 +44,7 @@ CHAT_TOOLS: Any = [{"type": "function", "function": ADD}]
 QUESTION: Any = [{"role": "user", "content": "What is 1 + 2?"}]
 UNUSUAL = "naïve \u2028 line, 日本 🎉 end"
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # loading certificates takes longer than these tests
 OPENAI_LIKE: list[type[OpenAIEmulator]] = [OpenAIEmulator, XAIEmulator, *COMPATIBLE]
 
 
@@ -50,8 +52,13 @@ OPENAI_LIKE: list[type[OpenAIEmulator]] = [OpenAIEmulator, XAIEmulator, *COMPATI
 async def chat(request: pytest.FixtureRequest) -> AsyncIterator[tuple[OpenAIEmulator, openai.AsyncOpenAI]]:
     kind: type[OpenAIEmulator] = request.param
     async with kind() as server:
+        plain = httpx.AsyncClient(verify=NO_TLS)
         client = openai.AsyncOpenAI(
-            api_key=server.key or "none", base_url=server.base_url, max_retries=0, timeout=5
+            api_key=server.key or "none",
+            base_url=server.base_url,
+            max_retries=0,
+            timeout=5,
+            http_client=plain,
         )
         async with client:
             yield server, client
@@ -215,6 +222,86 @@ class TestOpenAI:
         ):
             with pytest.raises(openai.BadRequestError, match="Unsupported"):
                 await client.chat.completions.create(model=model, messages=QUESTION, **wrong)
+
+
+class TestResponses:
+    """OpenAI's other API, at the same server."""
+
+    TOOLS: Any = [{"type": "function", "strict": False, **ADD}]
+
+    @pytest.fixture
+    async def openai_server(self) -> AsyncIterator[tuple[OpenAIEmulator, openai.AsyncOpenAI]]:
+        async with (
+            OpenAIEmulator() as server,
+            openai.AsyncOpenAI(
+                api_key=server.key, base_url=server.base_url, max_retries=0, timeout=5
+            ) as client,
+        ):
+            yield server, client
+
+    async def test_answer(self, openai_server: tuple[OpenAIEmulator, openai.AsyncOpenAI]) -> None:
+        server, client = openai_server
+        server.script.say(UNUSUAL, reasoning="Hm.", cached_tokens=3)
+        answer = await client.responses.create(
+            model="gpt-6.1-sol", input="Hello", store=False, include=["reasoning.encrypted_content"]
+        )
+        assert answer.output_text == UNUSUAL
+        assert answer.output[0].type == "reasoning"
+        assert answer.output[0].encrypted_content
+        assert answer.usage is not None
+        assert answer.usage.input_tokens_details.cached_tokens == 3
+        assert answer.usage.output_tokens == server.tally.completion_tokens
+
+    async def test_stream_with_tools(self, openai_server: tuple[OpenAIEmulator, openai.AsyncOpenAI]) -> None:
+        server, client = openai_server
+        server.script.call("add", {"a": 1, "b": 22}, text=UNUSUAL, reasoning="Hm.", fragment=13)
+        async with client.responses.stream(model="gpt-6.1-sol", input="Hello", tools=self.TOOLS) as stream:
+            kinds = {event.type async for event in stream}
+            final = await stream.get_final_response()
+        assert {"response.output_text.delta", "response.function_call_arguments.delta"} <= kinds
+        assert final.output_text == UNUSUAL
+        assert final.output[-1].type == "function_call"
+        assert json.loads(final.output[-1].arguments) == {"a": 1, "b": 22}
+
+    async def test_a_tool_round(self, openai_server: tuple[OpenAIEmulator, openai.AsyncOpenAI]) -> None:
+        server, client = openai_server
+        server.script.call("add", {"a": 1}, reasoning="Hm.").say("Three.")
+        question = {"role": "user", "content": "1 + 2?"}
+        sealed: Any = ["reasoning.encrypted_content"]
+        first = await client.responses.create(
+            model="gpt-6.1-sol", input=[question], tools=self.TOOLS, store=False, include=sealed
+        )
+        came = [item.model_dump(exclude_none=True) for item in first.output]
+        result = {"type": "function_call_output", "call_id": first.output[-1].call_id, "output": "3"}
+        turns: Any = [question, *came, result]
+        second = await client.responses.create(
+            model="gpt-6.1-sol", input=turns, tools=self.TOOLS, store=False
+        )
+        assert second.output_text == "Three."
+        for wrong in (turns[:-1], [question, result], [question, came[0]]):
+            with pytest.raises(openai.BadRequestError):
+                await client.responses.create(model="gpt-6.1-sol", input=wrong, store=False)
+
+    @pytest.mark.parametrize("failure", [Failure.RATE, Failure.INTERNAL])
+    async def test_failures(
+        self, openai_server: tuple[OpenAIEmulator, openai.AsyncOpenAI], failure: Failure
+    ) -> None:
+        server, client = openai_server
+        server.script.fail(failure).fail(failure, place=Place.STREAM, after=1)
+        with pytest.raises(openai.APIStatusError):
+            await client.responses.create(model="gpt-6.1-sol", input="Hello")
+        kinds = []
+        async for event in await client.responses.create(model="gpt-6.1-sol", input="Hello", stream=True):
+            kinds.append(event.type)
+        assert kinds[-1] == "error"
+
+    async def test_newer_models_take_tools_only_here(
+        self, openai_server: tuple[OpenAIEmulator, openai.AsyncOpenAI]
+    ) -> None:
+        with pytest.raises(openai.BadRequestError, match="/v1/responses"):
+            await openai_server[1].chat.completions.create(
+                model="gpt-6.1-sol", messages=QUESTION, tools=CHAT_TOOLS
+            )
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ class XAIEmulator(OpenAIEmulator):
     default_key = "xai-emulated0123456789abcdefghijKLMNOPQR"
     reasoning_field = "reasoning_content"
     reasoning_rules = False
+    has_responses = False
 
     def bad_key(self, given: str) -> Refusal:
         if not given:

@@ -34,7 +34,7 @@ class Case:
         return PROVIDER_CLASSES[self.name](**given)
 
     def __str__(self) -> str:
-        return str(self.settings.get("preset", self.name))
+        return str(self.settings.get("preset") or self.settings.get("api") or self.name)
 
 
 COMPATIBLE = tuple(
@@ -42,10 +42,10 @@ COMPATIBLE = tuple(
 )
 CASES = (
     Case("openai", emulators.OpenAIEmulator, "gpt-4o"),
+    Case("openai", emulators.OpenAIEmulator, "gpt-5.6-sol", {"api": "responses"}),
     Case("anthropic", emulators.AnthropicEmulator, "claude-sonnet-4-5"),
     Case("gemini", emulators.GeminiEmulator, "gemini-3-pro", prefix="/v1beta"),
     Case("ollama", emulators.OllamaEmulator, "llama3"),
     Case("xai", emulators.XAIEmulator, "grok-4.1"),
     *COMPATIBLE,
 )
-BY_NAME = {str(case): case for case in CASES}

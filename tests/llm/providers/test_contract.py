@@ -159,6 +159,8 @@ async def test_every_option_reaches_the_wire(provider: Provider) -> None:
     )
     sent = json.dumps(provider.server.last.body)
     assert "321" in sent
+    if str(provider.case) == "responses":  # a reasoning model: it takes neither
+        return
     assert "END" in sent or provider.case.name == "xai"
     assert "0.5" in sent
 

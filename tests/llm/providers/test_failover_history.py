@@ -32,6 +32,7 @@ TOOLS = [
 ]
 MORE = (
     Case("openai", OpenAIEmulator, "o4-mini"),
+    Case("openai", OpenAIEmulator, "gpt-6.1-sol"),
     Case("anthropic", AnthropicEmulator, "claude-opus-4-7"),
     Case("anthropic", AnthropicEmulator, "claude-opus-4-6"),
     Case("gemini", GeminiEmulator, "gemini-2.5-flash", prefix="/v1beta"),

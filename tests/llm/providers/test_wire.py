@@ -12,6 +12,7 @@ from xml_pipeline.errors import (
     ContextWindowError,
     InvalidRequestError,
     MalformedAnswerError,
+    RateLimitedError,
     ServerError,
 )
 from xml_pipeline.llm import PROVIDER_CLASSES, LLMRequest, ToolSpec, Usage
@@ -186,6 +187,106 @@ class TestChat:
             PROVIDER_CLASSES["openai-compatible"](preset="vlm")  # type: ignore[call-arg]  # this class's own field
         with pytest.raises(ConfigError, match="base_url"):
             PROVIDER_CLASSES["openai-compatible"]()
+
+
+class TestResponses:
+    """OpenAI's other API."""
+
+    REASONING: dict[str, Any] = {
+        "type": "reasoning",
+        "id": "rs_1",
+        "summary": [],
+        "encrypted_content": "sealed",
+    }
+    MESSAGE: dict[str, Any] = {
+        "type": "message",
+        "role": "assistant",
+        "phase": "commentary",
+        "content": [{"type": "output_text", "text": "I add."}],
+    }
+    CALL: dict[str, Any] = {
+        "type": "function_call",
+        "id": "fc_1",
+        "call_id": "c1",
+        "name": "add",
+        "arguments": '{"a": 1}',
+    }
+
+    @pytest.mark.parametrize(
+        ("model", "tools", "settings", "path"),
+        [
+            ("gpt-6.2-sol", [ADD], {}, "/responses"),
+            ("gpt-5.4", [ADD], {}, "/responses"),
+            ("gpt-6.2-sol", [], {}, "/chat/completions"),
+            ("gpt-5.1", [ADD], {}, "/chat/completions"),
+            ("gpt-4o", [ADD], {}, "/chat/completions"),
+            ("gpt-4o", [ADD], {"api": "responses"}, "/responses"),
+            ("gpt-6.2-sol", [ADD], {"api": "chat"}, "/chat/completions"),
+        ],
+    )
+    def test_tools_decide_the_api(
+        self, model: str, tools: list[ToolSpec], settings: dict[str, Any], path: str
+    ) -> None:
+        assert dialect("openai", **settings).encode(ask(model, tools=tools), stream=False).path == path
+
+    def test_an_unknown_api(self) -> None:
+        with pytest.raises(ConfigError, match="allowed: auto, chat, responses"):
+            dialect("openai", api="assistants")
+
+    def test_nothing_is_stored(self) -> None:
+        sent = body(
+            "openai", ask("gpt-6.2-sol", tools=[ADD], max_tokens=9, cache_key="k", stop=["x"], seed=1)
+        )
+        assert (sent["store"], sent["include"]) == (False, ["reasoning.encrypted_content"])
+        assert (sent["max_output_tokens"], sent["prompt_cache_key"]) == (9, "k")
+        assert not sent.keys() & {"stop", "seed", "messages"}
+
+    def test_sealed_reasoning_goes_back_in_its_place(self) -> None:
+        wire = dialect("openai")
+        request = ask("gpt-6.2-sol", tools=[ADD])
+        second = {**self.CALL, "call_id": "c2"}
+        items = [self.REASONING, self.MESSAGE, self.CALL, {**self.REASONING, "id": "rs_2"}, second]
+        answer = wire.decode({"status": "completed", "output": items}, request)
+        assert answer.finish_reason == "tool_calls"
+        results = [{"role": "tool", "tool_call_id": ident, "content": "1"} for ident in ("c1", "c2")]
+        sent = wire.encode(ask("gpt-6.2-sol", USER, answer.message, *results, tools=[ADD]), stream=False).body
+        came = [item.get("id") or item.get("call_id") or item.get("phase") for item in sent["input"][1:6]]
+        assert came == ["rs_1", "commentary", "c1", "rs_2", "c2"]
+        changed = {**answer.message, "tool_calls": answer.message["tool_calls"][:1]}
+        sent = wire.encode(ask("gpt-6.2-sol", USER, changed, results[0], tools=[ADD]), stream=False).body
+        assert all(item.get("type") != "reasoning" for item in sent["input"])
+
+    @pytest.mark.parametrize(
+        ("reason", "finish"), [("max_output_tokens", "length"), ("content_filter", "content_filter")]
+    )
+    def test_an_incomplete_answer(self, reason: str, finish: str) -> None:
+        data = {"status": "incomplete", "incomplete_details": {"reason": reason}, "output": [self.MESSAGE]}
+        answer = dialect("openai", api="responses").decode(data, ask("gpt-6.2-sol"))
+        assert (answer.content, answer.finish_reason) == ("I add.", finish)
+
+    def test_a_refusal(self) -> None:
+        refused = {"type": "message", "content": [{"type": "refusal", "refusal": "No."}]}
+        answer = dialect("openai", api="responses").decode({"output": [refused]}, ask("gpt-6.2-sol"))
+        assert (answer.content, answer.finish_reason) == ("No.", "content_filter")
+
+    def test_failures_inside_a_200(self) -> None:
+        failed = {"status": "failed", "error": {"code": "server_error", "message": "boom"}, "output": []}
+        wire = dialect("openai", api="responses")
+        with pytest.raises(ServerError, match="boom"):
+            wire.decode(failed, ask("gpt-6.2-sol"))
+        event = {"type": "response.failed", "response": failed}
+        with pytest.raises(ServerError, match="boom"):
+            wire.stream_decoder(ask("gpt-6.2-sol")).feed(json.dumps(event), "response.failed")
+        error = {"type": "error", "code": "rate_limit_exceeded", "message": "slower"}
+        with pytest.raises(RateLimitedError, match="slower"):
+            wire.stream_decoder(ask("gpt-6.2-sol")).feed(json.dumps(error), "error")
+
+    @pytest.mark.parametrize(
+        ("data", "what"), [({}, "`output`"), ({"output": [{"type": "function_call"}]}, "no call_id")]
+    )
+    def test_a_malformed_answer(self, data: Any, what: str) -> None:
+        with pytest.raises(MalformedAnswerError, match=what):
+            dialect("openai", api="responses").decode(data, ask("gpt-6.2-sol"))
 
 
 class TestAnthropic:

@@ -28,7 +28,7 @@ from xml_pipeline.llm.providers.history import (
 from xml_pipeline.llm.providers.schemas import strict_schema
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ResponseSchema, ToolCall
-from xml_pipeline.llm.wire import Dialect, WireRequest
+from xml_pipeline.llm.wire import Dialect, StreamDecoder, WireRequest
 
 _PARTS = frozenset(("text", "image_url", "input_audio", "file", "refusal", "video_url", "audio_url"))
 
@@ -222,7 +222,7 @@ class ChatDialect(Dialect):
             return self.error(200, {}, {"error": {"message": "the provider ended the answer with an error"}})
         return None
 
-    def stream_decoder(self, request: LLMRequest) -> ChatStreamDecoder:
+    def stream_decoder(self, request: LLMRequest) -> StreamDecoder:
         return ChatStreamDecoder(self, request)
 
 
