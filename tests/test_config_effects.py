@@ -14,8 +14,9 @@ import yaml
 from xml_pipeline import AnswerError, Organism
 from xml_pipeline.agents import Answer, Task
 from xml_pipeline.config import load
-from xml_pipeline.events import MessageDelivered
-from xml_pipeline.testing import run_in_virtual_time
+from xml_pipeline.errors import RoutingError
+from xml_pipeline.events import BudgetWarning, MessageDelivered
+from xml_pipeline.testing import Recorder, run_in_virtual_time
 
 HANDLERS = '''
 import asyncio, os
@@ -52,18 +53,25 @@ async def slow(payload: Word, metadata):
     return HandlerResponse.respond(payload)
 
 async def call_echo(payload: Word, metadata):
+    if metadata.from_id == "echo":
+        return HandlerResponse.respond(payload)
     return HandlerResponse(payload, to="echo")
 
 async def again(payload: Word, metadata):
     return HandlerResponse(payload, to="again")
 
-async def deeper(payload: Word, metadata):
-    return HandlerResponse(payload, to="shallower")
+async def round1(payload: Word, metadata):
+    return HandlerResponse(payload, to="round2")
 
-async def shallower(payload: Word, metadata):
-    return HandlerResponse(payload, to="deeper")
+async def round2(payload: Word, metadata):
+    return HandlerResponse(payload, to="round3")
+
+async def round3(payload: Word, metadata):
+    return HandlerResponse(payload, to="round1")
 
 async def to_all(payload: Word, metadata):
+    if metadata.from_id != "outside":
+        return HandlerResponse.respond(payload)
     return HandlerResponse(payload)
 
 async def anything(payload, metadata):
@@ -228,10 +236,10 @@ def test_organism_limits_messages(project: Project) -> None:
 
 
 def test_organism_limits_depth(project: Project) -> None:
-    peers = tool("deeper", peers=["shallower"]), tool("shallower", peers=["deeper"])
-    organism = project.organism(*peers, limits={"depth": 7})
+    circle = [("round1", "round2"), ("round2", "round3"), ("round3", "round1")]
+    organism = project.organism(*(tool(name, peers=[peer]) for name, peer in circle), limits={"depth": 7})
     with pytest.raises(AnswerError, match="deeper than 7") as caught:
-        ask(organism, "deeper", project.word(organism))
+        ask(organism, "round1", project.word(organism))
     assert caught.value.code == "limit"
 
 
@@ -338,3 +346,145 @@ def test_listener_timeout_seconds(project: Project) -> None:
 def test_listener_max_concurrent(project: Project) -> None:
     organism = project.organism(tool("slow", max_concurrent=2))
     assert most_at_once(project, organism, "slow") == 2
+
+
+# --- agents ---
+
+SCRIPT: list[dict[str, Any]] = [{"reply": "plain"}]
+
+
+def agent(name: str = "bot", **keys: Any) -> dict[str, Any]:
+    return {"name": name, "agent": True, "description": "A bot.", "model": "m", **keys}
+
+
+def llm(rules: list[dict[str, Any]] = SCRIPT, **keys: Any) -> dict[str, Any]:
+    return {"backends": [{"provider": "scripted", "rules": rules}], "retries": 0, **keys}
+
+
+def requests(organism: Organism) -> list[Any]:
+    """What the scripted model was asked."""
+    backend: Any = next(iter(organism.router.backends.values()))
+    return list(backend.requests)
+
+
+def text_of(request: Any) -> str:
+    return "\n".join(str(message) for message in request.messages)
+
+
+def test_listener_model(project: Project) -> None:
+    organism = project.organism(agent(model="fast"), llm=llm(models={"fast": "tiny-1"}))
+    ask(organism, "bot", Task("hi"))
+    assert requests(organism)[0].model == "tiny-1"
+
+
+def test_listener_prompt(project: Project) -> None:
+    organism = project.organism(agent(prompt="You are a lighthouse."), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    assert "You are a lighthouse." in text_of(requests(organism)[0])
+
+
+CALLS_FOR_EVER: list[dict[str, Any]] = [
+    {"tool": "echo", "arguments": '{"text": "x"}'},
+    {"on": "tool", "tool": "echo", "arguments": '{"text": "x"}'},
+]
+
+
+def test_listener_max_turns(project: Project) -> None:
+    organism = project.organism(tool("echo"), agent(peers=["echo"], max_turns=3), llm=llm(CALLS_FOR_EVER))
+    with pytest.raises(AnswerError) as caught:
+        ask(organism, "bot", Task("hi"))
+    assert caught.value.code == "limit"
+    assert len(requests(organism)) == 3
+
+
+def test_listener_max_tokens(project: Project) -> None:
+    organism = project.organism(agent(max_tokens=77), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    assert requests(organism)[0].max_tokens == 77
+
+
+def test_listener_temperature(project: Project) -> None:
+    organism = project.organism(agent(temperature=0.25), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    assert requests(organism)[0].temperature == 0.25
+
+
+def test_listener_accepts(project: Project) -> None:
+    organism = project.organism(agent(accepts=["words.Word"]), llm=llm())
+    assert ask(organism, "bot", project.word(organism, "hi")) == Answer("plain")
+    organism = project.organism(agent(accepts=["words.Word"]), llm=llm())
+    with pytest.raises(RoutingError):
+        ask(organism, "bot", Task("hi"))
+
+
+def test_listener_answer_class(project: Project) -> None:
+    rules = [{"reply": '{"text": "typed"}'}]
+    organism = project.organism(tool("echo"), agent(answer_class="words.Word"), llm=llm(rules))
+    assert ask(organism, "bot", Task("hi")) == project.word(organism, "typed")
+
+
+def chat(organism: Organism, *texts: str) -> None:
+    async def main() -> None:
+        async with organism, organism.session() as session:
+            for text in texts:
+                await session.ask("bot", Task(text))
+
+    run(main())
+
+
+def test_listener_history_messages(project: Project) -> None:
+    organism = project.organism(agent(history={"messages": 2}), llm=llm())
+    chat(organism, "first", "second", "third")
+    last = text_of(requests(organism)[-1])
+    assert "first" not in last
+    assert "second" in last
+
+
+def test_listener_history_tokens(project: Project) -> None:
+    organism = project.organism(agent(history={"tokens": 60}), llm=llm())
+    chat(organism, "first " + "x" * 400, "second", "third")
+    last = text_of(requests(organism)[-1])
+    assert "first" not in last
+    assert "second" in last
+
+
+@pytest.mark.parametrize(("tools", "native"), [("native", True), ("xml", False)])
+def test_listener_tools(project: Project, tools: str, native: bool) -> None:
+    organism = project.organism(tool("echo"), agent(peers=["echo"], tools=tools), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    request = requests(organism)[0]
+    assert bool(request.tools) is native
+    assert ("<Word>" in text_of(request)) is not native
+
+
+@pytest.mark.parametrize(("memory", "remembers"), [("session", True), ("call", False), ("none", False)])
+def test_listener_memory(project: Project, memory: str, remembers: bool) -> None:
+    organism = project.organism(agent(memory=memory), llm=llm())
+    chat(organism, "the word is swordfish", "again?")
+    assert ("swordfish" in text_of(requests(organism)[-1])) is remembers
+
+
+def test_listener_peer_timeout_seconds(project: Project) -> None:
+    rules = [
+        {"tool": "never", "arguments": '{"text": "x"}'},
+        {"on": "tool", "match": "(?s).*", "reply": r"saw \g<0>"},
+    ]
+    organism = project.organism(tool("never"), agent(peers=["never"], peer_timeout_seconds=5), llm=llm(rules))
+    assert "timeout" in ask(organism, "bot", Task("hi")).text
+
+
+@pytest.mark.parametrize(
+    "budget", [{"tokens": 10}, {"usd": 0.000001, "per": "day"}, {"tokens": 100_000, "warn_at": [0.00001]}]
+)
+def test_listener_budget(project: Project, budget: dict[str, Any]) -> None:
+    prices = {"m": {"input": 1.0, "output": 1.0}}
+    organism = project.organism(agent(budget=budget), llm=llm(prices=prices))
+    recorder = Recorder(organism)
+    if "warn_at" in budget:
+        ask(organism, "bot", Task("hi"))
+        assert recorder.of(BudgetWarning)[0].fraction == 0.00001
+    else:
+        with pytest.raises(AnswerError) as caught:
+            ask(organism, "bot", Task("hi"))
+        assert caught.value.code == "budget"
+        assert not requests(organism)
