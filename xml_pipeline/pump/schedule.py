@@ -59,19 +59,38 @@ class BreadthFirst:
 
 
 class DepthFirst:
-    """The newest message first: what was begun last is finished first, few conversations are open at once."""
+    """The newest message first: what was begun last is finished first, few conversations are open at once.
+
+    Calls that one thread makes keep their order among each other.
+    """
 
     def __init__(self) -> None:
-        self._stack: list[Message] = []
+        self._stack: dict[object, deque[Message]] = {}  # the newest last; calls by the thread that makes them
+        self._size = 0
 
     def push(self, message: Message) -> None:
-        self._stack.append(message)
+        call = message.call
+        opens = call.parent is not None and message.message_id == call.opening_id
+        key = call.parent if opens else message
+        waiting = self._stack.pop(key, None)
+        if waiting is None:
+            waiting = deque()
+        waiting.append(message)
+        self._stack[key] = waiting
+        self._size += 1
 
     def pop(self) -> Message | None:
-        return self._stack.pop() if self._stack else None
+        if not self._size:
+            return None
+        self._size -= 1
+        key, waiting = next(reversed(self._stack.items()))
+        message = waiting.popleft()
+        if not waiting:
+            del self._stack[key]
+        return message
 
     def __len__(self) -> int:
-        return len(self._stack)
+        return self._size
 
 
 QUEUES: dict[Scheduling, type[BreadthFirst] | type[DepthFirst]] = {
