@@ -130,3 +130,26 @@ def test_latency_is_time_that_a_test_can_skip() -> None:
 def test_a_wrong_rule_is_a_mistake(rule: dict[str, Any], what: str) -> None:
     with pytest.raises(ConfigError, match=what):
         Rule(**rule)
+
+
+async def test_several_calls_in_one_answer_have_ids_of_their_own_and_quoted_arguments() -> None:
+    calls = [("say", {"text": r"\1", "to": ["all", {"name": r"\1"}]}), ("say", '{"text": "two"}')]
+    backend = ScriptedBackend(rules=[Rule(match="(?s)say (.*)", calls=calls)])
+    response = await ask(backend, 'say "hi"\nthere')
+    assert response.finish_reason == "tool_calls"
+    assert len({call.id for call in response.tool_calls}) == 2
+    assert [call.arguments for call in response.tool_calls] == [
+        {"text": '"hi"\nthere', "to": ["all", {"name": '"hi"\nthere'}]},
+        {"text": "two"},
+    ]
+
+
+async def test_a_rule_sees_all_tool_results_since_the_last_answer() -> None:
+    backend = ScriptedBackend(rules=[Rule(on="tool", match="(?s)one.*two", reply="both")])
+    history = [
+        {"role": "user", "content": "go"},
+        {"role": "assistant", "content": "on my way"},
+        {"role": "tool", "tool_call_id": "1", "content": "one"},
+        {"role": "tool", "tool_call_id": "2", "content": "two"},
+    ]
+    assert (await Router([backend]).complete("m", history)).content == "both"

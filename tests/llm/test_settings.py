@@ -325,7 +325,13 @@ async def test_rules_of_a_scripted_backend() -> None:
             "agent": "greeter",
             "finish_reason": "length",
         },
-        {"match": "tool", "tool": "add", "arguments": {"a": 1}, "times": 1},
+        {
+            "match": "tool",
+            "tool": "add",
+            "arguments": {"a": 1},
+            "calls": [{"tool": "say", "arguments": {"text": r"<\g<0>>"}}],
+            "times": 1,
+        },
         {"on": "tool", "reply": "done", "usage": {"prompt_tokens": 1}},
         {"match": "late", "error": "RateLimitedError", "retry_after": 900, "latency": 0.001},
         {"reply": "ab", "chunks": ["a", "b"], "error": "ServerError", "fail_after": 1},
@@ -334,7 +340,8 @@ async def test_rules_of_a_scripted_backend() -> None:
     one = build_router({"retries": 0, "backends": [scripted(rules=rules)]}, environ={})
     response = await one.complete("big", "hi Bob", agent_id="greeter")
     assert (response.content, response.finish_reason) == ("hello Bob", "length")
-    assert (await one.complete("m", "tool")).tool_calls[0].arguments == {"a": 1}
+    calls = (await one.complete("m", "tool")).tool_calls
+    assert [(call.name, call.arguments) for call in calls] == [("add", {"a": 1}), ("say", {"text": "<tool>"})]
     result = [{"role": "tool", "tool_call_id": "1", "content": "2"}]
     assert (await one.complete("m", result)).usage["total_tokens"] == 1
     with pytest.raises(BackendError) as caught:

@@ -206,7 +206,9 @@ class ListenerConfig(Section):
         " load.",
     )
     max_turns: Count = Field(
-        default=8, description="Model calls for one task; after the last one the caller gets an error."
+        default=8,
+        description="Turns for one task, each an answer of the model with all its calls; after the last one the"
+        " caller gets an error. Corrections of an invalid answer, at most two in a row, are not counted.",
     )
     max_tokens: Count | None = Field(
         default=None, description="Tokens that one answer of the model may have; default: the provider's."
@@ -239,13 +241,12 @@ class ListenerConfig(Section):
         default="session",
         description="How long it remembers: one `call` with all its turns, a `session` (all calls that one"
         " caller's"
-        " thread makes), the `conversation`, or `none` (every model call sees only what just came in).",
+        " thread makes), the `conversation`, or `none` (a model call sees the task and the latest results only).",
     )
     peer_timeout_seconds: Seconds = Field(
-        default=60.0,
+        default=300.0,
         description="Seconds that the agent waits for its peers' answers; a missing one becomes a tool"
-        " result that"
-        " says so.",
+        " result that says so. Calls that may end up with a person have no such limit.",
     )
 
     budget: BudgetSections = Field(

@@ -37,11 +37,22 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class CallSection(Section):
+    """One tool call of a scripted answer."""
+
+    tool: str = Field(description="The tool's name.")
+    arguments: str | dict[str, Any] = Field(
+        "{}", description="A mapping, or JSON text, with groups of `match`."
+    )
+
+
 class RuleSection(Section):
     """One rule of a scripted backend; the first that fits the last message answers."""
 
     match: str = Field(
-        "", description="Regular expression, searched in the last message's text; empty fits any."
+        "",
+        description="Regular expression, searched in the last message's text, or in all tool results since the"
+        " model's last answer; empty fits any.",
     )
     on: Literal["user", "tool"] = Field("user", description="Which last message it looks at.")
     model: str = Field("*", description="Name or glob of the model asked for.")
@@ -49,8 +60,9 @@ class RuleSection(Section):
     reply: str = Field("", description="The answer; `\\1` and `\\g<name>` stand for the groups of `match`.")
     tool: str = Field("", description="Name of a tool to call instead of answering.")
     arguments: str | dict[str, Any] = Field(
-        "{}", description="Arguments of that call: a mapping, or JSON text."
+        "{}", description="Arguments of that call: a mapping, or JSON text, with groups as in `reply`."
     )
+    calls: tuple[CallSection, ...] = Field((), description="Further tool calls in the same answer.")
     error: str | None = Field(None, description="Name of an error to fail with, as `RateLimitedError`.")
     retry_after: Dollars | None = Field(None, description="Seconds that the error asks to wait.")
     latency: Dollars = Field(0.0, description="Seconds until the answer.")
@@ -72,7 +84,8 @@ class RuleSection(Section):
 
     def rule(self) -> Rule:
         """The rule it describes."""
-        return Rule(**dict(self))
+        calls = tuple((call.tool, call.arguments) for call in self.calls)
+        return Rule(**{**dict(self), "calls": calls})
 
 
 class BackendSection(Section):

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from itertools import takewhile
 from typing import Any, ClassVar, Literal
 
 from xml_pipeline import errors
@@ -48,7 +49,8 @@ class Rule:
     """When to answer, and what.
 
     Attributes:
-        match: regular expression, searched in the text of the last message; "" fits any.
+        match: regular expression, searched in the text of the last message, or of all tool results since the
+            model's last answer; "" fits any.
         on: which last message it looks at: the user's, or a tool's result.
         model: name or glob of the model asked for.
         agent: name or glob of who is charged.
@@ -56,7 +58,8 @@ class Rule:
         reply: the text, in which `\\\\1` and `\\\\g<name>` stand for the groups of `match`; or a function of
             the request that gives the text or a whole `LLMResponse`.
         tool: name of a tool to call instead; "" for none.
-        arguments: of that call: JSON text (with groups as in `reply`), or a mapping.
+        arguments: of that call: JSON text, or a mapping; both with groups as in `reply`, which a mapping quotes.
+        calls: further calls in the same answer, as (tool, arguments).
         error: name of an exception class of `xml_pipeline.errors` to fail with, or an instance; None for none.
         retry_after: seconds that the error asks to wait.
         latency: seconds until the answer, or until its first piece.
@@ -75,6 +78,7 @@ class Rule:
     reply: Reply = ""
     tool: str = ""
     arguments: str | Mapping[str, Any] = "{}"
+    calls: Sequence[tuple[str, str | Mapping[str, Any]]] = ()
     error: str | errors.BackendError | None = None
     retry_after: float | None = None
     latency: float = 0.0
@@ -157,9 +161,8 @@ class ScriptedBackend(Backend):
 
     def _choose(self, request: LLMRequest) -> tuple[Rule, re.Match[str] | None]:
         self.requests.append(request)
-        last = request.messages[-1]
-        text = text_of(last)
-        role = "tool" if last["role"] == "tool" else "user"
+        role = "tool" if request.messages[-1]["role"] == "tool" else "user"
+        text = _latest(request.messages)
         for index, rule in enumerate(self.rules):
             if rule.on != role or (rule.times is not None and self._used.get(index, 0) >= rule.times):
                 continue
@@ -183,8 +186,14 @@ def text_of(message: Message) -> str:
     return "\n".join(part["text"] for part in content or () if isinstance(part.get("text"), str))
 
 
+def _latest(messages: Sequence[Message]) -> str:
+    """The text of the last message, or of all tool results at the end."""
+    results = list(takewhile(lambda message: message["role"] == "tool", reversed(messages)))
+    return "\n".join(text_of(message) for message in reversed(results or messages[-1:]))
+
+
 def _offline(request: LLMRequest) -> str:
-    text = text_of(request.messages[-1])
+    text = _latest(request.messages)
     what = "The tool answered" if request.messages[-1]["role"] == "tool" else "You wrote"
     return f"(offline: scripted backend, no model was asked) {what}: {text}"
 
@@ -193,11 +202,13 @@ def _response(rule: Rule, found: re.Match[str] | None, request: LLMRequest) -> L
     reply = rule.reply(request) if callable(rule.reply) else _expand(rule.reply, found)
     if isinstance(reply, LLMResponse):
         return reply
-    calls: tuple[ToolCall, ...] = ()
-    if rule.tool:
-        arguments = rule.arguments
-        text = _expand(arguments, found) if isinstance(arguments, str) else json.dumps(dict(arguments))
-        calls = (ToolCall(f"call_{len(request.messages)}", rule.tool, text),)
+    wanted = ([(rule.tool, rule.arguments)] if rule.tool else []) + list(rule.calls)
+    calls = tuple(
+        ToolCall(
+            f"call_{len(request.messages)}{f'_{number}' if number else ''}", tool, _arguments(given, found)
+        )
+        for number, (tool, given) in enumerate(wanted)
+    )
     written = text_size(reply) + sum(text_size(call.arguments_text) for call in calls)
     usage = (
         Usage(-(-prompt_size(request.messages) // BYTES_PER_TOKEN), -(-written // BYTES_PER_TOKEN))
@@ -211,6 +222,20 @@ def _response(rule: Rule, found: re.Match[str] | None, request: LLMRequest) -> L
         finish_reason=rule.finish_reason or ("tool_calls" if calls else "stop"),
         tool_calls=calls,
     )
+
+
+def _arguments(given: str | Mapping[str, Any], found: re.Match[str] | None) -> str:
+    if isinstance(given, str):
+        return _expand(given, found)
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            return _expand(value, found)
+        if isinstance(value, Mapping):
+            return {key: filled(inner) for key, inner in value.items()}
+        return [filled(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+    return json.dumps(filled(given), ensure_ascii=False)
 
 
 def _expand(template: str, found: re.Match[str] | None) -> str:
