@@ -19,6 +19,7 @@ from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.pump import Asker, Pump
 from xml_pipeline.pump.effects import Reply
 from xml_pipeline.pump.listener import check_name
+from xml_pipeline.pump.loop import LastingSessions
 from xml_pipeline.threads import Conversation
 
 OUTSIDE = "outside"
@@ -128,7 +129,7 @@ class Session:
     def __init__(self, outside: Outside, sender: str) -> None:
         self._outside = outside
         self._sender = outside.name(sender)
-        self._sessions: dict[str, str] = {}
+        self._sessions = LastingSessions()
 
     async def ask(self, to: str, payload: Any, *, timeout: float | None = None) -> Any:
         """As `Organism.ask`, within this session."""
@@ -141,9 +142,9 @@ class Session:
 
     def close(self) -> None:
         """End the session: what listeners remember under it is forgotten."""
+        self._sessions.open = False  # a conversation that still runs ends them again, when it is over
         for session_id in self._sessions.values():
             self._outside.emit(events.SessionEnded(session_id))
-        self._sessions.clear()
 
     async def __aenter__(self) -> Session:
         return self

@@ -77,17 +77,31 @@ class PumpSettings:
         return cls(**values)
 
 
+class LastingSessions(dict[str, str]):
+    """The sessions of one outside caller over several conversations, until it closes them."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = True
+
+
 class Asker(Port):
     """An outside caller that waits on a future; None for one that only sends."""
 
-    __slots__ = ("future", "lasting")
+    __slots__ = ("future",)
 
     def __init__(
-        self, name: str, future: asyncio.Future[Any] | None, sessions: dict[str, str] | None = None
+        self, name: str, future: asyncio.Future[Any] | None, sessions: LastingSessions | None = None
     ) -> None:
         super().__init__(name, {} if sessions is None else sessions)
         self.future = future
-        self.lasting = sessions is not None  # its sessions outlive the conversation
+
+    @property
+    def lasting(self) -> bool:
+        """Whether its sessions outlive the conversation."""
+        return isinstance(self.sessions, LastingSessions) and self.sessions.open
 
 
 class Pump:
