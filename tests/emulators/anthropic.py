@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, ClassVar
+from zlib import crc32
 
 from . import message_rules
 from .script import Answer, Fail, Failure, Recorded
@@ -127,7 +128,7 @@ class AnthropicEmulator(Emulator):
         """The content blocks of the answer."""
         found: list[dict[str, Any]] = []
         if answer.reasoning:
-            signature = self.signature_prefix + str(abs(hash(answer.reasoning)))
+            signature = f"{self.signature_prefix}{crc32(answer.reasoning.encode())}"
             found.append({"type": "thinking", "thinking": answer.reasoning, "signature": signature})
         if answer.text:
             found.append({"type": "text", "text": answer.text})
@@ -154,14 +155,15 @@ class AnthropicEmulator(Emulator):
         return Frame(f"event: {kind}\ndata: ".encode() + dump({"type": kind, **body}) + b"\n\n", content)
 
     def frames(self, answer: Answer, request: Recorded) -> list[Frame]:
+        whole = self.render(answer, request)
         message = {
-            **self.render(answer, request),
+            **whole,
             "content": [],
             "stop_reason": None,
             "usage": {**self.input_usage(answer, request), "output_tokens": 1},
         }
         frames = [self.event("message_start", message=message), self.event("ping")]
-        for index, block in enumerate(self.blocks(answer)):
+        for index, block in enumerate(whole["content"]):
             frames += self._block(index, block)
         delta = {"stop_reason": self.stop_reason(answer), "stop_sequence": None}
         frames.append(self.event("message_delta", delta=delta, usage=self.output_usage(answer, request)))

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from . import chat_rules
 from .openai import OpenAIEmulator
 from .script import Answer, Fail, Failure, Recorded
-from .server import Frame, Refusal, dump
+from .server import Frame, Refusal, dump, pieces
 
 STATUS = {
     Failure.BAD_REQUEST: 400,
@@ -314,8 +314,19 @@ class OpenRouterEmulator(CompatibleEmulator):
             "format": "anthropic-claude-v1",
         }
 
+    def chunk(self, request: Recorded, ident: str, delta: dict[str, Any], finish: str | None = None) -> Frame:
+        if delta.get("reasoning"):
+            piece = {"type": "reasoning.text", "index": 0, "text": delta["reasoning"]}
+            delta = {**delta, "reasoning_details": [piece]}
+        return super().chunk(request, ident, delta, finish)
+
     def frames(self, answer: Answer, request: Recorded) -> list[Frame]:
-        return [Frame(b": OPENROUTER PROCESSING\n\n"), *super().frames(answer, request)]
+        frames = [Frame(b": OPENROUTER PROCESSING\n\n"), *super().frames(answer, request)]
+        if answer.reasoning:  # the signature comes after the last piece
+            seal = {**self._detail(""), "text": None}
+            place = 2 + len(pieces(answer.reasoning))
+            frames.insert(place, self.chunk(request, "gen-1", {"reasoning_details": [seal]}))
+        return frames
 
     def stream_error(self, fail: Fail, request: Recorded) -> bytes:
         found = self.refusal(fail, request)

@@ -281,6 +281,8 @@ def stream_error(server: OpenAIEmulator, fail: Fail, request: Recorded) -> bytes
     """A failure inside a stream."""
     body = server.refusal(fail, request).body
     inner = body["error"] if isinstance(body, dict) else {"code": "server_error", "message": "Bad gateway"}
+    if isinstance(inner, str):  # xAI
+        inner = {"code": body["code"], "message": inner}
     code = inner.get("code") or inner.get("type")
     data = {"type": "error", "sequence_number": 9, "code": code, "message": inner["message"], "param": None}
     return b"event: error\ndata: " + dump(data) + b"\n\n"

@@ -26,7 +26,6 @@ class XAIEmulator(OpenAIEmulator):
     default_key = "xai-emulated0123456789abcdefghijKLMNOPQR"
     reasoning_field = "reasoning_content"
     reasoning_rules = False
-    has_responses = False
 
     def bad_key(self, given: str) -> Refusal:
         if not given:
@@ -53,7 +52,7 @@ class XAIEmulator(OpenAIEmulator):
                     "Client specified an invalid argument",
                     f"Argument not supported on this model: {name}",
                 )
-        effort = request.body.get("reasoning_effort")
+        effort = request.body.get("reasoning_effort") or (request.body.get("reasoning") or {}).get("effort")
         if effort is not None and effort not in EFFORTS.get(request.model, ("low", "medium", "high")):
             raise error(
                 400,

@@ -34,7 +34,8 @@ class Case:
         return PROVIDER_CLASSES[self.name](**given)
 
     def __str__(self) -> str:
-        return str(self.settings.get("preset") or self.settings.get("api") or self.name)
+        api = self.settings.get("api")
+        return str(self.settings.get("preset") or (f"{self.name}-{api}" if api else self.name))
 
 
 COMPATIBLE = tuple(
@@ -47,5 +48,6 @@ CASES = (
     Case("gemini", emulators.GeminiEmulator, "gemini-3-pro", prefix="/v1beta"),
     Case("ollama", emulators.OllamaEmulator, "llama3"),
     Case("xai", emulators.XAIEmulator, "grok-4.1"),
+    Case("xai", emulators.XAIEmulator, "grok-4.7", {"api": "responses"}),
     *COMPATIBLE,
 )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from xml_pipeline.errors import ConfigError
 from xml_pipeline.llm.backend import Backend
-from xml_pipeline.llm.providers.chat import ChatDialect, Flavour
-from xml_pipeline.llm.providers.chat_rules import rule, rule_for
-from xml_pipeline.llm.providers.responses_answer import ResponsesStreamDecoder, decode_response
-from xml_pipeline.llm.providers.responses_request import encode_request
-from xml_pipeline.llm.types import LLMRequest, LLMResponse
-from xml_pipeline.llm.wire import Dialect, StreamDecoder, WireRequest
+from xml_pipeline.llm.providers.chat_rules import rule
+from xml_pipeline.llm.providers.responses import ChatOrResponsesDialect, check_api
+from xml_pipeline.llm.wire import Dialect
 
 _SAMPLING = "temperature top_p"
 _EFFORTS = "none low medium high xhigh"
@@ -37,43 +33,13 @@ RULES = (
 Sources: platform.openai.com/docs/guides/reasoning and the GPT-6 migration guide (late 2026).
 """
 
-APIS = ("auto", "chat", "responses")
 _MODEL = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o[1-9](-|$))")
 
 
-class OpenAIDialect(ChatDialect):
-    """api.openai.com: chat completions, and the Responses API where a model takes tools only there.
-
-    Args:
-        api: `chat`, `responses`, or `auto` to choose for each request.
-    """
+class OpenAIDialect(ChatOrResponsesDialect):
+    """The APIs of api.openai.com."""
 
     name = "openai"
-
-    def __init__(self, api: str = "auto") -> None:
-        super().__init__(Flavour(limit="max_completion_tokens", rules=RULES, cache_key=True))
-        self.api = api
-
-    def _responds(self, request: LLMRequest) -> bool:
-        if self.api != "auto":
-            return self.api == "responses"
-        return bool(request.tools) and rule_for(request.model, RULES).responses_for_tools
-
-    def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
-        if not self._responds(request):
-            return super().encode(request, stream=stream)
-        rule = rule_for(request.model, RULES)
-        return encode_request(request, rule, dialect=self.name, stream=stream)
-
-    def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
-        if not self._responds(request):
-            return super().decode(data, request)
-        return decode_response(self, data, request)
-
-    def stream_decoder(self, request: LLMRequest) -> StreamDecoder:
-        if not self._responds(request):
-            return super().stream_decoder(request)
-        return ResponsesStreamDecoder(self, request)
 
 
 @dataclass
@@ -98,10 +64,7 @@ class OpenAIBackend(Backend):
     price_provider: ClassVar[str] = "openai"
 
     def __post_init__(self) -> None:
-        if self.api not in APIS:
-            raise ConfigError(
-                f"backend {self.name or self.provider}: api {self.api!r} is not known; allowed: {', '.join(APIS)}"
-            )
+        check_api(self.api, self.name or self.provider)
         super().__post_init__()
 
     def _auth_headers(self) -> dict[str, str]:
@@ -116,4 +79,4 @@ class OpenAIBackend(Backend):
         return _MODEL.match(model.lower()) is not None
 
     def _make_dialect(self) -> Dialect:
-        return OpenAIDialect(self.api)
+        return OpenAIDialect(RULES, self.api)

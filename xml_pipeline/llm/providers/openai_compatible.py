@@ -73,6 +73,7 @@ class CompatibleDialect(ChatDialect):
     error_rules = (
         ErrorRule(QuotaExhaustedError, contains=("budget has been exceeded", "free-models-per-day")),
         ErrorRule(ModelNotFoundError, contains=("invalid model name passed", "no endpoints found for")),
+        ErrorRule(ModelNotFoundError, contains=("unexpected endpoint or method",)),  # LM Studio, inside a 200
         ErrorRule(ContextWindowError, contains=("`inputs` tokens + `max_new_tokens`",)),
         ErrorRule(ContentPolicyError, contains=("requires moderation and your input was flagged",)),
         ErrorRule(ModelNotFoundError, contains=("model not found",), statuses=frozenset((400, 404))),

@@ -13,8 +13,8 @@ from xml_pipeline.errors import (
 )
 from xml_pipeline.llm.backend import Backend
 from xml_pipeline.llm.classify import ErrorRule
-from xml_pipeline.llm.providers.chat import ChatDialect, Flavour
 from xml_pipeline.llm.providers.chat_rules import rule
+from xml_pipeline.llm.providers.responses import ChatOrResponsesDialect, check_api
 from xml_pipeline.llm.wire import Dialect
 
 RULES = (
@@ -28,8 +28,8 @@ RULES = (
 """What xAI's reasoning models refuse, and which efforts they know (docs.x.ai/docs/guides/reasoning, late 2026)."""
 
 
-class XAIDialect(ChatDialect):
-    """Chat completions as api.x.ai speaks them."""
+class XAIDialect(ChatOrResponsesDialect):
+    """The APIs of api.x.ai."""
 
     name = "xai"
     error_rules = (
@@ -44,23 +44,29 @@ class XAIDialect(ChatDialect):
         ErrorRule(ModelNotFoundError, contains=("does not exist or your team",)),
     )
 
-    def __init__(self) -> None:
-        super().__init__(Flavour(limit="max_completion_tokens", rules=RULES, cache_key=True))
-
 
 @dataclass
 class XAIBackend(Backend):
-    """xAI: `grok-*`."""
+    """xAI: `grok-*`.
+
+    Attributes:
+        api: `chat`, or `responses`, which xAI recommends and which keeps sealed reasoning between turns.
+    """
 
     provider: str = "xai"
     base_url: str = "https://api.x.ai/v1"
+    api: str = "chat"
 
     default_key_env: ClassVar[str] = "XAI_API_KEY"
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "x-ai"
 
+    def __post_init__(self) -> None:
+        check_api(self.api, self.name or self.provider)
+        super().__post_init__()
+
     def serves_model(self, model: str) -> bool:
         return model.lower().startswith("grok-")
 
     def _make_dialect(self) -> Dialect:
-        return XAIDialect()
+        return XAIDialect(RULES, self.api)
