@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -67,6 +68,7 @@ class Organism:
         self._router = router
         self._streams: set[EventStream] = set()
         self._state = "new"
+        self._stopping: asyncio.Task[None] | None = None
         self._pump = Pump(self._listeners, settings, limits=limits, wire_limits=wire_limits, new_id=new_id)
         self._outside = Outside(self._pump, wire_limits)
         for each in listeners:
@@ -210,10 +212,30 @@ class Organism:
             self._pump.start()
 
     async def stop(self) -> None:
-        """Take nothing new, let what runs finish for `shutdown_seconds`, then cancel it. Never hangs."""
+        """Take nothing new, let what runs finish for `shutdown_seconds`, then cancel it. Never hangs.
+
+        Cancelled, it does not wait for what runs. Called again, it waits for the same end.
+        """
         if self._state == "running":
             self._state = "stopped"
+            # A task of its own: a handler that calls for the stop is itself cancelled by it.
+            self._stopping = asyncio.create_task(self._end(), name="xml-pipeline-stop")
+        if self._stopping is None:
+            await self._close()
+            return
+        try:
+            await asyncio.shield(self._stopping)
+        except asyncio.CancelledError:
+            self._pump.hurry()
+            raise
+
+    async def _end(self) -> None:
+        try:
             await self._pump.stop(self._shutdown_seconds)
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
         for stream in tuple(self._streams):
             stream.close()
         if self._router is not None:

@@ -201,18 +201,30 @@ class Pump:
         self._open = False
         while self._senders:
             _settle_future(self._senders.popleft(), OrganismClosed("the organism is stopping"))
-        if self.in_flight:
-            self._drained = self._loop.create_future()
-            timer = self._loop.call_later(seconds, lambda: _settle_future(self._drained))
-            try:
-                await self._drained
-            finally:
-                timer.cancel()
+        try:
+            if self.in_flight:
+                self._drained = self._loop.create_future()
+                timer = self._loop.call_later(seconds, self.hurry)
+                try:
+                    await self._drained
+                finally:
+                    timer.cancel()
+        finally:
+            self._give_up_all()
+            self._deadlines.close()
+            await self._runners.stop()
+
+    def hurry(self) -> None:
+        """Let a stop that is going on wait no longer for what runs."""
+        _settle_future(self._drained)
+
+    def _give_up_all(self) -> None:
         for conversation in tuple(self.machine.ledger.registry.conversations.values()):
             _fail_asker(conversation.port, OrganismClosed("the organism was stopped before the answer came"))
             self._carry_out(self.machine.abort(conversation, None))
-        self._deadlines.close()
-        await self._runners.stop()
+        while (message := self.scheduler.take()) is not None:  # their threads have ended: dead letters
+            self.begin(message)
+            self.scheduler.release(message)
 
     # --- the outside ---
 
@@ -225,6 +237,8 @@ class Pump:
         """
         await self._capacity()
         try:
+            if not self._open:  # it was stopped while this waited
+                raise OrganismClosed("the organism is stopping")
             conversation, fx = self.machine.inject(port, to, payload)
         except BaseException:
             self._done()  # gives the reserved place on to the next sender
