@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lxml import etree
 
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
 from xml_pipeline.payload import PayloadCodec
-
-if TYPE_CHECKING:
-    from typing import Any
 
 ENVELOPE_NS = "https://xml-pipeline.org/ns/envelope/v1"
 META_NS = "https://xml-pipeline.org/ns/meta/v1"
@@ -147,5 +144,6 @@ def _complaint(root: etree._Element) -> str:
         return f"the root is <{etree.QName(root).localname}>; a message is <message> in the namespace {ENVELOPE_NS}"
     schema = _compile()  # the shared schema's error log is not safe to read when several threads use it
     schema.validate(root)
-    entry = next(iter(schema.error_log))
+    log: Any = schema.error_log  # lxml-stubs does not know it
+    entry = log.last_error
     return f"line {entry.line}: {entry.message.replace('{' + ENVELOPE_NS + '}', '')}"
