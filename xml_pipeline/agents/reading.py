@@ -106,13 +106,13 @@ class Reader:
         if fault is not None:
             return Reading(message, fault=fault)
         if self._mode == "xml" and self._toolbox.tools:
-            calls = tuple(self._elements(text))
+            calls = tuple(self._elements(response.content))
             if calls:
                 return Reading(message, calls)
         fault = self._misplaced(text)
         if fault is not None:
             return Reading(message, fault=fault)
-        return self._final(message, text)
+        return self._final(message, response.content, text)
 
     # --- calls as XML in text ---
 
@@ -178,8 +178,8 @@ class Reader:
 
     # --- the final answer ---
 
-    def _final(self, message: Message, text: str) -> Reading:
-        extraction = extract_payloads(text, [self._answer])
+    def _final(self, message: Message, content: str, text: str) -> Reading:
+        extraction = extract_payloads(content, [self._answer])
         codec, found, errors = self._answer, extraction.found, extraction.errors
         if self._plain and (extraction.prose or not (found or errors) or len(found) > 1):
             stripped = text.strip()

@@ -48,7 +48,7 @@ def document(payload: Any) -> str:
 
 def huh_text(huh: Huh) -> str:
     """A complaint as models read it: element name outside, plain lines inside."""
-    return f"<huh>\n{huh}\n</huh>"
+    return f"<huh>\n{str(huh).strip()}\n</huh>"
 
 
 def complaint(error: PayloadError, what: str, example: str = "") -> str:

@@ -131,7 +131,8 @@ class _Address:
             elif envelope:
                 self.to, self._envelope = "", True
             elif name is not None:
-                self.to = name.strip() if self._envelope else self.to
+                if self._envelope:
+                    self.to, self.used, opened = name.strip(), False, match.end()
             else:
                 if not self.used:
                     errors.append(self._unused(stretch[opened : match.start()]))

@@ -1,0 +1,134 @@
+"""Organisms of agents whose models say what a test tells them to."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from xml_pipeline import HandlerMetadata, HandlerResponse, Organism, xmlify
+from xml_pipeline.agents import AgentSettings, LLMAgent, Task
+from xml_pipeline.llm import Budgets, LLMRequest, LLMResponse, Router, ToolCall
+from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
+from xml_pipeline.testing import run_in_virtual_time
+
+
+@xmlify
+@dataclass
+class Add:
+    """Two integers to add."""
+
+    a: int
+    b: Annotated[int, Field(le=1000)]
+
+
+@xmlify
+@dataclass
+class Sum:
+    value: int
+
+
+@xmlify
+@dataclass
+class Note:
+    """A remark."""
+
+    text: str
+    tags: list[str]
+
+
+@xmlify
+@dataclass
+class Report:
+    """What was found."""
+
+    title: str
+    score: Annotated[int, Field(ge=0, le=10)]
+
+
+async def add(payload: Add, metadata: HandlerMetadata) -> HandlerResponse:
+    return HandlerResponse.respond(Sum(payload.a + payload.b))
+
+
+Line = str | LLMResponse | ToolCall | list[ToolCall] | Callable[[LLMRequest], "str | LLMResponse"]
+
+
+def calls(*written: ToolCall, text: str = "", finish: str = "tool_calls") -> LLMResponse:
+    """A model's answer that calls tools."""
+    return LLMResponse(text, "m", finish_reason=finish, tool_calls=written)
+
+
+def said(text: str, finish: str = "stop") -> LLMResponse:
+    return LLMResponse(text, "m", finish_reason=finish)
+
+
+class Model:
+    """Says its lines one after the other; the last one again and again."""
+
+    def __init__(self, *lines: Line) -> None:
+        self.lines = deque(lines)
+        self.backend = ScriptedBackend(rules=[Rule(reply=self._next), Rule(on="tool", reply=self._next)])
+
+    def _next(self, request: LLMRequest) -> str | LLMResponse:
+        line = self.lines.popleft() if len(self.lines) > 1 else self.lines[0]
+        if isinstance(line, ToolCall):
+            return calls(line)
+        if isinstance(line, list):
+            return calls(*line)
+        return line(request) if callable(line) else line
+
+    @property
+    def requests(self) -> list[LLMRequest]:
+        return list(self.backend.requests)
+
+    @property
+    def last(self) -> LLMRequest:
+        return self.backend.requests[-1]
+
+    def seen(self) -> str:
+        """All that the model read in its last call."""
+        return "\n".join(str(message["content"]) for message in self.last.messages)
+
+
+class Scene:
+    """An organism with one agent, `bot`, a calculator and whatever a test adds."""
+
+    def __init__(
+        self,
+        *lines: Line,
+        peers: Iterable[str] = ("calculator.add",),
+        budgets: Budgets | None = None,
+        **settings: Any,
+    ) -> None:
+        self.model = Model(*lines)
+        self.organism = Organism.build(router=Router([self.model.backend], retries=0, budgets=budgets))
+        tasks = settings.pop("tasks", (Task,))
+        self.bot = self.agent("bot", peers=peers, tasks=tasks, **settings)
+        self.organism.listener(add, name="calculator.add", description="Adds two integers.")
+
+    def agent(
+        self, name: str, *, peers: Iterable[str] = (), tasks: Iterable[type] = (Task,), **settings: Any
+    ) -> LLMAgent:
+        agent = LLMAgent(
+            name, AgentSettings(**{"model": "m", "prompt": f"You are {name}.", **settings}), tasks
+        )
+        self.organism.listener(agent, name=name, accepts=agent.accepts, agent=True, peers=tuple(peers))
+        return agent
+
+    async def ask(self, text: str = "go") -> Any:
+        async with self.organism:
+            return await self.organism.ask("bot", Task(text))
+
+
+def virtual(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """An async test on a loop whose time passes at once."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        run_in_virtual_time(test(*args, **kwargs))
+
+    return run
