@@ -96,6 +96,7 @@ class Emulator(ABC):
         self._runner: web.AppRunner | None = None
         self._port = 0
         self._serial = 0
+        self._peers: set[tuple[str, int]] = set()
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -138,6 +139,11 @@ class Emulator(ABC):
             sum(request.prompt_tokens for request in used),
             sum(request.completion_tokens for request in used),
         )
+
+    @property
+    def connections(self) -> int:
+        """Connections that carried a request so far."""
+        return len(self._peers)
 
     @property
     def last(self) -> Recorded:
@@ -211,6 +217,8 @@ class Emulator(ABC):
             None,
         )
         self.requests.append(request)
+        if http.transport is not None:
+            self._peers.add(http.transport.get_extra_info("peername"))
         try:
             try:
                 request.body = json.loads(raw) if raw else None

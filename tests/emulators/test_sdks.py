@@ -266,9 +266,9 @@ class TestResponses:
     async def test_a_tool_round(self, openai_server: tuple[OpenAIEmulator, openai.AsyncOpenAI]) -> None:
         server, client = openai_server
         server.script.call("add", {"a": 1}, reasoning="Hm.").say("Three.")
-        question = {"role": "user", "content": "1 + 2?"}
+        question: Any = {"role": "user", "content": "1 + 2?"}
         sealed: Any = ["reasoning.encrypted_content"]
-        first = await client.responses.create(
+        first: Any = await client.responses.create(
             model="gpt-6.1-sol", input=[question], tools=self.TOOLS, store=False, include=sealed
         )
         came = [item.model_dump(exclude_none=True) for item in first.output]
@@ -278,7 +278,8 @@ class TestResponses:
             model="gpt-6.1-sol", input=turns, tools=self.TOOLS, store=False
         )
         assert second.output_text == "Three."
-        for wrong in (turns[:-1], [question, result], [question, came[0]]):
+        spoilt: Any = (turns[:-1], [question, result], [question, came[0]])
+        for wrong in spoilt:
             with pytest.raises(openai.BadRequestError):
                 await client.responses.create(model="gpt-6.1-sol", input=wrong, store=False)
 
@@ -465,7 +466,8 @@ class TestGemini:
     async def test_stream(self, gemini: tuple[GeminiEmulator, Any]) -> None:
         server, models = gemini
         server.script.say("one two 日本 three")
-        text, usage = "", None
+        text = ""
+        usage: Any = None
         async for chunk in await models.generate_content_stream(model="gemini-3-pro", contents="Hello"):
             text += chunk.text or ""
             usage = chunk.usage_metadata

@@ -29,11 +29,11 @@ class GeminiDialect(Dialect):
     )
 
     def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
-        model = request.model.removeprefix("models/")
-        folder, _, name = model.rpartition("/")
+        folder, _, name = request.model.rpartition("/")
+        if folder not in ("models", "tunedModels"):
+            folder, name = "models", request.model
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        path = f"/{quote(folder or 'models', safe='/')}/{quote(name, safe='')}:{method}"
-        return WireRequest(path, encode_body(request, self.name))
+        return WireRequest(f"/{folder}/{quote(name, safe='')}:{method}", encode_body(request, self.name))
 
     def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
         if isinstance(data, list) and len(data) == 1:  # how Google wraps some errors

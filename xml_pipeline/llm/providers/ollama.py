@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from xml_pipeline.errors import ContextWindowError, QuotaExhaustedError
-from xml_pipeline.llm.backend import Backend
+from xml_pipeline.llm.backend import Backend, Feature
 from xml_pipeline.llm.classify import ErrorRule
 from xml_pipeline.llm.providers.ollama_wire import (
     OllamaSettings,
@@ -52,6 +52,7 @@ class OllamaBackend(Backend):
         num_ctx: context window in tokens for every call; 0 sizes it to the prompt in powers of two.
         min_num_ctx: the least window to ask for; one size for most calls, because a change reloads the model.
         max_num_ctx: the greatest; a longer prompt is refused here, where Ollama would silently cut it.
+        native_tools: False when the models cannot call tools (Ollama answers 400 then).
     """
 
     provider: str = "ollama"
@@ -60,11 +61,15 @@ class OllamaBackend(Backend):
     num_ctx: int = 0
     min_num_ctx: int = 8192
     max_num_ctx: int = 131_072
+    native_tools: bool = True
 
     requires_key: ClassVar[bool] = False
 
     def serves_model(self, model: str) -> bool:
         return True
+
+    def supports(self, feature: Feature, model: str) -> bool:
+        return feature != "tools" or self.native_tools
 
     def _make_dialect(self) -> Dialect:
         return OllamaDialect(
