@@ -7,6 +7,7 @@ from typing import Any
 
 from xml_pipeline import events
 from xml_pipeline.envelope import Huh, SystemError, decode, encode
+from xml_pipeline.envelope.codec import escape
 from xml_pipeline.errors import (
     AnswerError,
     AskTimeout,
@@ -16,10 +17,9 @@ from xml_pipeline.errors import (
     RoutingError,
 )
 from xml_pipeline.hardened import Limits as WireLimits
-from xml_pipeline.pump import Asker, Pump
+from xml_pipeline.pump import Asker, LastingSessions, Pump
 from xml_pipeline.pump.effects import Reply
 from xml_pipeline.pump.listener import check_name
-from xml_pipeline.pump.loop import LastingSessions
 from xml_pipeline.threads import Conversation
 
 OUTSIDE = "outside"
@@ -70,8 +70,8 @@ class Outside:
             to=port.name,
             thread_id=envelope.thread_id,
             message_id=reply.message_id,
-            causation_id=envelope.message_id,
-            in_reply_to=envelope.message_id,
+            causation_id=escape(envelope.message_id),  # an id from outside is any text
+            in_reply_to=escape(envelope.message_id),
         )
 
     async def answer(self, port: Asker, to: str, payload: Any, timeout: float | None) -> Any:

@@ -75,6 +75,15 @@ async def silent(payload: Question, metadata: HandlerMetadata) -> None:
     """Never answers."""
 
 
+async def until(condition: Callable[[], object], turns: int = 10_000) -> None:
+    """Let the loop turn until something is so."""
+    for _ in range(turns):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to be")
+
+
 async def settled(organism: Organism, turns: int = 200) -> None:
     """Wait until nothing is in flight, by turns of the loop."""
     for _ in range(turns):

@@ -18,6 +18,7 @@ from tests.pump.scenes import (
     gather,
     respond,
     settled,
+    until,
     virtual,
 )
 from xml_pipeline import AskTimeout, Gathered, HandlerMetadata, Organism, PayloadError
@@ -102,8 +103,7 @@ async def test_a_sender_that_gives_up_while_it_waits_costs_no_place(when: str) -
             await first
         else:
             gate.release()
-            while not first.done():
-                await asyncio.sleep(0)
+            await until(lambda: first.done())
             waiting[0].cancel()
         await turns()
         for _ in range(3):

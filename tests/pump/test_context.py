@@ -136,6 +136,15 @@ async def test_a_context_variable_of_the_sender_does_not_reach_the_handler() -> 
 # --- cancellation inside handlers ---
 
 
+async def a_group_that_fails() -> None:
+    async def fail() -> None:
+        raise RuntimeError
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fail())
+        await asyncio.sleep(10)
+
+
 @virtual
 async def test_timeouts_and_task_groups_work_inside_handlers() -> None:
     organism = Organism.build(max_concurrent_handlers=1)
@@ -148,9 +157,7 @@ async def test_timeouts_and_task_groups_work_inside_handlers() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.sleep(10), 1)
         with pytest.raises(ExceptionGroup):
-            async with asyncio.TaskGroup() as group:
-                group.create_task(fail())
-                await asyncio.sleep(10)
+            await a_group_that_fails()
         task = asyncio.ensure_future(asyncio.sleep(10))
         await asyncio.sleep(0)
         task.cancel()
@@ -160,9 +167,6 @@ async def test_timeouts_and_task_groups_work_inside_handlers() -> None:
         assert current is not None
         assert current.cancelling() == 0
         return respond(Note("all well"))
-
-    async def fail() -> None:
-        raise RuntimeError
 
     async with organism:
         for _ in range(3):
@@ -190,9 +194,7 @@ async def test_a_handler_that_cancels_itself_harms_no_other(way: str) -> None:
     @organism.listener
     async def beside(payload: Question, metadata: HandlerMetadata) -> Any:
         with pytest.raises(ExceptionGroup):  # a count of cancels left behind would break this
-            async with asyncio.TaskGroup() as group:
-                group.create_task(echo(Question("x"), metadata)).add_done_callback(lambda _: None)
-                raise RuntimeError
+            await a_group_that_fails()
         await asyncio.sleep(1)
         return respond(Answer("unharmed"))
 

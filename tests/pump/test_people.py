@@ -18,6 +18,7 @@ from tests.pump.scenes import (
     gather,
     respond,
     settled,
+    until,
     virtual,
 )
 from xml_pipeline import Gathered, HandlerMetadata, Organism, SystemError
@@ -47,8 +48,7 @@ def with_a_person(**options: Any) -> Organism:
 
 
 async def asked(organism: Organism) -> None:
-    while not organism.questions():
-        await asyncio.sleep(0)
+    await until(lambda: organism.questions())
 
 
 @virtual

@@ -18,6 +18,7 @@ from tests.pump.scenes import (
     gather,
     respond,
     settled,
+    until,
     virtual,
 )
 from xml_pipeline import Gathered, HandlerMetadata, Organism
@@ -130,8 +131,7 @@ async def test_a_flood_in_one_conversation_delays_another_by_a_handful_of_hops(f
 
     async with organism:
         await organism.send("flood", Go())
-        while handled < 100:
-            await asyncio.sleep(0)
+        await until(lambda: handled >= 100)
         before = handled
         for _ in range(5):
             await organism.ask("beside" if flooded == "own listener" else "sink", Go(-1))

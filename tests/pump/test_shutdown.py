@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, gather, respond, virtual
+from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, gather, respond, until, virtual
 from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Organism
 from xml_pipeline.errors import ConfigError, OrganismClosed
 
@@ -204,8 +204,7 @@ async def test_a_stop_does_not_wait_for_gathers_of_nothing() -> None:
     loop = asyncio.get_running_loop()
     async with organism:
         await organism.send("asker", Go())
-        while not organism.questions():
-            await asyncio.sleep(0)
+        await until(lambda: organism.questions())
         started = loop.time()
     assert loop.time() == started
     await asyncio.sleep(1000)

@@ -20,6 +20,7 @@ from tests.pump.scenes import (
     gather,
     respond,
     settled,
+    until,
     virtual,
 )
 from xml_pipeline import AskTimeout, Gathered, HandlerMetadata, NoReply, Organism
@@ -305,8 +306,7 @@ async def test_threads_are_listed_callers_before_callees() -> None:
 
     async with organism:
         asking = asyncio.ensure_future(organism.ask("top", Go(), sender="console"))
-        while organism.status().running < 2:
-            await asyncio.sleep(0)
+        await until(lambda: organism.status().running >= 2)
         listed = [(info.listener, info.caller, info.depth, info.waiting) for info in organism.threads()]
         assert listed == [
             ("top", "console", 1, 0),

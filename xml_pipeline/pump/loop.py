@@ -7,12 +7,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from typing import Any
 
 from xml_pipeline import events
 from xml_pipeline.envelope import SystemError, is_error
-from xml_pipeline.errors import BudgetExceededError, ConfigError, OrganismClosed, Problem
+from xml_pipeline.errors import BudgetExceededError, OrganismClosed
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import codec_of
@@ -32,76 +31,11 @@ from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.machine import ConversationLimits, Machine, NonsenseReturned
 from xml_pipeline.pump.response import HandlerMetadata, HandlerResponse
 from xml_pipeline.pump.runners import Runners
-from xml_pipeline.pump.schedule import QUEUES, Scheduler, Scheduling
+from xml_pipeline.pump.schedule import Scheduler
+from xml_pipeline.pump.settings import PumpSettings
 from xml_pipeline.threads import Conversation, Port
 
 logger = logging.getLogger("xml_pipeline.pump")
-
-
-@dataclass(frozen=True, slots=True)
-class PumpSettings:
-    """Sizes and times of a pump.
-
-    Attributes:
-        max_in_flight: messages accepted and not handled yet; the outside waits when it is reached.
-        max_concurrent_handlers: handler calls at once, in all.
-        max_concurrent_per_agent: handler calls at once of one listener that sets no limit of its own.
-        timeout_seconds: for one handler call, of a listener that sets none.
-        scheduling: `breadth-first` (fair) or `depth-first` (newest first).
-        dead_letters: how many are kept, the newest.
-        processes: worker processes for `cpu_bound` handlers.
-    """
-
-    max_in_flight: int = 1000
-    max_concurrent_handlers: int = 256
-    max_concurrent_per_agent: int = 64
-    timeout_seconds: float = 300.0
-    scheduling: Scheduling = "breadth-first"
-    dead_letters: int = 1000
-    processes: int = 2
-
-    @classmethod
-    def checked(cls, **values: Any) -> PumpSettings:
-        """Settings from a program's arguments. Raises ConfigError naming what is allowed."""
-        scheduling = values["scheduling"]
-        problems = (
-            []
-            if scheduling in QUEUES
-            else [f"thread_scheduling is '{scheduling}'; allowed: {', '.join(QUEUES)}"]
-        )
-        for name, value in values.items():
-            if isinstance(value, int | float) and value <= 0:
-                problems.append(f"{name} is {value}; it must be greater than 0")
-        if problems:
-            raise ConfigError([Problem(problem) for problem in problems])
-        return cls(**values)
-
-
-class LastingSessions(dict[str, str]):
-    """The sessions of one outside caller over several conversations, until it closes them."""
-
-    __slots__ = ("open",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = True
-
-
-class Asker(Port):
-    """An outside caller that waits on a future; None for one that only sends."""
-
-    __slots__ = ("future",)
-
-    def __init__(
-        self, name: str, future: asyncio.Future[Any] | None, sessions: LastingSessions | None = None
-    ) -> None:
-        super().__init__(name, {} if sessions is None else sessions)
-        self.future = future
-
-    @property
-    def lasting(self) -> bool:
-        """Whether its sessions outlive the conversation."""
-        return isinstance(self.sessions, LastingSessions) and self.sessions.open
 
 
 class Pump:

@@ -1,0 +1,48 @@
+"""Sizes and times of a pump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.pump.schedule import QUEUES, Scheduling
+
+
+@dataclass(frozen=True, slots=True)
+class PumpSettings:
+    """Sizes and times of a pump.
+
+    Attributes:
+        max_in_flight: messages accepted and not handled yet; the outside waits when it is reached.
+        max_concurrent_handlers: handler calls at once, in all.
+        max_concurrent_per_agent: handler calls at once of one listener that sets no limit of its own.
+        timeout_seconds: for one handler call, of a listener that sets none.
+        scheduling: `breadth-first` (fair) or `depth-first` (newest first).
+        dead_letters: how many are kept, the newest.
+        processes: worker processes for `cpu_bound` handlers.
+    """
+
+    max_in_flight: int = 1000
+    max_concurrent_handlers: int = 256
+    max_concurrent_per_agent: int = 64
+    timeout_seconds: float = 300.0
+    scheduling: Scheduling = "breadth-first"
+    dead_letters: int = 1000
+    processes: int = 2
+
+    @classmethod
+    def checked(cls, **values: Any) -> PumpSettings:
+        """Settings from a program's arguments. Raises ConfigError naming what is allowed."""
+        scheduling = values["scheduling"]
+        problems = (
+            []
+            if scheduling in QUEUES
+            else [f"thread_scheduling is '{scheduling}'; allowed: {', '.join(QUEUES)}"]
+        )
+        for name, value in values.items():
+            if isinstance(value, int | float) and value <= 0:
+                problems.append(f"{name} is {value}; it must be greater than 0")
+        if problems:
+            raise ConfigError([Problem(problem) for problem in problems])
+        return cls(**values)
