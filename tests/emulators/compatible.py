@@ -47,6 +47,7 @@ class CompatibleEmulator(OpenAIEmulator):
     has_responses = False
     reasoning_field = "reasoning_content"
     knows_completion_limit: ClassVar[bool] = False
+    serves_models: ClassVar[bool] = True  # itself, with a chat template of its own
 
     def check_key(self, request: Recorded) -> None:
         if self.key:
@@ -59,6 +60,12 @@ class CompatibleEmulator(OpenAIEmulator):
         super().check_request(request)
         if not self.knows_completion_limit and "max_completion_tokens" in request.body:
             raise AssertionError(f"{self.preset} would ignore max_completion_tokens; send max_tokens")
+        if not self.serves_models:
+            return
+        if any(message["role"] == "system" for message in request.body["messages"][1:]):
+            raise self.say(400, "System message must be at the beginning.", "BadRequestError")
+        if request.body.get("tools") and request.body.get("response_format", {}).get("type") == "json_schema":
+            raise self.say(400, "Cannot use custom grammar constraints with tools.", "BadRequestError")
 
     def headers(self, request: Recorded) -> dict[str, str]:
         return {}
@@ -227,6 +234,7 @@ class LiteLLMEmulator(CompatibleEmulator):
 
     preset = "litellm"
     default_key = "sk-litellm-emulated-0123456789"
+    serves_models = False
     knows_completion_limit = True
 
     def say(self, status: int, message: str, kind: str) -> Refusal:
@@ -267,6 +275,7 @@ class OpenRouterEmulator(CompatibleEmulator):
 
     preset = "openrouter"
     default_key = "sk-or-v1-emulated0123456789abcdef"
+    serves_models = False
     reasoning_field = "reasoning"
     knows_completion_limit = True
 

@@ -111,6 +111,8 @@ def check(body: Any, model: str, *, signature_prefix: str) -> None:
         raise Wrong("Response schema is only supported with a response mime type of application/json.")
     if "responseSchema" in config:
         _check_schema(config["responseSchema"], "generation_config.response_schema")
+    if body.get("tools") and config.get("responseMimeType") == "application/json" and "gemini-3" not in model:
+        raise Wrong("Function calling with a response mime type: 'application/json' is unsupported")
     thinking = config.get("thinkingConfig", {})
     if "thinkingLevel" in thinking and "thinkingBudget" in thinking:
         raise Wrong("You can only set one of thinking budget and thinking level.")

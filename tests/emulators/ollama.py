@@ -71,6 +71,10 @@ class OllamaEmulator(Emulator):
             raise error(404, f"model '{request.model}' not found")
         if body.get("tools") and not self.has_tools:
             raise error(400, f"registry.ollama.ai/library/{request.model} does not support tools")
+        if body.get("tools") and body.get(
+            "format"
+        ):  # the server takes both, and the model calls nothing then
+            raise error(400, "the emulator takes either tools or a format")
         if body.get("think") and not self.thinks:
             raise error(400, f'"{request.model}" does not support thinking')
         for message in body.get("messages") or ():

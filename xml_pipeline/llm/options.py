@@ -46,7 +46,8 @@ class CallOptions(StreamOptions, total=False):
     """Keyword arguments of `complete`.
 
     Attributes:
-        response_type: a payload class; the answer's `parsed` is then an instance of it.
+        response_type: a payload class; the answer's `parsed` is then an instance of it (None while the
+            answer calls tools).
     """
 
     response_type: type | None

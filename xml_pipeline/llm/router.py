@@ -213,6 +213,8 @@ class Router:
             call = self._call(model, messages, dict(fields), options, codec, deadline)
             response = await self._answer(call)
             rounds.append(response)
+            if response.tool_calls:  # no answer yet: the tools come first, and `parsed` stays None
+                return joined(rounds)
             try:
                 response.parsed = read(codec, response.content)
             except PayloadError as error:

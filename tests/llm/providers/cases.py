@@ -35,7 +35,11 @@ class Case:
 
     def __str__(self) -> str:
         api = self.settings.get("api")
-        return str(self.settings.get("preset") or (f"{self.name}-{api}" if api else self.name))
+        return str(
+            self.settings.get("preset")
+            or self.settings.get("name")
+            or (f"{self.name}-{api}" if api else self.name)
+        )
 
 
 COMPATIBLE = tuple(
@@ -46,6 +50,7 @@ CASES = (
     Case("openai", emulators.OpenAIEmulator, "gpt-5.6-sol", {"api": "responses"}),
     Case("anthropic", emulators.AnthropicEmulator, "claude-sonnet-4-5"),
     Case("gemini", emulators.GeminiEmulator, "gemini-3-pro", prefix="/v1beta"),
+    Case("gemini", emulators.GeminiEmulator, "gemini-2.5-flash", {"name": "gemini-2.5"}, prefix="/v1beta"),
     Case("ollama", emulators.OllamaEmulator, "llama3"),
     Case("xai", emulators.XAIEmulator, "grok-4.1"),
     Case("xai", emulators.XAIEmulator, "grok-4.7", {"api": "responses"}),

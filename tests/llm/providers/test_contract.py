@@ -243,6 +243,21 @@ async def test_structured(provider: Provider) -> None:
     assert "people" in json.dumps(provider.server.last.body)
 
 
+async def test_structured_with_tools(provider: Provider) -> None:
+    provider.server.script.call(wire_name(provider), {"a": 1, "b": 2}).say('{"name": "Köln", "people": 3}')
+    question = [*CHAT[:1], {"role": "system", "content": "Second rule."}, *CHAT[1:]]
+    first = await provider.router.complete(provider.model, question, tools=[ADD], response_type=City)
+    (call,) = first.tool_calls
+    result = {"role": "tool", "tool_call_id": call.id, "content": "3"}
+    final = await provider.router.complete(
+        provider.model, [*question, first, result], tools=[ADD], response_type=City
+    )
+    assert final.parsed == City("Köln", 3)
+    sent = json.dumps(provider.server.last.body)
+    assert "people" in sent
+    assert "Second rule." in sent
+
+
 # Failures
 
 EXPECTED: dict[Failure, type[BackendError]] = {

@@ -7,7 +7,6 @@ the calls; no text block is empty; thinking goes back as it came, in its place.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +32,7 @@ from xml_pipeline.llm.providers.history import (
     text_of,
     unsupported,
 )
-from xml_pipeline.llm.providers.schemas import closed_schema
+from xml_pipeline.llm.providers.schemas import closed_schema, in_words
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.types import LLMRequest, Message
 from xml_pipeline.llm.wire import WireRequest
@@ -81,7 +80,7 @@ def encode_request(
     if request.response_schema is not None:
         schema = closed_schema(request.response_schema.schema)
         if schema is None:
-            system.append(_block(_in_words(request)))
+            system.append(_block(in_words(request.response_schema.schema)))
         else:
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     if system:
@@ -131,13 +130,6 @@ def _system(request: LLMRequest) -> list[dict[str, Any]]:
 def _texts(message: Message) -> list[Mapping[str, Any]]:
     text_of(message)  # refuses what is no text
     return parts_of(message)
-
-
-def _in_words(request: LLMRequest) -> str:
-    """For a schema that has no native form: objects of free names, recursion."""
-    assert request.response_schema is not None
-    schema = json.dumps(request.response_schema.schema, ensure_ascii=False)
-    return f"Answer with exactly one JSON object that fits this JSON Schema, and nothing else:\n{schema}"
 
 
 def _choice(choice: str, names: ToolNames) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from xml_pipeline.llm.providers.history import (
     arguments_text,
     calls_of,
     expect_object,
+    leading_system,
     made_id,
     merge_extra,
     missing,
@@ -25,7 +26,7 @@ from xml_pipeline.llm.providers.history import (
     text_of,
     unsupported,
 )
-from xml_pipeline.llm.providers.schemas import strict_schema
+from xml_pipeline.llm.providers.schemas import in_words, strict_schema
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ResponseSchema, ToolCall
 from xml_pipeline.llm.wire import Dialect, StreamDecoder, WireRequest
@@ -44,6 +45,8 @@ class Flavour:
         cache_control: it passes `cache_control` marks of parts on.
         replays: fields of its messages that it wants back in the next turn.
         call_replays: the same for its tool calls.
+        local: it serves an open model itself: the chat template takes one system message, and output by JSON
+            Schema excludes tool calls.
     """
 
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -52,6 +55,7 @@ class Flavour:
     cache_control: bool = False
     replays: tuple[str, ...] = ()
     call_replays: tuple[str, ...] = ()
+    local: bool = False
 
 
 class ChatDialect(Dialect):
@@ -101,7 +105,13 @@ class ChatDialect(Dialect):
             if request.tool_choice is not None:
                 body["tool_choice"] = self._choice(request.tool_choice, names)
         if request.response_schema is not None:
-            body["response_format"] = response_format(request.response_schema)
+            if flavour.local and request.tools:
+                instruction = {"role": "system", "content": in_words(request.response_schema.schema)}
+                body["messages"].insert(0, instruction)
+            else:
+                body["response_format"] = response_format(request.response_schema)
+        if flavour.local:
+            body["messages"] = leading_system(body["messages"])
         if request.cache_key and flavour.cache_key:
             body["prompt_cache_key"] = request.cache_key
         if stream:
@@ -123,7 +133,9 @@ class ChatDialect(Dialect):
                 "content": text_of(message),
             }
         content = message.get("content")
-        if content is not None and not isinstance(content, str):
+        if role == "system" and self.flavour.local:
+            content = text_of(message)
+        elif content is not None and not isinstance(content, str):
             content = [self._part(part, role) for part in content] or ""
         shaped: dict[str, Any] = {"role": role, "content": content or ""}
         if role == "assistant":

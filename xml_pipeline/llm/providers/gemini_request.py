@@ -24,6 +24,7 @@ from xml_pipeline.llm.providers.history import (
     text_of,
     unsupported,
 )
+from xml_pipeline.llm.providers.schemas import in_words
 from xml_pipeline.llm.providers.tool_names import DOTTED, ToolNames
 from xml_pipeline.llm.types import LLMRequest, Message
 
@@ -52,6 +53,10 @@ def encode_body(request: LLMRequest, dialect: str) -> dict[str, Any]:
         if message["role"] == "system"
         for text in _texts(message)
     ]
+    # Before Gemini 3 tools exclude a JSON answer.
+    native = request.response_schema is None or not request.tools or signs_calls(request.model)
+    if request.response_schema is not None and not native:
+        system.append({"text": in_words(request.response_schema.schema)})
     if system:
         body["systemInstruction"] = {"parts": system}
     if request.tools:
@@ -59,7 +64,7 @@ def encode_body(request: LLMRequest, dialect: str) -> dict[str, Any]:
         config = _calling(request.tool_choice, names)
         if config:
             body["toolConfig"] = {"functionCallingConfig": config}
-    generation = _generation(request)
+    generation = _generation(request, schema=native)
     if generation:
         body["generationConfig"] = generation
     body = merge_extra(body, request)
@@ -93,7 +98,7 @@ def _calling(choice: str | None, names: ToolNames) -> dict[str, Any]:
     return {"mode": "ANY", "allowedFunctionNames": [names.wire(choice)]}
 
 
-def _generation(request: LLMRequest) -> dict[str, Any]:
+def _generation(request: LLMRequest, *, schema: bool) -> dict[str, Any]:
     optional: dict[str, Any] = {
         "temperature": request.temperature,
         "topP": request.top_p,
@@ -102,7 +107,7 @@ def _generation(request: LLMRequest) -> dict[str, Any]:
         "stopSequences": list(request.stop) or None,
     }
     generation = {key: value for key, value in optional.items() if value is not None}
-    if request.response_schema is not None:
+    if schema and request.response_schema is not None:
         generation["responseMimeType"] = "application/json"
         generation["responseJsonSchema"] = dict(request.response_schema.schema)
     effort = request.reasoning_effort

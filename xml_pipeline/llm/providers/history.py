@@ -75,6 +75,18 @@ def inline_data(url: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def leading_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with the system messages at their beginning as one.
+
+    Chat templates of open models take one, and several refuse a second. Contents are text already.
+    """
+    leading = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    if leading < 2:
+        return messages
+    text = "\n\n".join(message["content"] for message in messages[:leading])
+    return [{"role": "system", "content": text}, *messages[leading:]]
+
+
 def calls_of(message: Message) -> Sequence[Mapping[str, Any]]:
     """The tool calls of an assistant message."""
     return message.get("tool_calls") or ()

@@ -18,6 +18,7 @@ from xml_pipeline.llm.providers.history import (
     expect_object,
     image_url,
     inline_data,
+    leading_system,
     made_id,
     merge_extra,
     missing,
@@ -27,6 +28,7 @@ from xml_pipeline.llm.providers.history import (
     text_of,
     unsupported,
 )
+from xml_pipeline.llm.providers.schemas import in_words
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -113,7 +115,11 @@ def encode_body(
             for tool in request.tools
         ]
     if request.response_schema is not None:
-        body["format"] = dict(request.response_schema.schema)
+        if "tools" in body:  # a format would keep the model from calling any
+            instruction = {"role": "system", "content": in_words(request.response_schema.schema)}
+            body["messages"] = leading_system([instruction, *body["messages"]])
+        else:
+            body["format"] = dict(request.response_schema.schema)
     if request.reasoning_effort is not None:
         body["think"] = _think(request.model, request.reasoning_effort)
     if settings.keep_alive:
@@ -140,7 +146,7 @@ def _messages(request: LLMRequest, names: ToolNames, dialect: str) -> list[dict[
         for call in calls_of(message):
             called[call["id"]] = names.wire(call["function"]["name"])
         shaped.append(_message(message, called, names, dialect))
-    return shaped
+    return leading_system(shaped)
 
 
 def _message(message: Message, called: Mapping[str, str], names: ToolNames, dialect: str) -> dict[str, Any]:

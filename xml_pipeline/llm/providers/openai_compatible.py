@@ -38,13 +38,15 @@ class Preset:
     price_provider: str = ""
 
 
+LOCAL = Flavour(local=True)
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "vllm": Preset("http://localhost:8000/v1", Flavour(limit="max_completion_tokens")),
-        "sglang": Preset("http://localhost:30000/v1"),
-        "lm-studio": Preset("http://localhost:1234/v1"),
-        "llama.cpp": Preset("http://localhost:8080/v1"),
-        "tgi": Preset("http://localhost:8080/v1"),
+        "vllm": Preset("http://localhost:8000/v1", Flavour(limit="max_completion_tokens", local=True)),
+        "sglang": Preset("http://localhost:30000/v1", LOCAL),
+        "lm-studio": Preset("http://localhost:1234/v1", LOCAL),
+        "llama.cpp": Preset("http://localhost:8080/v1", LOCAL),
+        "tgi": Preset("http://localhost:8080/v1", LOCAL),
         "litellm": Preset(
             "http://localhost:4000/v1",
             Flavour(
@@ -62,7 +64,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
     }
 )
-GENERIC = Preset("", Flavour(call_replays=("extra_content",)))
+GENERIC = Preset("", Flavour(call_replays=("extra_content",), local=True))
 """Any other server. `extra_content` is where Gemini's OpenAI endpoint puts its signatures."""
 
 

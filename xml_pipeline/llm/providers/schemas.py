@@ -8,6 +8,7 @@ into the description, where the model can read them; the answer is validated aga
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,14 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(
 
 class _Inexpressible(Exception):
     """The schema has no closed form."""
+
+
+def in_words(schema: Mapping[str, Any]) -> str:
+    """The instruction for an API that cannot be asked natively for this schema in this request."""
+    written = json.dumps(schema, ensure_ascii=False)
+    return (
+        f"Give the final answer as one JSON object that fits this JSON Schema, and nothing else:\n{written}"
+    )
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
