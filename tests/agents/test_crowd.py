@@ -23,7 +23,9 @@ def say(request: LLMRequest) -> LLMResponse:
     if request.agent != "bot":
         return LLMResponse(f"{request.agent} on {last['content']}", "m", usage=usage)
     if last["role"] == "user":
-        asked = calls(*(ToolCall.of(f"c-{name}", name, {"text": str(last["content"])}) for name in SPECIALISTS))
+        asked = calls(
+            *(ToolCall.of(f"c-{name}", name, {"text": str(last["content"])}) for name in SPECIALISTS)
+        )
         asked.usage = usage
         return asked
     results = [str(message["content"]) for message in request.messages if message["role"] == "tool"]

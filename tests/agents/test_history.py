@@ -19,12 +19,14 @@ text = st.integers(0, 3000).map(lambda n: "x" * n)
 def rounds(draw: st.DrawFn) -> Round:
     native = draw(st.booleans())
     results = tuple(
-        Result(f"{draw(names)}-{n}", "tool", draw(text), draw(st.booleans())) for n in range(draw(st.integers(1, 4)))
+        Result(f"{draw(names)}-{n}", "tool", draw(text), draw(st.booleans()))
+        for n in range(draw(st.integers(1, 4)))
     )
     answer: dict[str, Any] = {"role": "assistant", "content": draw(text)}
     if native:
         answer["tool_calls"] = [
-            {"id": each.id, "type": "function", "function": {"name": "tool", "arguments": "{}"}} for each in results
+            {"id": each.id, "type": "function", "function": {"name": "tool", "arguments": "{}"}}
+            for each in results
         ]
     return Round(answer, results, native=native)
 
@@ -60,7 +62,9 @@ def test_calls_and_results_stay_together_within_the_bounds(
     assert kept[-1].rounds[-1:] == current.rounds[-1:], "the newest round is whole"
     before = kept[:-1]
     assert sum(len(list(exchange.messages())) for exchange in before) <= limits.messages
-    assert [exchange.task for exchange in before] == [exchange.task for exchange in earlier][len(earlier) - len(before) :]
+    assert [exchange.task for exchange in before] == [exchange.task for exchange in earlier][
+        len(earlier) - len(before) :
+    ]
     if before or len(kept[-1].rounds) > 1:
         assert tokens_of(messages) <= limits.tokens
 

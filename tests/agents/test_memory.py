@@ -105,7 +105,7 @@ async def test_none_sees_the_task_and_the_latest_round_only() -> None:
     again = ToolCall.of("c2", "calculator_add", {"a": 1, "b": 1})
     scene = Scene(ADD, again, "done", memory="none")
     assert await scene.ask("the task") == Answer("done")
-    system, task, call, result = scene.model.last.messages
+    _, task, call, result = scene.model.last.messages
     assert task["content"] == "the task"
     assert call["tool_calls"][0]["id"] == result["tool_call_id"] == "c2"
 
@@ -139,7 +139,11 @@ async def test_two_tasks_of_one_session_at_once_keep_their_rounds_together() -> 
         await asyncio.gather(*(session.ask("bot", Task(str(n))) for n in (3, 1, 2)))
         (record,) = scene.bot.memory._records.values()
         assert [
-            (exchange.task["content"], exchange.rounds[0].results[0].text, exchange.rounds[-1].answer["content"])
+            (
+                exchange.task["content"],
+                exchange.rounds[0].results[0].text,
+                exchange.rounds[-1].answer["content"],
+            )
             for exchange in record.exchanges
         ] == [(n, n, f"{n} done") for n in ("1", "2", "3")]
 

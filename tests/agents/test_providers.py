@@ -30,7 +30,9 @@ def in_text(*numbers: tuple[int, int], without_b: bool = False) -> Written:
     documents = [f"<Add><a>{a}</a><b>{b}</b></Add>" for a, b in numbers]
     if without_b:
         documents.append("<Add><a>5</a></Add>")
-    return Written(text="Let me see.\n" + "\n".join(f'<call to="calculator.add">{each}</call>' for each in documents))
+    return Written(
+        text="Let me see.\n" + "\n".join(f'<call to="calculator.add">{each}</call>' for each in documents)
+    )
 
 
 def organism(case: Case, server: Emulator, mode: str) -> Organism:
@@ -69,7 +71,10 @@ async def test_a_chat_with_parallel_calls_and_a_correction(case: Case, mode: str
         assert ("tools" in server.last.body) is (mode == "native")
         usage = made.router.get_agent_usage("bot")
         tally = server.tally
-        assert (usage.prompt_tokens, usage.completion_tokens) == (tally.prompt_tokens, tally.completion_tokens)
+        assert (usage.prompt_tokens, usage.completion_tokens) == (
+            tally.prompt_tokens,
+            tally.completion_tokens,
+        )
         assert recorder is None or recorder.events
 
 
