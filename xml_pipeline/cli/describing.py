@@ -7,11 +7,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from xml_pipeline.agents import LLMAgent
 from xml_pipeline.cli.files import organism_file
 from xml_pipeline.config.nearest import listing, suggestion
 from xml_pipeline.console import overview
 from xml_pipeline.console.fill import requests
-from xml_pipeline.console.styled import plain
+from xml_pipeline.console.styled import plain, visible
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.organism import Organism
 from xml_pipeline.payload import Codec
@@ -40,9 +41,8 @@ def describe(arguments: argparse.Namespace) -> int:
 
 
 def _text(organism: Organism, listener: Listener, form: str | None, payload: str | None) -> str:
-    prompt = getattr(listener.handler, "prompt_for", None) if form == "prompt" and payload is None else None
-    if prompt is not None:
-        return str(prompt(listener, organism.listeners, organism.router))
+    if form == "prompt" and payload is None and isinstance(listener.handler, LLMAgent):
+        return visible(str(listener.handler.prompt_as_sent(organism.listeners, organism.router)))
     if form is None and payload is None:
         return "\n".join(map(plain, overview.listener(listener)))
     return _FORMS[form or "prompt"](_codec(listener, payload))

@@ -41,11 +41,15 @@ def layers(graph: Graph) -> list[list[Node]]:
         rows[depth[node.name]].append(node)
     neighbours: dict[str, list[str]] = {node.name: [] for node in graph.nodes}
     for caller, callee in graph.edges:
-        neighbours[caller].append(callee)
-        neighbours[callee].append(caller)
+        if depth[caller] != depth[callee]:
+            neighbours[caller].append(callee)
+            neighbours[callee].append(caller)
+    place: dict[str, float] = {}
+    for row in rows:
+        _note_places(row, place)
     for _ in range(SWEEPS):
         for row in (*rows, *reversed(rows)):
-            _improve(row, rows, neighbours)
+            _improve(row, place, neighbours)
     return rows
 
 
@@ -89,20 +93,18 @@ def _depths(names: Iterable[str], forward: Mapping[str, Sequence[str]]) -> dict[
     return depth
 
 
-def _improve(
-    row: list[Node], rows: Sequence[Sequence[Node]], neighbours: Mapping[str, Sequence[str]]
-) -> None:
+def _improve(row: list[Node], place: dict[str, float], neighbours: Mapping[str, Sequence[str]]) -> None:
     """Sort a row by the middle of each node's neighbours in other rows."""
-    place = {
-        node.name: (number + 0.5) / len(each)
-        for each in rows
-        for number, node in enumerate(each)
-        if each is not row
-    }
-    own = {node.name: (number + 0.5) / len(row) for number, node in enumerate(row)}
 
     def middle(node: Node) -> float:
-        found = [place[name] for name in neighbours[node.name] if name in place]
-        return sum(found) / len(found) if found else own[node.name]
+        found = [place[name] for name in neighbours[node.name]]
+        return sum(found) / len(found) if found else place[node.name]
 
     row.sort(key=middle)
+    _note_places(row, place)
+
+
+def _note_places(row: Sequence[Node], place: dict[str, float]) -> None:
+    """Where each node stands in its row, from 0 to 1."""
+    for number, node in enumerate(row):
+        place[node.name] = (number + 0.5) / len(row)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from xml_pipeline.cli.files import organism_file
+from xml_pipeline.console.state import start_log
 from xml_pipeline.envelope import Huh, SystemError, decode
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.organism import Organism
@@ -16,6 +17,7 @@ from xml_pipeline.payload import codec_of
 
 def send(arguments: argparse.Namespace) -> int:
     """Print the answer's envelope; 1 when it is an error."""
+    start_log()
     organism = Organism.from_file(organism_file(arguments))
     data = _read(arguments.envelope)
     answer = asyncio.run(_exchange(organism, data, arguments.timeout))

@@ -49,7 +49,7 @@ def svg(graph: Graph) -> str:
             "viewBox": f"0 0 {_number(width)} {_number(height)}",
             "role": "img",
         },
-        nsmap={None: NAMESPACE},
+        nsmap={None: NAMESPACE},  # type: ignore[dict-item]  # the stubs do not know the default namespace
     )
     _add(root, "title", text=graph.title)
     _add(root, "style", text=_STYLE)

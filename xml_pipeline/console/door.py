@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from xml_pipeline.console import plain
-from xml_pipeline.console.state import log_to, private_file, state_dir
+from xml_pipeline.console.state import private_file, start_log, state_dir
 from xml_pipeline.organism import Organism
 
 
@@ -27,9 +27,7 @@ async def main(organism: Organism, *, log: Path | None = None) -> int:
         ConfigError: the organism cannot start.
     """
     directory = state_dir(os.environ)
-    if log is None and directory is not None:
-        log = private_file(directory, "console.log")
-    logged = log_to(log)
+    logged = start_log(log)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(

@@ -13,7 +13,7 @@ from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.hardened import parse as parse_xml
 from xml_pipeline.payload import Codec, codec_of
 from xml_pipeline.pump import Listener
-from xml_pipeline.pump.instructions import SYSTEM_CLASSES
+from xml_pipeline.pump.listener import SYSTEM_CLASSES
 
 _WORD = re.compile(r"(\S+)(.*)", re.DOTALL)
 _ELEMENT = re.compile(r"<[A-Za-z_][\w.\-]*[\s/>]")

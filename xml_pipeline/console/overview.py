@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from xml_pipeline.console.fill import requests
 from xml_pipeline.console.fill import usage as how_to_write
@@ -70,47 +70,38 @@ def listener(each: Listener) -> list[Line]:
 def threads(organism: Organism) -> list[Line]:
     """Open threads as a tree."""
     found = organism.threads()
-    return _tree(found) if found else [line(("dim", "no open threads"))]
+    return _tree(found, "") if found else [line(("dim", "no open threads"))]
 
 
-def _tree(found: Iterable[ThreadInfo]) -> list[Line]:
-    return [
-        line(
-            ("dim", f"{each.thread_id[:SHOWN_ID]}  "),
-            f"{'  ' * (each.depth - 1)}{each.listener}",
-            ("dim", f"  called by {each.caller}, {count(each.waiting, 'message')}"),
-        )
-        for each in found
-    ]
+def _tree(found: Sequence[ThreadInfo], parent_id: str, indent: str = "") -> list[Line]:
+    shown = []
+    for each in found:
+        if each.parent_id == parent_id:
+            about = f"  called by {each.caller}, {count(each.waiting, 'message')}"
+            shown.append(
+                line(("dim", f"{each.thread_id[:SHOWN_ID]}  "), f"{indent}{each.listener}", ("dim", about))
+            )
+            shown += _tree(found, each.thread_id, f"{indent}  ")
+    return shown
 
 
 def thread(organism: Organism, start: str) -> list[Line]:
     """One thread and what is below it. Raises InputError."""
     open_ = organism.threads()
-    places = [number for number, each in enumerate(open_) if each.thread_id.startswith(start)]
-    if len(places) != 1:
-        what = "more than one open thread starts" if places else "no open thread starts"
+    found = [each for each in open_ if each.thread_id.startswith(start)]
+    if len(found) != 1:
+        what = "more than one open thread starts" if found else "no open thread starts"
         raise InputError(f"{what} with '{start}'; /threads lists them")
-    root = open_[places[0]]
-    below = [root]
-    for each in open_[places[0] + 1 :]:
-        if each.conversation_id != root.conversation_id or each.depth <= root.depth:
-            break
-        below.append(each)
-    return [
-        *table(
-            [
-                ("thread", root.thread_id),
-                ("listener", root.listener),
-                ("caller", root.caller),
-                ("session", root.session_id),
-                ("conversation", root.conversation_id),
-                ("used", _totals(organism.router.get_thread_usage(root.thread_id))),
-            ],
-            "dim",
-        ),
-        *_tree(below),
+    (root,) = found
+    rows = [
+        ("thread", root.thread_id),
+        ("listener", root.listener),
+        ("caller", root.caller),
+        ("session", root.session_id),
+        ("conversation", root.conversation_id),
+        ("used", _totals(organism.router.get_thread_usage(root.thread_id))),
     ]
+    return [*table(rows, "dim"), *_tree(open_, root.thread_id)]
 
 
 def usage(organism: Organism) -> list[Line]:
@@ -165,34 +156,42 @@ def backends(organism: Organism) -> list[Line]:
     return table(rows) if rows else []
 
 
-def banner(organism: Organism) -> list[Line]:
-    """What a person should know at the start: who is there, and which models can answer."""
+def banner(organism: Organism, absent: Collection[str] = ()) -> list[Line]:
+    """What a person should know at the start: who is there, and which models can answer.
+
+    Args:
+        organism: the one to talk to.
+        absent: names of backends on this machine that are not running.
+    """
     shown = [line(("name", organism.name), f"  {_first_line(organism.description)}")]
-    shown += _models(organism.router.describe())
+    shown += _models(organism.router.describe(), absent)
     who = f"; text without @name goes to {organism.default}" if organism.default else ""
     shown.append(line(("dim", f"{count(len(organism.listeners), 'listener')}{who}; /help says more")))
     return shown
 
 
-def _models(found: Sequence[BackendStatus]) -> list[Line]:
-    if not found:
-        return []
-    live = [each for each in found if not each.offline and each.key != "missing"]
-    keyed = [each.name for each in live if each.key == "present"]
-    local = [f"{each.name} (no key needed, {each.base_url})" for each in live if each.key != "present"]
-    missing = [f"{each.name} (set {each.key_variable})" for each in found if each.key == "missing"]
+def _models(found: Sequence[BackendStatus], absent: Collection[str]) -> list[Line]:
+    missing = [each for each in found if each.key == "missing"]
     offline = [each.name for each in found if each.offline]
+    silent = [each for each in found if each.name in absent and each not in missing]
+    live = [each.name for each in found if not each.offline and each not in (*missing, *silent)]
     shown = []
-    if keyed or local:
-        shown.append(line(("good", "models live: "), ", ".join([*keyed, *local])))
+    if live:
+        shown.append(line(("good", "models live: "), ", ".join(live)))
     if missing:
-        shown.append(line(("warn", "without a key: "), ", ".join(missing)))
+        keys = ", ".join(f"{each.name} (set {each.key_variable})" for each in missing)
+        shown.append(line(("warn", "without a key: "), keys))
+    if silent:
+        places = ", ".join(f"{each.name} ({each.base_url})" for each in silent)
+        shown.append(line(("warn", "not running: "), places))
     if offline:
-        when = "when no other backend does" if live else "because no other backend can"
+        when = "when no other backend can" if live else "because no other backend can"
         names = ", ".join(offline)
-        shown.append(line(("dim", f"the offline backend {names} answers {when}; it is rules, not a model")))
-    elif not live:
-        shown.append(line(("warn", "no model can answer: set one of those keys, or add an offline backend")))
+        shown.append(line(("dim", f"backend '{names}' answers {when}: it is offline, rules and no model")))
+    elif found and not live:
+        shown.append(
+            line(("warn", "no model can answer: set a key, or add `offline: true` to the llm section"))
+        )
     return shown
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from xml_pipeline.agents.contract import Answer
+from xml_pipeline.agents import Answer
 from xml_pipeline.console import render
 from xml_pipeline.console.fill import requests
 from xml_pipeline.console.parse import InputError
@@ -27,17 +27,33 @@ def shown(question: Question, *, several: bool) -> list[Line]:
     ]
 
 
-def answer_classes(organism: Organism, question: Question) -> Sequence[Codec[Any]]:
+class Requests:
+    """What each open thread was asked, so that it is not taken for an answer that it waits for."""
+
+    def __init__(self) -> None:
+        self._classes: dict[str, type] = {}
+
+    def delivered(self, thread_id: str, payload: object) -> None:
+        """A message came into a thread; the first one is the request."""
+        self._classes.setdefault(thread_id, type(payload))
+
+    def ended(self, thread_id: str) -> None:
+        self._classes.pop(thread_id, None)
+
+    def of(self, thread_id: str) -> type | None:
+        """The class of the request, if it was seen."""
+        return self._classes.get(thread_id)
+
+
+def answer_classes(organism: Organism, question: Question, asked: Requests) -> Sequence[Codec[Any]]:
     """What the one who asked takes as an answer: a plain text, unless its handler accepts other classes."""
-    caller = next((each.caller for each in organism.threads() if each.thread_id == question.thread_id), "")
-    listener = organism.listeners.get(caller)
+    found = [each for each in organism.threads() if each.thread_id == question.thread_id]
     text = codec_of(Answer)
-    if listener is None or listener.agent:
+    caller = organism.listeners.get(found[0].caller) if found else None
+    if caller is None or caller.agent:
         return (text,)
-    taken = [codec for codec in requests(listener) if codec.cls is not type(question.payload)]
-    if not taken or text in taken:
-        return (text,)
-    return taken
+    taken = [codec for codec in requests(caller) if codec.cls is not asked.of(found[0].parent_id)]
+    return (text,) if not taken or text in taken else taken
 
 
 def question_of(organism: Organism, start: str) -> Question:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import os
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TextIO
 
 from xml_pipeline.console import overview
 from xml_pipeline.console.interrupts import interrupts
+from xml_pipeline.console.reachable import absent
 from xml_pipeline.console.reader import LineReader
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.styled import Line, line, plain
@@ -22,29 +24,39 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class PlainScreen:
-    """Lines without styles on two streams."""
+    """Lines without styles on two streams; `unread` is called when nobody reads the first one any more."""
 
-    def __init__(self, out: TextIO, err: TextIO) -> None:
+    def __init__(self, out: TextIO, err: TextIO, unread: Callable[[], None]) -> None:
         self._out = out
         self._err = err
+        self._unread = unread
 
     def show(self, lines: Iterable[Line]) -> None:
-        _write(self._out, lines)
+        self._write(self._out, lines)
 
     def complain(self, lines: Iterable[Line]) -> None:
-        _write(self._err, lines)
+        self._write(self._err, lines)
 
     def note(self, lines: Iterable[Line]) -> None:
-        _write(self._err, lines)
+        self._write(self._err, lines)
 
     def live(self, text: Line) -> None:
         """Whole answers only."""
 
+    def prompt(self) -> None:
+        """Ask for a line."""
+        self._err.write(PROMPT)
+        self._err.flush()
 
-def _write(stream: TextIO, lines: Iterable[Line]) -> None:
-    for each in lines:
-        stream.write(plain(each) + "\n")
-    stream.flush()
+    def _write(self, stream: TextIO, lines: Iterable[Line]) -> None:
+        try:
+            for each in lines:
+                stream.write(plain(each) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is still buffered goes there
+            if stream is self._out:
+                self._unread()
 
 
 async def run(
@@ -63,45 +75,49 @@ async def run(
     Returns:
         0; 1 if any answer was an error or any line could not be understood; 130 after Ctrl-C in a script.
     """
-    screen = PlainScreen(out, err)
-    screen.note(overview.banner(organism))
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    screen = PlainScreen(out, err, lambda: end(1))
+    screen.note(overview.banner(organism, await absent(organism.router.describe())))
     reader = LineReader(fd)
-    interrupted = asyncio.Event()
     async with Console(organism, screen, log=log, streaming=False, numbered=prompt) as console:
 
         def interrupt() -> None:
             if not console.cancel():
                 if prompt:
-                    screen.note([line(("dim", HOW_TO_QUIT))])
+                    screen.note([(), line(HOW_TO_QUIT)])
+                    screen.prompt()
                 else:
-                    interrupted.set()
+                    end(INTERRUPTED)
 
         with interrupts(interrupt):
-            while not console.quitting and not interrupted.is_set():
+            while not (console.quitting or ended.done()):
                 await console.settled()
                 if prompt:
-                    err.write(PROMPT)
-                    err.flush()
-                text = await _unless(interrupted, reader.line())
+                    screen.prompt()
+                text = await _unless(ended, reader.line())
                 if not text:
                     break
                 _submit(console, text)
             await console.drain()
-    if interrupted.is_set():
-        return INTERRUPTED
+    if ended.done():
+        return ended.result()
     return 1 if console.failed and not prompt else 0
 
 
-async def _unless(event: asyncio.Event, line: Coroutine[Any, Any, bytes]) -> bytes:
-    """What is read next; b"" when the event comes first."""
+async def _unless(ended: asyncio.Future[int], line: Coroutine[Any, Any, bytes]) -> bytes:
+    """What is read next; b"" when it is to end first."""
     reading = asyncio.create_task(line)
-    waiting = asyncio.create_task(event.wait())
-    try:
-        await asyncio.wait([reading, waiting], return_when=asyncio.FIRST_COMPLETED)
-        return reading.result() if reading.done() else b""
-    finally:
-        reading.cancel()
-        waiting.cancel()
+    first: list[asyncio.Future[Any]] = [reading, ended]
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    if reading.done():
+        return reading.result()
+    reading.cancel()
+    return b""
 
 
 def _submit(console: Console, data: bytes) -> None:

@@ -96,6 +96,7 @@ class Console:
         self._live: Ask | None = None
         self._last: Ask | None = None
         self._asked: set[str] = set()
+        self._requests = people.Requests()
         self._question = asyncio.Event()
 
     async def __aenter__(self) -> Console:
@@ -182,7 +183,7 @@ class Console:
 
     def tell(self, question: Question, body: str) -> None:
         """Answer a question. Raises as `fill`."""
-        classes = people.answer_classes(self.organism, question)
+        classes = people.answer_classes(self.organism, question, self._requests)
         self.organism.answer(question.thread_id, fill(question.listener, classes, body, sign="!"))
 
     def _show_questions(self) -> None:
@@ -241,6 +242,9 @@ class Console:
                 for ask in self.running.values():
                     if ask.conversation_id == event.conversation_id:
                         self._threads[event.thread_id] = ask
+            case events.ThreadEnded():
+                self._threads.pop(event.thread_id, None)
+                self._requests.ended(event.thread_id)
             case events.TextGenerated():
                 self._generated(event)
             case events.MessageDelivered():
@@ -250,6 +254,7 @@ class Console:
 
     def _delivered(self, event: events.MessageDelivered) -> None:
         table = self.organism.listeners
+        self._requests.delivered(event.thread_id, event.payload)
         sender, receiver = table.get(event.from_id), table.get(event.to)
         if receiver is not None and receiver.human:
             asyncio.get_running_loop().call_soon(self._show_questions)

@@ -37,12 +37,18 @@ def private_file(directory: Path, name: str) -> Path | None:
     return path
 
 
-def log_to(path: Path | None) -> str:
-    """Send the library's warnings and errors to a file, or nowhere, rather than over the conversation.
+def start_log(path: Path | None = None) -> str:
+    """Send the library's warnings and errors to a file rather than over the conversation.
+
+    Args:
+        path: the file; default: console.log in the state directory, or nowhere when there is none.
 
     Returns:
         The path, or "".
     """
+    directory = state_dir(os.environ) if path is None else None
+    if directory is not None:
+        path = private_file(directory, "console.log")
     handler: logging.Handler = logging.NullHandler()
     if path is not None:
         handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8", delay=True)

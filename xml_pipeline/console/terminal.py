@@ -23,6 +23,7 @@ from xml_pipeline.console import overview
 from xml_pipeline.console.complete import complete
 from xml_pipeline.console.interrupts import interrupts
 from xml_pipeline.console.plain import HOW_TO_QUIT, PROMPT
+from xml_pipeline.console.reachable import absent
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.styled import Line, line, visible
 from xml_pipeline.organism import Organism
@@ -152,7 +153,8 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
         0: a person saw the errors.
     """
     screen = TerminalScreen()
-    screen.show(overview.banner(organism))
+    screen.show(overview.banner(organism, await absent(organism.router.describe())))
+    screen.flush()
     printing = asyncio.create_task(screen.print())
     try:
         async with Console(organism, screen, log=log) as console:

@@ -1,0 +1,136 @@
+"""Payloads, errors and hostile text as lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.console.organisms import Order, Ping, Shout, Sum
+from xml_pipeline import AnswerError, ConfigError, Huh, SystemError, xmlify
+from xml_pipeline.console import render
+from xml_pipeline.console.overview import cost, table
+from xml_pipeline.console.styled import Line, labelled, line, plain, visible
+from xml_pipeline.envelope import Gathered
+from xml_pipeline.envelope.system import BrokenRule
+from xml_pipeline.errors import PayloadError, Problem, Violation
+from xml_pipeline.llm import UsageTotals
+
+
+@xmlify
+@dataclass
+class Basket:
+    """Orders."""
+
+    orders: list[Order]
+    total: Decimal
+
+
+def shown(lines: list[Line]) -> str:
+    return "\n".join(map(plain, lines))
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (Shout("two\nlines"), "two\nlines"),
+        (Shout(""), ""),
+        (Sum(42), "value: 42"),
+        (Order("tea", 2), "item: tea\nquantity: 2\ntags: –"),
+        (Order("tea", 2, ["hot", "green"]), "item: tea\nquantity: 2\ntags: hot, green"),
+        (Ping(), "Ping"),
+        (Gathered((Sum(1), None, SystemError("timeout", "too slow"))), None),
+    ],
+)
+def test_an_answer_is_its_text_or_its_fields(payload: object, text: str | None) -> None:
+    if text is None:
+        assert shown(render.answer(payload)).startswith("value: 1\n(no answer)\nerror (timeout): too slow")
+    else:
+        assert shown(render.answer(payload)) == text
+
+
+def test_a_nested_answer_is_xml() -> None:
+    text = shown(render.answer(Basket([Order("tea")], Decimal("4.15"))))
+    assert text.startswith("<Basket>\n  <orders>\n    <item>")
+    assert "<total>4.15</total>" in text
+
+
+@pytest.mark.parametrize("code", ["routing", "validation", "timeout", "handler", "budget", "limit"])
+def test_every_error_code_says_what_to_do(code: str) -> None:
+    text = shown(render.error(AnswerError(SystemError(code, "it broke"), code, "it broke")))  # type: ignore[arg-type]  # each is a code
+    first, advice = text.split("\n")
+    assert first == f"error ({code}): it broke"
+    assert len(advice) > 20
+
+
+def test_the_log_is_named_where_the_trace_is() -> None:
+    error = AnswerError(SystemError("handler", "it broke"), "handler", "it broke")
+    assert "/var/xp.log" in shown(render.error(error, log="/var/xp.log"))
+
+
+def test_a_huh_shows_its_rules_and_its_example() -> None:
+    huh = Huh("Sum is not valid", [BrokenRule("Sum.value", "is no number", "x", "an integer")], "<Sum/>")
+    text = shown(render.error(AnswerError(huh, "validation", str(huh))))
+    for part in ("error (validation)", "Sum.value: is no number", "'x'", "an integer", "<Sum/>"):
+        assert part in text
+
+
+def test_several_mistakes_are_several_lines() -> None:
+    assert shown(render.error(ConfigError([Problem("one"), Problem("two")]))) == "error: one\nerror: two"
+    broken = PayloadError([Violation("A.a", "is missing"), Violation("A.b", "is missing")])
+    assert shown(render.error(broken)) == "error: A.a: is missing\nerror: A.b: is missing"
+
+
+@given(st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Lu", "So", "Mn", "Cn"])))
+def test_no_text_can_give_orders_to_a_terminal(text: str) -> None:
+    obeyed = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u202e\u2028\u2029\u2066\u200e"} - {
+        "\n"
+    }
+    assert not obeyed & set(visible(text))
+    visible(text).encode()
+
+
+def test_escapes_are_shown_and_emoji_kept() -> None:
+    assert visible("\x1b]0;owned\x07 \u202eabc\r\n") == "\\x1b]0;owned\\x07 \\u202eabc\n"
+    assert visible("naïve 👩‍🔬 العربية 漢字\tx") == "naïve 👩‍🔬 العربية 漢字    x"
+    assert visible("a\rb") == "a\\x0db"
+
+
+def test_hostile_names_and_texts_stay_on_their_line() -> None:
+    shown_line = plain(line("a\nb", ("error", "\x1b[31m")))
+    assert shown_line == "a b\\x1b[31m"
+
+
+def test_a_trace_line_is_one_line_and_cut() -> None:
+    whole = plain(render.trace("a", "b", Shout("x\n" * 1000), whole=True))
+    assert whole.startswith('  a → b  Shout {"text": "x\\nx')
+    assert len(whole) < 300
+    assert "characters" in whole
+    assert plain(render.trace("a", "b", Shout("secret"), whole=False)) == "  a → b  Shout"
+    assert "2 answers" in plain(render.trace("a", "b", Gathered((None, None)), whole=True))
+
+
+def test_a_label_stands_before_the_first_line_only() -> None:
+    assert shown(labelled(line("x: "), render.answer(Shout("a\nb")))) == "x: a\nb"
+    assert shown(labelled(line("x: "), [])) == "x: "
+
+
+def test_columns_line_up() -> None:
+    assert shown(table([("a", "bbb", "c"), ("aaa", "b", "")])) == "a    bbb  c\naaa  b    "
+
+
+@pytest.mark.parametrize(
+    ("totals", "text"),
+    [
+        (UsageTotals(), "$0"),
+        (UsageTotals(known_cost=0.00123), "$0.0012"),
+        (UsageTotals(known_cost=1234.5), "$1,234.50"),
+        (UsageTotals(unpriced_count=1), "cost unknown"),
+        (UsageTotals(known_cost=0.5, unpriced_count=1), "$0.5000 + unpriced"),
+    ],
+)
+def test_an_unknown_cost_is_not_shown_as_nothing(totals: UsageTotals, text: str) -> None:
+    assert cost(totals) == text
