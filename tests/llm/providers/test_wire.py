@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,25 @@ from xml_pipeline.llm.types import TextDelta
 
 from .cases import CASES
 from .wire import ADD, ask, body, dialect
+
+WIRE = Path(__file__).parents[3] / "xml_pipeline" / "llm" / "providers"
+
+
+@pytest.mark.parametrize("module", sorted(WIRE.glob("*.py")), ids=lambda path: path.stem)
+def test_wire_mappings_do_no_io(module: Path) -> None:
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(ast.parse(module.read_text()))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+    }
+    allowed = {"asyncio"} if module.stem == "scripted" else set()  # it lets time pass
+    assert not imported & {"httpx", "aiohttp", "asyncio", "socket", "os", "time", "random", "uuid"} - allowed
 
 
 def test_every_price_provider_has_prices() -> None:

@@ -93,6 +93,14 @@ class TestChat:
         kept = end.provider_data["openrouter"]["reasoning_details"]
         assert kept == [{"type": "reasoning.text", "index": 0, "text": "Hm, well.", "signature": "sig"}]
 
+    def test_open_models_get_one_system_message(self) -> None:
+        rules = [{"role": "system", "content": text} for text in ("one", "two")]
+        parts = {"role": "system", "content": [{"type": "text", "text": "three"}]}
+        request = ask("m", *rules, parts, USER, rules[0])
+        local = body("openai-compatible", request, preset="llama.cpp")["messages"]
+        assert [message["content"] for message in local] == ["one\n\ntwo\n\nthree", "Hi", "one"]
+        assert len(body("openai-compatible", request, preset="openrouter")["messages"]) == 5
+
     def test_strict_only_where_the_schema_allows_it(self) -> None:
         closed = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
         for schema, strict in ((closed, True), ({**closed, "required": []}, False)):
