@@ -25,8 +25,9 @@ from xml_pipeline.errors import (
     cut,
 )
 from xml_pipeline.events import ConversationEnded, Event, Hook, ThreadEnded
+from xml_pipeline.llm.accounts import Accounts
 from xml_pipeline.llm.backend import Backend
-from xml_pipeline.llm.budgets import Budget, BudgetBook, Budgets
+from xml_pipeline.llm.budgets import BudgetBook, Budgets
 from xml_pipeline.llm.call import Call
 from xml_pipeline.llm.clock import Clock
 from xml_pipeline.llm.core import Core, Timeouts
@@ -60,7 +61,7 @@ __all__ = [
 ]
 
 
-class Router:
+class Router(Accounts):
     """Backends behind one door.
 
     Args:
@@ -273,43 +274,7 @@ class Router:
             for route in group
         )
 
-    # Accounting
-
-    def get_agent_usage(self, agent_id: str) -> UsageTotals:
-        """What an agent has used; zeros for one that never called."""
-        return self._core.ledger.agent(agent_id)
-
-    def get_all_usage(self) -> dict[str, UsageTotals]:
-        """What every agent has used, by name."""
-        return self._core.ledger.agents()
-
-    def reset_agent_usage(self, agent_id: str | None = None) -> None:
-        """Forget the usage of one agent, or of all. Budgets and the total are not touched."""
-        self._core.ledger.reset_agents(None if agent_id is None else (agent_id,))
-
-    def get_thread_usage(self, thread_id: str) -> UsageTotals:
-        """What a thread and everything below it has used."""
-        return self._core.ledger.thread(thread_id)
-
-    def get_conversation_usage(self, conversation_id: str) -> UsageTotals:
-        """What a conversation has used."""
-        return self._core.ledger.conversation(conversation_id)
-
-    def get_model_usage(self) -> dict[str, UsageTotals]:
-        """Usage by model, as the backends name them; failures count tries."""
-        return self._core.ledger.models()
-
-    def get_backend_usage(self) -> dict[str, UsageTotals]:
-        """Usage by backend; failures count tries."""
-        return self._core.ledger.backends()
-
-    def get_total_usage(self) -> UsageTotals:
-        """Everything together."""
-        return self._core.ledger.total()
-
-    def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
-        """Budgets for one thread and everything below it, beside the configured ones; none takes them away."""
-        self._core.book.set_thread_budget(thread_id, *limits)
+    # Looking at it
 
     def observe(self, event: Event) -> None:
         """Give the router the pump's events: it frees what it keeps for threads that ended."""
@@ -317,8 +282,6 @@ class Router:
             self._core.book.forget_thread(event.thread_id)
         elif isinstance(event, ConversationEnded):
             self._core.book.forget_conversation(event.conversation_id)
-
-    # Looking at it
 
     @property
     def backends(self) -> Mapping[str, Backend]:
