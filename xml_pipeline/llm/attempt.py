@@ -68,8 +68,9 @@ class Try:
             endpoint.estimator(route.model).observe(call.size, usage.prompt_tokens, usage.completion_tokens)
         else:
             usage = response.usage = self._estimated(len(response.content))
+        self.permit.settle(usage.total_tokens)
         if endpoint.gate.has_rate_limits and response.headers is not None:
-            self._read_limits(response.headers)
+            self._read_limits(response.headers)  # after settling: the provider's count has this call in it
         now = core.clock.monotonic()
         call.attempts.append(Attempt(route.name, route.model, seconds=now - self.started))
         micro_usd = self._settle(response.model, usage)
@@ -92,6 +93,7 @@ class Try:
             reported.reasoning_tokens,
             estimated=True,
         )
+        self.permit.settle(usage.total_tokens)
         self._note("Dropped")
         micro_usd = self._settle(partial.model, usage)
         core = self.call.core
@@ -131,7 +133,6 @@ class Try:
         """Charge everybody; gives the price in micro-USD, None when unknown."""
         call, route = self.call, self.route
         core = call.core
-        self.permit.settle(usage.total_tokens)
         if route.endpoint.health.succeeded(route.model):
             core.changes.notify()
         micro_usd = call.price(route, model, usage)
