@@ -38,6 +38,7 @@ SAMPLING = frozenset(("temperature", "top_p", "top_k"))
 TOOL_NAME = re.compile(r"^[a-zA-Z0-9_-]{1,128}$")
 TOOL_ID = re.compile(r"^[a-zA-Z0-9_-]+$")
 NO_SAMPLING = re.compile(r"^claude-(opus-4-[7-9]|(opus|sonnet|haiku|fable|mythos)-[5-9])")
+ONE_SAMPLER = re.compile(r"^claude-(opus-4-[1-9]|sonnet-4-[5-9]|haiku-4-[5-9])")
 NO_MANUAL_THINKING = NO_SAMPLING
 NO_PREFILL = re.compile(r"^claude-(opus-4-[6-9]|sonnet-4-[6-9]|(opus|sonnet|haiku|fable|mythos)-[5-9])")
 SCHEMA_LIMITS = (
@@ -85,6 +86,8 @@ def _check_sampling(body: dict[str, Any]) -> None:
     for name in SAMPLING & set(body):
         if NO_SAMPLING.match(body["model"]):
             raise Wrong(f"{name}: this model does not support sampling parameters")
+    if {"temperature", "top_p"} <= set(body) and ONE_SAMPLER.match(body["model"]):
+        raise Wrong("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     temperature = body.get("temperature")
     if temperature is not None and not 0 <= temperature <= 1:
         raise Wrong("temperature: range: 0..1")
@@ -130,6 +133,8 @@ def _check_tools(body: dict[str, Any]) -> None:
         where = f"tools.{index}.custom"
         if not TOOL_NAME.match(str(tool.get("name", ""))):
             raise Wrong(f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
+        if tool.get("description") == "":
+            raise Wrong(f"{where}.description: String should have at least 1 character")
         schema = tool.get("input_schema")
         if not isinstance(schema, dict):
             raise Wrong(f"{where}.input_schema: Field required")

@@ -14,7 +14,7 @@ from xml_pipeline.errors import (
     MalformedAnswerError,
     ServerError,
 )
-from xml_pipeline.llm import PROVIDER_CLASSES
+from xml_pipeline.llm import PROVIDER_CLASSES, ToolSpec
 from xml_pipeline.llm.types import TextDelta
 
 from .cases import CASES
@@ -114,3 +114,7 @@ class TestEveryDialect:
         chunk = chunks.get(provider, {"choices": [{"delta": {"content": text}}]})
         (event, *_) = dialect(provider).stream_decoder(ask("m")).feed(json.dumps(chunk), "")
         assert event == TextDelta(text)
+
+    def test_a_tool_without_a_description(self, provider: str) -> None:
+        sent = body(provider, ask("m", tools=[ToolSpec("add")]))
+        assert "description" not in json.dumps(sent["tools"])

@@ -33,7 +33,7 @@ from xml_pipeline.llm.providers.history import (
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import closed_schema, in_words
-from xml_pipeline.llm.providers.tool_names import ToolNames
+from xml_pipeline.llm.providers.tool_names import ToolNames, described
 from xml_pipeline.llm.types import LLMRequest, Message
 from xml_pipeline.llm.wire import WireRequest
 
@@ -68,11 +68,9 @@ def encode_request(
     }
     if request.tools:
         body["tools"] = [
-            {
-                "name": names.wire(tool.name),
-                "description": tool.description,
-                "input_schema": {"type": "object", **tool.parameters},
-            }
+            described(
+                {"name": names.wire(tool.name), "input_schema": {"type": "object", **tool.parameters}}, tool
+            )
             for tool in request.tools
         ]
         if request.tool_choice is not None:

@@ -27,7 +27,7 @@ from xml_pipeline.llm.providers.history import (
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import in_words, strict_schema
-from xml_pipeline.llm.providers.tool_names import ToolNames
+from xml_pipeline.llm.providers.tool_names import ToolNames, function_tools
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ResponseSchema, ToolCall
 from xml_pipeline.llm.wire import Dialect, StreamDecoder, WireRequest
 
@@ -91,17 +91,7 @@ class ChatDialect(Dialect):
         if effort is not None:
             body["reasoning_effort"] = effort
         if request.tools:
-            body["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": names.wire(tool.name),
-                        "description": tool.description,
-                        "parameters": dict(tool.parameters),
-                    },
-                }
-                for tool in request.tools
-            ]
+            body["tools"] = function_tools(request, names)
             if request.tool_choice is not None:
                 body["tool_choice"] = self._choice(request.tool_choice, names)
         if request.response_schema is not None:

@@ -25,8 +25,8 @@ from xml_pipeline.llm.providers.history import (
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import in_words
-from xml_pipeline.llm.providers.tool_names import DOTTED, ToolNames
-from xml_pipeline.llm.types import LLMRequest, Message
+from xml_pipeline.llm.providers.tool_names import DOTTED, ToolNames, described
+from xml_pipeline.llm.types import LLMRequest, Message, ToolSpec
 
 FOREIGN_SIGNATURE = "skip_thought_signature_validator"
 _SIGNED = re.compile(r"gemini-([3-9]|\d\d)")
@@ -79,8 +79,8 @@ def _texts(message: Message) -> list[str]:
     return [part["text"] for part in parts_of(message)]
 
 
-def _declaration(tool: Any, names: ToolNames) -> dict[str, Any]:
-    declared: dict[str, Any] = {"name": names.wire(tool.name), "description": tool.description}
+def _declaration(tool: ToolSpec, names: ToolNames) -> dict[str, Any]:
+    declared = described({"name": names.wire(tool.name)}, tool)
     if tool.parameters.get("properties"):
         declared["parametersJsonSchema"] = {
             key: value for key, value in tool.parameters.items() if key != "$schema"

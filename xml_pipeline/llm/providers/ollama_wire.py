@@ -29,7 +29,7 @@ from xml_pipeline.llm.providers.history import (
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import in_words
-from xml_pipeline.llm.providers.tool_names import ToolNames
+from xml_pipeline.llm.providers.tool_names import ToolNames, function_tools
 from xml_pipeline.llm.types import (
     LLMRequest,
     LLMResponse,
@@ -103,17 +103,7 @@ def encode_body(
         "options": options,
     }
     if request.tools and request.tool_choice != "none":
-        body["tools"] = [
-            {
-                "type": "function",
-                "function": {
-                    "name": names.wire(tool.name),
-                    "description": tool.description,
-                    "parameters": dict(tool.parameters),
-                },
-            }
-            for tool in request.tools
-        ]
+        body["tools"] = function_tools(request, names)
     if request.response_schema is not None:
         if "tools" in body:  # a format would keep the model from calling any
             instruction = {"role": "system", "content": in_words(request.response_schema.schema)}

@@ -22,7 +22,7 @@ from xml_pipeline.llm.providers.history import (
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import strict_schema
-from xml_pipeline.llm.providers.tool_names import ToolNames
+from xml_pipeline.llm.providers.tool_names import ToolNames, described
 from xml_pipeline.llm.types import LLMRequest, Message, ResponseSchema
 from xml_pipeline.llm.wire import WireRequest
 
@@ -53,13 +53,15 @@ def encode_request(request: LLMRequest, rule: ModelRule, *, dialect: str, stream
         body["reasoning"] = {"effort": effort}
     if request.tools:
         body["tools"] = [
-            {
-                "type": "function",
-                "name": names.wire(tool.name),
-                "description": tool.description,
-                "parameters": dict(tool.parameters),
-                "strict": False,
-            }
+            described(
+                {
+                    "type": "function",
+                    "name": names.wire(tool.name),
+                    "parameters": dict(tool.parameters),
+                    "strict": False,
+                },
+                tool,
+            )
             for tool in request.tools
         ]
         if request.tool_choice is not None:

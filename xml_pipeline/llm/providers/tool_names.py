@@ -1,4 +1,4 @@
-"""Tool names as a provider takes them. Pure.
+"""Tools as a provider takes them, their names above all. Pure.
 
 A listener may be called `calculator.add`; OpenAI and Anthropic take letters, digits, `_` and `-` only. Names
 that fit stay as they are; others are rewritten, the same way for the same request, and read back.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from xml_pipeline.llm.providers.history import calls_of
-from xml_pipeline.llm.types import LLMRequest
+from xml_pipeline.llm.types import LLMRequest, ToolSpec
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}\Z")  # Gemini's rule
@@ -62,3 +63,21 @@ class ToolNames:
     def plain(self, wire: str) -> str:
         """The tool's own name for one that was received; unknown ones stay as they are."""
         return self._back.get(wire, wire)
+
+
+def described(shape: dict[str, Any], tool: ToolSpec) -> dict[str, Any]:
+    """`shape` with the tool's description, if it has one: some gateways refuse an empty one."""
+    if tool.description:
+        shape["description"] = tool.description
+    return shape
+
+
+def function_tools(request: LLMRequest, names: ToolNames) -> list[dict[str, Any]]:
+    """The tools offered, in the shape that chat completions and Ollama share."""
+    return [
+        {
+            "type": "function",
+            "function": described({"name": names.wire(tool.name), "parameters": dict(tool.parameters)}, tool),
+        }
+        for tool in request.tools
+    ]
