@@ -153,6 +153,17 @@ async def test_all_system_messages_arrive(provider: Provider) -> None:
     assert "Second rule." in sent
 
 
+async def test_blank_turns_and_parts_do_no_harm(provider: Provider) -> None:
+    blank = [{"type": "text", "text": ""}, {"type": "text", "text": " \n"}]
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": " "},
+        {"role": "user", "content": blank},
+        {"role": "assistant", "content": " \n"},
+        {"role": "user", "content": [*blank, {"type": "text", "text": "Well?"}]},
+    ]
+    assert (await provider.router.complete(provider.model, messages)).content
+
+
 async def test_every_option_reaches_the_wire(provider: Provider) -> None:
     await provider.router.complete(
         provider.model, CHAT, temperature=0.5, top_p=0.9, seed=7, stop=["END"], max_tokens=321, extra={}
