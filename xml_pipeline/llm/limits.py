@@ -86,9 +86,9 @@ class Gate:
         """Whether tokens or requests a minute are limited."""
         return self._tokens is not None or self._requests is not None
 
-    def tokens_available(self) -> int | None:
-        """Tokens free in this minute (negative in debt); None without a limit."""
-        return None if self._tokens is None else self._tokens.available(self._clock())
+    def tokens_available(self, now: float | None = None) -> int | None:
+        """Tokens free in this minute (negative in debt); None without a limit. `now`: of the gate's clock."""
+        return None if self._tokens is None else self._tokens.available(self._clock() if now is None else now)
 
     def requests_available(self) -> int | None:
         """Requests free in this minute; None without a limit."""

@@ -70,6 +70,6 @@ def status_of(endpoint: Endpoint, now: float, usage: UsageTotals) -> BackendStat
         reason=f"set {variable}" if missing else endpoint.health.reason(now),
         in_flight=gate.in_flight,
         waiting=gate.waiting,
-        tokens_available=gate.tokens_available(),
+        tokens_available=gate.tokens_available(now),
         usage=usage,
     )
