@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 OUTSIDE = "outside"
-MAX_MESSAGES = 14
+MAX_MESSAGES = 18
 MAX_DEPTH = 3
 
 

@@ -23,12 +23,13 @@ from xml_pipeline.pump.response import HandlerMetadata
 class Job:
     """One handler call on its way through a thread."""
 
-    __slots__ = ("abandoned", "call", "future")
+    __slots__ = ("abandoned", "call", "finished", "future")
 
     def __init__(self, call: Callable[[], Any]) -> None:
         self.call = call
         self.future: Future[Any] = Future()
         self.abandoned = False
+        self.finished = False
 
 
 class Threads:
@@ -71,7 +72,7 @@ class Threads:
     def _abandon(self, job: Job) -> None:
         """Nobody waits for a job that a thread is at; somebody may wait for the thread."""
         with self._lock:
-            if not job.future.done():
+            if not job.finished:
                 job.abandoned = True
                 self._serving -= 1
                 if self._backlog:
@@ -80,16 +81,19 @@ class Threads:
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
-            if job.future.set_running_or_notify_cancel():
-                _carry_out(job)
+            settle = _carry_out(job) if job.future.set_running_or_notify_cancel() else None
             with self._lock:
-                if job.abandoned:
-                    return
-                if self._backlog:
-                    self._backlog -= 1
-                else:
-                    self._unclaimed += 1
-            del job  # and the payload and answer with it
+                job.finished = True
+                if not job.abandoned:
+                    if self._backlog:
+                        self._backlog -= 1
+                    else:
+                        self._unclaimed += 1
+            if settle is not None:
+                settle()  # last: whoever waits for it finds this thread free
+            if job.abandoned:
+                return
+            del job, settle  # and the payload and answer with them
 
     def close(self) -> None:
         """Let the threads go; one that still runs a handler ends with it, or with the program."""
@@ -97,17 +101,17 @@ class Threads:
             self._work.put(None)
 
 
-def _carry_out(job: Job) -> None:
+def _carry_out(job: Job) -> Callable[[], None]:
+    """Call the handler; what is returned tells the job's future how it ended."""
     try:
         result = job.call()
     except StopIteration as error:  # a future cannot hold it
         failure = RuntimeError("the handler raised StopIteration")
         failure.__cause__ = error
-        job.future.set_exception(failure)
+        return functools.partial(job.future.set_exception, failure)
     except BaseException as error:
-        job.future.set_exception(error)
-    else:
-        job.future.set_result(result)
+        return functools.partial(job.future.set_exception, error)
+    return functools.partial(job.future.set_result, result)
 
 
 class Processes:

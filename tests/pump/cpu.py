@@ -1,0 +1,25 @@
+"""Handlers that run in processes; they have to be importable there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any
+
+from tests.pump.scenes import Go, Note, respond
+
+
+def where(payload: Go, metadata: Any) -> Any:
+    if payload.n == 1:
+        raise ValueError("in the process")
+    if payload.n == 2:
+        time.sleep(3600)
+    if payload.n == 3:
+        os._exit(9)
+    return respond(Note(str(os.getpid())))
+
+
+async def async_where(payload: Go, metadata: Any) -> Any:
+    await asyncio.sleep(0)
+    return respond(Note(str(os.getpid())))

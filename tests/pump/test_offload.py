@@ -1,0 +1,133 @@
+"""Sync handlers in threads, cpu_bound ones in processes: the event loop is never held up."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from tests.pump import cpu
+from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, respond
+from xml_pipeline import AnswerError, HandlerMetadata, Organism
+
+
+async def test_sync_handlers_run_beside_each_other_and_beside_the_loop() -> None:
+    organism = Organism.build()
+    meeting = threading.Barrier(5, timeout=20)
+
+    @organism.listener
+    def meet(payload: Go, metadata: HandlerMetadata) -> Any:
+        meeting.wait()
+        return respond(Note(threading.current_thread().name))
+
+    organism.listener(echo)
+    async with organism:
+        asks = [asyncio.ensure_future(organism.ask("meet", Go())) for _ in range(4)]
+        assert await organism.ask("echo", Question("beside")) == Answer("beside")
+        answers = await asyncio.gather(organism.ask("meet", Go()), *asks)
+        assert all(answer.text != threading.main_thread().name for answer in answers)
+        assert at_rest(organism)
+
+
+async def test_threads_are_used_again() -> None:
+    organism = Organism.build()
+    names: set[int] = set()
+
+    @organism.listener
+    def note(payload: Go, metadata: HandlerMetadata) -> Any:
+        names.add(threading.get_ident())
+        return respond(Note())
+
+    async with organism:
+        for n in range(50):
+            await organism.ask("note", Go(n))
+    assert len(names) == 1
+
+
+async def test_sync_handlers_that_are_stuck_do_not_use_up_the_threads() -> None:
+    organism = Organism.build(max_concurrent_handlers=2, timeout_seconds=0.05)
+    free = threading.Event()
+
+    @organism.listener
+    def stuck(payload: Go, metadata: HandlerMetadata) -> Any:
+        free.wait()
+        return respond(Note("late"))
+
+    @organism.listener(timeout_seconds=20)
+    def quick(payload: Question, metadata: HandlerMetadata) -> Any:
+        return respond(Answer(payload.text))
+
+    try:
+        async with organism:
+            stuck_ones = (organism.ask("stuck", Go(n)) for n in range(5))
+            errors = await asyncio.gather(*stuck_ones, return_exceptions=True)
+            assert {error.code for error in errors if isinstance(error, AnswerError)} == {"timeout"}
+            answers = await asyncio.gather(*(organism.ask("quick", Question(str(n))) for n in range(20)))
+            assert answers == [Answer(str(n)) for n in range(20)]
+            assert at_rest(organism)
+    finally:
+        free.set()
+
+
+@pytest.mark.parametrize("wrap", ["lambda", "partial", "object", "wrapper"])
+async def test_an_async_handler_in_whatever_wrapping_is_awaited(wrap: str) -> None:
+    class Callable:
+        async def __call__(self, payload: Question, metadata: HandlerMetadata) -> Any:
+            return await echo(payload, metadata)
+
+    @functools.wraps(echo)
+    def wrapper(*args: Any) -> Any:
+        return echo(*args)
+
+    handlers: dict[str, Any] = {
+        "lambda": lambda payload, metadata: echo(payload, metadata),
+        "partial": functools.partial(echo),
+        "object": Callable(),
+        "wrapper": wrapper,
+    }
+    organism = Organism.build(timeout_seconds=20)
+    organism.listener(handlers[wrap], name="wrapped", accepts=[Question])
+    async with organism:
+        assert await organism.ask("wrapped", Question("x")) == Answer("x")
+
+
+async def test_a_sync_handler_may_call_peers_like_any_other() -> None:
+    organism = Organism.build()
+
+    @organism.listener(peers=["echo"])
+    def caller(payload: Go | Answer, metadata: HandlerMetadata) -> Any:
+        return call(Question("x"), to="echo") if isinstance(payload, Go) else respond(payload)
+
+    organism.listener(echo)
+    async with organism:
+        assert await organism.ask("caller", Go()) == Answer("x")
+
+
+async def test_cpu_bound_handlers_run_in_processes_that_may_fail_hang_and_die() -> None:
+    organism = Organism.build(timeout_seconds=30)
+    organism.listener(cpu.where, name="where", cpu_bound=True)
+    organism.listener(cpu.where, name="hangs", cpu_bound=True, timeout_seconds=0.3)
+    organism.listener(cpu.async_where, name="async_where", cpu_bound=True, accepts=[Go])
+    async with organism:
+        pid = int((await organism.ask("where", Go())).text)
+        assert pid != os.getpid()
+        assert int((await organism.ask("async_where", Go())).text) != os.getpid()
+        for listener, n, code in (("where", 1, "handler"), ("where", 3, "handler"), ("hangs", 2, "timeout")):
+            with pytest.raises(AnswerError) as error:
+                await organism.ask(listener, Go(n))
+            assert error.value.code == code
+        assert await organism.ask("where", Go())
+        assert at_rest(organism)
+
+
+async def test_a_cpu_bound_handler_that_no_process_can_find_is_a_handler_error() -> None:
+    organism = Organism.build(timeout_seconds=30)
+    organism.listener(lambda payload, metadata: None, name="local", accepts=[Go], cpu_bound=True)
+    async with organism:
+        with pytest.raises(AnswerError) as error:
+            await organism.ask("local", Go())
+        assert error.value.code == "handler"
