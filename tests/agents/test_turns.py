@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from xml_pipeline import AnswerError, HandlerMetadata, HandlerResponse
-from xml_pipeline.agents import Answer, Task
-from xml_pipeline.envelope import SystemError
+from xml_pipeline.agents import Answer, LLMAgent, Task
+from xml_pipeline.envelope import Gathered, SystemError
 from xml_pipeline.errors import RateLimitedError
 from xml_pipeline.events import HandlerFailed, LLMCalled, MessageDelivered, PayloadRepaired
 from xml_pipeline.llm import Budget, Budgets, LLMResponse, ToolCall
@@ -279,3 +279,24 @@ async def test_an_error_message_is_no_task() -> None:
         with pytest.raises(AnswerError, match="no task"):
             await scene.organism.ask("bot", SystemError("handler", "x"))
     assert not scene.model.requests
+
+
+@virtual
+async def test_a_repeated_delivery_of_results_is_ignored() -> None:
+    scene = Scene(ADD, "It is 42.")
+    seen: list[HandlerMetadata] = []
+
+    class Spy(LLMAgent):
+        async def __call__(self, payload: Any, metadata: HandlerMetadata) -> Any:
+            seen.append(metadata)
+            first = await super().__call__(payload, metadata)
+            if isinstance(payload, Gathered):
+                assert await super().__call__(payload, metadata) is None
+            return first
+
+    spy = Spy("spy", scene.bot.settings)
+    scene.organism.listener(spy, name="spy", accepts=spy.accepts, agent=True, peers=["calculator.add"])
+    async with scene.organism:
+        assert await scene.organism.ask("spy", Task("x")) == Answer("It is 42.")
+    assert len(seen) == 2
+    assert len(scene.model.requests) == 2
