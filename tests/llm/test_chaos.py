@@ -16,7 +16,8 @@ from xml_pipeline.llm.providers.openai import OpenAIBackend
 
 CALLS = 2000
 IN_FLIGHT = 64
-DEADLINE = 20.0  # seconds of one call
+DEADLINE = 30.0  # seconds of one call
+PATIENCE = 4.0  # seconds with a backend that hangs; a good answer never takes so long, also on a busy machine
 SLACK = 5.0  # seconds that a busy machine may take to notice a deadline
 
 TROUBLES: tuple[Step, ...] = (
@@ -79,7 +80,7 @@ async def test_every_call_ends_and_the_books_agree_with_the_servers() -> None:
                 retries=6,
                 retry_base_delay=0.005,
                 retry_max_delay=0.05,
-                timeouts=Timeouts(request=DEADLINE, attempt=1.0, first_token=1.0, idle=1.0),
+                timeouts=Timeouts(request=DEADLINE, attempt=PATIENCE, first_token=PATIENCE, idle=PATIENCE),
             )
         )
         tasks_before = len(asyncio.all_tasks())

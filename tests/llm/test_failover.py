@@ -413,6 +413,28 @@ def test_a_hedge_that_fails_does_not_end_the_call() -> None:
     run_in_virtual_time(main())
 
 
+def test_a_hedged_call_that_is_cancelled_at_once_leaves_no_probe_and_no_permit() -> None:
+    async def main() -> None:
+        a = backend("a", down("RateLimitedError", times=1), max_concurrent=1)
+        router = Router([a], retries=0, timeouts=Timeouts(hedge_after=1))
+        with pytest.raises(RateLimitedError):
+            await router.complete("m", "hello")
+        await asyncio.sleep(5)
+        probe = asyncio.create_task(router.complete("m", "hello"))
+        await asyncio.sleep(0)
+        assert router.describe()[0].health == "probing"
+        probe.cancel()
+        await asyncio.gather(probe, return_exceptions=True)
+        assert (await router.complete("m", "hello", timeout=5)).content == "from a"
+
+    run_in_virtual_time(main())
+
+
+def test_backends_can_be_listed_outside_of_an_event_loop() -> None:
+    (status,) = Router([backend("a", rate_limit_tpm=1000)]).describe()
+    assert (status.health, status.tokens_available) == ("healthy", 1000)
+
+
 # Everything down
 
 

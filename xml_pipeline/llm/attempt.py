@@ -19,13 +19,14 @@ _MAYBE_BILLED = (BackendTimeoutError, MalformedAnswerError)
 class Try:
     """One try. Exactly one of `answered`, `dropped`, `failed` and `abandoned` ends it."""
 
-    __slots__ = ("call", "permit", "route", "started")
+    __slots__ = ("_ended", "call", "permit", "route", "started")
 
     def __init__(self, call: Call, route: Route, permit: Permit) -> None:
         self.call = call
         self.route = route
         self.permit = permit
         self.started = call.core.clock.monotonic()
+        self._ended = False
         route.endpoint.health.begin(route.model, self.started)
 
     async def complete(self) -> LLMResponse:
@@ -61,6 +62,7 @@ class Try:
 
     def answered(self, response: LLMResponse) -> None:
         """An answer came: account it, learn from it, and fill in what the router knows."""
+        self._ended = True
         call, route = self.call, self.route
         core, endpoint = call.core, route.endpoint
         usage = Usage.of(response.usage)
@@ -84,6 +86,7 @@ class Try:
 
     def dropped(self, partial: LLMResponse, characters: int) -> None:
         """A stream's consumer left after the first content: it is billed up to there, reported or estimated."""
+        self._ended = True
         reported, produced = Usage.of(partial.usage), self._estimated(characters)
         usage = Usage(
             reported.prompt_tokens or produced.prompt_tokens,
@@ -103,6 +106,7 @@ class Try:
 
     def failed(self, raised: Exception) -> BackendError:
         """It failed: account it, tell the backend's health, let the call plan; gives the typed error."""
+        self._ended = True
         call, route = self.call, self.route
         core, endpoint = call.core, route.endpoint
         error = endpoint.complete_error(as_backend_error(raised, endpoint.secrets), route.model)
@@ -120,10 +124,20 @@ class Try:
 
     def abandoned(self) -> None:
         """It was cancelled: it may have been billed, and says nothing about the backend."""
+        self._ended = True
         self._note("Cancelled")
         self._unconfirmed()
         self.route.endpoint.health.abandon(self.route.model)
         self.call.core.changes.notify()
+
+    def close(self) -> None:
+        """Leave nothing behind: a task that is cancelled before its first step never comes to its own end."""
+        if not self._ended:
+            self._ended = True
+            self.permit.settle(0)
+            self.route.endpoint.health.abandon(self.route.model)
+            self.call.core.changes.notify()
+        self.permit.release()
 
     def _note(self, error: str, status: int | None = None) -> None:
         seconds = self.call.core.clock.monotonic() - self.started

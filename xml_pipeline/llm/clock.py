@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 
 def _loop_time() -> float:
-    return asyncio.get_running_loop().time()
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:  # outside of a loop, as when a command line lists the backends
+        return time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,5 @@ async def _first(call: Call, pending: set[asyncio.Task[LLMResponse]]) -> LLMResp
 
 def _start(one: Try) -> asyncio.Task[LLMResponse]:
     task = asyncio.create_task(one.complete())
-    # A task that is cancelled before its first step never enters the coroutine's own clean-up.
-    task.add_done_callback(lambda _: one.permit.release())
+    task.add_done_callback(lambda _: one.close())
     return task

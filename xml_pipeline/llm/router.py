@@ -8,7 +8,6 @@ One module-level default stands behind `get_router()`, `complete()` and `stream(
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -295,18 +294,12 @@ class Router(Accounts):
 
     def describe(self) -> list[BackendStatus]:
         """Every backend as it is now: key, models, limits, health, requests in flight, usage."""
-        now = self._now_anywhere()
+        now = self._core.clock.monotonic()
         usage = self._core.ledger.backends()
         return [
             status_of(endpoint, now, usage.get(name, UsageTotals()))
             for name, endpoint in self._endpoints.items()
         ]
-
-    def _now_anywhere(self) -> float:
-        try:
-            return self._core.clock.monotonic()
-        except RuntimeError:  # no running loop: a command line lists the backends
-            return time.monotonic()
 
     def _emit(self, event: Event) -> None:
         self._core.emit(event)
