@@ -87,7 +87,9 @@ def _check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 def _init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = _command(commands, "init", "make a small working project with its tests", "project:init")
-    command.add_argument("directory", metavar="DIR", help="a new directory, or an empty one")
+    command.add_argument(
+        "directory", metavar="DIR", help="where to put it; nothing that is there is overwritten"
+    )
 
 
 def _describe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

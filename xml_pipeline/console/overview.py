@@ -111,7 +111,7 @@ def usage(organism: Organism) -> list[Line]:
     if not used:
         return [line(("dim", "no model was called yet"))]
     rows = [(agent or "(no agent)", _totals(totals)) for agent, totals in used.items()]
-    return [*table(rows), *table([("total", _totals(router.get_total_usage()))], "dim")]
+    return table([*rows, ("total", _totals(router.get_total_usage()))])
 
 
 def _totals(totals: UsageTotals) -> str:

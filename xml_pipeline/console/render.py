@@ -102,7 +102,7 @@ def trace(from_id: str, to: str, payload: Any, *, whole: bool) -> Line:
     if not whole:
         return line(("dim", head))
     if codec is None:
-        content = f"{len(payload.answers)} answers"
+        content = count(len(payload.answers), "answer")
     else:
         content = json.dumps(codec.to_json(payload), ensure_ascii=False)
     cut = content if len(content) <= TRACE_CUT else f"{content[:TRACE_CUT]}… ({len(content)} characters)"

@@ -260,7 +260,8 @@ class Console:
             asyncio.get_running_loop().call_soon(self._show_questions)
         calls_tool = sender is not None and sender.agent and receiver is not None and sender is not receiver
         if self.tracing or (calls_tool and self._streaming):
-            self._break()
+            if receiver is not None:
+                self._break()
             self._last = None
             self.screen.note([render.trace(event.from_id, event.to, event.payload, whole=self.tracing)])
 

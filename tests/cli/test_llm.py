@@ -1,0 +1,128 @@
+"""`llm list`, `llm ask` and `llm test` against a provider on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.console.processes import ROOT, environment
+from tests.emulators import Failure, OpenAIEmulator
+
+ORGANISM = """\
+organism: {{name: probe}}
+llm:
+  models: {{smart: [gpt-4o, offline]}}
+  backends:
+    - {{provider: openai, name: here, base_url: "{url}", supported_models: [gpt-4o], rate_limit_tpm: 1000000}}
+    - {{provider: anthropic}}
+    - {{provider: scripted, name: offline, supported_models: [offline], rules: [{{reply: "Rules: \\x1b[31m"}}]}}
+"""
+
+
+@dataclass
+class Lab:
+    """A provider, and a project that uses it."""
+
+    server: OpenAIEmulator
+    directory: Path
+
+    async def xp(self, *arguments: str, key: str | None = None) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of `xp llm …`."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "xml_pipeline.cli", "llm", *arguments, "-f", str(self.directory / "organism.yaml")),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=ROOT,
+            env=environment(self.directory, OPENAI_API_KEY=self.server.key if key is None else key),
+        )
+        out, err = await process.communicate()
+        assert self.server.key.encode() not in out + err
+        assert b"Traceback" not in err, err.decode()
+        assert process.returncode is not None
+        return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    async with OpenAIEmulator() as server:
+        (tmp_path / "organism.yaml").write_text(ORGANISM.format(url=server.base_url))
+        yield Lab(server, tmp_path)
+
+
+async def test_list_shows_backends_with_their_keys_and_limits(lab: Lab) -> None:
+    code, out, _ = await lab.xp("list")
+    assert code == 0
+    here, anthropic, offline = out.splitlines()[1:4]
+    assert here.split()[:3] == ["here", "openai", "present"]
+    assert "1,000,000 tokens/min" in here
+    assert "missing: set ANTHROPIC_API_KEY" in anthropic
+    assert "offline, healthy" in offline
+    assert "gpt-4o → offline" in out
+
+
+async def test_ask_streams_and_says_who_answered(lab: Lab) -> None:
+    lab.server.script.say("Two words.")
+    code, out, err = await lab.xp("ask", "smart", "Say two words.")
+    assert (code, out) == (0, "Two words.\n")
+    assert err.startswith("here: gpt-4o")
+    assert "tokens (" in err
+    assert lab.server.last.stream
+
+
+async def test_ask_shows_what_a_hostile_model_writes(lab: Lab) -> None:
+    lab.server.script.say("\x1b]0;owned\x07")
+    _, out, _ = await lab.xp("ask", "gpt-4o", "Hello")
+    assert out == "\\x1b]0;owned\\x07\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "says"),
+    [
+        (("ask", "gpt-5o", "Hello"), None, "gpt-5o"),
+        (("ask", "gpt-4o", "Hello"), "sk-wrong", "401"),
+        (("test", "her"), None, "did you mean 'here'"),
+        (("test", "anthropic"), None, "set ANTHROPIC_API_KEY"),
+    ],
+)
+async def test_errors_say_what_to_do(
+    lab: Lab, arguments: tuple[str, ...], key: str | None, says: str
+) -> None:
+    code, out, err = await lab.xp(*arguments, key=key)
+    assert (code, out) == (1, "")
+    assert says in err
+
+
+async def test_test_tells_that_answers_and_tools_work(lab: Lab) -> None:
+    lab.server.script.say("ready").call("add", {"a": 2, "b": 40})
+    code, out, _ = await lab.xp("test", "here")
+    assert code == 0
+    assert "answer: works: 'ready'" in out
+    assert 'tools: work: add({"a": 2, "b": 40})' in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [({"a": 2, "b": 41}, "wrongly"), ('{"a": 2,', "wrongly"), (None, "did not call the tool")],
+)
+async def test_test_tells_what_is_wrong_with_tools(lab: Lab, arguments: object, says: str) -> None:
+    lab.server.script.say("ready")
+    if arguments is None:
+        lab.server.script.say("It is 42.")
+    else:
+        lab.server.script.call("add", arguments)  # type: ignore[arg-type]  # a mapping or text
+    code, out, _ = await lab.xp("test", "here")
+    assert code == 0
+    assert says in out
+
+
+async def test_test_tells_that_the_backend_fails(lab: Lab) -> None:
+    lab.server.script.fail(Failure.NO_CREDIT)
+    code, out, _ = await lab.xp("test", "here")
+    assert code == 1
+    assert out.startswith("answer: fails: ")

@@ -1,0 +1,68 @@
+"""Every example runs as its own text says, on a machine without a key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.console.processes import ROOT, run
+
+
+def test_console_answers_without_a_key(tmp_path: Path) -> None:
+    text = "@greeter Alice\n@calculator.add a=2 b=40\nWhat is 2 + 40?\nHello\n/usage\n"
+    done = run("-m", "examples.console", state=tmp_path, text=text)
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()
+    assert rows[:3] == [
+        "greeter: HELLO, ALICE!",
+        "calculator.add: value: 42",
+        "researcher: The sum is 42. (Offline rules answered, not a model.)",
+    ]
+    assert rows[3].startswith("researcher: I am the offline backend")
+    assert rows[4].startswith("researcher  ")
+    for part in ("without a key: anthropic (set ANTHROPIC_API_KEY)", "offline", "not running: ollama"):
+        assert part in done.stderr
+
+
+def test_console_fails_when_an_answer_is_an_error(tmp_path: Path) -> None:
+    done = run("-m", "examples.console", state=tmp_path, text="@greeter Alice\n@calculator.add a=2 b=x\n")
+    assert done.stdout == "greeter: HELLO, ALICE!\n"
+    assert "AddPayload.b" in done.stderr
+    assert done.returncode == 1
+
+
+def test_console_works_from_any_directory(tmp_path: Path) -> None:
+    done = run(
+        "-m",
+        "examples.console",
+        state=tmp_path,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        text="@greeter Al\n",
+    )
+    assert done.stdout == "greeter: HELLO, AL!\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["xml-pipeline"]
+
+
+def test_hello_greets_in_thirty_lines(tmp_path: Path) -> None:
+    assert run("-m", "examples.hello", state=tmp_path).stdout == "Hello, Alice!\n"
+    assert len((ROOT / "examples" / "hello" / "__main__.py").read_text().splitlines()) <= 35
+
+
+def test_pipeline_books_what_is_right_and_names_what_is_not(tmp_path: Path) -> None:
+    done = run("-m", "examples.pipeline", state=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()
+    assert [row.split(":")[0] for row in rows[:-1]] == ["line 41", "line 121", "line 251"]
+    assert "Order.quantity" in rows[2]
+    assert rows[-1].startswith("297 of 300 records booked")
+
+
+@pytest.mark.parametrize("text", ["", "tea,2\n", "tea,2\n,,\n\x01\n"])
+def test_pipeline_takes_any_file(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "records.csv"
+    file.write_text(text)
+    done = run("-m", "examples.pipeline", str(file), state=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "records booked" in done.stdout
