@@ -25,7 +25,7 @@ class EventStream:
         self._limit = limit
         self._on_close = on_close
         self._closed = False
-        self._reader: asyncio.Future[None] | None = None
+        self._readers: list[asyncio.Future[None]] = []
 
     def put(self, event: Event) -> None:
         if len(self._facts) >= self._limit:
@@ -44,8 +44,10 @@ class EventStream:
             self._ring()
 
     def _ring(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        for reader in self._readers:
+            if not reader.done():
+                reader.set_result(None)
+        self._readers.clear()
 
     def __aiter__(self) -> EventStream:
         return self
@@ -54,8 +56,9 @@ class EventStream:
         while not self._facts:
             if self._closed:
                 raise StopAsyncIteration
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+            reader = asyncio.get_running_loop().create_future()
+            self._readers.append(reader)
+            await reader
         return self._facts.popleft()
 
     async def __aenter__(self) -> EventStream:
