@@ -160,7 +160,7 @@ def _exceeds(data: bytes, sign: bytes, limit: int, but: bytes = b"") -> bool:
 
 def _count_markup(data: bytes, limits: Limits) -> None:
     """Count elements, attributes and the bytes of tags exactly, outside CDATA and comments."""
-    elements = attributes = size = 0
+    elements = ends = attributes = size = 0
     for pieces, (start, end) in enumerate(_outside(data), start=1):
         if pieces > limits.max_elements:
             rule = f"more than {limits.max_elements} comments, CDATA sections and the like in one document"
@@ -168,13 +168,13 @@ def _count_markup(data: bytes, limits: Limits) -> None:
         for found in _TAG.finditer(data, start, end):
             tag = found.group()
             size += len(tag)
-            if tag[1:2] != b"/":
+            if tag[1:2] == b"/":
+                ends += 1
+            else:
                 elements += 1
                 attributes += tag.count(b"=")
-                if elements > limits.max_elements:
-                    raise EnvelopeError(
-                        "elements", f"more than {limits.max_elements} elements in one document"
-                    )
+            if elements > limits.max_elements or ends > limits.max_elements:
+                raise EnvelopeError("elements", f"more than {limits.max_elements} elements in one document")
             if attributes > limits.max_attributes:
                 raise EnvelopeError(
                     "elements", f"more than {limits.max_attributes} attributes in one document"
