@@ -128,6 +128,7 @@ BAD_IN_TEXT = [
     ("a hallucinated tool", "<WebSearch><query>x</query></WebSearch>", ["WebSearch", "nobody takes it"]),
     ("an unknown peer", '<call to="web"><Note><text>x</text><tags/></Note></call>', ["no peer 'web'", "notes"]),
     ("a known peer, another's class", '<call to="notes"><Add><a>1</a><b>2</b></Add></call>', ["not what 'notes'"]),
+    ("an answer to somebody else", '<call to="web"><Answer><text>x</text></Answer></call>', ["no peer 'web'"]),
     ("an unknown peer and class", '<call to="web"><Search>x</Search></call>', ["Search", "'web'"]),
     ("JSON with a name", '{"name": "calculator.add", "arguments": {"a": 2, "b": 40}}', ["JSON", "as XML"]),
     ("JSON in a fence", '```json\n{"tool": "notes", "args": {}}\n```', ["JSON", "as XML"]),
@@ -330,6 +331,7 @@ FINE = [
     "Tags like </think> close thinking.",
     "The XML is:\n<Invoice><No>1</No></Invoice>",
     "[1, 2, 3]",
+    "<answer>42</answer>",
     "42",
 ]
 
@@ -340,6 +342,11 @@ FINE = [
 async def test_plain_answers_stay_as_written(text: str, mode: str) -> None:
     scene = Scene(text, tools=mode)
     assert await scene.ask() == Answer(text)
+
+
+@virtual
+async def test_with_native_calls_json_that_looks_like_arguments_is_an_answer() -> None:
+    assert await Scene('{"a": 2, "b": 40}', tools="native").ask() == Answer('{"a": 2, "b": 40}')
 
 
 @virtual

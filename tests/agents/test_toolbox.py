@@ -52,6 +52,16 @@ def test_names_are_plain_where_they_can_be() -> None:
     assert spec.parameters["properties"]["b"]["maximum"] == 1000
 
 
+def test_names_that_would_fall_together_are_told_apart() -> None:
+    organism = Organism.build()
+    for name in ("a.b", "a_b", "a" * 80, "a" * 81):
+        organism.listener(handler, name=name, accepts=[Add])
+    organism.listener(handler, name="bot", peers=["a.b", "a_b", "a" * 80, "a" * 81])
+    toolbox = Toolbox.of(organism.listeners["bot"], organism.listeners)
+    assert len({tool.name for tool in toolbox.tools}) == 4
+    assert {toolbox.by_name[tool.name].peer for tool in toolbox.tools} == set(organism.listeners["bot"].peers)
+
+
 def test_a_listener_without_peers_has_no_tools() -> None:
     organism = Organism.build()
     organism.listener(handler, name="bot", accepts=[Add])

@@ -246,6 +246,7 @@ async def test_settings_of_the_model_call_arrive() -> None:
     scene = Scene("hi", temperature=0.5, max_tokens=99)
     await scene.ask()
     assert (scene.model.last.temperature, scene.model.last.max_tokens) == (0.5, 99)
+    assert scene.model.last.cache_prompt  # with tools there are turns, which begin alike
 
 
 @virtual
