@@ -266,11 +266,14 @@ async def test_agents_call_agents() -> None:
 @virtual
 async def test_an_answer_that_is_too_large_for_the_wire_is_refused_to_the_caller() -> None:
     scene = Scene("x" * 20_000_000)
-    with pytest.raises(AnswerError, match="the answer was refused") as caught:
-        await scene.ask()
-    assert caught.value.code == "limit"
-    assert scene.bot.open_tasks == 0
-    assert len(scene.bot.memory) == 0
+    async with scene.organism, scene.organism.session() as session:
+        with pytest.raises(AnswerError, match="the answer was refused") as caught:
+            await session.ask("bot", Task("much"))
+        assert caught.value.code == "limit"
+        assert scene.bot.open_tasks == 0
+        scene.model.lines[0] = "little"
+        assert await session.ask("bot", Task("less")) == Answer("little")
+    assert [message["content"] for message in scene.model.last.messages] == ["You are bot.", "less"]
 
 
 @virtual

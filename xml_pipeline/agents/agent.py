@@ -124,9 +124,9 @@ class LLMAgent:
         elif isinstance(payload, Huh | SystemError):
             if running is None or not running.answered:
                 return self._fail(Fault("validation", "an error message is no task"), metadata)
+            running.answered = False
             if isinstance(payload, SystemError):
                 return self._fail(Fault(payload.code, f"the answer was refused: {payload.message}"), metadata)
-            running.answered = False
             running.corrections += 1
             if running.corrections > MAX_CORRECTIONS:
                 return self._fail(Fault("validation", f"the answer was refused: {payload}"), metadata)
