@@ -60,7 +60,7 @@ class Outside:
                 f"no listener '{envelope.to}'" if target is None else f"'{envelope.to}' does not take {root}"
             )
             raise RoutingError(f"{what}; there are: {known}")
-        payload = target.accepts[root].decode(envelope.payload)
+        payload = target.accepts[root].decode(envelope.payload, size=len(data))
         port = Asker(self.name(envelope.from_id), future())
         reply = await self._reply(port, envelope.to, payload, timeout)
         return encode(

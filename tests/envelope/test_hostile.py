@@ -91,6 +91,11 @@ HOSTILE: dict[str, bytes] = {
     "reference to a surrogate": GOOD.replace(b"tea", b"&#xD800;"),
     "wrong payload": with_payload('<Order xmlns=""><count>x</count></Order>'),
     "huge number": with_payload(f'<Order xmlns=""><item>x</item><count>{"9" * 100_000}</count></Order>'),
+    "thousands of wrong values": with_payload(
+        '<Order xmlns=""><item>x</item><parts>'
+        + "<entry><key>k</key><value>x</value></entry>" * 16_000
+        + "</parts></Order>"
+    ),
     "payload twice": with_payload('<Order xmlns=""><item>x</item></Order>' * 2),
     "field twice": with_payload('<Order xmlns=""><item>x</item><item>y</item></Order>'),
     "foreign field": with_payload('<Order xmlns=""><item>x</item><e:item xmlns:e="urn:x">y</e:item></Order>'),

@@ -46,7 +46,9 @@ class GatheredCodec:
     root = "Gathered"
     description = "The answers to several calls, in call order."
     xsd = GATHERED_XSD
-    example = '<Gathered><item xsi:nil="true" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"/></Gathered>'
+    example = (
+        '<Gathered><item xsi:nil="true" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"/></Gathered>'
+    )
     prompt_text = ""  # only the system makes it: no model is told how
     json_schema: ClassVar[dict[str, Any]] = {}
 
@@ -62,7 +64,7 @@ class GatheredCodec:
                 parts.append(f"<item><{codec.root}>{codec.encode_body(answer)}</{codec.root}></item>")
         return "".join(parts)
 
-    def decode(self, element: etree._Element) -> Gathered:
+    def decode(self, element: etree._Element, *, size: int = 0) -> Gathered:
         """Raises PayloadError when the element is no `Gathered` of this codec's answers."""
         if not _valid(element) or len(element) != len(self._codecs):
             rule = f"must hold {len(self._codecs)} items with one payload each"

@@ -43,5 +43,5 @@ class PayloadCodec(Protocol[T]):
     def encode_body(self, value: T) -> str:
         """What stands between the root's tags, canonical. Raises PayloadError."""
 
-    def decode(self, element: etree._Element) -> T:
+    def decode(self, element: etree._Element, *, size: int = 0) -> T:
         """Validate an element and make the instance. Raises PayloadError."""

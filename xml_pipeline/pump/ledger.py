@@ -194,7 +194,7 @@ class Ledger:
                 repairs=repairs,
             )
             _, element = unwrap(data, limits)
-            return accepting.decode(element)
+            return accepting.decode(element, size=len(data))
         except (PayloadError, EnvelopeError):
             raise
         except Exception as error:  # a payload class's own code ran
