@@ -30,7 +30,7 @@ from xml_pipeline.payload.nodes import (
     TupleOf,
     Union,
 )
-from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_value
+from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, LONGEST, STR, bool_value
 from xml_pipeline.payload.source import Source
 from xml_pipeline.payload.text import collapse
 
@@ -64,6 +64,8 @@ def choice_value(values: dict[str, Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         if text in values:
             return values[text]
+        if len(text) > LONGEST:
+            raise KeyError("no value is as long")
         return values[collapse(text)]
 
     return read
@@ -74,7 +76,7 @@ def beyond_xsd(node: Scalar) -> Constraints:
     rest = node.constraints
     if node.kind is INT and all(is_whole(bound) for bound in (rest.ge, rest.gt, rest.le, rest.lt)):
         rest = replace(rest, ge=None, gt=None, le=None, lt=None)
-    if node.kind.python in (str, bytes):
+    if node.kind.python is str:
         rest = replace(rest, min_length=None, max_length=None)
     return rest
 

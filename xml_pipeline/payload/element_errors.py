@@ -26,11 +26,9 @@ from xml_pipeline.payload.nodes import (
     TupleOf,
     Union,
 )
-from xml_pipeline.payload.scalars import BYTES, STR
+from xml_pipeline.payload.scalars import BYTES, LONGEST, STR
 from xml_pipeline.payload.text import collapse
 from xml_pipeline.payload.violations import MOST, Findings, listed, rejection, shortened, words
-
-_LONG = 10_000  # characters; no number, date or name needs as many
 
 
 def explain_element(shapes: Shapes, element: etree._Element, schema: etree.XMLSchema) -> list[Violation]:
@@ -141,7 +139,7 @@ class _Walk:
             except KeyError:
                 self.findings.add(path, "is none of the values", text, listed(node))
             return
-        if len(text) > _LONG and node.kind not in (STR, BYTES):
+        if len(text) > LONGEST and node.kind not in (STR, BYTES):
             self.findings.add(path, "is too long for its type", text, words(node, self.shapes))
             return
         try:

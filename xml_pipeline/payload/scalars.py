@@ -10,16 +10,18 @@ import re
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from math import inf, isfinite
 from typing import Any
 from uuid import UUID
 
 from xml_pipeline.payload.text import escape
 
+LONGEST = (
+    10_000  # characters of a scalar that is neither text nor bytes; no number, date or name needs as many
+)
 _BLANK = " \t\r\n"  # XML's white space; Python's strip() knows more
 
 
@@ -129,14 +131,19 @@ def _int_value(text: str) -> int:
 def _decimal_text(value: Any) -> str:
     if not isinstance(value, Decimal):
         raise _refuse(value, "Decimal")
-    return str(value)
+    text = str(value)
+    if len(text) > LONGEST:
+        raise ValueError(f"has more than {LONGEST:,} digits")
+    return text
 
 
 def _decimal_value(text: str) -> Decimal:
-    try:
-        return Decimal(text.strip(_BLANK))
-    except InvalidOperation:
-        raise ValueError("is not a decimal number") from None
+    if len(text) > LONGEST:
+        raise ValueError(f"has more than {LONGEST:,} digits")
+    text = text.strip(_BLANK)
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError("is not a decimal number")
+    return Decimal(text)
 
 
 def _bytes_text(value: Any) -> str:
@@ -146,12 +153,15 @@ def _bytes_text(value: Any) -> str:
 
 
 def _bytes_value(text: str) -> bytes:
-    with suppress(Base64Error, ValueError):
-        return b64decode(text, validate=True)
+    """What XSD's base64Binary lets through, no more: the one canonical spelling, with blanks anywhere."""
     try:
-        return b64decode(_BLANKS.sub("", text), validate=True)
+        plain = text.encode("ascii").translate(None, _BLANK.encode())
+        value = b64decode(plain, validate=True)
     except (Base64Error, ValueError):
         raise ValueError("is not base64") from None
+    if b64encode(value) != plain:
+        raise ValueError("is not base64 in its canonical spelling")
+    return value
 
 
 def _datetime_text(value: Any) -> str:
@@ -261,10 +271,9 @@ def _uuid_value(text: str) -> UUID:
     return UUID(word)
 
 
-_BLANKS = re.compile("[ \t\r\n]+")
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|-?INF|NaN")
-_DECIMAL = r"[+\-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+\-]?[0-9]+)?|[+\-]?Infinity|-?s?NaN[0-9]*"
+_DECIMAL_PATTERN = r"[+\-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+\-]?[0-9]+)?|[+\-]?Infinity|-?s?NaN[0-9]*"
 _DURATION = re.compile(r"(-)?P(?:([0-9]+)D)?(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]+))?S)?)?")
 _UUID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _UUID = re.compile(_UUID_PATTERN)
@@ -277,6 +286,7 @@ FLOAT = ScalarKind(
     float, "float", "double", float_text, _float_value, {"type": "number"}, 1.5, "a number", bounded=True
 )
 BOOL = ScalarKind(bool, "bool", "boolean", bool_text, bool_value, {"type": "boolean"}, True, "true or false")
+_DECIMAL = re.compile(_DECIMAL_PATTERN)
 DECIMAL = ScalarKind(
     Decimal,
     "Decimal",
@@ -286,7 +296,7 @@ DECIMAL = ScalarKind(
     {"type": "string", "description": "a decimal number"},
     Decimal("1.50"),
     "a decimal number, as 1.50",
-    pattern=_DECIMAL,
+    pattern=_DECIMAL_PATTERN,
 )
 BYTES = ScalarKind(
     bytes,
