@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.console.processes import read_until, run, start
+from tests.console.processes import ROOT, environment, read_until, run, start
 
 TALK = ("-m", "tests.console.talk")
 
@@ -107,3 +109,19 @@ def test_ctrl_c_cancels_the_conversation_and_the_program_lives_on(tmp_path: Path
         assert "HELLO, ALICE!" in read_until(process.stdout, "ALICE")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
+
+
+def test_closed_streams_are_no_traceback(tmp_path: Path) -> None:
+    for closed in ("<&-", "2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            f"{sys.executable} -m tests.console.talk {closed}",
+            shell=True,
+            input=b"@greeter Alice\n",
+            capture_output=True,
+            cwd=ROOT,
+            env=environment(tmp_path),
+            timeout=50,
+            check=False,
+        )
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == 0

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from xml_pipeline.console import plain
 from xml_pipeline.console.state import private_file, start_log, state_dir
@@ -32,15 +33,23 @@ async def main(organism: Organism, *, log: Path | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(
                 errors="backslashreplace"
-            )  # a terminal that cannot show it must not end the talk
+            )  # a letter that it cannot show must not end the talk
+    person = sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
     async with organism:
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return await plain.run(organism, sys.stdin.fileno(), sys.stdout, sys.stderr, log=logged)
-        try:
-            from xml_pipeline.console import terminal
-        except ImportError:
-            return await plain.run(
-                organism, sys.stdin.fileno(), sys.stdout, sys.stderr, log=logged, prompt=True
-            )
-        history = private_file(directory, "history") if directory is not None else None
-        return await terminal.run(organism, history=history, log=logged)
+        if person and os.environ.get("TERM") != "dumb":
+            try:
+                from xml_pipeline.console import terminal
+            except ImportError:
+                pass
+            else:
+                history = private_file(directory, "history") if directory is not None else None
+                return await terminal.run(organism, history=history, log=logged)
+        with _nowhere() as nothing:
+            fd = (sys.stdin or nothing).fileno()
+            out, err = sys.stdout or nothing, sys.stderr or nothing
+            return await plain.run(organism, fd, out, err, log=logged, prompt=person)
+
+
+def _nowhere() -> TextIO:
+    """Stands in for standard streams that are closed."""
+    return open(os.devnull, "r+", encoding="utf-8")

@@ -11,6 +11,7 @@ from xml_pipeline.console.styled import Line, line, lines
 from xml_pipeline.envelope import Gathered, Huh, SystemError
 from xml_pipeline.envelope.system import is_error
 from xml_pipeline.errors import AnswerError, ConfigError, PayloadError
+from xml_pipeline.events import BackendStateChanged, BudgetWarning
 from xml_pipeline.payload import codec_of
 from xml_pipeline.payload.wording import FieldInfo
 
@@ -107,6 +108,18 @@ def trace(from_id: str, to: str, payload: Any, *, whole: bool) -> Line:
         content = json.dumps(codec.to_json(payload), ensure_ascii=False)
     cut = content if len(content) <= TRACE_CUT else f"{content[:TRACE_CUT]}… ({len(content)} characters)"
     return line(("dim", f"{head} {cut}"))
+
+
+def warning(event: BudgetWarning | BackendStateChanged) -> Line:
+    """What will soon, or does now, keep models from answering."""
+    if isinstance(event, BudgetWarning):
+        return line(
+            (
+                "warn",
+                f"budget: {event.scope} has used {event.fraction:.0%} of its {event.limit:g} {event.unit}",
+            )
+        )
+    return line(("warn", f"backend {event.backend} is out: {event.reason}"))
 
 
 def money(usd: float | None) -> str:

@@ -249,6 +249,8 @@ class Console:
                 self._generated(event)
             case events.MessageDelivered():
                 self._delivered(event)
+            case events.BudgetWarning() | events.BackendStateChanged(state="dead"):
+                self.screen.note([render.warning(event)])
             case _:
                 pass
 
