@@ -99,6 +99,87 @@ def test_requests_a_minute_are_never_passed_and_are_used() -> None:
     assert len(sent) >= 0.95 * 90 * MINUTES
 
 
+@pytest.mark.parametrize("rpm", [60, 100, 600])
+def test_a_minutes_requests_are_spread_and_no_burst_passes_a_sixth_of_them(rpm: int) -> None:
+    async def main() -> list[float]:
+        gate, starts, loop = (
+            Gate(max_concurrent=1000, requests_per_minute=rpm),
+            [],
+            asyncio.get_running_loop(),
+        )
+
+        async def ask() -> None:
+            with await gate.acquire(1):
+                starts.append(loop.time())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2 * rpm):
+                group.create_task(ask())
+        return starts
+
+    starts = run_in_virtual_time(main())
+    assert sum(at == 0 for at in starts) == rpm // 6
+    for at in starts:  # a bucket: what it holds at once, and what drains from it
+        assert sum(at <= other < at + 10 for other in starts) <= rpm / 3 + 1
+        assert sum(at <= other < at + 60 - 1e-6 for other in starts) <= rpm
+    assert starts[-1] <= 121  # two minutes' requests in two minutes
+    assert starts == sorted(starts)
+
+
+def test_a_small_limit_a_minute_may_be_used_at_once() -> None:
+    async def main() -> float:
+        gate = Gate(max_concurrent=10, requests_per_minute=5)
+        for _ in range(5):
+            (await gate.acquire(1)).release()
+        return asyncio.get_running_loop().time()
+
+    assert run_in_virtual_time(main()) == 0
+
+
+def test_the_pace_does_not_let_requests_be_overtaken() -> None:
+    async def main() -> list[int]:
+        gate, order = Gate(max_concurrent=100, requests_per_minute=60), []
+
+        async def ask(number: int) -> None:
+            with await gate.acquire(1):
+                order.append(number)
+
+        async with asyncio.TaskGroup() as group:
+            for number in range(40):
+                group.create_task(ask(number))
+                await asyncio.sleep(0.4)  # newcomers all the time, faster than the pace
+        return order
+
+    assert run_in_virtual_time(main()) == list(range(40))
+
+
+def test_a_request_that_was_cancelled_before_it_was_sent_is_not_counted() -> None:
+    async def main() -> int | None:
+        gate = Gate(max_concurrent=1, requests_per_minute=90)
+        held = await gate.acquire(1)
+        waiter = asyncio.create_task(gate.acquire(1))
+        await asyncio.sleep(0)
+        held.release()  # admits the waiter, which does not run any more
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        return gate.requests_available()
+
+    assert run_in_virtual_time(main()) == 89
+
+
+def test_limits_hold_in_one_event_loop_after_another() -> None:
+    gate = Gate(max_concurrent=10, requests_per_minute=60)
+
+    async def main() -> float:
+        started = asyncio.get_running_loop().time()
+        for _ in range(11):
+            (await gate.acquire(1)).release()
+        return asyncio.get_running_loop().time() - started
+
+    assert run_in_virtual_time(main()) > 0
+    assert run_in_virtual_time(main()) > 0
+
+
 def test_a_large_request_is_not_overtaken_by_small_ones() -> None:
     async def main() -> list[str]:
         gate = Gate(max_concurrent=100, tokens_per_minute=1000)
@@ -183,12 +264,12 @@ steps = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps)
+@given(steps, st.sampled_from([20, 60]))
 def test_no_permit_is_lost_whenever_callers_are_cancelled(
-    plan: list[tuple[int, int, float, float, float | None]],
+    plan: list[tuple[int, int, float, float, float | None]], requests: int
 ) -> None:
     async def main() -> tuple[int, int, list[int]]:
-        gate = Gate(max_concurrent=3, tokens_per_minute=1000, requests_per_minute=20)
+        gate = Gate(max_concurrent=3, tokens_per_minute=1000, requests_per_minute=requests)
         seen: list[int] = []
 
         async def ask(estimate: int, used: int, takes: float) -> None:

@@ -134,7 +134,7 @@ class Try:
         """Leave nothing behind: a task that is cancelled before its first step never comes to its own end."""
         if not self._ended:
             self._ended = True
-            self.permit.settle(0)
+            self.permit.unused()
             self.route.endpoint.health.abandon(self.route.model)
             self.call.core.changes.notify()
         self.permit.release()

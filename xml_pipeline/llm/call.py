@@ -169,8 +169,7 @@ class Call:
                 if choice.endpoint.health.available(choice.model, clock()):
                     self.core.strategy.taken(choice)
                     return choice, permit
-                permit.settle(0)  # it went cold while we stood in its queue
-                permit.release()
+                permit.unused()  # it went cold while we stood in its queue
             elif choice is None or choice > self.deadline:
                 raise self.exhausted()
             else:

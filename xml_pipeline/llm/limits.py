@@ -1,8 +1,8 @@
 """A backend's gate: concurrency, requests a minute and tokens a minute, taken together or not at all.
 
 One queue in order of arrival: a large request at its head is not overtaken by small ones. A request is
-admitted only when all three limits let it in, so nothing is held while waiting and nothing can be lost when a
-waiter is cancelled.
+admitted only when all limits let it in (and the pacer of bursts, for requests a minute), so nothing is held while
+waiting and nothing can be lost when a waiter is cancelled.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from xml_pipeline.llm.clock import Clock
+from xml_pipeline.llm.pacer import PACED_FROM, Pacer
 from xml_pipeline.llm.ratelimits import RateLimits
 from xml_pipeline.llm.window import Entry, Window
 
@@ -21,10 +22,11 @@ from xml_pipeline.llm.window import Entry, Window
 class Permit:
     """One admitted request. Leave its `with` block, or call `release`, exactly on every path."""
 
-    __slots__ = ("_entry", "_gate", "_open", "tokens")
+    __slots__ = ("_entry", "_gate", "_open", "_request", "tokens")
 
-    def __init__(self, gate: Gate, entry: Entry | None, tokens: int) -> None:
+    def __init__(self, gate: Gate, request: Entry | None, entry: Entry | None, tokens: int) -> None:
         self._gate = gate
+        self._request = request
         self._entry = entry
         self._open = True
         self.tokens = tokens
@@ -34,6 +36,13 @@ class Permit:
         self.tokens = tokens
         if self._entry is not None:
             self._gate._settle(self._entry, tokens)
+
+    def unused(self) -> None:
+        """No request was sent: give everything back."""
+        self.settle(0)
+        if self._request is not None:
+            self._gate._unsent(self._request)
+        self.release()
 
     def release(self) -> None:
         """Give the slot back. Idempotent."""
@@ -58,7 +67,16 @@ class Gate:
         in_flight: requests in flight now.
     """
 
-    __slots__ = ("_clock", "_requests", "_timer", "_tokens", "_waiters", "in_flight", "max_concurrent")
+    __slots__ = (
+        "_clock",
+        "_pacer",
+        "_requests",
+        "_timer",
+        "_tokens",
+        "_waiters",
+        "in_flight",
+        "max_concurrent",
+    )
 
     def __init__(
         self,
@@ -72,6 +90,8 @@ class Gate:
         self.in_flight = 0
         self._tokens = Window(tokens_per_minute) if tokens_per_minute else None
         self._requests = Window(requests_per_minute) if requests_per_minute else None
+        paced = requests_per_minute is not None and requests_per_minute >= PACED_FROM
+        self._pacer = Pacer(requests_per_minute) if paced and requests_per_minute else None
         self._clock: Callable[[], float] = (clock or Clock()).monotonic
         self._waiters: deque[tuple[asyncio.Future[Permit], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -106,6 +126,8 @@ class Gate:
             times.append(self._tokens.free_at(tokens, now))
         if self._requests is not None:
             times.append(self._requests.free_at(1, now))
+        if self._pacer is not None:
+            times.append(now + self._pacer.wait())
         return max(times) - now
 
     async def acquire(self, tokens: int) -> Permit:
@@ -119,9 +141,7 @@ class Gate:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                permit = future.result()  # admitted in the very step in which the waiter was cancelled
-                permit.settle(0)
-                permit.release()
+                future.result().unused()  # admitted in the very step in which the waiter was cancelled
             else:
                 future.cancel()
                 self._serve()
@@ -144,22 +164,29 @@ class Gate:
         if self._tokens is None and self._requests is None:
             return True
         now = self._clock()
-        return (self._requests is None or self._requests.fits(1, now)) and (
-            self._tokens is None or self._tokens.fits(tokens, now)
+        return (
+            (self._requests is None or self._requests.fits(1, now))
+            and (self._tokens is None or self._tokens.fits(tokens, now))
+            and (self._pacer is None or self._pacer.ready())
         )
 
     def _admit(self, tokens: int) -> Permit:
         self.in_flight += 1
-        if self._requests is not None:
-            self._requests.admit(1, self._clock())
+        if self._pacer is not None:
+            self._pacer.take()
+        request = None if self._requests is None else self._requests.admit(1, self._clock())
         entry = None if self._tokens is None else self._tokens.admit(tokens, self._clock())
-        return Permit(self, entry, tokens)
+        return Permit(self, request, entry, tokens)
 
     def _settle(self, entry: Entry, tokens: int) -> None:
         assert self._tokens is not None
         self._tokens.settle(entry, tokens)
         if self._waiters:
             self._serve()
+
+    def _unsent(self, request: Entry) -> None:
+        assert self._requests is not None
+        self._requests.settle(request, 0)
 
     def _release(self) -> None:
         self.in_flight -= 1
