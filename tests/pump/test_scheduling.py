@@ -21,7 +21,7 @@ from tests.pump.scenes import (
     until,
     virtual,
 )
-from xml_pipeline import Gathered, HandlerMetadata, Organism
+from xml_pipeline import Gathered, HandlerMetadata, HandlerResponse, Organism
 from xml_pipeline.errors import ConfigError
 
 SCHEDULINGS = ["breadth-first", "depth-first"]
@@ -274,3 +274,24 @@ async def test_slots_come_back_however_a_handler_ends() -> None:
         await asyncio.sleep(10)
         assert at_rest(organism)
         assert organism.status().running == 0
+
+
+@virtual
+async def test_a_slow_listener_leaves_a_slot_to_the_others_even_without_a_limit_of_its_own() -> None:
+    organism = Organism.build(max_concurrent_handlers=3)
+    stuck = asyncio.Event()
+
+    @organism.listener
+    async def slow(payload: Go, metadata: HandlerMetadata) -> HandlerResponse:
+        await stuck.wait()
+        return HandlerResponse.respond(payload)
+
+    @organism.listener
+    async def quick(payload: Go, metadata: HandlerMetadata) -> HandlerResponse:
+        return HandlerResponse.respond(payload)
+
+    async with organism:
+        for _ in range(10):
+            await organism.send("slow", Go())
+        assert await organism.ask("quick", Go(), timeout=1) == Go()
+        stuck.set()

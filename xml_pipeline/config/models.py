@@ -101,7 +101,8 @@ class OrganismSection(Section):
         description="Messages accepted and not yet handled; `ask` and `send` wait while there are so many.",
     )
     max_concurrent_handlers: Count = Field(
-        default=256, description="Handlers that run at once in the organism."
+        default=256,
+        description="Handlers that run at once in the organism; beside others, no listener takes the last slot.",
     )
     max_concurrent_per_agent: Count = Field(
         default=64,

@@ -123,6 +123,7 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._deadlines.start(self._loop)
+        self.scheduler.share_between(len(self.table))
         self._runners.start(self._loop)
         for listener in self.machine.table.values():
             attach = getattr(listener.handler, "attach", None)

@@ -117,7 +117,13 @@ class Scheduler:
         self._turn = False
         self._slots = slots
         self._per_listener = per_listener
+        self._share = slots
         self.running = 0
+
+    def share_between(self, listeners: int) -> None:
+        """Leave a slot free of each listener for the others, as far as there are any: one slow listener whose
+        own limit is as high as that of all together would else hold up everybody."""
+        self._share = max(1, self._slots - 1) if listeners > 1 else self._slots
 
     def add(self, message: Message) -> None:
         """A message was accepted."""
@@ -142,7 +148,7 @@ class Scheduler:
         while (message := self._ready.pop()) is not None:
             listener = message.to
             count = busy.get(listener.name, 0)
-            if count < (listener.max_concurrent or self._per_listener):
+            if count < min(listener.max_concurrent or self._per_listener, self._share):
                 busy[listener.name] = count + 1
                 self.running += 1
                 return message
