@@ -137,7 +137,7 @@ async def test_no_handler_starts_after_the_deadline() -> None:
     await asyncio.sleep(1000)
     assert started == [0]
     assert at_rest(organism)
-    assert [letter.payload for letter in organism.dead_letters()] == [Go(n) for n in range(1, 6)]
+    assert [letter.payload for letter in organism.dead_letters()] == [Go(n) for n in range(6)]
     with pytest.raises(OrganismClosed):
         await asking
 

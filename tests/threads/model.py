@@ -63,7 +63,7 @@ class Sent:
 
 
 class Model:
-    """The tree of calls, and what was sent, dead-lettered and cancelled by the last step."""
+    """The tree of calls, and what was sent and dead-lettered by the last step."""
 
     def __init__(self, table: Mapping[str, Listener]) -> None:
         self.table = table
@@ -73,7 +73,6 @@ class Model:
     def forget_step(self) -> None:
         self.sent: list[Sent] = []
         self.dead = 0
-        self.cancelled: list[Conversation] = []
 
     # --- what happens ---
 
@@ -128,7 +127,6 @@ class Model:
         if root.open:
             self.close(root)
             conversation.outcomes.append(outcome)
-        self.cancelled.append(conversation)
 
     # --- what a handler wants ---
 

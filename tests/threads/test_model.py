@@ -13,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from tests.threads import model
 from xml_pipeline import Gathered, Huh, SystemError, xmlify
 from xml_pipeline.pump import ConversationLimits, DeadLetter, HandlerResponse, Machine, listener
-from xml_pipeline.pump.effects import Cancel, GatherTimer, Message, Over, Reply, Unanswered
+from xml_pipeline.pump.effects import GatherTimer, Message, Over, Reply, Stopped, Unanswered
 from xml_pipeline.pump.machine import NonsenseReturned
 from xml_pipeline.threads import Port
 
@@ -158,16 +158,24 @@ class Threads(RuleBasedStateMachine):
                 self.outcomes[effect.conversation].append("unanswered")
             elif isinstance(effect, Over):
                 assert effect.conversation.id not in self.machine.ledger.registry.conversations
-        cancelled = [effect.conversation for effect in fx if isinstance(effect, Cancel)]
-        assert cancelled == [self.conversations[each] for each in self.model.cancelled]
-        gave_up = list(self.model.cancelled)
+        stopped = [effect.call.run for effect in fx if isinstance(effect, Stopped)]
+        assert {*map(id, stopped)} == {id(pair) for pair in self.running if not pair.modelled.call.open}
         self.model.forget_step()
-        for conversation in gave_up:  # as the loop does: what runs is given up
-            for pair in [each for each in self.running if each.modelled.call.conversation is conversation]:
-                self.running.remove(pair)
-                self.handled += 1
-                self.model.finish(pair.modelled, None)
-                self.compare(self.machine.finish(pair.real, None))
+        for pair in stopped:  # as the loop does: what runs for nobody is given up
+            self.returned(pair)
+        for pair in stopped:
+            self.handled += 1
+            self.model.finish(pair.modelled, None)
+            self.compare(self.machine.finish(pair.real, None))
+
+    def returned(self, pair: Pair) -> None:
+        self.running.remove(pair)
+        pair.real.call.run = None
+
+    def pick_running(self, data: st.DataObject) -> Pair:
+        pair = data.draw(st.sampled_from(self.running))
+        self.returned(pair)
+        return pair
 
     def take(self, pairs: list[Pair], data: st.DataObject) -> Pair:
         return pairs.pop(data.draw(st.integers(0, len(pairs) - 1)))
@@ -231,20 +239,23 @@ class Threads(RuleBasedStateMachine):
     def start(self, data: st.DataObject) -> None:
         """A message's turn; its handler takes its time."""
         pair = self.take(self.queued, data)
-        if self.begin(pair):
+        if pair.real.call.run is not None:  # one message of a thread at a time: the scheduler sees to that
+            self.queued.append(pair)
+        elif self.begin(pair):
             self.running.append(pair)
+            pair.real.call.run = pair
 
     @precondition(lambda self: self.running)
     @rule(target=gathers, data=st.data())
     def end(self, data: st.DataObject) -> Any:
         """A handler that took its time returns."""
-        pair = self.take(self.running, data)
+        pair = self.pick_running(data)
         return self.finish(pair, self.draw_actions(data, pair))
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def fail(self, data: st.DataObject) -> None:
-        pair = self.take(self.running, data)
+        pair = self.pick_running(data)
         self.handled += 1
         self.model.fail(pair.modelled)
         self.compare(self.machine.fail(pair.real, "handler", "crashed"))
@@ -306,11 +317,14 @@ class Threads(RuleBasedStateMachine):
         """Whatever was begun, when all handlers return nothing any more, all is over and freed."""
         while self.queued or self.running:
             if self.running:
-                self.finish(self.running.pop(), None)
+                pair = self.running[-1]
+                self.returned(pair)
+                self.finish(pair, None)
             else:
                 pair = self.queued.pop(0)
                 if self.begin(pair):
                     self.running.append(pair)
+                    pair.real.call.run = pair
         registry = self.machine.ledger.registry
         assert not registry.calls
         assert not registry.conversations

@@ -73,10 +73,10 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
-class Cancel:
-    """Handlers of the conversation that still run are to be cancelled."""
+class Stopped:
+    """The call has ended while its handler runs: nobody can use what it does any more, so it is cancelled."""
 
-    conversation: Conversation
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,21 @@ class DeadLetter:
     to: str
     payload: Any = None
 
+    @classmethod
+    def of(cls, message: Message, reason: str) -> DeadLetter:
+        """What became of an accepted message."""
+        call = message.call
+        return cls(
+            reason,
+            call.conversation.id,
+            call.thread_id,
+            message.message_id,
+            message.from_id,
+            message.to.name,
+            message.payload,
+        )
+
 
 Effect: TypeAlias = (
-    Message | Reply | Unanswered | Over | Cancel | Withdrawn | GatherTimer | DeadLetter | Event
+    Message | Reply | Unanswered | Over | Stopped | Withdrawn | GatherTimer | DeadLetter | Event
 )

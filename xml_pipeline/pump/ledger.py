@@ -16,7 +16,7 @@ from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Huh, SystemEr
 from xml_pipeline.errors import EnvelopeError, PayloadError, Violation
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import PayloadCodec, codec_of
-from xml_pipeline.pump.effects import Effect, Message, Over, Reply, Unanswered, Withdrawn
+from xml_pipeline.pump.effects import Effect, Message, Over, Reply, Stopped, Unanswered, Withdrawn
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.threads import Call, Conversation, Gather, Registry
 from xml_pipeline.threads.ids import IdSource
@@ -228,6 +228,8 @@ class Ledger:
 
     def end(self, call: Call, how: str, fx: list[Effect]) -> None:
         for ended in self.registry.end(call):
+            if ended.run is not None:
+                fx.append(Stopped(ended))
             if ended.question is not None:
                 fx.append(Withdrawn(ended.question))
             if ended.sessions:

@@ -17,13 +17,13 @@ from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.effects import (
-    Cancel,
     DeadLetter,
     Effect,
     GatherTimer,
     Message,
     Over,
     Reply,
+    Stopped,
     Unanswered,
     Withdrawn,
 )
@@ -60,7 +60,7 @@ class Pump:
         )
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
         self.waiting_for_people: dict[str, Message] = {}
-        self._withdrawn: list[Message] = []
+        self._unfinished: list[Message] = []
         self.in_flight = 0
         self.handled = 0
         self._hooks: list[events.Hook] = []
@@ -249,10 +249,9 @@ class Pump:
                 self.scheduler.add(effect)
             else:
                 self._carry_out_rare(effect)
-        while self._withdrawn:  # last, because it may end the conversation
-            message = self._withdrawn.pop()
-            del self.waiting_for_people[message.call.thread_id]
-            self._carry_out(self.machine.finish(message, None))
+        while self._unfinished:  # last, because it may end the conversation
+            self._carry_out(self.machine.finish(self._unfinished.pop(), None))
+            self._done()
 
     def _carry_out_rare(self, effect: Effect) -> None:
         match effect:
@@ -271,9 +270,13 @@ class Pump:
                         effect.seconds, self._expire, gather, context=self._context
                     )
             case Withdrawn():
-                self._withdrawn.append(effect.message)
-            case Cancel():
-                self._cancel_runs(effect.conversation)
+                del self.waiting_for_people[effect.message.call.thread_id]
+                self.in_flight += 1  # as if somebody had just given it back unanswered
+                self._unfinished.append(effect.message)
+            case Stopped():
+                message = self._runners.give_up(effect.call)
+                self._bury(DeadLetter.of(message, "its thread ended while it was handled"))
+                self._unfinished.append(message)
             case events.Event():
                 self.emit(effect)
 
@@ -311,11 +314,6 @@ class Pump:
     def _expire(self, gather: Any) -> None:
         self._carry_out(self.machine.expire(gather))
         self._runners.wake()
-
-    def _cancel_runs(self, conversation: Conversation) -> None:
-        for message in self._runners.give_up_all(conversation):
-            self._carry_out(self.machine.finish(message, None))
-            self._done()
 
     # --- what becomes of a handler call (runners.Outcomes) ---
 
@@ -367,18 +365,7 @@ class Pump:
 
     def too_late(self, message: Message) -> None:
         """A handler returned something after it was given up."""
-        call = message.call
-        self._bury(
-            DeadLetter(
-                "the handler returned after it was given up",
-                call.conversation.id,
-                call.thread_id,
-                message.message_id,
-                message.from_id,
-                message.to.name,
-                message.payload,
-            )
-        )
+        self._bury(DeadLetter.of(message, "the handler returned after it was given up"))
 
     def _failure(self, message: Message, code: str, text: str, error: BaseException) -> list[Effect]:
         if self._hooks:

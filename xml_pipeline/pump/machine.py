@@ -23,7 +23,6 @@ from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.pump.addressing import NOT_DELIVERABLE, Addressing
 from xml_pipeline.pump.effects import (
-    Cancel,
     DeadLetter,
     Effect,
     GatherTimer,
@@ -114,7 +113,7 @@ class Machine:
         call = message.call
         target = message.to
         if call.ended:
-            fx: list[Effect] = [_dead(message, "its thread has ended")]
+            fx: list[Effect] = [DeadLetter.of(message, "its thread has ended")]
             self.ledger.settle(call, fx)
             return None, fx
         if message.codec.root not in target.accepts:
@@ -151,7 +150,7 @@ class Machine:
         call = message.call
         if returned is not None:
             if call.ended:
-                fx.append(_dead(message, "its thread had ended when the handler returned"))
+                fx.append(DeadLetter.of(message, "its thread had ended when the handler returned"))
             else:
                 self._route(message, returned, fx)
         self.ledger.settle(call, fx)
@@ -163,7 +162,7 @@ class Machine:
         fx: list[Effect] = []
         call = message.call
         if call.ended:
-            fx.append(_dead(message, f"its thread had ended when its handler failed ({code})"))
+            fx.append(DeadLetter.of(message, f"its thread had ended when its handler failed ({code})"))
         else:
             self.ledger.answer(call, ERROR, SystemError(code, text), message.message_id, fx)
         self.ledger.settle(call, fx)
@@ -194,7 +193,6 @@ class Machine:
                     ERROR, ERROR, error, SYSTEM, conversation.port.name, root, message_id
                 )
                 self.ledger.leave(conversation, ERROR, typed, SYSTEM, message_id, fx)
-        fx.append(Cancel(conversation))
         return fx
 
     # --- routing of what a handler returned ---
@@ -426,16 +424,3 @@ def _unaccepted(target: Listener, codec: PayloadCodec[Any]) -> Huh:
     rule = Violation(codec.root, f"is not what '{target.name}' takes", None, allowed)
     first = next(iter(target.accepts.values()))
     return Huh.from_error(PayloadError(rule), codec.root, first.example)
-
-
-def _dead(message: Message, reason: str) -> DeadLetter:
-    call = message.call
-    return DeadLetter(
-        reason,
-        call.conversation.id,
-        call.thread_id,
-        message.message_id,
-        message.from_id,
-        message.to.name,
-        message.payload,
-    )

@@ -23,7 +23,7 @@ from xml_pipeline.pump.effects import Message
 from xml_pipeline.pump.offload import Processes, Threads
 from xml_pipeline.pump.response import HandlerMetadata
 from xml_pipeline.pump.schedule import Scheduler
-from xml_pipeline.threads import Conversation
+from xml_pipeline.threads import Call
 
 _TURN = 32  # messages that a runner handles before it lets the event loop see to I/O
 _LAST_WAIT = 1.0  # seconds that a stop waits for cancelled handlers, twice
@@ -136,16 +136,15 @@ class Runners:
         if not self._stopping:
             self.wake()
 
-    def give_up_all(self, conversation: Conversation) -> list[Message]:
-        """Give up all handler calls of a conversation; returns their messages."""
-        runs = tuple(conversation.running)
-        for run in runs:
-            self._give_up(run)
-        return [run.message for run in runs]
+    def give_up(self, call: Call) -> Message:
+        """Give up the handler that runs for `call`; returns what it was working on."""
+        run: Run = call.run
+        self._give_up(run)
+        return run.message
 
     def _give_up(self, run: Run) -> None:
         run.given_up = True
-        run.message.call.conversation.running.discard(run)
+        run.message.call.run = None
         self._deadlines.discard(run)
         self._scheduler.release(run.message)
         run.task.cancel()
@@ -190,8 +189,7 @@ class Runners:
     async def _handle(self, message: Message, metadata: HandlerMetadata, task: asyncio.Task[Any]) -> bool:
         """Call the handler; False when it was given up meanwhile, and its runner with it."""
         run = Run(message, task)
-        running = message.call.conversation.running
-        running.add(run)
+        message.call.run = run
         self._deadlines.add(run, message.to.timeout_seconds or self._timeout, self._late)
         current_caller.set(message.call)
         if self._scheduler.can_run:
@@ -215,7 +213,7 @@ class Runners:
             if returned is not None:
                 self._outcomes.too_late(message)
             return False
-        running.discard(run)
+        message.call.run = None
         self._deadlines.discard(run)
         self._scheduler.release(message)
         if failure is None:

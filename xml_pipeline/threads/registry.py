@@ -43,7 +43,6 @@ class Conversation:
         messages: how many were accepted so far.
         load: messages queued, being handled or waiting for a person, in all threads, pruned ones too.
         answered: whether the answer has left.
-        running: handler runs in progress (the loop's).
     """
 
     id: str
@@ -52,7 +51,6 @@ class Conversation:
     load: int = 0
     answered: bool = False
     root: Call | None = None
-    running: set[Any] = field(default_factory=set)
 
 
 class Call:
@@ -76,6 +74,7 @@ class Call:
         "parent",
         "pending",
         "question",
+        "run",
         "session_id",
         "sessions",
         "slot",
@@ -111,6 +110,7 @@ class Call:
         self.sessions: dict[str, str] | None = None
         self.gathers: list[Gather] | None = None  # those of its gathers that have a timer
         self.question: Any = None  # the message that a person is to answer
+        self.run: Any = None  # the handler call in progress (the runners')
 
     @property
     def conversation_id(self) -> str:
