@@ -1,14 +1,20 @@
 """What `complete()` adds to one bare POST of the same HTTP client, beside what others cost, in the same run.
 
-All ask the same stub server (its own process), so CPU seconds are the client's alone. Medians of several rounds.
+All ask the same stub server (its own process), so CPU seconds are the client's alone. The bare POST and `complete()`
+use one client, so one pool. Every measurement finds its connections open; what is compared runs in turn, round by
+round.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
+import logging
+import os
 import statistics
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,8 +24,10 @@ from xml_pipeline.llm import Router, TextDelta
 from xml_pipeline.llm.backend import PROVIDER_CLASSES
 
 IN_FLIGHT = (1, 16, 256)
-CALLS = 1500
+CALLS = 1600  # of a fast client in one round; an eighth of it for the slow ones
 ROUNDS = 5
+BARE, OURS, OPENAI, LITELLM = "bare POST, same client", "complete()", "openai SDK", "litellm Router"
+SLOW = (OPENAI, LITELLM)
 MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant."},
     {"role": "user", "content": "What is the capital of France?"},
@@ -35,16 +43,22 @@ def router(url: str) -> Router:
 
 
 async def measure(call: Call, in_flight: int, calls: int) -> tuple[float, float]:
-    """(CPU, wall) microseconds per call with so many in flight."""
+    """(CPU, wall) microseconds per call with so many in flight, over connections that are open already."""
 
     async def work(number: int) -> None:
         for _ in range(number):
             await call()
 
+    each = max(1, calls // in_flight)
+    await asyncio.gather(*(call() for _ in range(in_flight)))
+    gc.collect()
+    gc.freeze()  # nobody pays for walking what the others have imported
     cpu, wall = time.process_time(), time.perf_counter()
-    await asyncio.gather(*(work(calls // in_flight) for _ in range(in_flight)))
-    done = calls // in_flight * in_flight
-    return (time.process_time() - cpu) / done * 1e6, (time.perf_counter() - wall) / done * 1e6
+    await asyncio.gather(*(work(each) for _ in range(in_flight)))
+    done = each * in_flight
+    measured = (time.process_time() - cpu) / done * 1e6, (time.perf_counter() - wall) / done * 1e6
+    gc.unfreeze()
+    return measured
 
 
 async def contenders(url: str) -> tuple[dict[str, Call], list[Callable[[], Awaitable[Any]]]]:
@@ -63,7 +77,7 @@ async def contenders(url: str) -> tuple[dict[str, Call], list[Callable[[], Await
     async def complete() -> None:
         await ours.complete("stub", MESSAGES)
 
-    calls: dict[str, Call] = {"bare POST, same client": bare, "complete()": complete}
+    calls: dict[str, Call] = {BARE: bare, OURS: complete}
     closers: list[Callable[[], Awaitable[Any]]] = [ours.aclose]
     if importlib.util.find_spec("openai"):
         import openai
@@ -73,44 +87,67 @@ async def contenders(url: str) -> tuple[dict[str, Call], list[Callable[[], Await
         async def ask_openai() -> None:
             await sdk.chat.completions.create(model="stub", messages=MESSAGES)  # type: ignore[arg-type]  # dicts
 
-        calls["openai SDK"] = ask_openai
+        calls[OPENAI] = ask_openai
         closers.append(sdk.close)
     if importlib.util.find_spec("litellm"):
-        import litellm
-
-        litellm.suppress_debug_info = True
-        parameters = {"model": "openai/stub", "api_base": url, "api_key": "stub"}
-        theirs = litellm.Router([{"model_name": "stub", "litellm_params": parameters}], num_retries=3)
-
-        async def ask_litellm() -> None:
-            await theirs.acompletion("stub", MESSAGES)
-
-        calls["litellm Router"] = ask_litellm
+        calls[LITELLM] = litellm_router(url)
     return calls, closers
+
+
+def litellm_router(url: str) -> Call:
+    """LiteLLM's Router, from its local price list and without its log lines."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    import litellm
+
+    litellm.suppress_debug_info = True
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    parameters = {"model": "openai/stub", "api_base": url, "api_key": "stub"}
+    theirs = litellm.Router([{"model_name": "stub", "litellm_params": parameters}], num_retries=3)
+
+    async def ask() -> None:
+        await theirs.acompletion("stub", MESSAGES)
+
+    return ask
+
+
+Results = dict[str, list[tuple[float, float]]]
+
+
+async def rounds(calls: dict[str, Call], in_flight: int) -> Results:
+    """Every contender in every round, in turning order; the first round only warms up."""
+    results: Results = {name: [] for name in calls}
+    for number in range(ROUNDS + 1):
+        names = list(calls) if number % 2 else list(reversed(calls))
+        for name in names:
+            count = max(2 * in_flight, CALLS // 8) if name in SLOW else max(8 * in_flight, CALLS)
+            result = await measure(calls[name], in_flight, count)
+            if number:
+                results[name].append(result)
+    return results
 
 
 async def overhead(url: str) -> None:
     calls, closers = await contenders(url)
-    rows = []
+    rows, ratios = [], []
     for in_flight in IN_FLIGHT:
-        results: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
-        for round_number in range(ROUNDS + 1):
-            for name, call in calls.items():
-                slow = name in ("openai SDK", "litellm Router")
-                number = max(in_flight, CALLS // 5 if slow else CALLS)
-                result = await measure(call, in_flight, number)
-                if round_number:  # the first one warms up
-                    results[name].append(result)
-        base = statistics.median(cpu for cpu, _ in results["bare POST, same client"])
+        results = await rounds(calls, in_flight)
+        bare = [cpu for cpu, _ in results[BARE]]
         for name, measured in results.items():
-            cpu = statistics.median(cpu for cpu, _ in measured)
+            cpus = [cpu for cpu, _ in measured]
+            added = statistics.median(mine - its for mine, its in zip(cpus, bare, strict=True))
             wall = statistics.median(wall for _, wall in measured)
-            rows.append((in_flight, name, f"{cpu:.0f}", f"{cpu - base:+.0f}", f"{wall:.0f}"))
+            rows.append((in_flight, name, f"{statistics.median(cpus):.0f}", f"{added:+.0f}", f"{wall:.0f}"))
+        if LITELLM in results:
+            theirs, ours = (statistics.median(cpu for cpu, _ in results[name]) for name in (LITELLM, OURS))
+            ratios.append((in_flight, f"{theirs / ours:.1f} ×"))
     table(
-        "One call to a model: client CPU and wall, µs a call",
+        f"One call to a model: client CPU and wall, µs a call (medians of {ROUNDS} rounds)",
         ("in flight", "client", "CPU", "CPU over the bare POST", "wall"),
         rows,
     )
+    if ratios:
+        table("CPU of LiteLLM's Router beside complete()", ("in flight", "ratio"), ratios)
     for close in closers:
         await close()
 
@@ -133,7 +170,7 @@ async def streaming(url: str) -> None:
             chunks = await sdk.chat.completions.create(model="stub", messages=MESSAGES, stream=True)  # type: ignore[arg-type]  # dicts
             return sum([bool(chunk.choices and chunk.choices[0].delta.content) async for chunk in chunks])
 
-        contestants["openai SDK"] = ask_openai
+        contestants[OPENAI] = ask_openai
         closers.append(sdk.close)
     for name, ask in contestants.items():
         rates = []
@@ -151,7 +188,8 @@ async def streaming(url: str) -> None:
 
 
 def main() -> None:
-    with stub_server() as url:
+    with stub_server() as url, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the others' own
         asyncio.run(overhead(url))
         asyncio.run(streaming(url))
 
