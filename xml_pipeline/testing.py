@@ -1,8 +1,6 @@
 """What tests of an organism need: time that does not pass, facts in a list, models that cost nothing.
 
-    from xml_pipeline.testing import Recorder, run_in_virtual_time
-
-A scripted model stands in for a real one: `xml_pipeline.llm.providers.scripted`, or `provider: scripted` in YAML.
+    from xml_pipeline.testing import Recorder, Rule, run_in_virtual_time, scripted_router
 """
 
 from __future__ import annotations
@@ -13,9 +11,21 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xml_pipeline.events import Event
+from xml_pipeline.llm import Router, forbid_real_requests
+from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 
 if TYPE_CHECKING:
     from xml_pipeline.organism import Organism
+
+__all__ = [
+    "Recorder",
+    "Rule",
+    "ScriptedBackend",
+    "VirtualTimeLoop",
+    "forbid_real_requests",
+    "run_in_virtual_time",
+    "scripted_router",
+]
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -77,3 +87,13 @@ class Recorder:
     def of(self, kind: type[E]) -> list[E]:
         """The facts of one kind, oldest first."""
         return [event for event in self.events if isinstance(event, kind)]
+
+
+def scripted_router(*rules: Rule | str) -> Router:
+    """A router whose only model answers by rules, whatever model is asked for.
+
+    Args:
+        rules: tried in order; a text alone is the answer to everything. Without rules it repeats the question.
+    """
+    made = [Rule(reply=rule) if isinstance(rule, str) else rule for rule in rules]
+    return Router([ScriptedBackend(rules=made)])
