@@ -145,8 +145,10 @@ class TestChatCompletions:
         server, client = chat
         call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
         history: Any = [*QUESTION, {"role": "assistant", "content": None, "tool_calls": [call]}, *QUESTION]
-        with pytest.raises(openai.BadRequestError, match="must be followed by tool messages"):
+        with pytest.raises(openai.BadRequestError) as caught:
             await client.chat.completions.create(model=model_of(server), messages=history)
+        # Releases of the SDK differ in what they make the error's own text of, and not every server nests it.
+        assert "must be followed by tool messages" in caught.value.response.text
 
     @pytest.mark.parametrize(
         ("failure", "expected"),
