@@ -12,6 +12,7 @@ from xml_pipeline.errors import (
     AuthenticationError,
     BackendError,
     BackendTimeoutError,
+    ConnectionFailedError,
     ContextWindowError,
     InvalidRequestError,
     NoBackendError,
@@ -21,7 +22,7 @@ from xml_pipeline.errors import (
     ServerError,
 )
 from xml_pipeline.events import BackendStateChanged, Event
-from xml_pipeline.llm import Router, Timeouts
+from xml_pipeline.llm import PROVIDER_CLASSES, Router, Timeouts
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.testing import run_in_virtual_time
 
@@ -456,6 +457,32 @@ def test_the_final_error_is_of_the_last_kind_and_tells_the_whole_story() -> None
             await router.complete("m", "hello", timeout=0.5)
 
     run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("AuthenticationError", r"Check the key of backend a \(environment variable MY_KEY\)$"),
+        ("QuotaExhaustedError", "Add credit to the account of backend a"),
+        ("ModelNotFoundError", "Check the model's name"),
+        ("RateLimitedError", "Set rate_limit_rpm and rate_limit_tpm of backend a"),
+        ("MalformedAnswerError", "Check that base_url http://127.0.0.1:9/v1 of backend a is the address"),
+        ("ConnectionFailedError", "Check that base_url http://127.0.0.1:9/v1 of backend a is right"),
+    ],
+)
+async def test_the_final_error_says_what_to_do(name: str, what: str) -> None:
+    failing = backend("a", down(name), base_url="http://127.0.0.1:9/v1", api_key_env="MY_KEY")
+    with pytest.raises(BackendError, match=what):
+        await Router([failing], retries=0).complete("m", "hello")
+
+
+async def test_a_server_that_does_not_run_is_no_connection_and_says_where() -> None:
+    nobody = PROVIDER_CLASSES["openai-compatible"](base_url="http://127.0.0.1:9/v1")
+    async with Router([nobody], retries=0) as router:
+        with pytest.raises(
+            ConnectionFailedError, match=r"no connection to 127\.0\.0\.1:9: .*its server runs"
+        ):
+            await router.complete("m", "hello")
 
 
 def test_a_closed_router_says_so() -> None:

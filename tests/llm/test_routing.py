@@ -92,8 +92,9 @@ async def test_nobody_serves_the_model_names_the_configured_and_the_nearest() ->
     with pytest.raises(NoBackendError) as caught:
         await router.complete("lama3.3", "hello")
     assert str(caught.value) == (
-        "no configured backend serves the model 'lama3.3'. Did you mean 'llama3.3'? Configured: a (scripted), b"
-        " (scripted). Name the model in a backend's supported_models or model_map, or add a backend that serves it"
+        "no configured backend serves the model 'lama3.3'. Did you mean 'llama3.3'? Configured: a"
+        " (scripted: llama3.3), b (scripted: mistral). Name the model in a backend's supported_models or model_map,"
+        " or add a backend that serves it"
     )
 
 
@@ -164,11 +165,47 @@ async def test_forbidden_real_requests_leave_only_what_is_on_this_machine() -> N
         ("ftp://example.com", "no http or https address"),
         ("https://user:pw@example.com", "neither user, password"),
         ("https://example.com/v1?key=1", "neither user, password"),
+        ("https://user:pw@example.com:port", "no http or https address"),
+        ("https://example.com:99999", "no http or https address"),
+        ("https://exa mple.com", "no http or https address"),
+        ("https://[::1/v1", "no http or https address"),
     ],
 )
 def test_a_bad_base_url_is_a_mistake_that_shows_no_password(url: str, what: str) -> None:
-    with pytest.raises(ConfigError, match=what):
+    with pytest.raises(ConfigError, match=what) as caught:
         Backend(name="a", base_url=url)
+    assert "pw" not in str(caught.value)
+
+
+def test_a_key_is_taken_without_what_copying_leaves_around_it() -> None:
+    assert Backend(api_key=" sk-1234\n").api_key == "sk-1234"
+
+
+@pytest.mark.parametrize("key", ["sk-\u2026end", "sk-1234 sk-5678", "sk-12\r\nX-Evil: 1"])
+def test_a_key_that_no_header_can_carry_is_a_mistake_that_names_the_variable(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"environment variable MY_KEY .* copy it again") as caught:
+        Backend(name="a", api_key=key, api_key_env="MY_KEY")
+    assert key[:7] not in str(caught.value)
+
+
+def test_a_misspelt_model_of_a_provider_names_what_that_provider_serves() -> None:
+    router = Router([PROVIDER_CLASSES["anthropic"](api_key="k"), PROVIDER_CLASSES["openai"](api_key="k")])
+    with pytest.raises(
+        NoBackendError, match=r"Did you mean 'claude-\*'\? Configured: anthropic .*: claude-\*\)"
+    ):
+        router.routes("cluade-sonnet-4")
+
+
+@pytest.mark.parametrize("options", [{"timeout": "soon"}, {"temperature": "hot"}, {"top_p": True}])
+async def test_an_option_that_is_no_number_is_the_callers_mistake(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{next(iter(options))} is a number"):
+        await Router([backend("a", "*")]).complete("m", "hello", **options)
+
+
+@pytest.mark.parametrize("messages", [None, 7, b"x", {"role": "user", "content": "x"}])
+async def test_messages_that_are_no_list_are_the_callers_mistake(messages: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="messages is a list of dicts, or one text"):
+        await Router([backend("a", "*")]).complete("m", messages)
 
 
 async def test_a_request_cannot_take_the_key_elsewhere() -> None:

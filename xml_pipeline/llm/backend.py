@@ -11,6 +11,7 @@ How to write a provider file, `providers/<name>.py`: a dialect (see `wire.py`) a
         default_key_env: ClassVar[str] = "MINE_API_KEY" # read when neither api_key nor api_key_env is given
         requires_key: ClassVar[bool] = True             # False: usable without a key (a local server)
         price_provider: ClassVar[str] = "mine"          # the provider's id in genai-prices, "" for none
+        usual_models: ClassVar = ("mine-*",)            # what messages say that it serves
 
         def _auth_headers(self) -> dict[str, str]: ...  # from self.api_key
         def serves_model(self, model) -> bool: ...      # the provider's own rule, for the name the caller used
@@ -107,13 +108,15 @@ class Backend:
     default_key_env: ClassVar[str] = ""
     requires_key: ClassVar[bool] = False
     price_provider: ClassVar[str] = ""
+    usual_models: ClassVar[tuple[str, ...]] = ()  # globs of `serves_model`, for messages only
     offline: ClassVar[bool] = (
         False  # True: opens no connection, and may run where real requests are forbidden
     )
 
     def __post_init__(self) -> None:
-        self.api_key = Secret(self.api_key)
-        self.base_url = _checked_url(self.base_url, self.name or self.provider or type(self).__name__)
+        name = self.name or self.provider or type(self).__name__
+        self.api_key = _checked_key(self.api_key, self.api_key_env or self.default_key_env, name)
+        self.base_url = _checked_url(self.base_url, name)
 
     # What a provider supplies
 
@@ -251,13 +254,30 @@ def as_events(response: LLMResponse) -> list[StreamEvent]:
     return events
 
 
+def _checked_key(key: str, variable: str, name: str) -> Secret:
+    """The key without what copying leaves around it."""
+    stripped = key.strip() if isinstance(key, str) else ""
+    if (key and not isinstance(key, str)) or not stripped.isascii() or any(c.isspace() for c in stripped):
+        where = f" in the environment variable {variable}" if variable else ""
+        raise ConfigError(
+            f"backend {name}: the key{where} holds blanks or characters beyond ASCII, which no HTTP header can"
+            " carry; copy it again"
+        )
+    return Secret(stripped)
+
+
 def _checked_url(url: str, name: str) -> str:
     if not url:
         return ""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except (ValueError, TypeError, AttributeError):  # a port that is none, half an IPv6 address, no text
+        usable = False
+    if not usable or any(character.isspace() for character in url):
+        shown = "(not shown: it may hold a password)" if "@" in str(url) else repr(cut(url))
         raise ConfigError(
-            f"backend {name}: base_url {cut(url)!r} is no http or https address; write it as"
+            f"backend {name}: base_url {shown} is no http or https address; write it as"
             " https://host[:port][/prefix]"
         )
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, TypeVar
 
 from xml_pipeline.errors import BudgetExceededError
 from xml_pipeline.events import BudgetWarning
@@ -20,7 +20,9 @@ from xml_pipeline.llm.usage import Charge
 MAX_THREAD_SCOPES = (
     65_536  # threads and conversations with a state; the least recently used idle one goes first
 )
+MAX_AGENT_SCOPES = 65_536  # agents that only a glob names, the same way
 
+K = TypeVar("K")
 Period = Literal["run", "day", "month"]
 
 
@@ -204,7 +206,8 @@ class BudgetBook:
         self._on_event = on_event
         self._on_settled = on_settled
         self._organism = _meters("organism", budgets.organism)
-        self._agents: dict[str, list[Meter]] = {}
+        self._agents: OrderedDict[str, list[Meter]] = OrderedDict()
+        self._named_agents: dict[str, list[Meter]] = {}
         self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
         self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
 
@@ -258,13 +261,22 @@ class BudgetBook:
         self._threads.pop(("conversation", conversation_id), None)
 
     def _agent(self, name: str) -> list[Meter]:
+        agents = self.budgets.agents
+        if name in agents:
+            meters = self._named_agents.get(name)
+            if meters is None:
+                meters = self._named_agents[name] = _meters(f"agent {name}", agents[name])
+            return meters
         meters = self._agents.get(name)
         if meters is None:
-            agents = self.budgets.agents
-            limits = agents.get(name)
-            if limits is None:
-                limits = [one for glob, some in agents.items() if fnmatchcase(name, glob) for one in some]
+            limits = [one for glob, some in agents.items() if fnmatchcase(name, glob) for one in some]
+            if not limits:
+                return []
             meters = self._agents[name] = _meters(f"agent {name}", limits)
+            if len(self._agents) > MAX_AGENT_SCOPES:
+                _drop_idle(self._agents)
+        else:
+            self._agents.move_to_end(name)
         return meters
 
     def _scope(self, kind: str, key: str, general: Sequence[Budget]) -> list[Meter]:
@@ -276,16 +288,18 @@ class BudgetBook:
                 return []
             meters = scopes[(kind, key)] = _meters(f"{kind} {key}", limits)
             if len(scopes) > MAX_THREAD_SCOPES:
-                self._drop_idle()
+                _drop_idle(scopes)
         else:
             scopes.move_to_end((kind, key))
         return meters
 
-    def _drop_idle(self) -> None:
-        for key, meters in self._threads.items():
-            if not any(meter.reserved for meter in meters):
-                del self._threads[key]
-                return
+
+def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:
+    """Forget the least recently used scope in which no call is in flight."""
+    for key, meters in scopes.items():
+        if not any(meter.reserved for meter in meters):
+            del scopes[key]
+            return
 
 
 def _meters(scope: str, budgets: Sequence[Budget]) -> list[Meter]:

@@ -123,10 +123,10 @@ class Call:
             for route in group
         )
 
-    def prompt_tokens(self) -> int:
-        """The estimated prompt at the backend that counts it highest."""
+    def most_prompt_tokens(self) -> int:
+        """Tokens that the prompt will hardly pass, at the backend that counts it highest."""
         return max(
-            route.endpoint.estimator(route.model).prompt_tokens(self.size)
+            route.endpoint.estimator(route.model).most_prompt_tokens(self.size)
             for group in self.groups
             for route in group
         )
@@ -300,8 +300,9 @@ class Call:
         shown = "; ".join(self._trail[-_TRAIL_SHOWN:]) or str(error)
         tries = len(self.attempts)
         text = f"after {tries} {'try' if tries == 1 else 'tries'}" if tries else "every backend is out"
+        advice = self._advice(error)
         final = type(error)(
-            f"no backend answered for {self.model!r}, {text}: {shown}",
+            f"no backend answered for {self.model!r}, {text}: {shown}" + (f". {advice}" if advice else ""),
             provider=error.provider,
             backend=error.backend,
             model=error.model,
@@ -313,6 +314,10 @@ class Call:
         )
         final.retryable, final.failover = error.retryable, error.failover
         return final
+
+    def _advice(self, error: BackendError) -> str:
+        routes = (route for group in self.groups for route in group)
+        return next((one.endpoint.advice(error) for one in routes if one.name == error.backend), "")
 
     def _cold_error(self) -> BackendError | None:
         for route in (route for group in self.groups for route in group):

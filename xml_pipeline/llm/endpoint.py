@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from xml_pipeline.errors import BackendError
 from xml_pipeline.events import BackendStateChanged
+from xml_pipeline.llm.advice import advice_for
 from xml_pipeline.llm.backend import Backend
 from xml_pipeline.llm.clock import Clock
 from xml_pipeline.llm.estimate import Estimator
@@ -19,6 +20,7 @@ from xml_pipeline.llm.prices import FREE, PriceTable, Rates
 from xml_pipeline.llm.secrets import scrub
 from xml_pipeline.llm.transport import Clients, TransportSettings
 
+MAX_ESTIMATORS = 1024  # models of one backend of which something is learned; the oldest is forgotten first
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -73,8 +75,15 @@ class Endpoint:
         """What is learned about a model here."""
         estimator = self.estimators.get(model)
         if estimator is None:
+            if len(self.estimators) >= MAX_ESTIMATORS:
+                del self.estimators[next(iter(self.estimators))]
             estimator = self.estimators[model] = Estimator()
         return estimator
+
+    def advice(self, error: BackendError) -> str:
+        """What to do about an error from here, or ""."""
+        backend = self.backend
+        return advice_for(error, self.name, backend.base_url, backend.api_key_env or backend.default_key_env)
 
     def complete_error(self, error: BackendError, model: str) -> BackendError:
         """Fill in who failed, and take the key out of the text."""

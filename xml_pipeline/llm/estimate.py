@@ -19,6 +19,12 @@ REMEMBERED_OUTPUTS = 64
 _WEIGHT = 0.2  # of a new observation of the ratio
 _RATIO_RANGE = (1.0, 8.0)
 
+# A budget is held by the upper end of what a prompt can be. Before anything is learned: a template around every
+# prompt, and text denser than English prose. Afterwards: the densest of the last prompts, and a margin.
+_TEMPLATE_TOKENS = 16
+_DENSE_BYTES_PER_TOKEN = 2.5
+_MARGIN = 1.1
+
 
 def text_size(text: str) -> int:
     """UTF-8 bytes of a text."""
@@ -45,15 +51,21 @@ def prompt_size(messages: Sequence[Mapping[str, Any]], tools_size: int = 0) -> i
 class Estimator:
     """What is learned about one model at one backend."""
 
-    __slots__ = ("_outputs", "bytes_per_token")
+    __slots__ = ("_outputs", "_ratios", "bytes_per_token")
 
     def __init__(self) -> None:
         self.bytes_per_token = BYTES_PER_TOKEN
+        self._ratios: deque[float] = deque(maxlen=REMEMBERED_OUTPUTS)
         self._outputs: deque[int] = deque(maxlen=REMEMBERED_OUTPUTS)
 
     def prompt_tokens(self, size: int) -> int:
         """Tokens of a prompt of so many bytes, rounded up."""
         return int(size / self.bytes_per_token) + 1
+
+    def most_prompt_tokens(self, size: int) -> int:
+        """Tokens that a prompt of so many bytes will hardly pass."""
+        densest = min(self._ratios, default=_DENSE_BYTES_PER_TOKEN)
+        return int(size / densest * _MARGIN) + _TEMPLATE_TOKENS
 
     def output_tokens(self, max_tokens: int | None) -> int:
         """Tokens that an answer will hardly pass: the largest of the last answers, within `max_tokens`.
@@ -70,6 +82,7 @@ class Estimator:
         if prompt_tokens > 0 and size > 0:
             low, high = _RATIO_RANGE
             ratio = min(high, max(low, size / prompt_tokens))
+            self._ratios.append(ratio)
             self.bytes_per_token += _WEIGHT * (ratio - self.bytes_per_token)
         if completion_tokens > 0:
             self._outputs.append(completion_tokens)

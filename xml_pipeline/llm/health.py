@@ -23,6 +23,9 @@ from xml_pipeline.errors import (
 
 ACCOUNT_COLD = 300.0  # seconds a dead key or an exhausted account stays out before a probe
 MODEL_COLD = 600.0  # seconds a model that the backend does not have stays out
+MAX_CIRCUITS = (
+    1024  # models of one backend with a failure; the oldest is forgotten first, and may be asked again
+)
 FAILURES_BEFORE_COLD = 3  # failures in a row of one model, other than rate limits and overload
 
 
@@ -137,6 +140,8 @@ class Health:
             if one is not None and (one.until or one.failures):
                 was_cold = bool(one.until)
                 one.heal()
+                if one is not self.account:
+                    del self.models[model]
                 if was_cold:
                     healed = True
                     self._on_change(name, "healthy", "")
@@ -154,6 +159,8 @@ class Health:
             self._on_change("", "dead", str(error))
             return
         self.account.abandon_probe()
+        if model not in self.models and len(self.models) >= MAX_CIRCUITS:
+            del self.models[next(iter(self.models))]
         circuit = self.models.setdefault(model, Circuit())
         circuit.failures += 1
         probe_failed = circuit.until > 0

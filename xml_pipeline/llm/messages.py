@@ -25,6 +25,8 @@ def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[
     """
     if isinstance(messages, str):
         return [{"role": "user", "content": messages}]
+    if not isinstance(messages, Iterable) or isinstance(messages, (bytes, Mapping)):
+        raise InvalidRequestError(f"messages is a list of dicts, or one text, not {type(messages).__name__}")
     checked: list[Message] = []
     for index, message in enumerate(messages):
         if isinstance(message, LLMResponse):

@@ -96,10 +96,17 @@ def request_fields(options: Mapping[str, Any], *, streaming: bool = False) -> di
     limit = fields["max_tokens"]
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise InvalidRequestError(f"max_tokens is a whole number from 1, not {cut(limit)}")
+    for name in ("temperature", "top_p"):
+        if fields[name] is not None and not _is_number(fields[name]):
+            raise InvalidRequestError(f"{name} is a number, not {cut(fields[name])}")
     timeout = options.get("timeout")
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and not (_is_number(timeout) and timeout > 0):
         raise InvalidRequestError(f"timeout is a number of seconds above 0, not {cut(timeout)}")
     return fields
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _unknown(name: str, allowed: frozenset[str]) -> TypeError:

@@ -8,7 +8,6 @@ from xml_pipeline.errors import BudgetExceededError
 from xml_pipeline.llm.budgets import Meter, Reservation
 from xml_pipeline.llm.call import Call
 
-PROMPT_MARGIN = 1.1  # prompts are estimated; budgets are held by the upper end of the estimate
 LEAST_OUTPUT = 256  # tokens; below this a call without max_tokens waits for others to settle, or is refused
 
 
@@ -51,7 +50,7 @@ def _would_fit_alone(call: Call, meters: Sequence[Meter]) -> bool:
 
 def _amounts(call: Call, rooms: Sequence[tuple[Meter, int]]) -> tuple[int, int, int]:
     """(tokens, micro-USD, output limit) of the call, given the room of each meter."""
-    prompt = int(call.prompt_tokens() * PROMPT_MARGIN) + 1
+    prompt = call.most_prompt_tokens()
     priced = any(meter.unit == "usd" for meter, _ in rooms)
     rates = call.known_rates() if priced else []
     output = call.max_tokens

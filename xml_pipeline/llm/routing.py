@@ -9,6 +9,7 @@ from xml_pipeline.errors import ConfigError, NoBackendError
 from xml_pipeline.llm.endpoint import Endpoint, Route
 from xml_pipeline.llm.guard import VARIABLE
 
+_MODELS_SHOWN = 8  # of one backend, in an error
 MAX_REMEMBERED = 1024  # model names whose routes are kept ready
 
 Groups = tuple[tuple[Route, ...], ...]
@@ -86,14 +87,23 @@ class RoutingTable:
                 f"no backend is configured, so none serves the model {model!r}. Add one under llm.backends in"
                 " organism.yaml, or call configure_router([...])"
             )
-        configured = ", ".join(f"{one.name} ({one.backend.provider})" for one in self._endpoints)
-        near = get_close_matches(model, self.known_models(), n=1, cutoff=0.4)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        configured = ", ".join(_described(one) for one in self._endpoints)
+        near = self._nearest(model)
+        hint = f" Did you mean {near!r}?" if near else ""
         names = model if tuple(chain) == (model,) else f"{model} ({', '.join(chain)})"
         return NoBackendError(
             f"no configured backend serves the model {names!r}.{hint} Configured: {configured}. Name the model"
             " in a backend's supported_models or model_map, or add a backend that serves it"
         )
+
+    def _nearest(self, model: str) -> str:
+        """The configured name that looks most like this one, else the provider's glob that does, or ""."""
+        near = get_close_matches(model, self.known_models(), n=1, cutoff=0.4)
+        if near:
+            return near[0]
+        globs = {glob.rstrip("-*"): glob for one in self._endpoints for glob in one.backend.usual_models}
+        stems = get_close_matches(model.lower().partition("-")[0], globs, n=1)
+        return globs[stems[0]] if stems else ""
 
     def known_models(self) -> list[str]:
         """Names that are written in the configuration: aliases, supported models, model maps."""
@@ -101,6 +111,13 @@ class RoutingTable:
         for endpoint in self._endpoints:
             names.update(dict.fromkeys((*endpoint.backend.supported_models, *endpoint.backend.model_map)))
         return [name for name in names if not any(sign in name for sign in "*?[")]
+
+
+def _described(endpoint: Endpoint) -> str:
+    backend = endpoint.backend
+    models = (*(backend.supported_models or backend.usual_models), *backend.model_map)
+    shown = ", ".join(models[:_MODELS_SHOWN]) + (", …" if len(models) > _MODELS_SHOWN else "")
+    return f"{endpoint.name} ({backend.provider}{': ' if shown else ''}{shown})"
 
 
 def on_this_machine(model: str, groups: Groups) -> Groups:

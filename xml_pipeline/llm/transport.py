@@ -169,7 +169,7 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
         cause = error.__cause__
         if cause is None or isinstance(cause, (TimeoutError, asyncio.TimeoutError)):
             return BackendTimeoutError(f"{_words(error)}: {text}")
-        return ConnectionFailedError(f"the connection broke: {text or type(cause).__name__}")
+        return ConnectionFailedError(_lost(cause, text))
     if isinstance(error, (httpx.TransportError, OSError)):
         return ConnectionFailedError(f"{_words(error)}: {text}")
     if isinstance(error, (httpx.InvalidURL, httpx.DecodingError)):
@@ -179,6 +179,14 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
     if isinstance(error, LLMError):
         raise error
     return BackendError(f"{type(error).__name__}: {text}")
+
+
+def _lost(cause: BaseException, text: str) -> str:
+    reason = getattr(cause, "os_error", None)  # aiohttp's ClientConnectorError: never connected
+    if isinstance(reason, OSError):
+        where = f"{getattr(cause, 'host', '')}:{getattr(cause, 'port', '')}"
+        return f"no connection to {where}: {reason.strerror or type(reason).__name__}"
+    return f"the connection broke: {text or type(cause).__name__}"
 
 
 def _words(error: Exception) -> str:

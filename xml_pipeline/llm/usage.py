@@ -10,6 +10,8 @@ from xml_pipeline.attribution import current_caller
 from xml_pipeline.llm.types import Usage
 
 MAX_THREADS = 16_384  # threads and conversations remembered, the least recently used forgotten first
+MAX_NAMES = 4096  # agents, and models, remembered by name; the sums of the least recently used join `OTHERS`
+OTHERS = "(others)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,10 @@ class _Account:
         self.prompt = self.completion = self.cached = self.cache_write = self.reasoning = 0
         self.requests = self.failures = self.unconfirmed = self.micro_usd = self.unpriced = 0
 
+    def add(self, other: _Account) -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def totals(self) -> UsageTotals:
         return UsageTotals(
             self.prompt,
@@ -121,8 +127,8 @@ class Ledger:
 
     def __init__(self) -> None:
         self._total = _Account()
-        self._agents: dict[str, _Account] = {}
-        self._models: dict[str, _Account] = {}
+        self._agents: OrderedDict[str, _Account] = OrderedDict()
+        self._models: OrderedDict[str, _Account] = OrderedDict()
         self._backends: dict[str, _Account] = {}
         self._threads: OrderedDict[str, _Account] = OrderedDict()
         self._conversations: OrderedDict[str, _Account] = OrderedDict()
@@ -157,12 +163,12 @@ class Ledger:
     def backend_failed(self, backend: str, model: str) -> None:
         """A try at a backend failed."""
         _account(self._backends, backend).failures += 1
-        _account(self._models, model).failures += 1
+        _named(self._models, model).failures += 1
 
     def _callers(self, charge: Charge) -> list[_Account]:
         accounts = [self._total]
         if charge.agent:
-            accounts.append(_account(self._agents, charge.agent))
+            accounts.append(_named(self._agents, charge.agent))
         for thread in charge.threads:
             accounts.append(_recent(self._threads, thread))
         if charge.conversation_id:
@@ -172,7 +178,7 @@ class Ledger:
     def _accounts(self, charge: Charge, backend: str, model: str) -> list[_Account]:
         accounts = self._callers(charge)
         accounts.append(_account(self._backends, backend))
-        accounts.append(_account(self._models, model))
+        accounts.append(_named(self._models, model))
         return accounts
 
     # Reading
@@ -211,6 +217,21 @@ def _account(accounts: dict[str, _Account], key: str) -> _Account:
     account = accounts.get(key)
     if account is None:
         account = accounts[key] = _Account()
+    return account
+
+
+def _named(accounts: OrderedDict[str, _Account], key: str) -> _Account:
+    """The account of a name that anybody may have invented."""
+    account = accounts.get(key)
+    if account is not None:
+        accounts.move_to_end(key)
+        return account
+    if len(accounts) >= MAX_NAMES:
+        others = accounts.pop(OTHERS, None) or _Account()
+        while len(accounts) >= MAX_NAMES - 1:
+            others.add(accounts.popitem(last=False)[1])
+        accounts[OTHERS] = others
+    account = accounts[key] = _Account()
     return account
 
 

@@ -58,6 +58,7 @@ class AnthropicBackend(Backend):
     default_key_env: ClassVar[str] = "ANTHROPIC_API_KEY"
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "anthropic"
+    usual_models: ClassVar[tuple[str, ...]] = ("claude-*",)
 
     def _auth_headers(self) -> dict[str, str]:
         return {"x-api-key": self.api_key} if self.api_key else {}

@@ -56,6 +56,7 @@ class GeminiBackend(Backend):
     default_key_env: ClassVar[str] = "GEMINI_API_KEY"
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "google"
+    usual_models: ClassVar[tuple[str, ...]] = ("gemini-*",)
 
     def _auth_headers(self) -> dict[str, str]:
         return {"x-goog-api-key": self.api_key} if self.api_key else {}

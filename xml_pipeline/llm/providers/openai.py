@@ -62,6 +62,7 @@ class OpenAIBackend(Backend):
     default_key_env: ClassVar[str] = "OPENAI_API_KEY"
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "openai"
+    usual_models: ClassVar[tuple[str, ...]] = ("gpt-*", "o1-*", "o3-*", "o4-*")
 
     def __post_init__(self) -> None:
         check_api(self.api, self.name or self.provider)

@@ -60,6 +60,7 @@ class XAIBackend(Backend):
     default_key_env: ClassVar[str] = "XAI_API_KEY"
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "x-ai"
+    usual_models: ClassVar[tuple[str, ...]] = ("grok-*",)
 
     def __post_init__(self) -> None:
         check_api(self.api, self.name or self.provider)
