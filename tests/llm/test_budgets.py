@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.llm.callers import Handler, running
@@ -114,7 +114,7 @@ async def test_a_failed_call_gives_its_reservation_back() -> None:
     backend = ScriptedBackend(
         rules=(Rule(error="ServerError", times=1), Rule(reply="x", usage={"prompt_tokens": 50}))
     )
-    router = Router([backend], retries=0, budgets=Budgets(organism=[Budget(tokens=100)]))
+    router = Router([backend], retries=0, budgets=Budgets(organism=[Budget(tokens=120)]))
     with pytest.raises(ServerError):
         await router.complete("m", "hello", max_tokens=80)
     assert (await router.complete("m", "hello", max_tokens=80)).content == "x"
@@ -164,16 +164,16 @@ async def test_a_dollar_budget_refuses_a_model_whose_price_nobody_knows() -> Non
 async def test_warnings_come_once_at_each_threshold() -> None:
     events: list[Event] = []
     router = Router(
-        [model(8, 2)],
-        budgets=Budgets(organism=[Budget(tokens=100, warn_at=(0.9, 0.5))]),
+        [model(80, 20)],
+        budgets=Budgets(organism=[Budget(tokens=1000, warn_at=(0.9, 0.5))]),
         on_event=events.append,
     )
     for _ in range(9):
-        await router.complete("m", "h", max_tokens=2)
+        await router.complete("m", "h", max_tokens=20)
     warnings = [event for event in events if isinstance(event, BudgetWarning)]
     assert [(one.fraction, one.spent, one.limit, one.unit) for one in warnings] == [
-        (0.5, 50, 100, "tokens"),
-        (0.9, 90, 100, "tokens"),
+        (0.5, 500, 1000, "tokens"),
+        (0.9, 900, 1000, "tokens"),
     ]
     assert warnings[0].scope == "organism"
 
@@ -231,6 +231,7 @@ class Metered(ScriptedBackend):
 
 
 @settings(max_examples=60, deadline=None)
+@example(50, [(0.0, 0.0)], [(1, 0.0, False)] * 6)
 @given(
     st.integers(50, 3000),
     st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1)), min_size=1, max_size=8),
