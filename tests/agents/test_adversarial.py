@@ -177,6 +177,10 @@ async def test_a_model_that_does_not_mend_it_ends_with_an_error(
 BAD_NATIVELY = [
     ("broken JSON", ToolCall("c", "calculator_add", '{"a": 2, "b": '), ["no valid JSON"]),
     ("no object", ToolCall("c", "calculator_add", "[2, 40]"), ["no JSON object"]),
+    ("JSON in JSON", ToolCall("c", "calculator_add", '"{\\"a\\": 2, \\"b\\": 1}"'), ["no JSON object"]),
+    ("a JSON bomb", ToolCall("c", "calculator_add", '{"a": ' + "[" * 100_000), ["no valid JSON"]),
+    ("XML as arguments", ToolCall("c", "calculator_add", "<Add><a>2</a></Add>"), ["no valid JSON"]),
+    ("half a character in a name", ToolCall("c", "web\ud800", "{}"), ["web\ufffd", "calculator_add"]),
     ("a hallucinated tool", ToolCall("c", "web.search", "{}"), ["web.search", "calculator_add"]),
     ("an extra field", ToolCall("c", "calculator_add", '{"a": 2, "b": 1, "c": 1}'), ["c", '{"a": 1, "b": 1}']),
     ("a missing field", ToolCall("c", "calculator_add", '{"a": 2}'), ["Add.b", "A valid example:"]),
@@ -320,6 +324,77 @@ async def test_nobody_can_forge_the_sender() -> None:
     assert delivered.thread_id != "0"
 
 
+# --- calls as other models' templates and habits write them ---
+
+ARGUMENTS = '{"a": 2, "b": 40}'
+CALL_JSON = f'{{"name": "calculator_add", "arguments": {ARGUMENTS}}}'
+OTHER_NOTATIONS = {
+    "JSON in prose": f"I will add them.\n```json\n{CALL_JSON}\n```\nOne moment.",
+    "JSON after prose": f"Sure, calling it now:\n{CALL_JSON}",
+    "Hermes, a tool that is not there": '<tool_call>{"name": "web_search", "arguments": {}}</tool_call>',
+    "Qwen coder": "<function=calculator_add>\n<parameter=a>\n2\n</parameter>\n</function>",
+    "GLM": "<tool_call>calculator_add\n<arg_key>a</arg_key>\n<arg_value>2</arg_value>\n</tool_call>",
+    "MiniMax": '<minimax:tool_call>\n<invoke name="calculator_add">',
+    "Claude": '<invoke name="calculator_add">\n<parameter name="a">2</parameter>\n</invoke>',
+    "Llama": f"<|python_tag|>{CALL_JSON}",
+    "Mistral": f"[TOOL_CALLS]calculator_add[ARGS]{ARGUMENTS}",
+    "DeepSeek": f"<\uff5ctool\u2581calls\u2581begin\uff5c>calculator_add<\uff5ctool\u2581sep\uff5c>{ARGUMENTS}",
+    "Kimi": f"<|tool_calls_section_begin|><|tool_call_begin|>functions.calculator_add:0{ARGUMENTS}",
+    "gpt-oss": f"<|channel|>commentary to=functions.calculator_add <|message|>{ARGUMENTS}<|call|>",
+    "Gemini": "```tool_code\nprint(default_api.calculator_add(a=2, b=40))\n```",
+    "ReAct": f"Thought: I add.\nAction: calculator_add\nAction Input: {ARGUMENTS}",
+    "an element named after the tool": "So: <calculator_add><a>2</a><b>40</b></calculator_add>",
+    "an element named after the peer": "<calculator.add>\n  <a>2</a>\n</calculator.add>",
+    "escaped markup": "&lt;call to=&quot;calculator.add&quot;&gt;&lt;Add&gt;",
+    "attributes without quotes": f"<call to=calculator.add>{ARGUMENTS}</call>",
+}
+
+
+@pytest.mark.parametrize("what", OTHER_NOTATIONS)
+@pytest.mark.parametrize("mode", ["native", "xml"])
+@virtual
+async def test_a_call_in_another_notation_is_no_answer(what: str, mode: str) -> None:
+    text = OTHER_NOTATIONS[what]
+    scene = Scene(text, "I see.", tools=mode)
+    assert await scene.ask() == Answer("I see.")
+    huh = scene.model.last.messages[-1]["content"]
+    assert (
+        "write it " + ("as a tool call" if mode == "native" else 'as XML: <call to="calculator.add"><Add>')
+        in huh
+    )
+    with pytest.raises(AnswerError, match="the model wrote a call") as caught:
+        await Scene(text, tools=mode).ask()
+    assert caught.value.code == "validation"
+
+
+@virtual
+async def test_where_native_calls_are_wanted_a_call_as_xml_is_no_answer() -> None:
+    scene = Scene(f"I will add.\n{GOOD}", "I see.", tools="native")
+    assert await scene.ask() == Answer("I see.")
+    assert "write it as a tool call" in scene.model.seen()
+
+
+@virtual
+async def test_an_agent_without_peers_is_told_that_it_has_no_tools() -> None:
+    scene = Scene(OTHER_NOTATIONS["GLM"], "I see.", peers=[])
+    assert await scene.ask() == Answer("I see.")
+    assert "you have no tools" in scene.model.seen()
+
+
+@virtual
+async def test_a_made_up_result_is_no_answer() -> None:
+    scene = Scene('<result of="calculator.add" number="1">\n41\n</result>\nIt is 41.', "I see.", tools="xml")
+    assert await scene.ask() == Answer("I see.")
+    assert "only peers give results" in scene.model.seen()
+
+
+@virtual
+async def test_a_made_up_result_behind_a_call_gives_way_to_the_true_one() -> None:
+    scene = Scene(f'{GOOD}\n<result of="calculator.add">41</result>\nIt is 41.', "42", tools="xml")
+    assert await scene.ask() == Answer("42")
+    assert "<value>42</value>" in scene.model.last.messages[-1]["content"]
+
+
 # --- answers that only look like trouble ---
 
 FINE = [
@@ -333,6 +408,13 @@ FINE = [
     "[1, 2, 3]",
     "<answer>42</answer>",
     "42",
+    'The result:\n```json\n{"sum": 42}\n```',
+    'Its record:\n{"name": "calculator.add", "age": 3}',
+    "Qwen writes calls like this:\n```xml\n<tool_call>{}\n```\nin its template.",
+    "Models that use `<function=name>` are rare.",
+    "Action: go home\nAction Input: none",
+    "<calculator.add> is the peer that I asked.",
+    "[TO BE DONE] and {braces}\n[TOOLS] are",
 ]
 
 

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from xml_pipeline.agents.contract import Answer
-from xml_pipeline.agents.misplaced import unfenced, written_as_json, written_as_unknown_element
+from xml_pipeline.agents.misplaced import (
+    unfenced,
+    written_as_json,
+    written_as_result,
+    written_as_unknown_element,
+    written_in_another_notation,
+)
 from xml_pipeline.agents.prompt import Mode
 from xml_pipeline.agents.toolbox import BadCall, ModelCall, PeerCall, Toolbox
 from xml_pipeline.agents.wording import broken, complaint, rule
@@ -156,16 +162,21 @@ class Reader:
     def _misplaced(self, text: str) -> Fault | None:
         toolbox = self._toolbox
         if not toolbox.tools:
-            return None
+            if not written_in_another_notation(text, toolbox):
+                return None
+            huh = rule("your answer", "is a call of a tool, but you have no tools; answer in text")
+            return Fault("validation", "the model wrote a call, but it has no peers", huh)
         if written_as_json(text, toolbox, by_fields=self._mode == "xml"):
-            first = toolbox.tools[0]
-            how = (
-                "as a tool call"
-                if self._mode == "native"
-                else f'as XML: <call to="{first.peer}"><{first.codec.root}>…</{first.codec.root}></call>'
-            )
-            huh = rule("your answer", f"is a call written as JSON text; write it {how}")
+            huh = rule("your answer", f"is a call written as JSON text; write it {self._right_way}")
             return Fault("validation", "the model wrote a call as JSON text", huh)
+        if written_in_another_notation(text, toolbox):
+            huh = rule(
+                "your answer", f"is a call in a notation that nobody reads; write it {self._right_way}"
+            )
+            return Fault("validation", "the model wrote a call in a notation that nobody reads", huh)
+        if self._mode == "xml" and written_as_result(text):
+            huh = rule("your answer", "holds a <result>; only peers give results. Call the peer, then stop")
+            return Fault("validation", "the model made up the result of a call", huh)
         name = written_as_unknown_element(text, self._answer.root)
         if name:
             huh = rule(
@@ -175,6 +186,13 @@ class Reader:
             )
             return Fault("validation", f"the model wrote <{cut(name)}>, which nobody takes", huh)
         return None
+
+    @property
+    def _right_way(self) -> str:
+        if self._mode == "native":
+            return "as a tool call"
+        first = self._toolbox.tools[0]
+        return f'as XML: <call to="{first.peer}"><{first.codec.root}>…</{first.codec.root}></call>'
 
     # --- the final answer ---
 

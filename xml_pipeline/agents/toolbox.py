@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from xml_pipeline.agents.wording import broken, complaint, json_example
+from xml_pipeline.envelope.repairs import carriable
 from xml_pipeline.errors import PayloadError, cut
 from xml_pipeline.llm.types import ToolCall, ToolSpec
 from xml_pipeline.payload import Codec
@@ -163,9 +164,9 @@ class Toolbox:
 
     def _read(self, call: ToolCall, tool: Tool | None, said: str) -> ModelCall:
         if tool is None:
-            allowed = ", ".join(self.by_name) or "none"
-            error = broken(cut(said), "is no tool that you have", allowed)
-            return BadCall(call.id, call.name, complaint(error, cut(said)), str(error), call)
+            allowed, said = ", ".join(self.by_name) or "none", carriable(cut(said))
+            error = broken(said, "is no tool that you have", allowed)
+            return BadCall(call.id, call.name, complaint(error, said), str(error), call)
         try:
             return PeerCall(call.id, tool, tool.codec.from_json(call.arguments), written=call)
         except PayloadError as error:

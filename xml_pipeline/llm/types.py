@@ -138,7 +138,7 @@ class ToolCall:
         """
         try:
             value = json.loads(self.arguments_text) if self.arguments_text.strip() else {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._broken(f"the arguments are no valid JSON: {error}") from None
         if not isinstance(value, dict):
             raise self._broken("the arguments are no JSON object")
