@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from xml_pipeline.errors import Attempt, BackendError, BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.events import LLMCalled
 from xml_pipeline.llm.call import Call
+from xml_pipeline.llm.emulation import with_calls
 from xml_pipeline.llm.endpoint import Route
 from xml_pipeline.llm.limits import Permit
 from xml_pipeline.llm.transport import as_backend_error
@@ -55,6 +56,8 @@ class Try:
             self.abandoned()
             raise
         else:
+            if self.call.reads_calls(self.route):
+                response = with_calls(response, self.call.turn)
             self.answered(response)
             return response
         finally:

@@ -19,6 +19,7 @@ from xml_pipeline.errors import (
 from xml_pipeline.events import LLMCalled
 from xml_pipeline.llm.budgets import Reservation
 from xml_pipeline.llm.core import Core
+from xml_pipeline.llm.emulation import emulated
 from xml_pipeline.llm.endpoint import Route
 from xml_pipeline.llm.limits import Permit
 from xml_pipeline.llm.prices import PriceTable, Rates
@@ -251,13 +252,31 @@ class Call:
     def request_for(self, route: Route) -> LLMRequest:
         """The request as this backend gets it."""
         native = self._schema is None or self.uses_schema(route)
-        return LLMRequest(
+        request = LLMRequest(
             model=route.model,
             messages=self._messages if native else self._fallback_messages,
             response_schema=self._schema if native else None,
             prompt_tokens_estimate=route.endpoint.estimator(route.model).prompt_tokens(self.size),
             agent=self.charge.agent,
             **self._fields,
+        )
+        return emulated(request) if self._in_words(route) else request
+
+    def reads_calls(self, route: Route) -> bool:
+        """Whether tool calls have to be read from the text of the answer there."""
+        return bool(self._fields["tools"]) and self._fields["tool_choice"] != "none" and self._in_words(route)
+
+    @property
+    def turn(self) -> int:
+        """Tells this answer from others of one history."""
+        return len(self._messages)
+
+    def _in_words(self, route: Route) -> bool:
+        """Whether the backend has no tools of its own, and this request has some."""
+        if route.endpoint.backend.supports("tools", route.model):
+            return False
+        return bool(self._fields["tools"]) or any(
+            message["role"] == "tool" or message.get("tool_calls") for message in self._messages
         )
 
     def price(self, route: Route, model: str, usage: Usage) -> int | None:

@@ -49,6 +49,14 @@ def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[
     return checked
 
 
+def after_system(messages: Sequence[Message], text: str) -> list[Message]:
+    """The messages with one more system message, after those that lead."""
+    leading = next(
+        (index for index, message in enumerate(messages) if message["role"] != "system"), len(messages)
+    )
+    return [*messages[:leading], {"role": "system", "content": text}, *messages[leading:]]
+
+
 def _check_content(index: int, role: str, message: Message, content: Any) -> None:
     if content is None:
         if role == "assistant":

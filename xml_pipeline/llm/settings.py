@@ -122,7 +122,9 @@ class BackendSection(Section):
         None, description="`ollama` only: context length; by the prompt when absent."
     )
     native_tools: bool | None = Field(
-        None, description="`openai-compatible` and `scripted`: whether the model can call tools."
+        None,
+        description="`openai-compatible`, `ollama` and `scripted`: whether the model can call tools; if not, they are"
+        " put into words.",
     )
     native_schema: bool | None = Field(
         None, description="`openai-compatible` and `scripted`: whether it takes a JSON Schema for its answer."

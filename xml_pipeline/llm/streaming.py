@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.attempt import Try
 from xml_pipeline.llm.call import Call
+from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.types import (
     LLMResponse,
     ReasoningDelta,
@@ -177,12 +178,13 @@ async def stream_answer(call: Call) -> AsyncGenerator[StreamEvent, None]:
 class _Stream:
     """One try that streams."""
 
-    __slots__ = ("_assembly", "_try", "committed")
+    __slots__ = ("_assembly", "_begun", "_try", "committed")
 
     def __init__(self, one: Try) -> None:
         self._try = one
         self._assembly = Assembly()
         self.committed = False
+        self._begun = False  # content came, perhaps of a call that is not whole yet
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """What the consumer gets; ends the try on every path."""
@@ -195,11 +197,14 @@ class _Stream:
                 self._watch(watchdog)
                 client = await endpoint.client()
                 source = endpoint.backend._do_stream(client, one.call.request_for(one.route))
-                async for event in source:
-                    if assembly.add(event):
-                        self.committed = True
-                        watchdog.pause()
-                        yield event
+                reader = StreamReader(one.call.turn) if one.call.reads_calls(one.route) else None
+                async for raw in source:
+                    self._begun = self._begun or isinstance(raw, TextDelta)
+                    for event in (raw,) if reader is None else reader.feed(raw):
+                        if assembly.add(event):
+                            self.committed = True
+                            watchdog.pause()
+                            yield event
                     self._watch(watchdog)
                 watchdog.pause()
                 if assembly.finished is None:
@@ -228,7 +233,7 @@ class _Stream:
     def _watch(self, watchdog: Watchdog) -> None:
         call = self._try.call
         timeouts, now = call.core.timeouts, asyncio.get_running_loop().time()
-        if self.committed:
+        if self.committed or self._begun:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
         else:
             until = self._try.started + timeouts.first_token

@@ -9,6 +9,7 @@ from typing import Any
 
 from xml_pipeline.envelope import extract_payloads
 from xml_pipeline.errors import PayloadError, Violation, cut
+from xml_pipeline.llm.messages import after_system
 from xml_pipeline.llm.types import LLMResponse, Message, ResponseSchema, Usage
 from xml_pipeline.payload import Codec
 
@@ -23,14 +24,9 @@ def schema_of(codec: Codec[Any]) -> ResponseSchema:
 
 def with_instruction(messages: Sequence[Message], codec: Codec[Any]) -> list[Message]:
     """The messages with the instruction for models that are asked in text."""
-    instruction: Message = {
-        "role": "system",
-        "content": f"Answer with exactly one XML document and nothing else.\n\n{codec.prompt_text}",
-    }
-    leading = next(
-        (index for index, message in enumerate(messages) if message["role"] != "system"), len(messages)
+    return after_system(
+        messages, f"Answer with exactly one XML document and nothing else.\n\n{codec.prompt_text}"
     )
-    return [*messages[:leading], instruction, *messages[leading:]]
 
 
 def read(codec: Codec[Any], text: str) -> Any:
