@@ -199,6 +199,7 @@ class Organism:
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
         self._check_names()
         self._state = "running"
+        self._outside.open(asyncio.get_running_loop())
         if self._router is not None:
             from xml_pipeline.llm import use_router
 
@@ -286,6 +287,8 @@ class Organism:
             RoutingError: no such listener, or it does not take this class.
             PayloadError: the payload is not valid.
             OrganismClosed: it is not running.
+            RuntimeError: it runs in another event loop, such as another thread's.
+            TypeError: a timeout that is no number.
         """
         return await self._outside.ask(sender, to, payload, timeout)
 
@@ -392,8 +395,9 @@ class Organism:
         )
 
     def usage_instructions(self, name: str) -> str:
-        """What the listener `name` is told about its peers."""
-        return self._pump.machine.addressing.instructions(self._listeners[name])
+        """What the listener `name` is told about its peers. Raises RoutingError when there is none."""
+        addressing = self._pump.machine.addressing
+        return addressing.instructions(addressing.named(name))
 
 
 _LISTENER_OPTIONS = frozenset(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from xml_pipeline import events
@@ -37,7 +38,12 @@ class Outside:
     def __init__(self, pump: Pump, wire_limits: WireLimits) -> None:
         self._pump = pump
         self._wire_limits = wire_limits
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.emit = pump.emit
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Messages may come, from this loop."""
+        self._loop = loop
 
     async def ask(self, sender: str, to: str, payload: Any, timeout: float | None) -> Any:
         return await self.answer(Asker(self.name(sender), future()), to, payload, timeout)
@@ -46,20 +52,21 @@ class Outside:
         return await self.inject(Asker(self.name(sender), None), to, payload)
 
     async def inject(self, port: Asker, to: str, payload: Any) -> str:
+        self._check_loop()
         return (await self._pump.inject(port, to, payload)).id
 
     async def exchange(self, data: bytes, timeout: float | None) -> bytes:
+        if not isinstance(data, bytes):
+            raise TypeError(f"an envelope is bytes, not {type(data).__name__}")
+        _check_timeout(timeout)
+        self._check_loop()
         envelope = decode(data, self._wire_limits)
         if not envelope.to:
             raise EnvelopeError("envelope", "the envelope names no receiver: <to> is missing")
-        target = self._pump.table.get(envelope.to)
+        target = self._pump.machine.addressing.named(envelope.to)
         root = envelope.payload.tag
-        if target is None or root not in target.accepts:
-            known = ", ".join(self._pump.table) if target is None else ", ".join(target.accepts)
-            what = (
-                f"no listener '{envelope.to}'" if target is None else f"'{envelope.to}' does not take {root}"
-            )
-            raise RoutingError(f"{what}; there are: {known}")
+        if root not in target.accepts:
+            raise RoutingError(f"'{target.name}' does not take {root}; it takes {', '.join(target.accepts)}")
         payload = target.accepts[root].decode(envelope.payload, size=len(data))
         port = Asker(self.name(envelope.from_id), future())
         reply = await self._reply(port, envelope.to, payload, timeout)
@@ -85,6 +92,8 @@ class Outside:
 
     async def _reply(self, port: Asker, to: str, payload: Any, timeout: float | None) -> Reply:
         assert port.future is not None
+        _check_timeout(timeout)
+        self._check_loop()
         conversation = None
         limit = asyncio.timeout(timeout)
         try:
@@ -109,8 +118,18 @@ class Outside:
         if conversation is not None:
             self._pump.cancel(conversation.id)
 
+    def _check_loop(self) -> None:
+        """A pump is of one loop: from another its queues would be changed under its hands."""
+        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                "the organism runs in another event loop; from a thread of its own use"
+                " asyncio.run_coroutine_threadsafe(organism.ask(...), loop)"
+            )
+
     def name(self, sender: str) -> str:
         """Nobody outside may pass for a listener or for the system."""
+        if not isinstance(sender, str):
+            raise RoutingError(f"the sender is a name, a text, not a {type(sender).__name__}")
         if sender in self._pump.table:
             raise RoutingError(f"'{sender}' is a listener; the outside needs a name of its own")
         try:
@@ -118,6 +137,13 @@ class Outside:
         except ConfigError as error:
             raise RoutingError(f"as a sender: {error}") from None
         return sender
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout):
+        raise TypeError(f"timeout is a number of seconds, or None; not {timeout!r}")
 
 
 class Session:

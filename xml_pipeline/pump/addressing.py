@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -30,20 +31,30 @@ class Addressing:
         Raises:
             RoutingError: no such listener, no payload, or a class that it does not take.
         """
-        target = self._table.get(to)
-        if target is None:
-            near = difflib.get_close_matches(to, self._table, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise RoutingError(f"no listener '{to}'{hint} There are: {', '.join(self._table) or 'none'}")
+        target = self.named(to)
         if not is_payload(type(payload)):
-            raise RoutingError(
-                f"{type(payload).__name__} is no payload class: decorate it with @xmlify (sent to '{to}')"
-            )
+            raise RoutingError(_no_payload(payload, target))
         codec = codec_of(type(payload))
         accepting = target.accepts.get(codec.root)
         if accepting is None:
             raise RoutingError(f"'{to}' does not take {codec.root}; it takes {', '.join(target.accepts)}")
         return target, accepting
+
+    def named(self, name: str) -> Listener:
+        """The listener of that name. Raises RoutingError."""
+        if not isinstance(name, str):
+            raise RoutingError(
+                f"the receiver is a listener's name, a text, not a {type(name).__name__}; there are: {self._names()}"
+            )
+        listener = self._table.get(name)
+        if listener is None:
+            near = difflib.get_close_matches(name, self._table, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else "."
+            raise RoutingError(f"no listener '{name}'{hint} There are: {self._names()}")
+        return listener
+
+    def _names(self) -> str:
+        return ", ".join(self._table) or "none"
 
     def instructions(self, listener: Listener) -> str:
         """The usage instructions of `listener`'s peers; the same text for the life of the organism."""
@@ -75,6 +86,16 @@ class Addressing:
 
     def _peers(self, listener: Listener) -> list[Listener]:
         return [self._table[name] for name in listener.peers if name in self._table]
+
+
+def _no_payload(value: object, target: Listener) -> str:
+    """What was sent instead of a payload, and what to send."""
+    if isinstance(value, type):
+        return f"the class {value.__name__} is no payload; send an instance: {value.__name__}(...)"
+    cls = type(value)
+    decorate = ": decorate its class with @xmlify" if dataclasses.is_dataclass(cls) else ""
+    takes = " or ".join(target.accepts)
+    return f"a {cls.__name__} is no payload{decorate}; '{target.name}' takes an instance of {takes}"
 
 
 def _requests(listeners: Iterable[Listener]) -> dict[str, PayloadCodec[Any]]:

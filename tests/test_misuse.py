@@ -1,0 +1,129 @@
+"""What the library says to those who hold it wrong: what was wrong, and what to do instead."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.pump.scenes import Answer, Question, echo
+from xml_pipeline import Organism
+from xml_pipeline.errors import OrganismClosed, RoutingError
+
+
+@dataclass
+class Plain:
+    text: str
+
+
+def an_echo() -> Organism:
+    organism = Organism.build("small")
+    organism.listener(echo)
+    return organism
+
+
+@pytest.mark.parametrize(
+    ("payload", "said"),
+    [
+        ({"text": "x"}, "a dict is no payload; 'echo' takes an instance of Question"),
+        ("Alice", "a str is no payload; 'echo' takes an instance of Question"),
+        (None, "a NoneType is no payload; 'echo' takes an instance of Question"),
+        (Question, r"the class Question is no payload; send an instance: Question\(\.\.\.\)"),
+        (
+            Plain("x"),
+            "a Plain is no payload: decorate its class with @xmlify.*'echo' takes an instance of Question",
+        ),
+    ],
+)
+async def test_what_is_no_payload_is_named(payload: Any, said: str) -> None:
+    async with an_echo() as organism:
+        with pytest.raises(RoutingError, match=said):
+            await organism.ask("echo", payload)
+
+
+@pytest.mark.parametrize("to", [None, 5, ["echo"], echo, Question("x")])
+async def test_what_is_no_name_is_no_receiver(to: Any) -> None:
+    async with an_echo() as organism:
+        for way in (organism.ask, organism.send):
+            with pytest.raises(
+                RoutingError, match=r"the receiver is a listener's name, a text, not a .*: echo"
+            ):
+                await way(to, Question("x"))
+
+
+@pytest.mark.parametrize("sender", [None, 5, b"me"])
+async def test_what_is_no_name_is_no_sender(sender: Any) -> None:
+    async with an_echo() as organism:
+        with pytest.raises(RoutingError, match="the sender is a name, a text, not a"):
+            await organism.ask("echo", Question("x"), sender=sender)
+        with pytest.raises(RoutingError, match="the sender is a name, a text, not a"):
+            organism.session(sender)
+
+
+@pytest.mark.parametrize("timeout", ["5", timedelta(seconds=5), True, math.nan])
+async def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
+    async with an_echo() as organism:
+        with pytest.raises(TypeError, match="timeout is a number of seconds, or None; not "):
+            await organism.ask("echo", Question("x"), timeout=timeout)
+        with pytest.raises(TypeError, match="timeout is a number of seconds, or None; not "):
+            await organism.exchange(b"<message/>", timeout=timeout)
+        assert organism.status().conversations == 0
+
+
+async def test_an_envelope_is_bytes() -> None:
+    async with an_echo() as organism:
+        with pytest.raises(TypeError, match="an envelope is bytes, not str"):
+            await organism.exchange("<message/>")  # type: ignore[arg-type]  # that is the mistake
+
+
+async def test_another_event_loop_is_told_the_way_in() -> None:
+    async with an_echo() as organism:
+        session = organism.session()
+        ways = (
+            lambda: organism.ask("echo", Question("x")),
+            lambda: organism.send("echo", Question("x")),
+            lambda: organism.exchange(b"<message/>"),
+            lambda: session.ask("echo", Question("x")),
+            lambda: session.send("echo", Question("x")),
+        )
+        for way in ways:
+            with pytest.raises(RuntimeError, match=r"another event loop.*asyncio\.run_coroutine_threadsafe"):
+                await asyncio.to_thread(lambda way=way: asyncio.run(way()))
+        loop = asyncio.get_running_loop()
+
+        def from_a_thread() -> Any:
+            return asyncio.run_coroutine_threadsafe(organism.ask("echo", Question("x")), loop).result()
+
+        assert await asyncio.to_thread(from_a_thread) == Answer("x")
+
+
+async def test_before_and_after_its_life_an_organism_says_so() -> None:
+    organism = an_echo()
+    for way in (organism.ask, organism.send):
+        with pytest.raises(OrganismClosed, match="async with organism"):
+            await way("echo", Question("x"))
+    async with organism:
+        assert await organism.ask("echo", Question("x")) == Answer("x")
+    for way in (organism.ask, organism.send):
+        with pytest.raises(OrganismClosed, match="async with organism"):
+            await way("echo", Question("x"))
+
+
+def test_the_instructions_of_an_unknown_listener_name_the_nearest() -> None:
+    with pytest.raises(RoutingError, match="no listener 'eco'; did you mean 'echo'"):
+        an_echo().usage_instructions("eco")
+
+
+async def test_an_envelope_to_nobody_names_the_nearest() -> None:
+    envelope = (
+        b'<message xmlns="https://xml-pipeline.org/ns/envelope/v1"><meta><from>me</from><to>eco</to>'
+        b"<thread>2f1c0000-0000-4000-8000-000000000000</thread></meta>"
+        b'<Question xmlns=""><text>x</text></Question></message>'
+    )
+    async with an_echo() as organism:
+        with pytest.raises(RoutingError, match="no listener 'eco'; did you mean 'echo'"):
+            await organism.exchange(envelope)
