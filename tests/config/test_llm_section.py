@@ -83,7 +83,7 @@ def test_an_address_from_the_environment_is_not_shown() -> None:
     text = "organism: {name: x}\nllm: {backends: [{provider: openai, base_url: '${U}'}]}\n"
     problem = only(problems_of(text, U="ftp://user:hunter2@host"))
     assert "hunter2" not in str(problem)
-    assert "'${U}' is no http or https address" in problem.message
+    assert "is no http or https address" in problem.message
 
 
 @pytest.mark.parametrize("header", ["Authorization: Bearer abc", "X-Api-Key: abc", "api-key: abc"])
