@@ -22,8 +22,8 @@ class UsageTotals:
         prompt_tokens: input, cache reads and writes included.
         completion_tokens: output, reasoning included.
         cached_tokens, cache_write_tokens, reasoning_tokens: parts of those.
-        request_count: calls that were answered.
-        failure_count: calls that ended in an error, or were dropped by their consumer.
+        request_count: calls that were answered, in whole or until the consumer of their stream left.
+        failure_count: calls that ended in an error; of models and backends, tries that did.
         unconfirmed_tokens: estimated tokens of tries that ended without the provider's count (cut streams, timeouts,
             cancelled calls); not part of the sums above, because they may not have been billed.
         known_cost: USD of the calls whose price is known.
