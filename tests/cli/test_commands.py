@@ -129,9 +129,12 @@ def test_check_sums_up_what_is_right(project: Path, xp: Callable[..., Done]) -> 
         assert part in done.stdout
 
 
-def test_the_tests_of_a_new_project_pass(project: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [("-W", "error"), ("-p", "no:asyncio")])
+def test_the_tests_of_a_new_project_pass_without_a_warning(
+    options: tuple[str, ...], project: Path, tmp_path: Path
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
         cwd=project,
         env=environment(tmp_path, PYTHONPATH=str(ROOT), PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
@@ -141,6 +144,21 @@ def test_the_tests_of_a_new_project_pass(project: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 passed" in done.stdout
+    assert "arning" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("send", "-", "--timeout", "soon"), "a number of seconds above 0 is needed, not 'soon'"),
+        (("send", "-", "--timeout", "nan"), "a number of seconds above 0 is needed, not 'nan'"),
+        (("llm", "ask", "m", "hi", "--max-tokens", "many"), "a whole number from 1 is needed, not 'many'"),
+    ],
+)
+def test_a_wrong_number_is_told_what_is_needed(
+    arguments: tuple[str, ...], said: str, xp: Callable[..., Done]
+) -> None:
+    assert said in xp(*arguments).stderr
 
 
 def test_a_new_project_holds_no_secret_and_ignores_env(project: Path) -> None:
