@@ -84,3 +84,10 @@ async def test_prompts_are_the_same_for_every_call() -> None:
     first, second = scene.model.requests
     assert first.messages[0] == second.messages[0]
     assert first.tools == second.tools
+
+
+def test_an_agent_without_a_description_is_described_by_what_it_takes_alone() -> None:
+    scene = Scene("ok", peers=["helper"])
+    scene.agent("helper")
+    (tool,) = scene.bot.prompt_as_sent(scene.organism.listeners, scene.organism.router).tools
+    assert tool.description == "Something to do or to answer, in words."

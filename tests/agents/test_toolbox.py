@@ -60,6 +60,7 @@ def test_names_that_would_fall_together_are_told_apart() -> None:
     toolbox = Toolbox.of(organism.listeners["bot"], organism.listeners)
     assert len({tool.name for tool in toolbox.tools}) == 4
     assert {toolbox.by_name[tool.name].peer for tool in toolbox.tools} == set(organism.listeners["bot"].peers)
+    assert all(tool.description.startswith(f"Peer {tool.peer}.\n") for tool in toolbox.tools)
 
 
 def test_a_listener_without_peers_has_no_tools() -> None:

@@ -117,7 +117,7 @@ async def test_several_turns_keep_their_whole_history() -> None:
 async def test_a_model_that_only_calls_ends_with_its_turns() -> None:
     scene = Scene(ADD, max_turns=3)
     recorder = Recorder(scene.organism)
-    with pytest.raises(AnswerError, match=r"3 turns \(max_turns\)") as caught:
+    with pytest.raises(AnswerError, match=r"3 of 3 turns \(max_turns\)") as caught:
         await scene.ask()
     assert caught.value.code == "limit"
     assert len(scene.model.requests) == 3

@@ -110,7 +110,13 @@ def test_a_trace_line_is_one_line_and_cut() -> None:
     assert len(whole) < 300
     assert "characters" in whole
     assert plain(render.trace("a", "b", Shout("secret"), whole=False)) == "  a → b  Shout"
-    assert "2 answers" in plain(render.trace("a", "b", Gathered((None, None)), whole=True))
+    answers = Gathered((Sum(42), None, Shout("x" * 1000)))
+    assert plain(render.trace("a", "b", answers, whole=False)) == "  a → b  Gathered"
+    several = plain(render.trace("a", "b", answers, whole=True))
+    assert several.startswith(
+        '  a → b  Gathered 3 answers: Sum {"value": 42}; (no answer); Shout {"text": "xxx'
+    )
+    assert len(several) < 400
 
 
 def test_a_label_stands_before_the_first_line_only() -> None:

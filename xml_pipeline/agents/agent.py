@@ -153,7 +153,11 @@ class LLMAgent:
             if not correcting:
                 if running.turns >= self.settings.max_turns:
                     return self._fail(
-                        Fault("limit", f"no answer after {running.turns} turns (max_turns)"), metadata
+                        Fault(
+                            "limit",
+                            f"no answer after {running.turns} of {self.settings.max_turns} turns (max_turns)",
+                        ),
+                        metadata,
                     )
                 running.turns += 1
             reading = self._reader.read(await self._ask(running, metadata))

@@ -117,8 +117,8 @@ class Toolbox:
         several = {peer.name for peer, codec in pairs if sum(p is peer for p, _ in pairs) > 1}
         full = [f"{peer.name}-{codec.root}" if peer.name in several else peer.name for peer, codec in pairs]
         tools = tuple(
-            Tool(name, peer.name, codec, _description(peer, codec))
-            for name, (peer, codec) in zip(legal_names(full), pairs, strict=True)
+            Tool(name, peer.name, codec, _description(peer, codec, named=name == _ILLEGAL.sub("_", whole)))
+            for name, whole, (peer, codec) in zip(legal_names(full), full, pairs, strict=True)
         )
         return cls(tools, {tool.name: tool for tool in tools})
 
@@ -203,5 +203,7 @@ def _unused(call_id: str, taken: Mapping[str, Any]) -> str:
     return free
 
 
-def _description(peer: Listener, codec: Codec[Any]) -> str:
-    return "\n".join(dict.fromkeys(text for text in (peer.description, codec.description) if text))
+def _description(peer: Listener, codec: Codec[Any], *, named: bool) -> str:
+    """What a tool is for; a name with a digest does not say whose it is."""
+    parts = ("" if named else f"Peer {peer.name}.", peer.description, codec.description)
+    return "\n".join(dict.fromkeys(text for text in parts if text))

@@ -22,9 +22,9 @@ ADVICE = {
     "routing": "it wrote to a listener that it may not call; see its `peers` in organism.yaml",
     "validation": "a message was refused; the rules it breaks are above",
     "timeout": "ask again, or raise `timeout_seconds` in organism.yaml",
-    "handler": "the stack trace is in the log",
+    "handler": "the log says more about it",
     "budget": "raise the budget in the `llm` section, or wait for its period to end",
-    "limit": "the conversation grew too large; see `organism.limits` in organism.yaml",
+    "limit": "see `max_turns` and `max_tokens` of the agent, and `organism.limits`, in organism.yaml",
 }
 """What a person can do, by the code of a SystemError."""
 
@@ -97,17 +97,22 @@ def problem(payload: SystemError | Huh, *, log: str = "") -> list[Line]:
 
 def trace(from_id: str, to: str, payload: Any, *, whole: bool) -> Line:
     """One message on its way, in one line; `whole` shows its content too."""
-    codec = None if isinstance(payload, Gathered) else codec_of(type(payload))
-    root = "Gathered" if codec is None else codec.root
-    head = f"  {from_id} → {to}  {root}"
+    head = f"  {from_id} → {to}  "
+    if not isinstance(payload, Gathered):
+        return line(("dim", head + _traced(payload, whole=whole)))
     if not whole:
-        return line(("dim", head))
-    if codec is None:
-        content = count(len(payload.answers), "answer")
-    else:
-        content = json.dumps(codec.to_json(payload), ensure_ascii=False)
+        return line(("dim", f"{head}Gathered"))
+    answers = "; ".join("(no answer)" if each is None else _traced(each) for each in payload.answers)
+    return line(("dim", f"{head}Gathered {count(len(payload.answers), 'answer')}: {answers}"))
+
+
+def _traced(payload: Any, *, whole: bool = True) -> str:
+    codec = codec_of(type(payload))
+    if not whole:
+        return codec.root
+    content = json.dumps(codec.to_json(payload), ensure_ascii=False)
     cut = content if len(content) <= TRACE_CUT else f"{content[:TRACE_CUT]}… ({len(content)} characters)"
-    return line(("dim", f"{head} {cut}"))
+    return f"{codec.root} {cut}"
 
 
 def warning(event: BudgetWarning | BackendStateChanged) -> Line:

@@ -92,7 +92,8 @@ def listener(
     if not classes:
         raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
     if not description and handler is not None:
-        description = inspect.getdoc(handler) or ""
+        own = getattr(handler, "__doc__", None) != type(handler).__doc__  # a class's says how it is made
+        description = (inspect.getdoc(handler) or "") if own else ""
     return Listener(
         name,
         handler,
