@@ -155,7 +155,7 @@ def _include_listeners(document: Document, home: Path, variables: Mapping[str, s
 
 
 def _append(document: Document, part: Document) -> None:
-    listeners: list[object] = document.data["listeners"]  # type: ignore[index]
+    listeners: list[object] = document.data["listeners"]  # type: ignore[index]  # made a mapping above
     entries = part.data if isinstance(part.data, list) else [part.data]
     if part.data is None:
         if not part.problems:
