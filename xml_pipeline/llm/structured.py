@@ -40,7 +40,7 @@ def read(codec: Codec[Any], text: str) -> Any:
     if body.startswith("{"):
         try:
             return codec.from_json(json.loads(body))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PayloadError(Violation(codec.root, f"this is no valid JSON: {error}", cut(body))) from None
     return _read_xml(codec, text)
 
