@@ -9,7 +9,7 @@ import pytest
 
 from xml_pipeline import AnswerError, HandlerMetadata, HandlerResponse
 from xml_pipeline.agents import Answer, LLMAgent, Task
-from xml_pipeline.envelope import Gathered, SystemError
+from xml_pipeline.envelope import Gathered, Huh, SystemError
 from xml_pipeline.errors import RateLimitedError
 from xml_pipeline.events import HandlerFailed, LLMCalled, MessageDelivered, PayloadRepaired
 from xml_pipeline.llm import Budget, Budgets, LLMResponse, ToolCall
@@ -304,3 +304,19 @@ async def test_a_repeated_delivery_of_results_is_ignored() -> None:
         assert await scene.organism.ask("spy", Task("x")) == Answer("It is 42.")
     assert len(seen) == 2
     assert len(scene.model.requests) == 2
+
+
+@virtual
+async def test_one_of_sixty_peers_refuses_with_a_huh() -> None:
+    peers = [f"peer{number}" for number in range(60)]
+    scene = Scene(ToolCall.of("c1", "peer59", {"text": "x"}), "refused", peers=peers)
+
+    async def refuse(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+        return HandlerResponse.respond(Huh(f"{payload.text} is not for me", []))
+
+    for name in peers:
+        scene.organism.listener(refuse, name=name)
+    assert await scene.ask() == Answer("refused")
+    assert [tool.name for tool in scene.model.last.tools] == peers
+    result = scene.model.last.messages[-1]
+    assert (result["content"], result["is_error"]) == ("<huh>\nx is not for me\n</huh>", True)

@@ -104,3 +104,10 @@ def test_a_tool_call_with_broken_json_says_what_to_do(text: str) -> None:
 def test_a_tool_call_without_arguments_has_none() -> None:
     assert ToolCall("1", "add", "").arguments == {}
     assert ToolCall.of("1", "add", {"ü": [1]}).arguments == {"ü": [1]}
+
+
+async def test_json_without_end_is_an_invalid_answer() -> None:
+    model = backend('{"score": ' + "[" * 100_000, GOOD_JSON, schema=True)
+    response = await Router([model]).complete("m", "judge", response_type=Verdict)
+    assert response.parsed == Verdict(7, "fine & short")
+    assert "no valid JSON" in model.requests[1].messages[-1]["content"]
