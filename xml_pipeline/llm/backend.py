@@ -298,7 +298,7 @@ def _request_id(headers: httpx.Headers) -> str:
 def _json(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: nested without end
         shown = cut(content[:200].decode("utf-8", "replace"))
         raise MalformedAnswerError(f"the answer is no JSON ({error}): {shown!r}") from None
 
@@ -308,7 +308,7 @@ def _body(content: bytes) -> Any:
     content = content[:MAX_ERROR_BYTES]
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content.decode("utf-8", "replace")
 
 

@@ -121,7 +121,7 @@ def split(text: str, turn: int) -> tuple[str, tuple[ToolCall, ...]]:
 def _call(body: str, call_id: str) -> ToolCall:
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         name = _NAME.search(body)
         return ToolCall(call_id, name.group(1) if name else "", body)
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):

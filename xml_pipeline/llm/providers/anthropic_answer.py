@@ -120,7 +120,7 @@ class _Block:
             case "tool_use":
                 try:
                     written = json.loads(text) if text else {}
-                except ValueError:
+                except (ValueError, RecursionError):
                     written = {}
                 return {**self.start, "input": written}
         return self.start

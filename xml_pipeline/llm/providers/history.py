@@ -102,7 +102,7 @@ def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:
         return dict(text)
     try:
         value = json.loads(text) if text.strip() else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {BROKEN_ARGUMENTS: text}
 
@@ -189,7 +189,7 @@ def parse_chunk(data: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)}") from None
     return expect_object(value)
 
