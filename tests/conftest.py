@@ -9,6 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is no failure; in CI the same examples run every time.
+settings.register_profile(
+    "xml-pipeline",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("xml-pipeline")
 
 _connect = socket.socket.connect
 

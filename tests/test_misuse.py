@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.pump.scenes import Answer, Question, echo
-from xml_pipeline import Organism
-from xml_pipeline.errors import OrganismClosed, RoutingError
+from xml_pipeline import AnswerError, ConfigError, HandlerMetadata, HandlerResponse, Organism, xmlify
+from xml_pipeline.errors import OrganismClosed, PayloadTypeError, RoutingError
 
 
 @dataclass
@@ -127,3 +127,43 @@ async def test_an_envelope_to_nobody_names_the_nearest() -> None:
     async with an_echo() as organism:
         with pytest.raises(RoutingError, match="no listener 'eco'; did you mean 'echo'"):
             await organism.exchange(envelope)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("max_in_flight", "x"), ("timeout_seconds", None), ("max_concurrent_handlers", True)]
+)
+def test_a_size_that_is_no_number_is_refused_by_name(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is {value!r}; it must be a number"):
+        Organism.build(**{name: value})
+
+
+def test_only_a_class_can_be_a_payload() -> None:
+    with pytest.raises(PayloadTypeError, match=r"'len' is a builtin_function_or_method.*only a class"):
+        xmlify(len)
+
+
+async def test_a_class_instead_of_an_instance_is_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    organism = Organism.build()
+
+    @organism.listener
+    async def careless(payload: Question, metadata: HandlerMetadata) -> HandlerResponse:
+        return HandlerResponse.respond(Question)
+
+    async with organism:
+        with pytest.raises(AnswerError) as caught:
+            await organism.ask("careless", Question("x"))
+    assert caught.value.code == "handler"
+    assert "return an instance, Question(...)" in caplog.text
+
+
+async def test_a_handler_that_raises_generator_exit_fails_like_any_other() -> None:
+    organism = Organism.build()
+
+    @organism.listener
+    async def odd(payload: Question, metadata: HandlerMetadata) -> HandlerResponse:
+        raise GeneratorExit
+
+    async with organism:
+        with pytest.raises(AnswerError) as caught:
+            await organism.ask("odd", Question("x"), timeout=5)
+    assert caught.value.code == "handler"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, TypeVar, overload
 
+from xml_pipeline.errors import PayloadTypeError, Violation
 from xml_pipeline.payload.codec import Codec
 from xml_pipeline.payload.nodes import Shapes
 from xml_pipeline.payload.shapes import REGISTRATION, refuse, shapes_of
@@ -67,6 +68,11 @@ def xmlify(cls: type[T] | None = None, *, name: str | None = None) -> Any:
     local = None if frame.f_locals is frame.f_globals else frame
 
     def decorate(target: type[T]) -> type[T]:
+        if not isinstance(target, type):
+            what = f"{getattr(target, '__name__', target)!r} is a {type(target).__name__}"
+            raise PayloadTypeError(
+                Violation(what, "only a class can be a payload: a dataclass or a pydantic model")
+            )
         registration = _Registration(target, name or target.__name__, local)
         setattr(target, REGISTRATION, registration)
         try:

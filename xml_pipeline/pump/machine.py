@@ -411,6 +411,10 @@ def _check_response(response: object, listener: Listener) -> None:
             f"a {type(response).__name__}; a handler returns HandlerResponse, a list of them,"
             " HandlerResponse.gather(...), text with payloads, or None"
         )
+    elif isinstance(response.payload, type):
+        raise NonsenseReturned(
+            f"the class {response.payload.__name__} as payload; return an instance, {response.payload.__name__}(...)"
+        )
     elif not is_payload(type(response.payload)):
         raise NonsenseReturned(
             f"a {type(response.payload).__name__} as payload; decorate its class with @xmlify"

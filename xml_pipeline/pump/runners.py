@@ -203,9 +203,9 @@ class Runners:
                 if self._stopping and task.cancelling():
                     raise
                 failure = asyncio.CancelledError("the handler was cancelled from inside")
-        except GeneratorExit:
-            raise  # the task itself is thrown away
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and (self._stopping or self._loop.is_closed()):
+                raise  # the task itself is thrown away
             failure = error
         finally:
             current_caller.set(None)

@@ -41,7 +41,11 @@ class PumpSettings:
             else [f"thread_scheduling is '{scheduling}'; allowed: {', '.join(QUEUES)}"]
         )
         for name, value in values.items():
-            if isinstance(value, int | float) and value <= 0:
+            if name == "scheduling":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                problems.append(f"{name} is {value!r}; it must be a number")
+            elif not value > 0:
                 problems.append(f"{name} is {value}; it must be greater than 0")
         if problems:
             raise ConfigError([Problem(problem) for problem in problems])
