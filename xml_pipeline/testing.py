@@ -1,6 +1,6 @@
 """What tests of an organism need: time that does not pass, facts in a list, models that cost nothing.
 
-    from xml_pipeline.testing import Recorder, Rule, run_in_virtual_time, scripted_router
+from xml_pipeline.testing import Recorder, Rule, run_in_virtual_time, scripted_router
 """
 
 from __future__ import annotations
