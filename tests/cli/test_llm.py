@@ -81,6 +81,12 @@ async def test_ask_shows_what_a_hostile_model_writes(lab: Lab) -> None:
     assert out == "\\x1b]0;owned\\x07\n"
 
 
+async def test_ask_shows_a_tool_call_instead_of_nothing(lab: Lab) -> None:
+    lab.server.script.call("add", {"a": 1})
+    _, out, _ = await lab.xp("ask", "gpt-4o", "Hello")
+    assert out.startswith("[calls add with {")
+
+
 @pytest.mark.parametrize(
     ("arguments", "key", "says"),
     [

@@ -72,6 +72,8 @@ async def _ask(router: Router, model: str, text: str, max_tokens: int | None) ->
             if isinstance(piece, TextDelta):
                 print(visible(piece.text), end="", flush=True)
             elif isinstance(piece, StreamEnd):
+                for call in piece.response.tool_calls:  # nobody offered it a tool; it is shown all the same
+                    print(visible(f"[calls {call.name} with {call.arguments_text}]"), end="")
                 print(flush=True)
                 print(summary(piece.response), file=sys.stderr)
 
