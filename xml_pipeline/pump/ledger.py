@@ -35,12 +35,14 @@ class Ledger:
         registry: the tree of open calls.
         new_id: where ids come from.
         trace: whether every fact is reported as an event; without an observer nothing is built.
+        report_ends: whether at least the ends of threads are, for those who keep something for each.
     """
 
     def __init__(self, table: Mapping[str, Listener], wire_limits: WireLimits, new_id: IdSource) -> None:
         self.registry = Registry(new_id)
         self.new_id = new_id
         self.trace = False
+        self.report_ends = False
         self._table = table
         self._wire_limits = wire_limits
         # Errors arrive, however little a message may hold.
@@ -234,7 +236,7 @@ class Ledger:
                 fx.append(Withdrawn(ended.question))
             if ended.sessions:
                 fx.extend(events.SessionEnded(session_id) for session_id in ended.sessions.values())
-            if self.trace:
+            if self.trace or self.report_ends:
                 fx.append(
                     events.ThreadEnded(
                         call.conversation.id,

@@ -89,11 +89,16 @@ class Pump:
     # --- observers ---
 
     def add_hook(self, hook: events.Hook, *, internal: bool = False) -> None:
-        """Call `hook` with every fact from now on; `internal` is what only frees memory and shows nothing."""
+        """Call `hook` with every fact from now on.
+
+        Args:
+            internal: it only frees memory: it is promised the ends of threads, sessions and conversations, and for
+                its sake alone nothing else is built.
+        """
         self._hooks.append(hook)
         if internal:
             self._internal.append(hook)
-        self.machine.ledger.trace = True
+        self._say_what_is_wanted()
 
     @property
     def observed(self) -> bool:
@@ -102,7 +107,11 @@ class Pump:
 
     def remove_hook(self, hook: events.Hook) -> None:
         self._hooks.remove(hook)
-        self.machine.ledger.trace = bool(self._hooks)
+        self._say_what_is_wanted()
+
+    def _say_what_is_wanted(self) -> None:
+        ledger = self.machine.ledger
+        ledger.trace, ledger.report_ends = self.observed, bool(self._hooks)
 
     def emit(self, event: events.Event) -> None:
         """Tell the observers; one that fails is logged and changes nothing."""
