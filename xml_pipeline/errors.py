@@ -11,7 +11,6 @@
     │   ├── NoReply               the conversation ended and nobody answered
     │   └── AskTimeout            no answer in time (also a TimeoutError)
     ├── OrganismClosed            the organism does not take messages (any more)
-    ├── MissingExtra              an optional dependency is not installed (also an ImportError)
     └── LLMError
         ├── NoBackendError        no configured backend serves the model
         ├── BudgetExceededError   the call would pass a budget; no money was spent
@@ -35,8 +34,9 @@ No message ever holds a key: texts from providers are scrubbed before they come 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 VALUE_CUT = 80  # characters of an offending value that an error shows
@@ -46,6 +46,12 @@ def cut(value: object, length: int = VALUE_CUT) -> str:
     """`value` as text of at most `length` characters, with the number of those left out."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= length else f"{text[:length]}… ({len(text)} characters)"
+
+
+def did_you_mean(word: str, known: Iterable[str], form: str = "; {}", *, cutoff: float = 0.6) -> str:
+    """`did you mean 'shouter'?` for the nearest of `known`, set into `form`; "" when none is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return form.format(f"did you mean {near[0]!r}?") if near else ""
 
 
 class XmlPipelineError(Exception):
@@ -166,10 +172,6 @@ class AskTimeout(AskError, TimeoutError):
 
 class OrganismClosed(XmlPipelineError):
     """The organism is not running: not started yet, stopping, or stopped."""
-
-
-class MissingExtra(XmlPipelineError, ImportError):
-    """An optional dependency is missing; the message names the extra to install."""
 
 
 class LLMError(XmlPipelineError):

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from xml_pipeline.errors import (
-    ConfigError,
-    Problem,
-    RoutingError,
-)
+from xml_pipeline.errors import ConfigError, Problem, RoutingError, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
@@ -260,8 +255,7 @@ class Organism:
             wanted.append((f"the default of '{self.name}'", self.default))
         for who, name in wanted:
             if name not in self._listeners:
-                near = difflib.get_close_matches(name, self._listeners, 1)
-                hint = f"; did you mean '{near[0]}'?" if near else ""
+                hint = did_you_mean(name, self._listeners)
                 problems.append(Problem(f"{who} names '{name}', but there is no such listener{hint}"))
         if problems:
             raise ConfigError(problems)

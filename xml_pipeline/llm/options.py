@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, TypedDict
 
-from xml_pipeline.errors import InvalidRequestError, cut
+from xml_pipeline.errors import InvalidRequestError, cut, did_you_mean
 from xml_pipeline.llm.messages import normalise_tool_choice, normalise_tools
 from xml_pipeline.llm.types import ToolSpec
 
@@ -110,8 +109,7 @@ def _is_number(value: object) -> bool:
 
 
 def _unknown(name: str, allowed: frozenset[str]) -> TypeError:
-    near = get_close_matches(name, allowed, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    hint = did_you_mean(name, allowed, " ({})")
     return TypeError(
         f"there is no option {name!r}{hint}; allowed: {', '.join(sorted(allowed))}. What only one provider knows"
         " goes into extra={...}"

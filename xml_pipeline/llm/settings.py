@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.llm.backend import PROVIDER_CLASSES, Backend
 from xml_pipeline.llm.budgets import Budget, Budgets
@@ -148,8 +147,7 @@ class BackendSection(Section):
     @classmethod
     def _known_provider(cls, provider: str) -> str:
         if provider not in PROVIDER_CLASSES:
-            near = get_close_matches(provider, list(PROVIDER_CLASSES), n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            hint = did_you_mean(provider, PROVIDER_CLASSES, " ({})")
             raise ValueError(
                 f"no provider {provider!r}{hint}; there are {', '.join(sorted(PROVIDER_CLASSES))}"
             )

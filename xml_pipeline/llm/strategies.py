@@ -8,10 +8,9 @@ strategy which one it took.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from typing import Protocol, TypeVar
 
-from xml_pipeline.errors import ConfigError
+from xml_pipeline.errors import ConfigError, did_you_mean
 
 
 class Candidate(Protocol):
@@ -102,7 +101,6 @@ def strategy_of(strategy: str | Strategy) -> Strategy:
         return strategy
     make = STRATEGIES.get(strategy)
     if make is None:
-        near = get_close_matches(strategy, STRATEGIES, n=1, cutoff=0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(strategy, STRATEGIES, " ({})", cutoff=0.5)
         raise ConfigError(f"no strategy {strategy!r}{hint}; allowed: {', '.join(STRATEGIES)}")
     return make()

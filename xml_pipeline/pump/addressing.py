@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from xml_pipeline.errors import RoutingError
+from xml_pipeline.errors import RoutingError, did_you_mean
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.pump.instructions import usage_instructions
 from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
@@ -48,8 +47,7 @@ class Addressing:
             )
         listener = self._table.get(name)
         if listener is None:
-            near = difflib.get_close_matches(name, self._table, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else "."
+            hint = did_you_mean(name, self._table) or "."
             raise RoutingError(f"no listener '{name}'{hint} There are: {self._names()}")
         return listener
 
