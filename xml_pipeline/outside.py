@@ -8,7 +8,6 @@ from typing import Any
 
 from xml_pipeline import events
 from xml_pipeline.envelope import Huh, SystemError, decode, encode
-from xml_pipeline.envelope.codec import escape
 from xml_pipeline.errors import (
     AnswerError,
     AskTimeout,
@@ -18,6 +17,7 @@ from xml_pipeline.errors import (
     RoutingError,
 )
 from xml_pipeline.hardened import Limits as WireLimits
+from xml_pipeline.payload.text import escape
 from xml_pipeline.pump import Asker, LastingSessions, Pump
 from xml_pipeline.pump.effects import Reply
 from xml_pipeline.pump.listener import check_name

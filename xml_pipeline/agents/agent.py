@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,6 @@ MAX_CORRECTIONS = 2
 """Invalid answers in a row that a model is asked to mend; the next one ends the task."""
 
 _REASON_CUT = 500  # characters of a reason that the caller is told
-
-OnText = Callable[[str], None]
 
 
 class LLMAgent:

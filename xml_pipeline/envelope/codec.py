@@ -16,6 +16,7 @@ from lxml import etree
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
 from xml_pipeline.payload import PayloadCodec
+from xml_pipeline.payload.text import escape
 
 ENVELOPE_NS = "https://xml-pipeline.org/ns/envelope/v1"
 META_NS = "https://xml-pipeline.org/ns/meta/v1"
@@ -63,11 +64,6 @@ class Envelope:
     attempt: int
     repairs: tuple[str, ...]
     payload: etree._Element
-
-
-def escape(text: str) -> str:
-    """`text` as canonical XML character data."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")
 
 
 def encode(

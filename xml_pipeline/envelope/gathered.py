@@ -12,10 +12,8 @@ from lxml import etree
 
 from xml_pipeline.envelope.system import Gathered
 from xml_pipeline.errors import PayloadError, Violation
-from xml_pipeline.hardened import parse
+from xml_pipeline.hardened import XSI, parse
 from xml_pipeline.payload import PayloadCodec
-
-XSI = "http://www.w3.org/2001/XMLSchema-instance"
 
 GATHERED_XSD = """<?xml version="1.0" encoding="UTF-8"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -46,9 +44,7 @@ class GatheredCodec:
     root = "Gathered"
     description = "The answers to several calls, in call order."
     xsd = GATHERED_XSD
-    example = (
-        '<Gathered><item xsi:nil="true" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"/></Gathered>'
-    )
+    example = f'<Gathered><item xsi:nil="true" xmlns:xsi="{XSI}"/></Gathered>'
     prompt_text = ""  # only the system makes it: no model is told how
     json_schema: ClassVar[dict[str, Any]] = {}
 

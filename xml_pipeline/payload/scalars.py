@@ -39,7 +39,6 @@ class ScalarKind:
         json: JSON Schema of it.
         sample: a value for examples.
         words: what is allowed, for error messages.
-        bounded: XSD itself can hold ge, gt, le, lt.
     """
 
     python: type[Any]
@@ -51,7 +50,6 @@ class ScalarKind:
     sample: Any
     words: str
     pattern: str = ""
-    bounded: bool = False
 
 
 class WrongType(ValueError):
@@ -279,12 +277,8 @@ _UUID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-
 _UUID = re.compile(_UUID_PATTERN)
 
 STR = ScalarKind(str, "str", "string", str_text, str, {"type": "string"}, "text", "text")
-INT = ScalarKind(
-    int, "int", "integer", int_text, _int_value, {"type": "integer"}, 1, "a whole number", bounded=True
-)
-FLOAT = ScalarKind(
-    float, "float", "double", float_text, _float_value, {"type": "number"}, 1.5, "a number", bounded=True
-)
+INT = ScalarKind(int, "int", "integer", int_text, _int_value, {"type": "integer"}, 1, "a whole number")
+FLOAT = ScalarKind(float, "float", "double", float_text, _float_value, {"type": "number"}, 1.5, "a number")
 BOOL = ScalarKind(bool, "bool", "boolean", bool_text, bool_value, {"type": "boolean"}, True, "true or false")
 _DECIMAL = re.compile(_DECIMAL_PATTERN)
 DECIMAL = ScalarKind(

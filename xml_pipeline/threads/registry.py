@@ -125,11 +125,6 @@ class Call:
             call = call.parent
         return tuple(ids)
 
-    @property
-    def is_over(self) -> bool:
-        """Nothing of it is in flight and nobody works for it."""
-        return not self.load and not self.children
-
 
 class Gather:
     """Calls whose answers come back together.
