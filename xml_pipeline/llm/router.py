@@ -23,7 +23,7 @@ from xml_pipeline.errors import (
     StructuredOutputError,
     cut,
 )
-from xml_pipeline.events import ConversationEnded, Event, Hook, ThreadEnded
+from xml_pipeline.events import Event, Hook
 from xml_pipeline.llm.accounts import Accounts
 from xml_pipeline.llm.backend import Backend
 from xml_pipeline.llm.budgets import BudgetBook, Budgets
@@ -275,12 +275,13 @@ class Router(Accounts):
 
     # Looking at it
 
-    def observe(self, event: Event) -> None:
-        """Give the router the pump's events: it frees what it keeps for threads that ended."""
-        if isinstance(event, ThreadEnded):
-            self._core.book.forget_thread(event.thread_id)
-        elif isinstance(event, ConversationEnded):
-            self._core.book.forget_conversation(event.conversation_id)
+    def forget_thread(self, thread_id: str) -> None:
+        """Free what is kept for a thread: it has ended."""
+        self._core.book.forget_thread(thread_id)
+
+    def forget_conversation(self, conversation_id: str) -> None:
+        """Free what is kept for a conversation: it has ended."""
+        self._core.book.forget_conversation(conversation_id)
 
     @property
     def backends(self) -> Mapping[str, Backend]:
