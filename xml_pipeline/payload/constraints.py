@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -35,9 +35,13 @@ class Constraints:
 
     def broken(self, value: Any) -> tuple[str, str] | None:
         """The first rule that `value` breaks, and what is allowed; None when it keeps all."""
-        for rule, allowed in self._bounds(value):
-            return rule, allowed
-        return None
+        try:
+            return next(self._bounds(value), None)
+        except (
+            TypeError,
+            ArithmeticError,
+        ):  # a time without an offset beside a bound with one; Decimal("sNaN")
+            return "cannot be compared with its bounds", self.describe()
 
     def describe(self) -> str:
         """The constraints in words, as `>= 1, at most 80 long`."""
@@ -59,7 +63,7 @@ class Constraints:
             words.append(f"matches {self.pattern}")
         return ", ".join(words)
 
-    def _bounds(self, value: Any) -> Iterable[tuple[str, str]]:
+    def _bounds(self, value: Any) -> Iterator[tuple[str, str]]:
         # Written as "not (value >= bound)", so that NaN keeps no bound.
         if self.ge is not None and not value >= self.ge:
             yield "too small", f">= {self.ge}"

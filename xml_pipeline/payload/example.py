@@ -6,24 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from xml_pipeline.hardened import XSI
+from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints
-from xml_pipeline.payload.nodes import (
-    MISSING,
-    Choice,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Scalar,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
 from xml_pipeline.payload.pattern_sample import sample_of_pattern
 from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
+from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 from xml_pipeline.payload.text import escape
 
 
@@ -49,47 +36,49 @@ class _Writer:
         yield from _wrapped(tag, inside, indent)
 
     def _field(self, field: Field, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
-        if _plain_default(field) and isinstance(field.node, Scalar | Choice):
+        if _plain_default(field) and isinstance(field.node, nodes.Scalar | nodes.Choice):
             text = _text_of(field.node, field.default)
             if text is not None:
                 yield f"{indent}<{field.name}>{text}</{field.name}>"
                 return
         yield from self.element(field.name, field.node, indent, outer)
 
-    def element(self, tag: str, node: Node, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
+    def element(self, tag: str, node: nodes.Node, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
         match node:
-            case Scalar():
+            case nodes.Scalar():
                 yield f"{indent}<{tag}>{_scalar(node)}</{tag}>"
-            case Choice(values=values):
+            case nodes.Choice(values=values):
                 yield f"{indent}<{tag}>{escape(values[0][0])}</{tag}>"
-            case Nested(cls):
+            case nodes.Nested(cls):
                 yield from self.instance(self.shapes.by_class[cls], tag, indent, outer)
-            case Nullable(inner) if _leads_to(inner, outer):
+            case nodes.Nullable(inner) if _leads_to(inner, outer):
                 yield f'{indent}<{tag} xmlns:xsi="{XSI}" xsi:nil="true"/>'
-            case Nullable(inner):
+            case nodes.Nullable(inner):
                 yield from self.element(tag, inner, indent, outer)
-            case ListOf() | DictOf():
+            case nodes.ListOf() | nodes.DictOf():
                 yield from _wrapped(tag, list(self._children(node, indent + "  ", outer)), indent)
-            case TupleOf(items):
+            case nodes.TupleOf(items):
                 pairs = zip(node.tags, items, strict=True)
                 inside = [
                     line for name, item in pairs for line in self.element(name, item, indent + "  ", outer)
                 ]
                 yield from _wrapped(tag, inside, indent)
-            case Union(choices):
+            case nodes.Union(choices):
                 ending = [choice for choice in choices if not _leads_to(choice[1], outer)]
                 name, inner = (ending or list(choices))[0]
                 yield from _wrapped(tag, list(self.element(name, inner, indent + "  ", outer)), indent)
 
-    def _children(self, node: ListOf | DictOf, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
-        inner = node.item if isinstance(node, ListOf) else node.value
+    def _children(
+        self, node: nodes.ListOf | nodes.DictOf, indent: str, outer: tuple[type[Any], ...]
+    ) -> Iterator[str]:
+        inner = node.item if isinstance(node, nodes.ListOf) else node.value
         least = node.constraints.min_length or 0
         count = least if _leads_to(inner, outer) else max(least, 1)
         if node.constraints.max_length is not None:
             count = min(count, node.constraints.max_length)
-        distinct = isinstance(node, DictOf) or node.container in (set, frozenset)
+        distinct = isinstance(node, nodes.DictOf) or node.container in (set, frozenset)
         for number in range(count):
-            if isinstance(node, ListOf):
+            if isinstance(node, nodes.ListOf):
                 item = _numbered(node.item, number) if distinct else node.item
                 yield from self.element("item", item, indent, outer)
             else:
@@ -111,24 +100,24 @@ def _plain_default(field: Field) -> bool:
     return field.default is not MISSING and field.default is not None
 
 
-def _leads_to(node: Node, outer: tuple[type[Any], ...]) -> bool:
+def _leads_to(node: nodes.Node, outer: tuple[type[Any], ...]) -> bool:
     """Whether writing this node would open a class that is open already."""
     match node:
-        case Nested(cls):
+        case nodes.Nested(cls):
             return cls in outer
-        case Nullable(inner) | ListOf(item=inner) | DictOf(value=inner):
+        case nodes.Nullable(inner) | nodes.ListOf(item=inner) | nodes.DictOf(value=inner):
             return _leads_to(inner, outer)
-        case TupleOf(items):
+        case nodes.TupleOf(items):
             return any(_leads_to(item, outer) for item in items)
-        case Union(choices):
+        case nodes.Union(choices):
             return all(_leads_to(inner, outer) for _, inner in choices)
         case _:
             return False
 
 
-def _text_of(node: Scalar | Choice, value: Any) -> str | None:
+def _text_of(node: nodes.Scalar | nodes.Choice, value: Any) -> str | None:
     """A default's text, or None when the default is no legal value."""
-    if isinstance(node, Choice):
+    if isinstance(node, nodes.Choice):
         for text, member in node.values:
             if member.__class__ is value.__class__ and member == value:
                 return escape(text)
@@ -139,26 +128,26 @@ def _text_of(node: Scalar | Choice, value: Any) -> str | None:
         return None
 
 
-def _numbered(node: Node, number: int) -> Node:
+def _numbered(node: nodes.Node, number: int) -> nodes.Node:
     """A node whose only example is the `number`-th of several distinct ones."""
-    if isinstance(node, Choice):
-        return Choice(
+    if isinstance(node, nodes.Choice):
+        return nodes.Choice(
             node.name, (node.values[number % len(node.values)],), (node.json[number % len(node.json)],)
         )
-    if isinstance(node, Scalar) and node.kind is INT:
+    if isinstance(node, nodes.Scalar) and node.kind is INT:
         low = int(sample(node)) + number
-        return Scalar(INT, Constraints(ge=low, le=low))
-    if isinstance(node, Scalar) and node.kind is STR and node.constraints.pattern is None:
+        return nodes.Scalar(INT, Constraints(ge=low, le=low))
+    if isinstance(node, nodes.Scalar) and node.kind is STR and node.constraints.pattern is None:
         length = max(node.constraints.min_length or 0, len(f"text{number}"))
-        return Choice("", ((f"text{number}".ljust(length, "x"), None),), (None,))
+        return nodes.Choice("", ((f"text{number}".ljust(length, "x"), None),), (None,))
     return node
 
 
-def _scalar(node: Scalar) -> str:
+def _scalar(node: nodes.Scalar) -> str:
     return node.kind.to_text(sample(node))
 
 
-def sample(node: Scalar) -> Any:
+def sample(node: nodes.Scalar) -> Any:
     """A value of the type that keeps its constraints, if one is found; else the type's usual sample."""
     for candidate in _candidates(node):
         try:
@@ -170,7 +159,7 @@ def sample(node: Scalar) -> Any:
     return node.kind.sample
 
 
-def _candidates(node: Scalar) -> Iterator[Any]:
+def _candidates(node: nodes.Scalar) -> Iterator[Any]:
     bounds = node.constraints
     yield node.kind.sample
     if node.kind is STR and bounds.pattern is not None:
@@ -188,7 +177,7 @@ def _candidates(node: Scalar) -> Iterator[Any]:
         yield from _numbers(node, low, high)
 
 
-def _numbers(node: Scalar, low: Any, high: Any) -> Iterator[Any]:
+def _numbers(node: nodes.Scalar, low: Any, high: Any) -> Iterator[Any]:
     python = node.kind.python
     step = node.constraints.multiple_of
     one = python(1)

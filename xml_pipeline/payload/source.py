@@ -48,11 +48,12 @@ class Source:
         self.constants[name] = value
         return name
 
-    def hold(self, constraints: Constraints, value: str) -> None:
-        """Refuse a value (an expression) that breaks a constraint."""
-        for condition in self._conditions(constraints, value):
-            with self.block(f"if not ({condition}):"):
-                self.line("raise Mismatch")
+    def hold(self, constraints: Constraints, value: str, refusal: str) -> None:
+        """Refuse a value (an expression) that breaks a constraint: with `raise` and `refusal`."""
+        conditions = list(self._conditions(constraints, value))
+        if conditions:
+            with self.block(f"if not ({' and '.join(conditions)}):"):
+                self.line(f"raise {refusal}")
 
     def _conditions(self, constraints: Constraints, value: str) -> Iterator[str]:
         for sign, bound in (
