@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, NewType, Optional, Self, TypeVar
 
+import pydantic
 import pytest
 
 from xml_pipeline.errors import PayloadError, PayloadTypeError
@@ -172,6 +173,23 @@ def test_names_of_any_alphabet_work() -> None:
     assert back(Größe(1, "x")) == Größe(1, "x")
 
 
+# Letters that Python takes in names and libxml2 does not, in documents or only in schemas.
+@pytest.mark.parametrize("name", ["ꙁ", "ꀀ", "𐐀x", "ႠႡ", "ᏸ", "ހ", "größe_2"])
+def test_a_name_works_or_is_refused_at_decoration(name: str) -> None:
+    for build in (
+        lambda: dataclasses.make_dataclass("Cls", [(name, int)]),
+        lambda: dataclasses.make_dataclass(name, [("x", int)]),
+    ):
+        cls: Any = build()
+        try:
+            xmlify(cls)
+        except PayloadTypeError:
+            with pytest.raises(PayloadTypeError, match="cannot be an element's name"):
+                xmlify(cls)
+            continue
+        assert back(cls(1)) == cls(1)
+
+
 def test_fields_named_like_what_the_codec_uses_itself_do_no_harm() -> None:
     names = [
         "value",
@@ -234,6 +252,80 @@ def test_an_init_var_without_default_is_refused() -> None:
 
     with pytest.raises(PayloadTypeError, match=r"Lossy\.seed: is an InitVar without default"):
         decorate()
+
+
+def _set_total(odd: Any) -> Any:
+    odd.total = 99
+    return odd
+
+
+def _lossy() -> list[tuple[Any, str]]:
+    @xmlify
+    @dataclass
+    class Summed:
+        a: int
+        total: int = field(init=False, default=0)
+
+    @xmlify
+    @dataclass
+    class Seeded:
+        a: int
+        seed: InitVar[int] = 1
+        b: list[int] = field(init=False)
+
+        def __post_init__(self, seed: int) -> None:
+            self.b = [self.a * seed]
+
+    @xmlify
+    @dataclass
+    class Scaled:
+        a: int
+        seed: InitVar[int] = 2
+
+        def __post_init__(self, seed: int) -> None:
+            self.a *= seed
+
+    @xmlify
+    @pydantic.dataclasses.dataclass
+    class Checked:
+        a: int
+        total: int = field(init=False, default=0)
+
+    return [
+        (_set_total(Summed(1)), "Summed.total"),
+        (Seeded(1, seed=5), "Seeded.b"),
+        (Scaled(1), "Scaled.a"),
+        (_set_total(Checked(1)), "Checked.total"),
+    ]
+
+
+@pytest.mark.parametrize(("value", "path"), _lossy(), ids=str)
+def test_what_only_the_constructor_sets_is_never_lost_in_silence(value: Any, path: str) -> None:
+    codec = codec_of(type(value))
+    for write in (codec.encode, codec.to_json):
+        with pytest.raises(PayloadError, match=rf"{path}: would be lost"):
+            write(value)
+    outer = xmlify(dataclasses.make_dataclass("Outer", [("inner", list[type(value)])]))  # type: ignore[misc]
+    with pytest.raises(PayloadError, match=r"Outer\.inner\[0\]\.\w+: would be lost"):
+        codec_of(outer).encode(outer([value]))
+
+
+def test_what_is_not_compared_may_be_lost_and_what_is_made_again_is_not() -> None:
+    @xmlify
+    @dataclass
+    class Cached:
+        tags: list[str]
+        first: str = field(init=False)
+        cache: dict[str, int] = field(init=False, compare=False, default_factory=dict)
+
+        def __post_init__(self) -> None:
+            self.first = self.tags[0]
+
+    cached = Cached(["a"])
+    cached.cache["a"] = 1
+    assert back(cached) == cached
+    cached.tags.append("b")
+    assert back(cached).tags == ["a", "b"]
 
 
 def test_an_own_constructor_gets_the_fields_by_name() -> None:

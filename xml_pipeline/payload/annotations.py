@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints, constraints_of
 from xml_pipeline.payload.scalars import KINDS
-from xml_pipeline.payload.text import collapse, escape
+from xml_pipeline.payload.text import carried, collapse
 
 SUPPORTED = (
     "str, int, float, bool, Decimal, bytes, datetime, date, time, timedelta, UUID, Enum, Literal, T | None,"
@@ -61,7 +61,7 @@ class _Reader:
             return nodes.Nested(self.owner)
         if annotation in KINDS if isinstance(annotation, type) else False:
             kind = KINDS[annotation]
-            return nodes.Scalar(kind, _constraints(metadata, kind.sample))
+            return nodes.Scalar(kind, _constraints(metadata, kind.sample), _examples(metadata))
         if isinstance(annotation, type) and issubclass(annotation, Enum):
             return _enum(annotation)
         if origin is Literal:
@@ -159,6 +159,16 @@ def _constraints(metadata: Sequence[Any], sample: Any) -> Constraints:
         raise Unsupported(str(error)) from None
 
 
+def _examples(metadata: Sequence[Any]) -> tuple[Any, ...]:
+    """The values in pydantic's `Field(examples=[...])` or `Field(json_schema_extra={"examples": [...]})`."""
+    for item in metadata:
+        extra = getattr(item, "json_schema_extra", None)
+        found = getattr(item, "examples", None) or (isinstance(extra, dict) and extra.get("examples"))
+        if isinstance(found, list | tuple):
+            return tuple(found)
+    return ()
+
+
 def _takes(option: Any, metadata: Sequence[Any]) -> bool:
     """Whether constraints on a whole union make sense for this member of it."""
     plain, _ = _unwrapped(option, ())
@@ -188,15 +198,7 @@ def _enum(cls: type[Enum]) -> nodes.Choice:
 
 def _clean(value: Any) -> bool:
     """A text that white space around it does not change, and that XML can carry as it is."""
-    return isinstance(value, int) or (value == collapse(value) and _legal(value))
-
-
-def _legal(text: str) -> bool:
-    try:
-        escape(text)
-    except ValueError:
-        return False
-    return True
+    return isinstance(value, int) or (value == collapse(value) and carried(value))
 
 
 def _literal_text(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from xml_pipeline.errors import cut
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.decoder import choice_value
-from xml_pipeline.payload.explain import Entry, Wrong, allowed_in, shown
+from xml_pipeline.payload.explain import Entry, Side, Wrong, allowed_in, shown
 from xml_pipeline.payload.scalars import BOOL, DECIMAL, FLOAT, INT, STR, float_text
 from xml_pipeline.payload.shapes import Field, Shape, Shapes
 
@@ -28,7 +28,7 @@ def native_union(node: nodes.Union) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class JsonSide:
+class JsonSide(Side):
     """JSON beside its shape.
 
     Attributes:
@@ -37,16 +37,10 @@ class JsonSide:
 
     typed: bool = False
 
-    def shown(self, thing: Any) -> str:
-        return shown(thing)
-
     def allowed(self, node: nodes.Node) -> str:
         if isinstance(node, nodes.Scalar | nodes.Choice):
             return allowed_in(node)
         return "an array" if isinstance(node, nodes.ListOf | nodes.TupleOf) else "an object"
-
-    def is_none(self, thing: Any) -> bool:
-        return thing is None
 
     def misfit(self, node: nodes.Node | None, thing: Any) -> Wrong | None:
         match node:
@@ -77,9 +71,6 @@ class JsonSide:
             if part is not None or name not in absent_as_null:
                 yield str(name), part
 
-    def items(self, node: nodes.ListOf | nodes.TupleOf, thing: Any) -> Iterator[Any]:
-        yield from thing
-
     def entries(self, thing: Any) -> Iterator[Entry | Wrong]:
         for key, value in thing.items():
             yield Entry(key, value, ".key", f"[{cut(str(key))!r}]")
@@ -108,9 +99,6 @@ class JsonSide:
             return tag, inner, thing
         allowed = " or ".join(inner.kind.words for inner in members.values())
         return Wrong("fits no member of the union", shown(thing), allowed)
-
-    def broken(self, node: nodes.ListOf | nodes.DictOf, thing: Any) -> tuple[str, str] | None:
-        return None  # the decoder checks what needs the values themselves, and says so
 
 
 def _scalar(node: nodes.Scalar, given: Any) -> Any:

@@ -9,9 +9,13 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xml_pipeline.errors import PayloadTypeError, Violation
+from lxml import etree
+
+from xml_pipeline import hardened
+from xml_pipeline.errors import EnvelopeError, PayloadTypeError, Violation
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.annotations import SUPPORTED, Unsupported, described, metadata_of, node_of
+from xml_pipeline.payload.example import check_samples
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 
 REGISTRATION = "__xml_payload__"
@@ -72,7 +76,7 @@ def _nested(node: nodes.Node) -> Iterator[type[Any]]:
 
 def _shape(cls: type[Any], scope: Mapping[str, Any]) -> Shape:
     root = root_name(cls)
-    if not _NAME.fullmatch(root):
+    if not _is_name(root):
         raise refuse(cls, "", f"{root!r} cannot be an element's name; give one with @xmlify(name=...)")
     if hasattr(cls, "__pydantic_core_schema__") and hasattr(cls, "model_fields"):
         return _pydantic_shape(cls, root)
@@ -82,9 +86,22 @@ def _shape(cls: type[Any], scope: Mapping[str, Any]) -> Shape:
         raise refuse(cls, "", "is neither a dataclass nor a pydantic model; put @dataclass below @xmlify")
     hints = _hints(cls, scope)
     params = cls.__dataclass_params__  # type: ignore[attr-defined]  # every dataclass has it
-    by_keyword = _has_init_vars(cls) or not params.init
     fields = tuple(_dataclass_field(cls, f, hints[f.name]) for f in dataclasses.fields(cls) if f.init)
-    return Shape(cls, root, _docstring(cls), fields, by_keyword=by_keyword)
+    by_keyword = _has_init_vars(cls) or not params.init
+    return Shape(cls, root, _docstring(cls), fields, by_keyword=by_keyword, remade=_remade(cls))
+
+
+def _is_name(name: str) -> bool:
+    """Whether elements can be called so. Of other alphabets libxml2's schemas know fewer letters than Python."""
+    if not _NAME.fullmatch(name) or name.isascii():
+        return _NAME.fullmatch(name) is not None
+    schema = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="{}"/></xs:schema>'
+    try:
+        etree.XMLSchema(hardened.parse(schema.format(name).encode()))
+        hardened.parse(f"<{name}/>".encode())
+    except (EnvelopeError, etree.XMLSchemaParseError, ValueError):
+        return False
+    return True
 
 
 def _hints(cls: type[Any], scope: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,11 +126,12 @@ def _dataclass_field(cls: type[Any], field: dataclasses.Field[Any], hint: Any) -
     default: Any = MISSING if field.default is dataclasses.MISSING else field.default
     factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
     description = field.metadata.get("description") or described(metadata_of(hint))
-    return Field(field.name, node, nullable, default, factory, str(description), bool(field.kw_only))
+    found = Field(field.name, node, nullable, default, factory, str(description), bool(field.kw_only))
+    return _with_example(cls, found)
 
 
 def _field_node(cls: type[Any], name: str, annotation: Any) -> tuple[nodes.Node, bool]:
-    if not _NAME.fullmatch(name):
+    if not _is_name(name):
         raise refuse(cls, name, "cannot be an element's name")
     try:
         node = node_of(annotation, root_name, cls)
@@ -125,14 +143,20 @@ def _field_node(cls: type[Any], name: str, annotation: Any) -> tuple[nodes.Node,
 def _has_init_vars(cls: type[Any]) -> bool:
     """Whether the constructor takes more than the fields. What it takes leaves no trace, so it needs a default."""
     marker = dataclasses._FIELD_INITVAR  # type: ignore[attr-defined]  # no public way to list them
-    all_fields = getattr(cls, "__dataclass_fields__", {})
-    found = [field for field in all_fields.values() if field._field_type is marker]
+    found = [field for field in cls.__dataclass_fields__.values() if field._field_type is marker]
     for field in found:
         if field.default is dataclasses.MISSING:
-            raise refuse(
-                cls, field.name, "is an InitVar without default, whose value is lost; give it a default"
-            )
+            rule = "is an InitVar without default, whose value is lost; give it a default"
+            raise refuse(cls, field.name, rule)
     return bool(found)
+
+
+def _remade(cls: type[Any]) -> tuple[str, ...]:
+    """As `Shape.remade`."""
+    fields = dataclasses.fields(cls)
+    if _has_init_vars(cls) or not all(field.init for field in fields):
+        return tuple(field.name for field in fields if field.compare)
+    return ()
 
 
 def _pydantic_shape(cls: Any, root: str) -> Shape:
@@ -151,25 +175,34 @@ def _pydantic_shape(cls: Any, root: str) -> Shape:
 def _pydantic_dataclass_shape(cls: Any, root: str) -> Shape:
     if not cls.__pydantic_complete__:
         from pydantic.dataclasses import (
-            rebuild_dataclass,
-        )  # loaded already, since the class is one of its own
+            rebuild_dataclass,  # loaded already, since the class is one of its own
+        )
 
         if not rebuild_dataclass(cls, raise_errors=False):
             raise NameError(f"{cls.__name__} has forward references that are not defined yet")
-    _has_init_vars(cls)
     infos = cls.__pydantic_fields__
     fields = tuple(_pydantic_field(cls, f.name, infos[f.name]) for f in dataclasses.fields(cls) if f.init)
-    return Shape(cls, root, _docstring(cls), fields, by_keyword=True)
+    return Shape(cls, root, _docstring(cls), fields, by_keyword=True, remade=_remade(cls))
 
 
 def _pydantic_field(cls: type[Any], name: str, info: Any) -> Field:
-    annotation = info.annotation
-    if info.metadata:
-        annotation = typing.Annotated[(annotation, *info.metadata)]
+    annotation = typing.Annotated[info.annotation, info]
     node, nullable = _field_node(cls, name, annotation)
     default = info.default if not info.is_required() and info.default_factory is None else MISSING
     description = info.description or described(metadata_of(annotation))
-    return Field(name, node, nullable, default, info.default_factory, description, kw_only=True)
+    return _with_example(
+        cls, Field(name, node, nullable, default, info.default_factory, description, kw_only=True)
+    )
+
+
+def _with_example(cls: type[Any], field: Field) -> Field:
+    """The field, unless it must stand in the example document and nobody knows a value that it may have."""
+    if field.required:
+        try:
+            check_samples(field.node)
+        except ValueError as error:
+            raise refuse(cls, field.name, str(error)) from None
+    return field
 
 
 def _docstring(cls: type[Any]) -> str:

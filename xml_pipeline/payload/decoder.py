@@ -90,6 +90,7 @@ class _Decoder:
             "bool_value": bool_value,
             "is_nil": is_nil,
             "Rejected": Rejected,
+            "TWICE": ("holds a key that is there more than once", "each key once"),
             "MISSING": MISSING,
         }
 
@@ -256,7 +257,7 @@ class _Decoder:
             source.line(f"{value} = {self._value(node.key, key)}")
             source.line(f"{result}[{value}] = {self._value(node.value, item)}")
         with source.block(f"if len({result}) != len({element}):"):
-            source.line("raise Mismatch")
+            source.line(f"raise Rejected({element}, Mismatch({result}, TWICE))")
         self._hold(node.constraints, result, element)
         return result
 

@@ -49,6 +49,9 @@ class _Encoder:
             cls = source.constant(shape.cls, "C")
             with source.block(f"if value.__class__ is not {cls} or depth > {MAX_DEPTH - shape.levels}:"):
                 source.line("raise Mismatch")
+            if shape.remade:
+                with source.block(f"if {source.constant(shape.lost)}(value) is not None:"):
+                    source.line("raise Mismatch")
             pieces = [self._field(field) for field in shape.fields]
             source.line(f"return {_format(pieces)}")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from xml_pipeline.hardened import XSI
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints
-from xml_pipeline.payload.pattern_sample import sample_of_pattern
-from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
+from xml_pipeline.payload.scalars import DATE, DATETIME, DECIMAL, FLOAT, INT, STR, TIMEDELTA
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 from xml_pipeline.payload.text import escape
 
@@ -17,8 +17,7 @@ from xml_pipeline.payload.text import escape
 def example_of(shapes: Shapes) -> str:
     """The document: required fields and those with a plain default; all that may be there if none must be.
 
-    It passes the XSD and the constraints, unless a predicate or an unusual pattern asks for what no sample
-    has.
+    It passes the XSD and the constraints. An optional field of which no example is known is left out.
     """
     lines = list(_Writer(shapes).instance(shapes.root, shapes.root.root, "", ()))
     return "\n".join(lines) + "\n"
@@ -41,7 +40,8 @@ class _Writer:
             if text is not None:
                 yield f"{indent}<{field.name}>{text}</{field.name}>"
                 return
-        yield from self.element(field.name, field.node, indent, outer)
+        if field.required or has_sample(field.node):
+            yield from self.element(field.name, field.node, indent, outer)
 
     def element(self, tag: str, node: nodes.Node, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
         match node:
@@ -102,29 +102,37 @@ def _plain_default(field: Field) -> bool:
 
 def _leads_to(node: nodes.Node, outer: tuple[type[Any], ...]) -> bool:
     """Whether writing this node would open a class that is open already."""
-    match node:
-        case nodes.Nested(cls):
-            return cls in outer
-        case nodes.Nullable(inner) | nodes.ListOf(item=inner) | nodes.DictOf(value=inner):
-            return _leads_to(inner, outer)
-        case nodes.TupleOf(items):
-            return any(_leads_to(item, outer) for item in items)
-        case nodes.Union(choices):
-            return all(_leads_to(inner, outer) for _, inner in choices)
-        case _:
-            return False
+    if isinstance(node, nodes.Nested):
+        return node.cls in outer
+    leading = [_leads_to(inner, outer) for inner in nodes.inside(node)]
+    return all(leading) if isinstance(node, nodes.Union) else any(leading)
+
+
+def has_sample(node: nodes.Node) -> bool:
+    """Whether a value is known for each scalar in the type."""
+    try:
+        check_samples(node)
+    except ValueError:
+        return False
+    return True
+
+
+def check_samples(node: nodes.Node) -> None:
+    """Raise ValueError, as `sample` does, where no value is known for a scalar in the type."""
+    if isinstance(node, nodes.Scalar):
+        sample(node)
+    for inner in nodes.inside(node):
+        check_samples(inner)
 
 
 def _text_of(node: nodes.Scalar | nodes.Choice, value: Any) -> str | None:
     """A default's text, or None when the default is no legal value."""
     if isinstance(node, nodes.Choice):
-        for text, member in node.values:
-            if member.__class__ is value.__class__ and member == value:
-                return escape(text)
-        return None
+        text = node.text(value)
+        return None if text is None else escape(text)
     try:
         return node.kind.to_text(value) if node.constraints.broken(value) is None else None
-    except (ValueError, TypeError):
+    except ValueError:
         return None
 
 
@@ -148,23 +156,37 @@ def _scalar(node: nodes.Scalar) -> str:
 
 
 def sample(node: nodes.Scalar) -> Any:
-    """A value of the type that keeps its constraints, if one is found; else the type's usual sample."""
-    for candidate in _candidates(node):
+    """A value of the type that keeps its constraints: the first of the user's examples, else the usual ones.
+
+    Raises:
+        ValueError: none of them does, so the user has to give one (ADR 31).
+    """
+    bounds = node.constraints
+    for candidate in node.examples or _candidates(node):
         try:
-            if node.constraints.broken(candidate) is None:
+            if bounds.broken(candidate) is None:
                 node.kind.to_text(candidate)
                 return candidate
-        except (ValueError, TypeError, ArithmeticError):
+        except ValueError:
             continue
-    return node.kind.sample
+    if node.examples:
+        raise ValueError(
+            f"its examples {list(node.examples)!r} are not {node.kind.words}, {bounds.describe()}"
+        )
+    raise ValueError(
+        f"no example is known of {node.kind.words}, {bounds.describe()}; give one to show to models and people:"
+        f" Annotated[{node.kind.name}, Field(..., examples=[...])]"
+    )
+
+
+_TEXTS = ("text", "TEXT", "Text", "a", "1", "12345")
 
 
 def _candidates(node: nodes.Scalar) -> Iterator[Any]:
     bounds = node.constraints
     yield node.kind.sample
-    if node.kind is STR and bounds.pattern is not None:
-        yield from sample_of_pattern(bounds.pattern)
     if node.kind.python in (str, bytes):
+        yield from _TEXTS if node.kind is STR else ()
         filler: Any = "text " if node.kind is STR else b"bytes "
         length = max(bounds.min_length or 0, min(4, bounds.max_length or 4))
         yield (filler * (length // len(filler) + 1))[:length].rstrip().ljust(length, filler[:1])
@@ -175,6 +197,9 @@ def _candidates(node: nodes.Scalar) -> Iterator[Any]:
     yield from (bound for bound in (low, high) if bound is not None)
     if node.kind in (INT, FLOAT, DECIMAL):
         yield from _numbers(node, low, high)
+    elif node.kind in (DATE, DATETIME, TIMEDELTA):
+        yield from (low + timedelta(days=1),) if low is not None else ()
+        yield from (high - timedelta(days=1),) if high is not None else ()
 
 
 def _numbers(node: nodes.Scalar, low: Any, high: Any) -> Iterator[Any]:
@@ -193,3 +218,4 @@ def _numbers(node: nodes.Scalar, low: Any, high: Any) -> Iterator[Any]:
         )
         whole = start // python(step)
         yield from (python(step) * (whole + python(offset)) for offset in (0, 1, 2, -1))
+    yield from map(python, (0, 2, 10, -1))

@@ -6,9 +6,10 @@ to `MOST` times. What it looks at is behind a `Side`; ADR 30 tells why there is 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from lxml import etree
 
@@ -130,41 +131,48 @@ class Entry:
     value_step: str
 
 
-class Side(Protocol):
-    """What stands beside a shape: how an element, a value or JSON is taken apart.
+class Side(ABC):
+    """What stands beside a shape: how a value, an element or JSON is taken apart. A `Wrong` may stand for any part.
 
-    A `Wrong` may stand for any part.
+    What is not abstract is right for plain Python objects.
     """
 
-    def shown(self, thing: Any) -> str:
-        """The thing as an error shows it."""
-
-    def allowed(self, node: nodes.Node) -> str:
-        """What should be there, in this side's words."""
-
-    def is_none(self, thing: Any) -> bool:
-        """Whether it stands for None."""
-
+    @abstractmethod
     def misfit(self, node: nodes.Node | None, thing: Any) -> Wrong | None:
-        """What is wrong with it at first sight; `node` is None where it stands for None, and may."""
+        """What is wrong with a thing at first sight; `node` is None where it stands for None, and may."""
 
+    @abstractmethod
     def leaf(self, node: nodes.Scalar | nodes.Choice, thing: Any) -> Any:
         """The Python value. Raises ValueError with the broken rule."""
 
+    @abstractmethod
     def fields(self, shape: Shape, thing: Any) -> Iterable[tuple[str, Any]]:
         """Names and things, without those that mean absence."""
 
-    def items(self, node: nodes.ListOf | nodes.TupleOf, thing: Any) -> Iterable[Any]:
-        """The items of a list, set or tuple."""
-
+    @abstractmethod
     def entries(self, thing: Any) -> Iterable[Entry | Wrong]:
         """The entries of a dict."""
 
+    @abstractmethod
     def member(self, node: nodes.Union, thing: Any) -> tuple[str, nodes.Node, Any] | Wrong:
         """The union's member that it belongs to: name, type, and the thing inside."""
 
-    def broken(self, node: nodes.ListOf | nodes.DictOf, thing: Any) -> tuple[str, str] | None:
-        """The rule that a whole collection breaks besides its length, and what is allowed."""
+    def items(self, node: nodes.ListOf | nodes.TupleOf, thing: Any) -> Iterable[Any]:
+        """The items of a list, set or tuple."""
+        items: Iterable[Any] = thing
+        return items
+
+    def is_none(self, thing: Any) -> bool:
+        """Whether it stands for None."""
+        return thing is None
+
+    def shown(self, thing: Any) -> str:
+        """The thing as an error shows it."""
+        return shown(thing)
+
+    def allowed(self, node: nodes.Node) -> str:
+        """What should be there, in this side's words."""
+        return ""
 
 
 class _Enough(Exception):
@@ -300,14 +308,12 @@ class Walk:
         return "".join(entries)
 
     def _count(self, node: nodes.ListOf | nodes.DictOf, thing: Any, count: int, path: str) -> None:
-        length = replace(node.constraints, predicates=())
-        broken = length.broken(range(count))
+        if isinstance(self._side, ValueSide):
+            broken = node.constraints.broken(thing)
+        else:  # Predicates need the collection itself, which the decoder makes; it then tells what broke.
+            broken = replace(node.constraints, predicates=()).broken(range(count))
         if broken is not None:
             self._note(path, Wrong(broken[0], f"{count} of them", broken[1]))
-            return
-        broken = self._side.broken(node, thing)
-        if broken is not None:
-            self._note(path, Wrong(broken[0], self._side.shown(thing), broken[1]))
 
     def _member(self, node: nodes.Union, thing: Any, path: str, depth: int) -> str:
         found = self._side.member(node, thing)
@@ -317,17 +323,8 @@ class Walk:
         return self._element(tag, inner, part, path, depth + 1)
 
 
-class ValueSide:
+class ValueSide(Side):
     """A Python value beside its shape."""
-
-    def shown(self, thing: Any) -> str:
-        return shown(thing)
-
-    def allowed(self, node: nodes.Node) -> str:
-        return ""
-
-    def is_none(self, thing: Any) -> bool:
-        return thing is None
 
     def misfit(self, node: nodes.Node | None, thing: Any) -> Wrong | None:
         match node:
@@ -357,9 +354,10 @@ class ValueSide:
                 yield field.name, Wrong("has no value")
             elif part is not None or field.nil or not field.nullable:
                 yield field.name, part
-
-    def items(self, node: nodes.ListOf | nodes.TupleOf, thing: Any) -> Iterator[Any]:
-        yield from thing
+        lost = shape.lost(thing) if shape.remade else None
+        if lost is not None:
+            rule = "would be lost: the constructor, given the fields alone, sets it to something else"
+            yield lost, Wrong(rule, shown(getattr(thing, lost, None)), "make it a field of the constructor")
 
     def entries(self, thing: Any) -> Iterator[Entry | Wrong]:
         for index, (key, value) in enumerate(thing.items()):
@@ -372,12 +370,9 @@ class ValueSide:
         allowed = ", ".join(tag for tag, _ in node.choices)
         return Wrong(f"the type {type(thing).__name__} is not in the union", shown(thing), allowed)
 
-    def broken(self, node: nodes.ListOf | nodes.DictOf, thing: Any) -> tuple[str, str] | None:
-        return node.constraints.broken(thing)
-
 
 @dataclass(frozen=True, slots=True)
-class ElementSide:
+class ElementSide(Side):
     """An XML element beside its shape. It applies the rules of the XSD, but goes on past the first mistake."""
 
     shapes: Shapes
@@ -470,6 +465,3 @@ class ElementSide:
             return tag, choices[tag], thing[0]
         given = ", ".join(f"<{child.tag}>" for child in thing) or (thing.text or "")
         return Wrong("needs exactly one element that names the type", shown(given), self.allowed(node))
-
-    def broken(self, node: nodes.ListOf | nodes.DictOf, thing: Any) -> tuple[str, str] | None:
-        return None  # the decoder checks what needs the values themselves, and says so

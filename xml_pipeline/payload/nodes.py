@@ -16,10 +16,17 @@ from xml_pipeline.payload.scalars import DATE, FLOAT, ScalarKind
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value that is one text: int, str, datetime, …"""
+    """A value that is one text: int, str, datetime, …
+
+    Attributes:
+        kind: which.
+        constraints: what else holds of it.
+        examples: values that the user gave for examples.
+    """
 
     kind: ScalarKind
     constraints: Constraints = FREE
+    examples: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

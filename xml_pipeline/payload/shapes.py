@@ -5,6 +5,7 @@ Whatever declares a payload (a dataclass, a pydantic model) ends as `Shapes`; al
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,8 @@ class Shape:
         fields: in declaration order.
         pydantic: it is a pydantic model, built by its validator.
         by_keyword: its constructor takes the fields by keyword only.
+        remade: what two instances are compared by, if the constructor sets some of it from what is no field
+            (`InitVar`, `field(init=False)`); else empty.
     """
 
     cls: type[Any]
@@ -85,6 +88,19 @@ class Shape:
     fields: tuple[Field, ...]
     pydantic: bool = False
     by_keyword: bool = False
+    remade: tuple[str, ...] = ()
+
+    def lost(self, value: Any) -> str | None:
+        """The first attribute of an instance that its fields alone do not bring back, None when all come back."""
+        try:
+            given = {field.name: getattr(value, field.name) for field in self.fields}
+            again = self.cls(**copy.deepcopy(given))  # a constructor may change what it gets
+            pairs = (
+                (name, getattr(value, name, MISSING), getattr(again, name, MISSING)) for name in self.remade
+            )
+            return next((name for name, old, new in pairs if old is not new and old != new), None)
+        except Exception:
+            return None  # something else is wrong with the value, or the class refuses it: both are told elsewhere
 
     @property
     def levels(self) -> int:

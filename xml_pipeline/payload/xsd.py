@@ -10,7 +10,7 @@ from xml_pipeline.payload.constraints import Constraints
 from xml_pipeline.payload.decoder import is_whole
 from xml_pipeline.payload.scalars import BYTES, DECIMAL, FLOAT, INT, float_text
 from xml_pipeline.payload.shapes import Field, Shape, Shapes
-from xml_pipeline.payload.text import escape
+from xml_pipeline.payload.text import carried, escape
 
 _MANY = 1000  # above it, counts are left to Python: some validators build an automaton of that size
 
@@ -150,7 +150,7 @@ class _Writer:
         self.close("xs:restriction", "xs:simpleType")
 
     def _annotation(self, text: str) -> None:
-        if text and _carried(text):
+        if text and carried(text):
             self.open("xs:annotation")
             self.line(f"<xs:documentation>{escape(text)}</xs:documentation>")
             self.close("xs:annotation")
@@ -210,11 +210,3 @@ def occurs(node: nodes.ListOf | nodes.DictOf) -> str:
 
 def _attribute(value: str) -> str:
     return escape(value).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
-
-
-def _carried(text: str) -> bool:
-    try:
-        escape(text)
-    except ValueError:
-        return False
-    return True
