@@ -221,20 +221,14 @@ def _json(value: Any) -> Any:
 
 def _hashable(node: nodes.Node) -> bool:
     match node:
-        case nodes.ListOf(container, item):
-            return container in (tuple, frozenset) and _hashable(item)
-        case nodes.TupleOf(items):
-            return all(map(_hashable, items))
         case nodes.DictOf():
+            return False
+        case nodes.ListOf(container) if container in (list, set):
             return False
         case nodes.Nested(cls):
             return getattr(cls, "__hash__", None) is not None
-        case nodes.Nullable(inner):
-            return _hashable(inner)
-        case nodes.Union(choices):
-            return all(_hashable(inner) for _, inner in choices)
         case _:
-            return True
+            return all(map(_hashable, nodes.inside(node)))
 
 
 def _why(annotation: Any) -> str:

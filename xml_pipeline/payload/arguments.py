@@ -14,7 +14,6 @@ from typing import Any
 
 from xml_pipeline.errors import cut
 from xml_pipeline.payload import nodes
-from xml_pipeline.payload.decoder import choice_value
 from xml_pipeline.payload.explain import Entry, Side, Wrong, allowed_in, shown
 from xml_pipeline.payload.scalars import BOOL, DECIMAL, FLOAT, INT, STR, float_text
 from xml_pipeline.payload.shapes import Field, Shape, Shapes
@@ -61,7 +60,7 @@ class JsonSide(Side):
                 return member
         if not isinstance(thing, str):
             raise ValueError("is none of the values")
-        return choice_value(dict(node.values))(thing)
+        return node.reader()(thing)
 
     def fields(self, shape: Shape, thing: Any) -> Iterator[tuple[str, Any]]:
         absent_as_null = {

@@ -24,8 +24,6 @@ from xml_pipeline.payload.xsd import xsd_of
 
 T = TypeVar("T")
 
-# What the compiled code raises when a value does not fit: no check there is made twice.
-_MISFITS = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NameError, RecursionError)
 _LARGE = 65_536  # bytes; smaller documents hold too few wrong values to be dear
 _schema_lock = threading.Lock()  # libxml2 races when two threads build schemas
 
@@ -128,7 +126,7 @@ class Codec(Generic[T]):
         """
         try:
             return self._encode(value, 1)
-        except _MISFITS as error:
+        except Exception as error:  # many kinds: the compiled code makes no check twice
             raise PayloadError(explain_value(self.shapes, value, error)) from None
 
     def encode(self, value: T) -> bytes:
@@ -155,7 +153,7 @@ class Codec(Generic[T]):
             return self._decode(element)  # type: ignore[no-any-return]  # generated code has no types
         except Rejected as rejected:
             raise PayloadError(self._mistakes(element, rejected)) from rejected.error
-        except _MISFITS as error:
+        except Exception as error:
             raise PayloadError(self._mistakes(element, error)) from None
 
     def _refuse_misfits(self, element: etree._Element) -> None:
@@ -163,7 +161,7 @@ class Codec(Generic[T]):
             self._decode(element)
         except Rejected:
             return  # told later, once the schema has had its say
-        except _MISFITS as error:
+        except Exception as error:
             raise PayloadError(self._mistakes(element, error)) from None
 
     def _mistakes(self, element: etree._Element, error: Exception | None = None) -> list[Violation]:
@@ -208,7 +206,7 @@ class Codec(Generic[T]):
         except Rejected as rejected:
             path = path_of(element, rejected.element, by_key=True)
             raise PayloadError(rejection(path, rejected.error)) from rejected.error
-        except _MISFITS as error:
+        except Exception as error:
             raise PayloadError(self._mistakes(element, error)) from None
 
 

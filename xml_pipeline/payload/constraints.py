@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import annotated_types as at
+
+
+class _Comparison(NamedTuple):
+    name: str
+    sign: str
+    holds: Callable[[Any, Any], Any]
+    broken: str
+
+
+_COMPARISONS = (
+    _Comparison("ge", ">=", operator.ge, "too small"),
+    _Comparison("gt", ">", operator.gt, "too small"),
+    _Comparison("le", "<=", operator.le, "too large"),
+    _Comparison("lt", "<", operator.lt, "too large"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +59,16 @@ class Constraints:
         ):  # a time without an offset beside a bound with one; Decimal("sNaN")
             return "cannot be compared with its bounds", self.describe()
 
+    def comparisons(self) -> Iterator[tuple[_Comparison, Any]]:
+        """The bounds that there are, and how a value is compared with each."""
+        for comparison in _COMPARISONS:
+            bound = getattr(self, comparison.name)
+            if bound is not None:
+                yield comparison, bound
+
     def describe(self) -> str:
         """The constraints in words, as `>= 1, at most 80 long`."""
-        words = [
-            f"{sign} {bound}"
-            for sign, bound in ((">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt))
-            if bound is not None
-        ]
+        words = [f"{comparison.sign} {bound}" for comparison, bound in self.comparisons()]
         if self.multiple_of is not None:
             words.append(f"multiple of {self.multiple_of}")
         if self.min_length is not None and self.min_length == self.max_length:
@@ -64,15 +83,9 @@ class Constraints:
         return ", ".join(words)
 
     def _bounds(self, value: Any) -> Iterator[tuple[str, str]]:
-        # Written as "not (value >= bound)", so that NaN keeps no bound.
-        if self.ge is not None and not value >= self.ge:
-            yield "too small", f">= {self.ge}"
-        if self.gt is not None and not value > self.gt:
-            yield "too small", f"> {self.gt}"
-        if self.le is not None and not value <= self.le:
-            yield "too large", f"<= {self.le}"
-        if self.lt is not None and not value < self.lt:
-            yield "too large", f"< {self.lt}"
+        for comparison, bound in self.comparisons():
+            if not comparison.holds(value, bound):  # and NaN keeps no bound
+                yield comparison.broken, f"{comparison.sign} {bound}"
         if self.multiple_of is not None and not is_multiple(value, self.multiple_of):
             yield "not a multiple", f"a multiple of {self.multiple_of}"
         yield from self._lengths(value)
@@ -161,13 +174,12 @@ _NAMES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
 
 
 def _checked(found: Constraints, sample: Any) -> Constraints:
-    for name in ("gt", "ge", "lt", "le"):
-        bound = getattr(found, name)
-        if bound is not None:
-            try:
-                _ = sample < bound
-            except TypeError:
-                raise TypeError(f"the bound {name}={bound!r} cannot be compared with {sample!r}") from None
+    for comparison, bound in found.comparisons():
+        try:
+            comparison.holds(sample, bound)
+        except TypeError:
+            name = comparison.name
+            raise TypeError(f"the bound {name}={bound!r} cannot be compared with {sample!r}") from None
     if found.multiple_of is not None and not isinstance(sample, int | float | Decimal):
         raise TypeError("multiple_of needs a number")
     if (found.min_length is not None or found.max_length is not None) and not isinstance(sample, Sized):

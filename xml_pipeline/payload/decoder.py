@@ -8,7 +8,6 @@ becomes Rejected.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from lxml import etree
@@ -16,10 +15,10 @@ from lxml import etree
 from xml_pipeline.hardened import XSI
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import FREE, Constraints
-from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, LONGEST, STR, bool_value
+from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_value
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 from xml_pipeline.payload.source import Source
-from xml_pipeline.payload.text import collapse
+from xml_pipeline.payload.xsd import beyond_xsd
 
 NIL_NAME = f"{{{XSI}}}nil"
 _MANY = 10  # from so many fields on, a dict of children beats a chain of comparisons
@@ -36,41 +35,13 @@ class Rejected(Exception):
     def __init__(self, element: Any, error: Exception) -> None:
         self.element = element
         self.error = error
-        super().__init__(str(error))
+        super().__init__(element, error)
 
 
 def is_nil(element: etree._Element) -> bool:
     """Whether xsi:nil says that there is no value."""
     nil = element.get(NIL_NAME)
     return nil is not None and nil.strip() in ("true", "1")
-
-
-def choice_value(values: dict[str, Any]) -> Callable[[str], Any]:
-    """A reader of an Enum's or Literal's text, with XML's blanks around it or not. It raises ValueError."""
-
-    def read(text: str) -> Any:
-        if text in values:
-            return values[text]
-        if len(text) <= LONGEST and (word := collapse(text)) in values:
-            return values[word]
-        raise ValueError("is none of the values")
-
-    return read
-
-
-def beyond_xsd(node: nodes.Scalar) -> Constraints:
-    """What of a scalar's constraints the generated XSD does not hold: its order of doubles has NaN in it."""
-    rest = node.constraints
-    if node.kind is INT and all(is_whole(bound) for bound in (rest.ge, rest.gt, rest.le, rest.lt)):
-        rest = replace(rest, ge=None, gt=None, le=None, lt=None)
-    if node.kind.python is str:
-        rest = replace(rest, min_length=None, max_length=None)
-    return rest
-
-
-def is_whole(bound: Any) -> bool:
-    """Whether a bound can be a facet of xs:integer, or there is none."""
-    return bound is None or isinstance(bound, int) or int(bound) == bound
 
 
 def compile_decoder(shapes: Shapes) -> Callable[[etree._Element], Any]:
@@ -100,7 +71,11 @@ class _Decoder:
             variables = {field.name: f"f{number}" for number, field in enumerate(shape.fields)}
             if shape.fields:
                 self._read_children(shape, variables)
+            # Factories of defaults are the class's code, too.
             with source.block("try:"):
+                if not shape.pydantic:
+                    for field in shape.fields:
+                        self._default(field, variables[field.name])
                 source.line(f"return {self._construct(shape, variables)}")
             with source.block("except Exception as error:"):
                 source.line("raise Rejected(element, error) from error")
@@ -127,9 +102,6 @@ class _Decoder:
                 for number, field in enumerate(shape.fields):
                     with source.block(f"{'elif' if number else 'if'} tag == {field.name!r}:"):
                         self._read_field(field, variables[field.name])
-        if not shape.pydantic:
-            for number, field in enumerate(shape.fields):
-                self._default(field, f"f{number}")
 
     def _read_field(self, field: Field, variable: str) -> None:
         if field.nil:
@@ -178,8 +150,8 @@ class _Decoder:
         match node:
             case nodes.Scalar():
                 return self._scalar(node, element)
-            case nodes.Choice(values=values):
-                return f"{source.constant(choice_value(dict(values)))}({element}.text or '')"
+            case nodes.Choice():
+                return f"{source.constant(node.reader())}({element}.text or '')"
             case nodes.Nested(cls):
                 return f"{self.functions[cls]}({element})"
             case nodes.Nullable(inner):

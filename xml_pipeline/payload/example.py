@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import suppress
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from xml_pipeline.hardened import XSI
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints
-from xml_pipeline.payload.scalars import DATE, DATETIME, DECIMAL, FLOAT, INT, STR, TIMEDELTA
+from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 from xml_pipeline.payload.text import escape
 
@@ -46,7 +48,7 @@ class _Writer:
     def element(self, tag: str, node: nodes.Node, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
         match node:
             case nodes.Scalar():
-                yield f"{indent}<{tag}>{_scalar(node)}</{tag}>"
+                yield f"{indent}<{tag}>{node.kind.to_text(sample(node))}</{tag}>"
             case nodes.Choice(values=values):
                 yield f"{indent}<{tag}>{escape(values[0][0])}</{tag}>"
             case nodes.Nested(cls):
@@ -151,10 +153,6 @@ def _numbered(node: nodes.Node, number: int) -> nodes.Node:
     return node
 
 
-def _scalar(node: nodes.Scalar) -> str:
-    return node.kind.to_text(sample(node))
-
-
 def sample(node: nodes.Scalar) -> Any:
     """A value of the type that keeps its constraints: the first of the user's examples, else the usual ones.
 
@@ -162,13 +160,12 @@ def sample(node: nodes.Scalar) -> Any:
         ValueError: none of them does, so the user has to give one (ADR 31).
     """
     bounds = node.constraints
-    for candidate in node.examples or _candidates(node):
-        try:
-            if bounds.broken(candidate) is None:
-                node.kind.to_text(candidate)
-                return candidate
-        except ValueError:
-            continue
+    with suppress(OverflowError):  # a bound at the end of time has no next day
+        for candidate in node.examples or _candidates(node):
+            with suppress(ValueError):
+                if bounds.broken(candidate) is None:
+                    node.kind.to_text(candidate)
+                    return candidate
     if node.examples:
         raise ValueError(
             f"its examples {list(node.examples)!r} are not {node.kind.words}, {bounds.describe()}"
@@ -180,42 +177,31 @@ def sample(node: nodes.Scalar) -> Any:
 
 
 _TEXTS = ("text", "TEXT", "Text", "a", "1", "12345")
+_STEPS: dict[Any, Any] = {
+    int: 1,
+    float: 1.0,
+    Decimal: Decimal(1),
+    **dict.fromkeys((date, datetime, timedelta), timedelta(days=1)),
+}
 
 
 def _candidates(node: nodes.Scalar) -> Iterator[Any]:
-    bounds = node.constraints
-    yield node.kind.sample
-    if node.kind.python in (str, bytes):
-        yield from _TEXTS if node.kind is STR else ()
-        filler: Any = "text " if node.kind is STR else b"bytes "
+    kind, bounds = node.kind, node.constraints
+    yield kind.sample
+    if kind.python in (str, bytes):
+        yield from _TEXTS if kind is STR else ()
+        filler: Any = "text " if kind is STR else b"bytes "
         length = max(bounds.min_length or 0, min(4, bounds.max_length or 4))
         yield (filler * (length // len(filler) + 1))[:length].rstrip().ljust(length, filler[:1])
         yield filler[:0]
-        return
-    low = bounds.ge if bounds.ge is not None else bounds.gt
-    high = bounds.le if bounds.le is not None else bounds.lt
-    yield from (bound for bound in (low, high) if bound is not None)
-    if node.kind in (INT, FLOAT, DECIMAL):
-        yield from _numbers(node, low, high)
-    elif node.kind in (DATE, DATETIME, TIMEDELTA):
-        yield from (low + timedelta(days=1),) if low is not None else ()
-        yield from (high - timedelta(days=1),) if high is not None else ()
-
-
-def _numbers(node: nodes.Scalar, low: Any, high: Any) -> Iterator[Any]:
-    python = node.kind.python
-    step = node.constraints.multiple_of
-    one = python(1)
-    if low is not None:
-        yield python(low) + one
-    if high is not None:
-        yield python(high) - one
-    if low is not None and high is not None and python is not int:
-        yield (python(low) + python(high)) / python(2)
-    if step is not None:
-        start = (
-            python(low) if low is not None else python(high) - python(step) if high is not None else python(0)
-        )
-        whole = start // python(step)
-        yield from (python(step) * (whole + python(offset)) for offset in (0, 1, 2, -1))
-    yield from map(python, (0, 2, 10, -1))
+    ends = [bound for bound in (bounds.ge, bounds.gt, bounds.le, bounds.lt) if bound is not None]
+    yield from ends
+    if kind in (INT, FLOAT, DECIMAL):
+        ends = [kind.python(end) for end in ends] or [kind.python(0)]
+    for end in ends if kind.python in _STEPS else ():
+        yield end + (ends[-1] - end) / 2
+        for times in (0, 1, -1, 2, 10):
+            yield end + times * _STEPS[kind.python]
+            if bounds.multiple_of is not None:
+                step = kind.python(bounds.multiple_of)
+                yield (end // step + times) * step

@@ -16,7 +16,7 @@ from lxml import etree
 from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.hardened import XSI
 from xml_pipeline.payload import nodes
-from xml_pipeline.payload.decoder import Rejected, choice_value, is_nil
+from xml_pipeline.payload.decoder import Rejected, is_nil
 from xml_pipeline.payload.encoder import NIL
 from xml_pipeline.payload.scalars import BYTES, LONGEST, STR
 from xml_pipeline.payload.shapes import MAX_DEPTH, MISSING, Shape, Shapes
@@ -31,7 +31,7 @@ def explain_value(shapes: Shapes, value: Any, error: BaseException) -> list[Viol
     """The mistakes in a value that could not be written; `error` is what the encoder raised."""
     walk = Walk(shapes, ValueSide())
     walk.whole(value)
-    return walk.found or [Violation(shapes.root.root, f"cannot be written: {error}")]
+    return walk.found or [Violation(shapes.root.root, f"cannot be written: {shown(error)}")]
 
 
 def explain_element(shapes: Shapes, element: etree._Element, error: BaseException | None) -> list[Violation]:
@@ -42,13 +42,14 @@ def explain_element(shapes: Shapes, element: etree._Element, error: BaseExceptio
     root = shapes.root.root
     if element.tag != root:
         return [Violation(root, "is another element", cut(str(element.tag)), f"<{root}>")]
-    if isinstance(error, Rejected) and not isinstance(error.error, Mismatch):
-        return rejection(path_of(element, error.element), error.error)
+    told: list[Violation] = []
+    if isinstance(error, Rejected):
+        told = rejection(path_of(element, error.element), error.error)
+        if not isinstance(error.error, Mismatch):
+            return told
     walk = Walk(shapes, ElementSide(shapes))
     walk.whole(element)
-    if not walk.found and isinstance(error, Rejected):
-        return rejection(path_of(element, error.element), error.error)
-    return walk.found
+    return walk.found or told
 
 
 def rejection(path: str, error: Exception) -> list[Violation]:
@@ -60,9 +61,13 @@ def rejection(path: str, error: Exception) -> list[Violation]:
     if isinstance(error, PayloadError):
         found = error.violations[:MOST]
         return [replace(inner, field=f"{path}.{inner.field}") for inner in found]
-    if type(error).__name__ == "ValidationError" and callable(getattr(error, "errors", None)):
-        return [_pydantic_violation(path, item) for item in error.errors()[:MOST]]  # type: ignore[attr-defined]
-    return [Violation(path, f"refused by its class: {cut(str(error) or type(error).__name__, 300)}")]
+    try:
+        if type(error).__name__ == "ValidationError" and callable(getattr(error, "errors", None)):
+            return [_pydantic_violation(path, item) for item in error.errors()[:MOST]]  # type: ignore[attr-defined]
+        said = str(error)
+    except Exception:  # an exception of the user's class, whose own text raises
+        said = ""
+    return [Violation(path, f"refused by its class: {cut(said or type(error).__name__, 300)}")]
 
 
 def _pydantic_violation(path: str, item: dict[str, Any]) -> Violation:
@@ -200,6 +205,8 @@ class Walk:
             pass
         except RecursionError:
             self._found(root.root, Wrong("the call stack has no room left for a value nested so deep"))
+        except Exception as error:  # out of a property or an __eq__ of the user's
+            self._found(root.root, Wrong(f"raises {type(error).__name__} when it is looked at"))
         return ""
 
     def _found(self, path: str, wrong: Wrong) -> None:
@@ -432,7 +439,7 @@ class ElementSide(Side):
     def leaf(self, node: nodes.Scalar | nodes.Choice, thing: etree._Element) -> Any:
         text = thing.text or ""
         if isinstance(node, nodes.Choice):
-            return choice_value(dict(node.values))(text)
+            return node.reader()(text)
         if len(text) > LONGEST and node.kind not in (STR, BYTES):
             raise ValueError("is too long for its type")
         return node.kind.from_text(text)

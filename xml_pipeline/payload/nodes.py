@@ -6,12 +6,14 @@ this module whole, so that `nodes.Union` is not taken for Python's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
 from xml_pipeline.payload.constraints import FREE, Constraints
-from xml_pipeline.payload.scalars import DATE, FLOAT, ScalarKind
+from xml_pipeline.payload.scalars import DATE, FLOAT, LONGEST, ScalarKind
+from xml_pipeline.payload.text import collapse
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,19 @@ class Choice:
     name: str
     values: tuple[tuple[str, Any], ...]
     json: tuple[Any, ...]
+
+    def reader(self) -> Callable[[str], Any]:
+        """A function text → value, with XML's blanks around the text or not. It raises ValueError."""
+        values = dict(self.values)
+
+        def read(text: str) -> Any:
+            if text in values:
+                return values[text]
+            if len(text) <= LONGEST and (word := collapse(text)) in values:
+                return values[word]
+            raise ValueError("is none of the values")
+
+        return read
 
     def text(self, value: Any) -> str | None:
         """The text of one of the values, None for any other value; 1, 1.0 and True are three."""

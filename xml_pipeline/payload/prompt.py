@@ -41,7 +41,7 @@ def only_field(shape: Shape) -> str | None:
     for fields in (
         [field for field in shape.fields if field.required],
         list(shape.fields),
-        [field for field in shape.fields if field.required and is_text(field.node)],
+        [field for field in shape.fields if field.required and _is_text(field.node)],
     ):
         if len(fields) == 1 and _typable(fields[0].node):
             return fields[0].name
@@ -118,18 +118,12 @@ def _line(info: FieldInfo) -> str:
     return f"{head}: {rest}" if rest else head
 
 
-def is_text(node: nodes.Node) -> bool:
-    """Whether a field takes any text."""
+def _is_text(node: nodes.Node) -> bool:
     return isinstance(node, nodes.Scalar) and node.kind is STR
 
 
 def _typable(node: nodes.Node) -> bool:
-    match node:
-        case nodes.Scalar() | nodes.Choice():
-            return True
-        case nodes.ListOf(item=inner):
-            return isinstance(inner, nodes.Scalar | nodes.Choice)
-        case nodes.Union(choices):
-            return all(isinstance(inner, nodes.Scalar | nodes.Choice) for _, inner in choices)
-        case _:
-            return False
+    """Whether a person can type it: one value, a list of values, or a choice of kinds of values."""
+    if isinstance(node, nodes.ListOf | nodes.Union):
+        return all(isinstance(inner, nodes.Scalar | nodes.Choice) for inner in nodes.inside(node))
+    return isinstance(node, nodes.Scalar | nodes.Choice)

@@ -56,14 +56,8 @@ class Source:
                 self.line(f"raise {refusal}")
 
     def _conditions(self, constraints: Constraints, value: str) -> Iterator[str]:
-        for sign, bound in (
-            (">=", constraints.ge),
-            (">", constraints.gt),
-            ("<=", constraints.le),
-            ("<", constraints.lt),
-        ):
-            if bound is not None:
-                yield f"{value} {sign} {self.constant(bound)}"
+        for comparison, bound in constraints.comparisons():
+            yield f"{value} {comparison.sign} {self.constant(bound)}"
         if constraints.multiple_of is not None:
             yield f"is_multiple({value}, {self.constant(constraints.multiple_of)})"
         if constraints.min_length is not None:

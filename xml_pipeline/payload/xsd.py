@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints
-from xml_pipeline.payload.decoder import is_whole
 from xml_pipeline.payload.scalars import BYTES, DECIMAL, FLOAT, INT, float_text
 from xml_pipeline.payload.shapes import Field, Shape, Shapes
 from xml_pipeline.payload.text import carried, escape
@@ -170,7 +169,7 @@ def facets(node: nodes.Scalar) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if kind in (INT, FLOAT):
         for name, bound in _tightest(bounds):
-            if kind is INT and is_whole(bound):
+            if kind is INT and _is_whole(bound):
                 found.append((name, str(int(bound))))
             elif kind is FLOAT:
                 found.append((name, float_text(float(bound))))
@@ -196,6 +195,21 @@ def _tightest(bounds: Constraints) -> list[tuple[str, Any]]:
     elif bounds.le is not None:
         found.append(("maxInclusive", bounds.le))
     return found
+
+
+def beyond_xsd(node: nodes.Scalar) -> Constraints:
+    """What of a scalar's constraints `facets` does not hold: XSD's order of doubles has NaN in it."""
+    rest = node.constraints
+    if node.kind is INT and all(_is_whole(bound) for bound in (rest.ge, rest.gt, rest.le, rest.lt)):
+        rest = replace(rest, ge=None, gt=None, le=None, lt=None)
+    if node.kind.python is str:
+        rest = replace(rest, min_length=None, max_length=None)
+    return rest
+
+
+def _is_whole(bound: Any) -> bool:
+    """Whether a bound can be a facet of xs:integer, or there is none."""
+    return bound is None or isinstance(bound, int) or int(bound) == bound
 
 
 def occurs(node: nodes.ListOf | nodes.DictOf) -> str:

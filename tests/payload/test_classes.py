@@ -400,3 +400,65 @@ def test_a_refusing_constructor_is_a_payload_error() -> None:
         codec_of(Even).decode_bytes(b"<Even><n>3</n></Even>")
     with pytest.raises(PayloadError, match="Even: refused by its class: must be even"):
         codec_of(Even).from_json({"n": 3})
+
+
+class Hostile(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Spiteful:
+    """What raises whenever it is looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("eq")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _refuse() -> Any:
+    raise Hostile
+
+
+@xmlify
+@dataclass
+class Moody:
+    n: int = 0
+    made: list[int] = field(default_factory=list)
+    colour: Literal["red"] = "red"
+
+    def __post_init__(self) -> None:
+        if self.n == 1:
+            raise Hostile
+
+
+@xmlify
+@dataclass
+class Factory:
+    made: list[int] = field(default_factory=_refuse)
+
+
+def test_whatever_a_class_does_when_it_is_looked_at_is_a_payload_error() -> None:
+    class Sneaky(Moody):
+        pass
+
+    moody = codec_of(Moody)
+    sneaky: Any = Moody()
+    sneaky.colour = Spiteful()
+    for attempt in (
+        lambda: moody.encode(sneaky),
+        lambda: moody.encode(Spiteful()),  # type: ignore[arg-type]
+        lambda: moody.encode(Sneaky()),
+        lambda: moody.decode_bytes(b"<Moody><n>1</n></Moody>"),
+        lambda: moody.from_json({"n": 1}),
+        lambda: moody.from_json({"n": Spiteful()}),
+        lambda: codec_of(Factory).decode_bytes(b"<Factory/>"),
+        lambda: codec_of(Factory).from_json({}),
+    ):
+        with pytest.raises(PayloadError):
+            attempt()
+    with pytest.raises(PayloadError, match="Factory: refused by its class: Hostile"):
+        codec_of(Factory).from_json({})
