@@ -12,14 +12,16 @@ from lxml import etree
 
 from xml_pipeline import hardened
 from xml_pipeline.errors import PayloadError, Violation, cut
-from xml_pipeline.payload.arguments import JsonSide, to_json, typed_arguments
+from xml_pipeline.payload.arguments import to_json, typed_arguments
 from xml_pipeline.payload.decoder import Rejected, compile_decoder
 from xml_pipeline.payload.encoder import compile_encoder
 from xml_pipeline.payload.example import example_of
-from xml_pipeline.payload.explain import MOST, Walk, explain_element, explain_value, path_of, rejection
+from xml_pipeline.payload.explain import explain_element, explain_value, path_of, rejection
 from xml_pipeline.payload.json_schema import json_schema_of
 from xml_pipeline.payload.prompt import FieldInfo, fields_of, only_field, prompt_text_of
 from xml_pipeline.payload.shapes import Shapes
+from xml_pipeline.payload.sides import JsonSide
+from xml_pipeline.payload.walk import MOST, Walk
 from xml_pipeline.payload.xsd import xsd_of
 
 T = TypeVar("T")

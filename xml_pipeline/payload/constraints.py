@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -158,19 +159,15 @@ def _flat(metadata: Iterable[Any]) -> Iterable[Any]:
 def _add(found: Constraints, item: Any) -> Constraints:
     if isinstance(item, at.Predicate):
         return replace(found, predicates=(*found.predicates, item.func))
-    if isinstance(item, at.Gt | at.Ge | at.Lt | at.Le | at.MultipleOf | at.MinLen | at.MaxLen):
-        names = [name for name in _NAMES if getattr(item, name, None) is not None]
-    elif type(item).__module__.startswith("pydantic"):
-        names = [name for name in ("pattern", *_NAMES) if getattr(item, name, None) is not None]
-    else:
+    if not isinstance(item, at.BaseMetadata) and not type(item).__module__.startswith("pydantic"):
         return found
-    for name in names:
-        bound = getattr(item, name)
-        found = replace(found, **{name: getattr(bound, "pattern", bound) if name == "pattern" else bound})
-    return found
+    given = {name: getattr(item, name, None) for name in _NAMES}
+    if isinstance(given["pattern"], re.Pattern):
+        given["pattern"] = given["pattern"].pattern
+    return replace(found, **{name: bound for name, bound in given.items() if bound is not None})
 
 
-_NAMES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
+_NAMES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
 
 
 def _checked(found: Constraints, sample: Any) -> Constraints:

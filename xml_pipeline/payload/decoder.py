@@ -1,7 +1,7 @@
 """Shape → compiled decoder: validated lxml element → instance.
 
 The XSD has run, so names, counts and lexical forms are right. What XSD 1.0 cannot say is checked here; a
-misfit raises some error, and `element_errors` then finds the element. What a class's own validators raise
+misfit raises some error, and `explain` then says which element and why. What a class's own validators raise
 becomes Rejected.
 """
 

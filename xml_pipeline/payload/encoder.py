@@ -1,14 +1,12 @@
 """Shape → compiled encoder: value → what stands between the root's tags, in Exclusive C14N form.
 
 The text is canonical by construction: no attributes but xsi:nil, no empty-element tags, escapes as C14N has
-them. Whatever does not fit raises some error; `value_errors` then
-finds the field.
+them. Whatever does not fit raises some error; `explain` then finds the field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from xml_pipeline.hardened import XSI
@@ -96,8 +94,8 @@ class _Encoder:
                 return self._tuple(node, items, value, level)
             case nodes.DictOf():
                 return self._dict(node, value, level)
-            case nodes.Union(choices):
-                return self._union(choices, value, level)
+            case nodes.Union():
+                return self._union(node, value, level)
             case nodes.Nullable():
                 raise AssertionError("a nullable is written by its element")
 
@@ -166,41 +164,18 @@ class _Encoder:
             source.line(f"{entries}.append({_format(['<entry>', *pieces, '</entry>'])})")
         return f"{{''.join({entries})}}"
 
-    def _union(self, choices: tuple[tuple[str, nodes.Node], ...], value: str, level: int) -> str:
-        """By exact class first, so that True is no int and a datetime no date; an int may then be a float."""
+    def _union(self, node: nodes.Union, value: str, level: int) -> str:
         source = self.source
-        result = source.name("u")
-        keyword = "if"
-        loose: list[tuple[str, str, nodes.Node]] = []
-        for tag, node in choices:
-            with source.block(f"{keyword} {self._belongs(node, value)}:"):
-                source.line(f"{result} = {_format([self._element(tag, node, value, level + 1)])}")
-            if isinstance(node, nodes.Scalar):
-                loose.append((f"{source.constant(partial(nodes.belongs, node), 'B')}({value})", tag, node))
-            keyword = "elif"
-        for condition, tag, node in loose:
-            with source.block(f"elif {condition}:"):
-                source.line(f"{result} = {_format([self._element(tag, node, value, level + 1)])}")
+        number, result = source.name("n"), source.name("u")
+        source.line(f"{number} = {source.constant(node.by_class())}.get({value}.__class__)")
+        with source.block(f"if {number} is None:"):
+            source.line(f"{number} = {source.constant(node.member)}({value})")
+        for index, (tag, inner) in enumerate(node.choices):
+            with source.block(f"{'elif' if index else 'if'} {number} == {index}:"):
+                source.line(f"{result} = {_format([self._element(tag, inner, value, level + 1)])}")
         with source.block("else:"):
             source.line("raise Mismatch")
         return f"{{{result}}}"
-
-    def _belongs(self, node: nodes.Node, value: str) -> str:
-        match node:
-            case nodes.Choice(values=values):
-                members = self.source.constant({(member.__class__, member) for _, member in values})
-                # An unhashable value is no member, and may belong to a later member of the union.
-                return f"{value}.__class__.__hash__ is not None and ({value}.__class__, {value}) in {members}"
-            case nodes.Nested(cls):
-                return f"{value}.__class__ is {self.source.constant(cls, 'C')}"
-            case nodes.Scalar(kind):
-                return f"{value}.__class__ is {self.source.constant(kind.python, 'C')}"
-            case nodes.ListOf(container):
-                return f"{value}.__class__ is {container.__name__}"
-            case nodes.TupleOf():
-                return f"{value}.__class__ is tuple"
-            case _:
-                return f"{value}.__class__ is dict"
 
 
 def _format(pieces: list[str]) -> str:

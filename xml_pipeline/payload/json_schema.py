@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from xml_pipeline.payload import nodes
-from xml_pipeline.payload.arguments import field_json, native_union
+from xml_pipeline.payload.arguments import field_json
 from xml_pipeline.payload.constraints import Constraints
 from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
@@ -82,7 +82,7 @@ class _Writer:
                     | _counts(constraints, "Properties")
                 )
             case nodes.Union(choices):
-                if native_union(node):
+                if node.native:
                     return {"anyOf": [self.value(inner) for _, inner in choices]}
                 return {"anyOf": [self._tagged(tag, inner) for tag, inner in choices]}
 

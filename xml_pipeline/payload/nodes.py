@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any, TypeAlias
 
 from xml_pipeline.payload.constraints import FREE, Constraints
-from xml_pipeline.payload.scalars import DATE, FLOAT, LONGEST, ScalarKind
+from xml_pipeline.payload.scalars import BOOL, DATE, FLOAT, INT, LONGEST, STR, ScalarKind
 from xml_pipeline.payload.text import collapse
 
 
@@ -118,6 +119,39 @@ class Union:
 
     choices: tuple[tuple[str, Node], ...]
 
+    @property
+    def native(self) -> bool:
+        """Whether JSON's own types tell the members apart; otherwise the member's name goes before its value."""
+        return all(
+            isinstance(node, Scalar) and node.kind in (STR, INT, FLOAT, BOOL) for _, node in self.choices
+        )
+
+    def by_class(self) -> dict[type[Any], int]:
+        """The number of the choice for values whose class alone decides."""
+        found: dict[type[Any], int] = {}
+        undecided: set[type[Any]] = set()  # Literal["a"] | str: it depends on the text
+        for number, (_, node) in enumerate(self.choices):
+            match node:
+                case Scalar(kind):
+                    found.setdefault(kind.python, number)
+                case Nested(cls) | ListOf(container=cls):
+                    found.setdefault(cls, number)
+                case Choice(values=values):
+                    undecided |= {member.__class__ for _, member in values}
+                case _:
+                    found.setdefault(tuple if isinstance(node, TupleOf) else dict, number)
+        return {cls: number for cls, number in found.items() if cls not in undecided}
+
+    def member(self, value: Any) -> int | None:
+        """The number of the choice for a value: by class first, so that True is no int; then by `belongs`."""
+        exact = (
+            number
+            for number, (_, node) in enumerate(self.choices)
+            if (value.__class__ is node.kind.python if isinstance(node, Scalar) else belongs(node, value))
+        )
+        loose = (number for number, (_, node) in enumerate(self.choices) if belongs(node, value))
+        return next(chain(exact, loose), None)
+
 
 Node: TypeAlias = Scalar | Choice | Nullable | ListOf | TupleOf | DictOf | Nested | Union
 
@@ -135,18 +169,6 @@ def inside(node: Node) -> tuple[Node, ...]:
             return tuple(inner for _, inner in choices)
         case _:
             return ()
-
-
-def chosen(choices: tuple[tuple[str, Node], ...], value: Any) -> tuple[str, Node] | None:
-    """The union's member for a value: by exact class first, so that True is no int; then by `belongs`."""
-    for tag, node in choices:
-        exact = value.__class__ is node.kind.python if isinstance(node, Scalar) else belongs(node, value)
-        if exact:
-            return tag, node
-    for tag, node in choices:
-        if belongs(node, value):
-            return tag, node
-    return None
 
 
 def belongs(node: Node, value: Any) -> bool:
