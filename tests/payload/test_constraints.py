@@ -127,6 +127,9 @@ def test_no_pattern_can_be_made_to_hang() -> None:
         Annotated[dict[str, int], at.MinLen(2)],
         Annotated[dict[int, int], at.MinLen(2)],
         Annotated[list[int], at.MaxLen(0)],
+        Annotated[set[Annotated[str, Field(pattern="^[A-Z]\\d$", examples=["A1", "B2"])]], at.MinLen(2)],
+        dict[bool, int],
+        dict[float, dt.date | list[int]],
     ],
     ids=str,
 )

@@ -52,7 +52,7 @@ def _json(shapes: Shapes, node: nodes.Node, value: Any) -> Any:
         case nodes.Nullable(inner):
             return None if value is None else _json(shapes, inner, value)
         case nodes.Scalar():
-            return _scalar_json(node, value)
+            return scalar_json(node, value)
         case nodes.Choice():
             text = node.text(value)
             if text is None:
@@ -82,7 +82,8 @@ def _key(node: nodes.Scalar | nodes.Choice, value: Any) -> str | None:
     return str.__str__(value) if node.kind is STR else node.kind.to_text(value)
 
 
-def _scalar_json(node: nodes.Scalar, value: Any) -> Any:
+def scalar_json(node: nodes.Scalar, value: Any) -> Any:
+    """A scalar as JSON. Raises ValueError for a value of another type."""
     text = node.kind.to_text(value)
     if node.kind is STR:
         return str.__str__(value)

@@ -2,104 +2,112 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from xml_pipeline.hardened import XSI
+from lxml import etree
+
+from xml_pipeline import hardened
 from xml_pipeline.payload import nodes
-from xml_pipeline.payload.constraints import Constraints
+from xml_pipeline.payload.arguments import field_json, scalar_json
 from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
-from xml_pipeline.payload.text import escape
+from xml_pipeline.payload.sides import JsonSide
+from xml_pipeline.payload.walk import Walk
 
 
 def example_of(shapes: Shapes) -> str:
     """The document: required fields and those with a plain default; all that may be there if none must be.
 
-    It passes the XSD and the constraints. An optional field of which no example is known is left out.
+    It passes the XSD and the constraints, unless a set or dict asks for more distinct values than are known. An
+    optional field of which no example is known is left out.
     """
-    lines = list(_Writer(shapes).instance(shapes.root, shapes.root.root, "", ()))
-    return "\n".join(lines) + "\n"
+    arguments = _Example(shapes).instance(shapes.root, ())
+    document = Walk(shapes, JsonSide()).whole(arguments) or f"<{shapes.root.root}/>"
+    element = hardened.parse(document.encode())
+    etree.indent(element)
+    return etree.tostring(element, method="c14n").decode() + "\n"
 
 
-class _Writer:
-    def __init__(self, shapes: Shapes) -> None:
-        self.shapes = shapes
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """Makes the arguments of a tool call; `outer` are the classes that are open around a value."""
 
-    def instance(self, shape: Shape, tag: str, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
-        shown = [field for field in shape.fields if field.required or _plain_default(field)]
-        if not any(field.required for field in shape.fields):
-            shown = [field for field in shape.fields if not _leads_to(field.node, (*outer, shape.cls))]
-        inside = [line for field in shown for line in self._field(field, indent + "  ", (*outer, shape.cls))]
-        yield from _wrapped(tag, inside, indent)
+    shapes: Shapes
 
-    def _field(self, field: Field, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
-        if _plain_default(field) and isinstance(field.node, nodes.Scalar | nodes.Choice):
-            text = _text_of(field.node, field.default)
-            if text is not None:
-                yield f"{indent}<{field.name}>{text}</{field.name}>"
-                return
-        if field.required or has_sample(field.node):
-            yield from self.element(field.name, field.node, indent, outer)
+    def instance(self, shape: Shape, outer: tuple[type[Any], ...]) -> dict[str, Any]:
+        outer = (*outer, shape.cls)
+        required = any(field.required for field in shape.fields)
+        found = {}
+        for field in shape.fields:
+            default = self._default(field)
+            if required and not field.required and field.default in (MISSING, None):
+                continue
+            if default is not MISSING:
+                found[field.name] = default
+            elif field.required or (has_sample(field.node) and not _leads_to(field.node, outer)):
+                found[field.name] = self.value(field.node, outer)
+        return found
 
-    def element(self, tag: str, node: nodes.Node, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
+    def _default(self, field: Field) -> Any:
+        """A legal default that is one value, else MISSING."""
+        if field.default is None or not isinstance(field.node, nodes.Scalar | nodes.Choice):
+            return MISSING
+        with suppress(ValueError):
+            default = field_json(self.shapes, field, field.default)
+            if isinstance(field.node, nodes.Choice) or field.node.constraints.broken(field.default) is None:
+                return default
+        return MISSING
+
+    def value(self, node: nodes.Node, outer: tuple[type[Any], ...]) -> Any:
         match node:
             case nodes.Scalar():
-                yield f"{indent}<{tag}>{node.kind.to_text(sample(node))}</{tag}>"
-            case nodes.Choice(values=values):
-                yield f"{indent}<{tag}>{escape(values[0][0])}</{tag}>"
+                return scalar_json(node, sample(node))
+            case nodes.Choice(json=values):
+                return values[0]
             case nodes.Nested(cls):
-                yield from self.instance(self.shapes.by_class[cls], tag, indent, outer)
-            case nodes.Nullable(inner) if _leads_to(inner, outer):
-                yield f'{indent}<{tag} xmlns:xsi="{XSI}" xsi:nil="true"/>'
+                return self.instance(self.shapes.by_class[cls], outer)
             case nodes.Nullable(inner):
-                yield from self.element(tag, inner, indent, outer)
-            case nodes.ListOf() | nodes.DictOf():
-                yield from _wrapped(tag, list(self._children(node, indent + "  ", outer)), indent)
+                return None if _leads_to(inner, outer) else self.value(inner, outer)
+            case nodes.ListOf(container, item):
+                count = range(self._count(node, item, outer))
+                if container in (set, frozenset):
+                    return [self._distinct(item, number, outer) for number in count]
+                return [self.value(item, outer) for _ in count]
             case nodes.TupleOf(items):
-                pairs = zip(node.tags, items, strict=True)
-                inside = [
-                    line for name, item in pairs for line in self.element(name, item, indent + "  ", outer)
-                ]
-                yield from _wrapped(tag, inside, indent)
+                return [self.value(item, outer) for item in items]
+            case nodes.DictOf(key, inner):
+                keys = [self._distinct(key, n, outer) for n in range(self._count(node, inner, outer))]
+                texts = [name if isinstance(name, str) else json.dumps(name) for name in keys]
+                return {text: self.value(inner, outer) for text in texts}
             case nodes.Union(choices):
                 ending = [choice for choice in choices if not _leads_to(choice[1], outer)]
-                name, inner = (ending or list(choices))[0]
-                yield from _wrapped(tag, list(self.element(name, inner, indent + "  ", outer)), indent)
+                tag, inner = (ending or list(choices))[0]
+                return self.value(inner, outer) if node.native else {tag: self.value(inner, outer)}
 
-    def _children(
-        self, node: nodes.ListOf | nodes.DictOf, indent: str, outer: tuple[type[Any], ...]
-    ) -> Iterator[str]:
-        inner = node.item if isinstance(node, nodes.ListOf) else node.value
-        least = node.constraints.min_length or 0
+    def _count(
+        self, node: nodes.ListOf | nodes.DictOf, inner: nodes.Node, outer: tuple[type[Any], ...]
+    ) -> int:
+        least, most = node.constraints.min_length or 0, node.constraints.max_length
         count = least if _leads_to(inner, outer) else max(least, 1)
-        if node.constraints.max_length is not None:
-            count = min(count, node.constraints.max_length)
-        distinct = isinstance(node, nodes.DictOf) or node.container in (set, frozenset)
-        for number in range(count):
-            if isinstance(node, nodes.ListOf):
-                item = _numbered(node.item, number) if distinct else node.item
-                yield from self.element("item", item, indent, outer)
-            else:
-                key = next(self.element("key", _numbered(node.key, number), indent + "  ", outer))
-                value = self.element("value", node.value, indent + "  ", outer)
-                yield from _wrapped("entry", [key, *value], indent)
+        return count if most is None else min(count, most)
 
-
-def _wrapped(tag: str, inside: list[str], indent: str) -> Iterator[str]:
-    if inside:
-        yield f"{indent}<{tag}>"
-        yield from inside
-        yield f"{indent}</{tag}>"
-    else:
-        yield f"{indent}<{tag}></{tag}>"
-
-
-def _plain_default(field: Field) -> bool:
-    return field.default is not MISSING and field.default is not None
+    def _distinct(self, node: nodes.Node, number: int, outer: tuple[type[Any], ...]) -> Any:
+        """The `number`-th of several distinct examples, where that is easy."""
+        if isinstance(node, nodes.Choice):
+            return node.json[number % len(node.json)]
+        if isinstance(node, nodes.Scalar) and number < len(node.examples):
+            return scalar_json(node, node.examples[number])
+        if isinstance(node, nodes.Scalar) and node.kind is INT:
+            return sample(node) + number
+        if isinstance(node, nodes.Scalar) and node.kind is STR and node.constraints.pattern is None:
+            return f"text{number}".ljust(node.constraints.min_length or 0, "x")
+        return self.value(node, outer)
 
 
 def _leads_to(node: nodes.Node, outer: tuple[type[Any], ...]) -> bool:
@@ -125,32 +133,6 @@ def check_samples(node: nodes.Node) -> None:
         sample(node)
     for inner in nodes.inside(node):
         check_samples(inner)
-
-
-def _text_of(node: nodes.Scalar | nodes.Choice, value: Any) -> str | None:
-    """A default's text, or None when the default is no legal value."""
-    if isinstance(node, nodes.Choice):
-        text = node.text(value)
-        return None if text is None else escape(text)
-    try:
-        return node.kind.to_text(value) if node.constraints.broken(value) is None else None
-    except ValueError:
-        return None
-
-
-def _numbered(node: nodes.Node, number: int) -> nodes.Node:
-    """A node whose only example is the `number`-th of several distinct ones."""
-    if isinstance(node, nodes.Choice):
-        return nodes.Choice(
-            node.name, (node.values[number % len(node.values)],), (node.json[number % len(node.json)],)
-        )
-    if isinstance(node, nodes.Scalar) and node.kind is INT:
-        low = int(sample(node)) + number
-        return nodes.Scalar(INT, Constraints(ge=low, le=low))
-    if isinstance(node, nodes.Scalar) and node.kind is STR and node.constraints.pattern is None:
-        length = max(node.constraints.min_length or 0, len(f"text{number}"))
-        return nodes.Choice("", ((f"text{number}".ljust(length, "x"), None),), (None,))
-    return node
 
 
 def sample(node: nodes.Scalar) -> Any:
