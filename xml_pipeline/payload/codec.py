@@ -148,9 +148,11 @@ class Codec(Generic[T]):
         """
         if size > _LARGE:
             self._refuse_misfits(element)
-        # Nearly all messages hold their fields in declaration order, which libxml2 checks in two thirds of the time.
-        if not self._in_order(element) and not self._in_any_order.validate(element):
-            raise PayloadError(self._mistakes(element))
+        # Nearly all messages hold their fields in declaration order, which libxml2 checks in less time (ADR 32).
+        if not self._in_order(element):
+            mistakes = explain_element(self.shapes, element, None)
+            if mistakes or not self._in_any_order.validate(element):
+                raise PayloadError(mistakes or self._schemas_words(element))
         try:
             return self._decode(element)  # type: ignore[no-any-return]  # generated code has no types
         except Rejected as rejected:
@@ -166,10 +168,10 @@ class Codec(Generic[T]):
         except Exception as error:
             raise PayloadError(self._mistakes(element, error)) from None
 
-    def _mistakes(self, element: etree._Element, error: Exception | None = None) -> list[Violation]:
-        found = explain_element(self.shapes, element, error)
-        if found:
-            return found
+    def _mistakes(self, element: etree._Element, error: Exception) -> list[Violation]:
+        return explain_element(self.shapes, element, error) or self._schemas_words(element)
+
+    def _schemas_words(self, element: etree._Element) -> list[Violation]:
         schema = self._in_any_order
         schema.validate(element)
         log: Any = schema.error_log  # the stubs do not know that it can be iterated

@@ -91,7 +91,10 @@ class Shape:
     remade: tuple[str, ...] = ()
 
     def lost(self, value: Any) -> str | None:
-        """The first attribute of an instance that its fields alone do not bring back, None when all come back."""
+        """The first attribute of an instance that its fields alone do not bring back, None when all come back.
+
+        ADR 33 tells what for.
+        """
         try:
             given = {field.name: getattr(value, field.name) for field in self.fields}
             again = self.cls(**copy.deepcopy(given))  # a constructor may change what it gets
