@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from xml_pipeline.payload.json_schema import json_schema_of
 from xml_pipeline.payload.prompt import FieldInfo, fields_of, only_field, prompt_text_of
 from xml_pipeline.payload.shapes import Shapes
 from xml_pipeline.payload.sides import JsonSide
+from xml_pipeline.payload.source import Mismatch
 from xml_pipeline.payload.walk import MOST, Walk
 from xml_pipeline.payload.xsd import xsd_of
 
@@ -140,18 +141,19 @@ class Codec(Generic[T]):
 
         Args:
             element: from `hardened.parse` (no comments in it), perhaps inside a larger document.
-            size: bytes of that document, if known; in a large one a wrong value is looked for before the
-                schema's turn, because libxml2 reports every one of thousands, at 10 µs each.
+            size: bytes of that document, if known; in a large one mistakes are looked for before the schema's
+                turn, because libxml2 reports every one of thousands, and walks past all elements before it.
 
         Raises:
             PayloadError: with a Violation for each mistake, at most five.
         """
-        if size > _LARGE:
-            self._refuse_misfits(element)
+        large = size > _LARGE
+        if large:
+            self._refuse_many(element)
         # Nearly all messages hold their fields in declaration order, which libxml2 checks in less time (ADR 32).
-        if not self._in_order(element):
+        if not (self._in_any_order.validate if large else self._in_order)(element):
             mistakes = explain_element(self.shapes, element, None)
-            if mistakes or not self._in_any_order.validate(element):
+            if mistakes or large or not self._in_any_order.validate(element):
                 raise PayloadError(mistakes or self._schemas_words(element))
         try:
             return self._decode(element)  # type: ignore[no-any-return]  # generated code has no types
@@ -160,13 +162,18 @@ class Codec(Generic[T]):
         except Exception as error:
             raise PayloadError(self._mistakes(element, error)) from None
 
-    def _refuse_misfits(self, element: etree._Element) -> None:
+    def _refuse_many(self, element: etree._Element) -> None:
         try:
-            self._decode(element)
-        except Rejected:
-            return  # told later, once the schema has had its say
+            self._decode_alone(element)
         except Exception as error:
-            raise PayloadError(self._mistakes(element, error)) from None
+            if not isinstance(error, Rejected) or isinstance(error.error, Mismatch):
+                mistakes = explain_element(self.shapes, element, error)
+                if mistakes:
+                    raise PayloadError(mistakes) from None
+
+    @cached_property
+    def _decode_alone(self) -> Callable[[etree._Element], Any]:
+        return compile_decoder(self.shapes, alone=True)
 
     def _mistakes(self, element: etree._Element, error: Exception) -> list[Violation]:
         return explain_element(self.shapes, element, error) or self._schemas_words(element)

@@ -15,9 +15,9 @@ from lxml import etree
 from xml_pipeline.hardened import XSI
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import FREE, Constraints
-from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_value
+from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_value, xsd_value
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
-from xml_pipeline.payload.source import Source
+from xml_pipeline.payload.source import Mismatch, Source
 from xml_pipeline.payload.xsd import beyond_xsd
 
 NIL_NAME = f"{{{XSI}}}nil"
@@ -44,9 +44,29 @@ def is_nil(element: etree._Element) -> bool:
     return nil is not None and nil.strip() in ("true", "1")
 
 
-def compile_decoder(shapes: Shapes) -> Callable[[etree._Element], Any]:
-    """A function element → instance of the root class."""
-    writer = _Decoder(shapes)
+def leaf_text(element: etree._Element) -> str | None:
+    """The text of an element that holds nothing else. Raises Mismatch."""
+    if len(element) or element.keys():
+        raise Mismatch
+    return element.text
+
+
+def check_inside(element: etree._Element, names: frozenset[str], once: bool) -> None:
+    """Raise Mismatch for attributes, text, and children with other names, or with one name twice if `once`."""
+    tags = [child.tag for child in element]
+    if element.keys() or not names.issuperset(tags) or (once and len(set(tags)) < len(tags)):
+        raise Mismatch
+    for text in (element.text, *(child.tail for child in element)):
+        if text is not None and text.strip(" \t\r\n"):
+            raise Mismatch
+
+
+def compile_decoder(shapes: Shapes, *, alone: bool = False) -> Callable[[etree._Element], Any]:
+    """A function element → instance of the root class.
+
+    An `alone` decoder has no schema before it: it refuses what the XSD would, and an xsi:nil that says "false".
+    """
+    writer = _Decoder(shapes, alone)
     for shape in shapes.by_class.values():
         writer.function(shape)
     namespace = writer.source.compiled(f"{shapes.root.root} decoder")
@@ -54,12 +74,16 @@ def compile_decoder(shapes: Shapes) -> Callable[[etree._Element], Any]:
 
 
 class _Decoder:
-    def __init__(self, shapes: Shapes) -> None:
+    def __init__(self, shapes: Shapes, alone: bool) -> None:
+        self.alone = alone
         self.source = Source()
         self.functions = {cls: f"decode{number}" for number, cls in enumerate(shapes.by_class)}
         self.source.constants |= {
             "bool_value": bool_value,
+            "xsd_value": xsd_value,
             "is_nil": is_nil,
+            "leaf_text": leaf_text,
+            "check_inside": check_inside,
             "Rejected": Rejected,
             "TWICE": ("holds a key that is there more than once", "each key once"),
             "MISSING": MISSING,
@@ -69,6 +93,7 @@ class _Decoder:
         source = self.source
         with source.block(f"def {self.functions[shape.cls]}(element):"):
             variables = {field.name: f"f{number}" for number, field in enumerate(shape.fields)}
+            self._check_inside("element", *variables, once=True)
             if shape.fields:
                 self._read_children(shape, variables)
             # Factories of defaults are the class's code, too.
@@ -79,6 +104,13 @@ class _Decoder:
                 source.line(f"return {self._construct(shape, variables)}")
             with source.block("except Exception as error:"):
                 source.line("raise Rejected(element, error) from error")
+
+    def _check_inside(self, element: str, *names: str, once: bool = False) -> None:
+        if self.alone:
+            self.source.line(f"check_inside({element}, {self.source.constant(frozenset(names))}, {once})")
+
+    def _text(self, element: str) -> str:
+        return f"leaf_text({element})" if self.alone else f"{element}.text"
 
     def _read_children(self, shape: Shape, variables: dict[str, str]) -> None:
         source = self.source
@@ -151,7 +183,7 @@ class _Decoder:
             case nodes.Scalar():
                 return self._scalar(node, element)
             case nodes.Choice():
-                return f"{source.constant(node.reader())}({element}.text or '')"
+                return f"{source.constant(node.reader())}({self._text(element)} or '')"
             case nodes.Nested(cls):
                 return f"{self.functions[cls]}({element})"
             case nodes.Nullable(inner):
@@ -163,28 +195,30 @@ class _Decoder:
                 return result
             case nodes.ListOf():
                 return self._list(node, element)
-            case nodes.TupleOf(items):
-                return self._tuple(items, element)
+            case nodes.TupleOf():
+                return self._tuple(node, element)
             case nodes.DictOf():
                 return self._dict(node, element)
             case nodes.Union(choices):
                 return self._union(choices, element)
 
     def _scalar(self, node: nodes.Scalar, element: str) -> str:
-        source, kind = self.source, node.kind
+        source, kind, text = self.source, node.kind, self._text(element)
         if kind is STR:
-            value = f"{element}.text or ''"
+            value = f"{text} or ''"
+        elif self.alone:
+            value = f"xsd_value({source.constant(kind)}, {text} or '')"
         elif kind is INT:
-            value = f"int({element}.text)"
+            value = f"int({text})"
         elif kind is FLOAT:
-            value = f"float({element}.text)"
+            value = f"float({text})"
         elif kind is BOOL:
             name = source.name("t")
-            source.line(f"{name} = {element}.text")
+            source.line(f"{name} = {text}")
             value = f"True if {name} == 'true' else False if {name} == 'false' else bool_value({name})"
         else:
-            value = f"{source.constant(kind.from_text)}({element}.text or '')"
-        rest = beyond_xsd(node)
+            value = f"{source.constant(kind.from_text)}({text} or '')"
+        rest = node.constraints if self.alone else beyond_xsd(node)
         if rest == FREE:
             return value
         name = source.name()
@@ -199,6 +233,7 @@ class _Decoder:
     def _list(self, node: nodes.ListOf, element: str) -> str:
         source = self.source
         result, item = source.name("l"), source.name("i")
+        self._check_inside(element, "item")
         source.line(f"{result} = []")
         with source.block(f"for {item} in {element}:"):
             source.line(f"{result}.append({self._value(node.item, item)})")
@@ -207,10 +242,11 @@ class _Decoder:
         self._hold(node.constraints, result, element)
         return result
 
-    def _tuple(self, items: tuple[nodes.Node, ...], element: str) -> str:
+    def _tuple(self, node: nodes.TupleOf, element: str) -> str:
         source = self.source
         values = []
-        for index, item in enumerate(items):
+        self._check_inside(element, *node.tags)
+        for index, item in enumerate(node.items):
             child, value = source.name("i"), source.name()
             source.line(f"{child} = {element}[{index}]")
             source.line(f"{value} = {self._value(item, child)}")
@@ -220,8 +256,10 @@ class _Decoder:
     def _dict(self, node: nodes.DictOf, element: str) -> str:
         source = self.source
         result, entry, key, item = source.name("d"), source.name("e"), source.name("k"), source.name("i")
+        self._check_inside(element, "entry")
         source.line(f"{result} = {{}}")
         with source.block(f"for {entry} in {element}:"):
+            self._check_inside(entry, "key", "value", once=True)
             source.line(f"{key}, {item} = {entry}")
             with source.block(f"if {key}.tag != 'key':"):
                 source.line(f"{key}, {item} = {item}, {key}")
@@ -236,6 +274,7 @@ class _Decoder:
     def _union(self, choices: tuple[tuple[str, nodes.Node], ...], element: str) -> str:
         source = self.source
         child, result = source.name("i"), source.name("u")
+        self._check_inside(element, *(tag for tag, _ in choices), once=True)
         source.line(f"{child} = {element}[0]")
         source.line(f"tag = {child}.tag")
         for number, (tag, node) in enumerate(choices):

@@ -265,6 +265,21 @@ def _json(**more: str) -> dict[str, Any]:
     return {"type": "string", **more}
 
 
+def xsd_value(kind: ScalarKind, text: str) -> Any:
+    """What `from_text` reads, from no spelling but those that XSD has. Raises ValueError."""
+    spelling = _SPELLINGS.get(kind.xsd)
+    if spelling is not None and not spelling.fullmatch(text.strip(_BLANK)):
+        raise ValueError("is not in XSD's spelling")
+    return kind.from_text(text)
+
+
+_DAY, _HOUR = "[0-9]{4}-[0-9]{2}-[0-9]{2}", r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+_SPELLINGS = {
+    "date": re.compile(_DAY),
+    "time": re.compile(_HOUR),
+    "dateTime": re.compile(f"{_DAY}T{_HOUR}"),
+}
+
 STR = ScalarKind(str, "string", str_text, str, _json(), "text", "text")
 INT = ScalarKind(int, "integer", int_text, _int_value, {"type": "integer"}, 1, "a whole number")
 FLOAT = ScalarKind(float, "double", float_text, _float_value, {"type": "number"}, 1.5, "a number")
@@ -284,7 +299,7 @@ DATETIME = ScalarKind(
 )  # fmt: skip
 DATE = ScalarKind(
     date, "date", _date_text, _iso(date, "a date"), _json(format="date"), date(2026, 1, 31),
-    "a date, as 2026-01-31", "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "a date, as 2026-01-31", _DAY,
 )  # fmt: skip
 TIME = ScalarKind(
     time, "time", _typed(time, _time_text), _iso(time, "a time"), _json(format="time"), time(12, 0),

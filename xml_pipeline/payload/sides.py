@@ -17,7 +17,7 @@ from xml_pipeline.errors import cut
 from xml_pipeline.hardened import XSI
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.decoder import is_nil
-from xml_pipeline.payload.scalars import BOOL, BYTES, DECIMAL, FLOAT, INT, LONGEST, STR
+from xml_pipeline.payload.scalars import BOOL, BYTES, DECIMAL, FLOAT, INT, LONGEST, STR, xsd_value
 from xml_pipeline.payload.shapes import MISSING, Shape, Shapes
 from xml_pipeline.payload.walk import Entry, Side, Wrong, allowed_in, shown
 
@@ -136,7 +136,7 @@ class ElementSide(Side):
             return node.reader()(text)
         if len(text) > LONGEST and node.kind not in (STR, BYTES):
             raise ValueError("is too long for its type")
-        return node.kind.from_text(text)
+        return xsd_value(node.kind, text)
 
     def fields(self, shape: Shape, thing: etree._Element) -> Iterator[tuple[str, Any]]:
         for child in thing:
