@@ -27,7 +27,7 @@ from xml_pipeline.payload.xsd import xsd_of
 
 T = TypeVar("T")
 
-_LARGE = 65_536  # bytes; smaller documents hold too few wrong values to be dear
+_LARGE = 65_536  # bytes; smaller documents hold too few mistakes to be dear
 _schema_lock = threading.Lock()  # libxml2 races when two threads build schemas
 
 
@@ -141,19 +141,18 @@ class Codec(Generic[T]):
 
         Args:
             element: from `hardened.parse` (no comments in it), perhaps inside a larger document.
-            size: bytes of that document, if known; in a large one mistakes are looked for before the schema's
-                turn, because libxml2 reports every one of thousands, and walks past all elements before it.
+            size: bytes of that document, if known; a large one is read before the schema's turn, because libxml2
+                reports every one of thousands of mistakes, and walks past all elements before it (ADR 34).
 
         Raises:
             PayloadError: with a Violation for each mistake, at most five.
         """
-        large = size > _LARGE
-        if large:
-            self._refuse_many(element)
+        if size > _LARGE:
+            return self._decode_large(element)
         # Nearly all messages hold their fields in declaration order, which libxml2 checks in less time (ADR 32).
-        if not (self._in_any_order.validate if large else self._in_order)(element):
+        if not self._in_order(element):
             mistakes = explain_element(self.shapes, element, None)
-            if mistakes or large or not self._in_any_order.validate(element):
+            if mistakes or not self._in_any_order.validate(element):
                 raise PayloadError(mistakes or self._schemas_words(element))
         try:
             return self._decode(element)  # type: ignore[no-any-return]  # generated code has no types
@@ -162,14 +161,18 @@ class Codec(Generic[T]):
         except Exception as error:
             raise PayloadError(self._mistakes(element, error)) from None
 
-    def _refuse_many(self, element: etree._Element) -> None:
+    def _decode_large(self, element: etree._Element) -> T:
         try:
-            self._decode_alone(element)
+            value: T = self._decode_alone(element)
         except Exception as error:
             if not isinstance(error, Rejected) or isinstance(error.error, Mismatch):
                 mistakes = explain_element(self.shapes, element, error)
                 if mistakes:
                     raise PayloadError(mistakes) from None
+        else:
+            if self._in_any_order.validate(element):
+                return value
+        return self.decode(element)
 
     @cached_property
     def _decode_alone(self) -> Callable[[etree._Element], Any]:

@@ -44,13 +44,6 @@ def is_nil(element: etree._Element) -> bool:
     return nil is not None and nil.strip() in ("true", "1")
 
 
-def leaf_text(element: etree._Element) -> str | None:
-    """The text of an element that holds nothing else. Raises Mismatch."""
-    if len(element) or element.keys():
-        raise Mismatch
-    return element.text
-
-
 def check_inside(element: etree._Element, names: frozenset[str], once: bool) -> None:
     """Raise Mismatch for attributes, text, and children with other names, or with one name twice if `once`."""
     tags = [child.tag for child in element]
@@ -82,7 +75,6 @@ class _Decoder:
             "bool_value": bool_value,
             "xsd_value": xsd_value,
             "is_nil": is_nil,
-            "leaf_text": leaf_text,
             "check_inside": check_inside,
             "Rejected": Rejected,
             "TWICE": ("holds a key that is there more than once", "each key once"),
@@ -110,7 +102,10 @@ class _Decoder:
             self.source.line(f"check_inside({element}, {self.source.constant(frozenset(names))}, {once})")
 
     def _text(self, element: str) -> str:
-        return f"leaf_text({element})" if self.alone else f"{element}.text"
+        if self.alone:
+            with self.source.block(f"if len({element}) or {element}.keys():"):
+                self.source.line("raise Mismatch")
+        return f"{element}.text"
 
     def _read_children(self, shape: Shape, variables: dict[str, str]) -> None:
         source = self.source
@@ -206,9 +201,12 @@ class _Decoder:
         source, kind, text = self.source, node.kind, self._text(element)
         if kind is STR:
             value = f"{text} or ''"
-        elif self.alone:
+        elif self.alone and kind not in (BOOL, INT):
             value = f"xsd_value({source.constant(kind)}, {text} or '')"
         elif kind is INT:
+            if self.alone:  # int() reads 1_000 and the digits of all alphabets
+                with source.block(f"if '_' in {text} or not {text}.isascii():"):
+                    source.line("raise Mismatch")
             value = f"int({text})"
         elif kind is FLOAT:
             value = f"float({text})"
