@@ -122,7 +122,7 @@ def test_an_unsupported_type_fails_at_decoration_naming_class_and_field(annotati
     assert not is_payload(cls)
 
 
-@pytest.mark.parametrize("name", ["", "1a", "a b", "a:b", "<a>", "xs:schema"])
+@pytest.mark.parametrize("name", ["", "1a", "a b", "a:b", "<a>", "xs:schema", "-a", "é b", "é<", "é\u00d7"])
 def test_a_root_name_must_be_a_name(name: str) -> None:
     def decorate() -> None:
         @xmlify(name=name or " ")
@@ -174,7 +174,7 @@ def test_names_of_any_alphabet_work() -> None:
 
 
 # Letters that Python takes in names and libxml2 does not, in documents or only in schemas.
-@pytest.mark.parametrize("name", ["ꙁ", "ꀀ", "𐐀x", "ႠႡ", "ᏸ", "ހ", "größe_2"])
+@pytest.mark.parametrize("name", ["ꙁ", "ꀀ", "𐐀x", "ႠႡ", "ᏸ", "ހ", "ስም", "ᠨᠡᠷᠡ", "နာမည်", "නම"])
 def test_a_name_works_or_is_refused_at_decoration(name: str) -> None:
     for build in (
         lambda: dataclasses.make_dataclass("Cls", [(name, int)]),
@@ -188,6 +188,13 @@ def test_a_name_works_or_is_refused_at_decoration(name: str) -> None:
                 xmlify(cls)
             continue
         assert back(cls(1)) == cls(1)
+
+
+@pytest.mark.parametrize("name", ["größe_2", "नाम", "ชื่อ", "பெயர்", "дом", "名前", "სახელი", "اسم", "שם"])
+def test_names_of_living_scripts_work(name: str) -> None:
+    cls: Any = xmlify(dataclasses.make_dataclass(name, [(name, int)]))
+    assert back(cls(1)) == cls(1)
+    assert codec_of(cls).from_json({name: 1}) == cls(1)
 
 
 def test_fields_named_like_what_the_codec_uses_itself_do_no_harm() -> None:

@@ -19,7 +19,7 @@ from xml_pipeline.payload.example import check_samples
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 
 REGISTRATION = "__xml_payload__"
-_NAME = re.compile(r"[^\W\d][\w.\-]*")
+_NAME = re.compile(r"(?![0-9.\-])(?:[A-Za-z0-9_.\-]|[^\x00-\x7f])+")
 
 
 def root_name(cls: type[Any]) -> str:
@@ -92,7 +92,7 @@ def _shape(cls: type[Any], scope: Mapping[str, Any]) -> Shape:
 
 
 def _is_name(name: str) -> bool:
-    """Whether elements can be called so. Of other alphabets libxml2's schemas know fewer letters than Python."""
+    """Whether elements can be called so. What letters of other alphabets are, libxml2 and Python see differently."""
     if not _NAME.fullmatch(name) or name.isascii():
         return _NAME.fullmatch(name) is not None
     schema = '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema"><xs:element name="{}"/></xs:schema>'
@@ -132,7 +132,9 @@ def _dataclass_field(cls: type[Any], field: dataclasses.Field[Any], hint: Any) -
 
 def _field_node(cls: type[Any], name: str, annotation: Any) -> tuple[nodes.Node, bool]:
     if not _is_name(name):
-        raise refuse(cls, name, "cannot be an element's name")
+        raise refuse(
+            cls, name, "cannot be an element's name (XML Schema 1.0 knows the letters of Unicode 2.0)"
+        )
     try:
         node = node_of(annotation, root_name, cls)
     except Unsupported as error:
