@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from xml_pipeline.cli.layout import Graph, Node, layers
-from xml_pipeline.cli.mermaid import mermaid
+from xml_pipeline.cli.graph import Graph, Node, layers, mermaid
 from xml_pipeline.cli.svg import NAMESPACE, svg
 
 _SVG = f"{{{NAMESPACE}}}"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
 from lxml import etree
 
-from xml_pipeline.cli.layout import Graph, Node, layers
+from xml_pipeline.cli.graph import Graph, Node, layers
+from xml_pipeline.terminal import columns
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 
-_CELL = 8.0  # pixels of a character at 14 px monospace, a little more than its advance
+_COLUMN = 8.0  # pixels of a character at 14 px monospace, a little more than its advance
 _PADDING = 14.0
 _HEIGHT = 36.0
 _GAP = 28.0
@@ -70,7 +70,7 @@ def svg(graph: Graph) -> str:
 def _placed(graph: Graph) -> tuple[dict[str, _Box], float, float]:
     rows = layers(graph)
     widths = [sum(map(_width, row)) + _GAP * (len(row) - 1) for row in rows]
-    whole = max([*widths, _cells(graph.title) * _CELL])
+    whole = max([*widths, columns(graph.title) * _COLUMN])
     boxes = {}
     for number, (row, width) in enumerate(zip(rows, widths, strict=True)):
         x = _MARGIN + (whole - width) / 2
@@ -82,11 +82,7 @@ def _placed(graph: Graph) -> tuple[dict[str, _Box], float, float]:
 
 
 def _width(node: Node) -> float:
-    return _cells(node.name) * _CELL + 2 * _PADDING
-
-
-def _cells(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return columns(node.name) * _COLUMN + 2 * _PADDING
 
 
 def _curve(start: _Box, end: _Box) -> str:

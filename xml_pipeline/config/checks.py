@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from xml_pipeline.config.document import Document, Path
 from xml_pipeline.config.models import ListenerConfig
-from xml_pipeline.config.nearest import listing, suggestion
+from xml_pipeline.errors import did_you_mean, listing
 
 _HANDLER_KEYS = ("payload_class", "cpu_bound")
 _AGENT_KEYS = (
@@ -88,7 +88,7 @@ def _check_known(document: Document, path: Path, name: object, names: Mapping[st
         return
     # What is near to a name from the environment would tell of it.
     literal = [known for known, shown in names.items() if known == shown]
-    hint = "" if path in document.hidden else suggestion(name, literal)
+    hint = "" if path in document.hidden else did_you_mean(name, literal)
     known = f"; listeners are: {listing(names.values())}" if names else "; there are no listeners"
     document.report(path, f"there is no listener '{document.shown(path, name)}'{hint}{known}")
 

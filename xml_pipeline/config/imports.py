@@ -17,8 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xml_pipeline.config.nearest import suggestion
-from xml_pipeline.errors import ConfigError, cut
+from xml_pipeline.errors import ConfigError, cut, did_you_mean
 
 _BESIDE = "__organism_directory__"  # set on modules found beside an organism.yaml
 _import_search = threading.RLock()  # sys.path and sys.modules belong to the process
@@ -113,14 +112,14 @@ def _no_module(missing: str, base: Path) -> ImportFault:
     names = {module.name for module in pkgutil.iter_modules(search)} if search else set()
     if not parent:
         names |= {name for name in sys.modules if "." not in name and not name.startswith("_")}
-    hint = suggestion(last, names)
+    hint = did_you_mean(last, names)
     return ImportFault("there is no such module", f"there is no module '{missing}'{hint} ({where})")
 
 
 def _no_attribute(owner: object, path: str, name: str) -> ImportFault:
     known = {name for name in dir(owner) if not name.startswith("_")}
     known |= {module.name for module in pkgutil.iter_modules(getattr(owner, "__path__", ()))}
-    hint = suggestion(name, known)
+    hint = did_you_mean(name, known)
     file = getattr(owner, "__file__", None)
     where = f" ({file})" if isinstance(file, str) else ""
     return ImportFault("the module has no such name", f"'{path}'{where} has no '{name}'{hint}")

@@ -18,9 +18,8 @@ from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import MAX_BYTES, Document
 from xml_pipeline.config.environment import environment
 from xml_pipeline.config.models import OrganismConfig
-from xml_pipeline.config.nearest import suggestion
 from xml_pipeline.config.secrets import literal_keys
-from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.llm.secrets import scrub
 
 _SUFFIXES = (".yaml", ".yml")
@@ -210,7 +209,7 @@ def _unreadable(file: Path, error: OSError) -> str:
 
 def _near_file(file: Path) -> str:
     try:
-        return suggestion(file.name, (entry.name for entry in file.parent.iterdir()))
+        return did_you_mean(file.name, (entry.name for entry in file.parent.iterdir()))
     except (OSError, ValueError):
         return ""
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xml_pipeline.config.nearest import listing, suggestion
 from xml_pipeline.console import overview
 from xml_pipeline.console.parse import Command, InputError
 from xml_pipeline.console.people import question_of
-from xml_pipeline.console.styled import line
+from xml_pipeline.errors import did_you_mean, no_such
+from xml_pipeline.terminal import line
 
 if TYPE_CHECKING:
     from xml_pipeline.console.session import Console
@@ -41,7 +41,7 @@ def run(console: Console, command: Command) -> None:
     """
     entry = COMMANDS.get(command.name)
     if entry is None:
-        near = suggestion(command.name, COMMANDS).replace("'", "'/", 1)
+        near = did_you_mean(command.name, COMMANDS).replace("'", "'/", 1)
         raise InputError(f"no command '/{command.name}'{near}; /help lists them")
     if command.rest and not entry.arguments:
         raise InputError(f"/{entry.name} takes nothing behind it, not '{command.rest}'")
@@ -59,10 +59,7 @@ def _help(console: Console, _: str) -> None:
                  ("name", "@name <Payload>…</Payload>"), "  sends a message"),
             line(("name", "text"), f"  goes to {console.organism.default or 'nobody: there is no default listener'}"),
             line(("name", "!text"), "  answers the oldest question that waits for a person"),
-            *(
-                line(("name", heads[entry.name].ljust(width)), f"  {entry.does}")
-                for entry in COMMANDS.values()
-            ),
+            *(line(("name", heads[entry.name].ljust(width)), f"  {entry.does}") for entry in COMMANDS.values()),
         ]
     )  # fmt: skip
 
@@ -74,10 +71,7 @@ def _listeners(console: Console, _: str) -> None:
 def _describe(console: Console, name: str) -> None:
     listener = console.organism.listeners.get(name.removeprefix("@"))
     if listener is None:
-        known = console.organism.listeners
-        raise InputError(
-            f"no listener '{name}'; there are {listing(known) or 'none'}{suggestion(name, known)}"
-        )
+        raise InputError(no_such("listener", name, console.organism.listeners))
     console.screen.show(overview.listener(listener))
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from xml_pipeline.agents import Answer
 from xml_pipeline.console import render
-from xml_pipeline.console.fill import requests
+from xml_pipeline.console.fill import accepted
 from xml_pipeline.console.parse import InputError
-from xml_pipeline.console.styled import Line, labelled, line
 from xml_pipeline.organism import Organism, Question
 from xml_pipeline.payload import Codec, codec_of
+from xml_pipeline.terminal import Line, labelled, line
 
 SHOWN_ID = 8
 """Characters of a thread id that people see and type."""
@@ -52,7 +52,7 @@ def answer_classes(organism: Organism, question: Question, asked: Requests) -> S
     caller = organism.listeners.get(found[0].caller) if found else None
     if caller is None or caller.agent:
         return (text,)
-    taken = [codec for codec in requests(caller) if codec.cls is not asked.of(found[0].parent_id)]
+    taken = [codec for codec in accepted(caller) if codec.cls is not asked.of(found[0].parent_id)]
     return (text,) if not taken or text in taken else taken
 
 

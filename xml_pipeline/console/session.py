@@ -10,15 +10,14 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from xml_pipeline import events
-from xml_pipeline.config.nearest import listing, suggestion
 from xml_pipeline.console import commands, people, render
-from xml_pipeline.console.fill import fill, requests
+from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
-from xml_pipeline.console.styled import Line, labelled, line, lines, visible
 from xml_pipeline.envelope import Gathered
-from xml_pipeline.errors import XmlPipelineError
+from xml_pipeline.errors import XmlPipelineError, listing, no_such
 from xml_pipeline.organism import Organism, Question, Session
 from xml_pipeline.payload import codec_of
+from xml_pipeline.terminal import Line, labelled, line, lines, visible
 
 SENDER = "console"
 """What listeners see as `from_id`; a listener of this name makes it `console-2`, and so on."""
@@ -144,10 +143,8 @@ class Console:
             )
         listener = table.get(to)
         if listener is None:
-            raise InputError(
-                f"no listener '{to}'; there are {listing(table) or 'none'}{suggestion(to, table)}"
-            )
-        payload = fill(to, requests(listener), say.body)
+            raise InputError(no_such("listener", to, table))
+        payload = fill(to, accepted(listener), say.body)
         self._number += 1
         ask = self.running[self._number] = Ask(self._number, to)
         ask.task = asyncio.create_task(self._run(ask, payload), name=f"ask {ask.number}")
