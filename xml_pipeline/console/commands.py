@@ -10,7 +10,8 @@ from xml_pipeline.console import overview
 from xml_pipeline.console.parse import Command, InputError
 from xml_pipeline.console.people import question_of
 from xml_pipeline.errors import did_you_mean, no_such
-from xml_pipeline.terminal import line
+from xml_pipeline.organism import Organism
+from xml_pipeline.terminal import Line, line
 
 if TYPE_CHECKING:
     from xml_pipeline.console.session import Console
@@ -50,6 +51,11 @@ def run(console: Console, command: Command) -> None:
     entry.act(console, command.rest)
 
 
+def _page(lines_of: Callable[[Organism], list[Line]]) -> Callable[[Console, str], None]:
+    """What shows a view of the organism."""
+    return lambda console, _: console.screen.show(lines_of(console.organism))
+
+
 def _help(console: Console, _: str) -> None:
     heads = {entry.name: f"/{entry.name} {entry.arguments}".strip() for entry in COMMANDS.values()}
     width = max(map(len, heads.values()))
@@ -64,10 +70,6 @@ def _help(console: Console, _: str) -> None:
     )  # fmt: skip
 
 
-def _listeners(console: Console, _: str) -> None:
-    console.screen.show(overview.listeners(console.organism))
-
-
 def _describe(console: Console, name: str) -> None:
     listener = console.organism.listeners.get(name.removeprefix("@"))
     if listener is None:
@@ -75,16 +77,8 @@ def _describe(console: Console, name: str) -> None:
     console.screen.show(overview.listener(listener))
 
 
-def _threads(console: Console, _: str) -> None:
-    console.screen.show(overview.threads(console.organism))
-
-
 def _thread(console: Console, start: str) -> None:
     console.screen.show(overview.thread(console.organism, start))
-
-
-def _usage(console: Console, _: str) -> None:
-    console.screen.show(overview.usage(console.organism))
 
 
 def _status(console: Console, _: str) -> None:
@@ -98,10 +92,6 @@ def _trace(console: Console, word: str) -> None:
         raise InputError(f"/trace is 'on' or 'off', not '{word}'")
     console.tracing = word == "on"
     console.screen.note([line(("dim", f"trace is {word}"))])
-
-
-def _dead(console: Console, _: str) -> None:
-    console.screen.show(overview.dead_letters(console.organism))
 
 
 def _cancel(console: Console, word: str) -> None:
@@ -129,14 +119,14 @@ COMMANDS = {
     entry.name: entry
     for entry in (
         Entry("help", "", "this list", _help),
-        Entry("listeners", "", "who can be addressed, and what each takes", _listeners),
+        Entry("listeners", "", "who can be addressed, and what each takes", _page(overview.listeners)),
         Entry("describe", "NAME", "a listener in full: fields, peers, an example", _describe, "listeners"),
-        Entry("threads", "", "open threads, callees below their callers", _threads),
+        Entry("threads", "", "open threads, callees below their callers", _page(overview.threads)),
         Entry("thread", "ID", "one thread: its calls below, its tokens", _thread),
-        Entry("usage", "", "tokens and cost of each agent", _usage),
+        Entry("usage", "", "tokens and cost of each agent", _page(overview.usage)),
         Entry("status", "", "messages, threads, backends", _status),
         Entry("trace", "on|off", "show every message on its way", _trace, "on off"),
-        Entry("dead", "", "messages that ended without a receiver", _dead),
+        Entry("dead", "", "messages that ended without a receiver", _page(overview.dead_letters)),
         Entry("answer", "ID TEXT", "answer one of several questions that wait for a person", _answer),
         Entry("cancel", "[ID]", "cancel what runs: all of it, or one number", _cancel),
         Entry("quit", "", "leave, after the answers that are still to come", _quit),

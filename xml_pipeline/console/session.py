@@ -95,7 +95,7 @@ class Console:
         self._live: Ask | None = None
         self._last: Ask | None = None
         self._asked: set[str] = set()
-        self._requests = people.Requests()
+        self._requests: dict[str, type] = {}
         self._question = asyncio.Event()
 
     async def __aenter__(self) -> Console:
@@ -241,7 +241,7 @@ class Console:
                         self._threads[event.thread_id] = ask
             case events.ThreadEnded():
                 self._threads.pop(event.thread_id, None)
-                self._requests.ended(event.thread_id)
+                self._requests.pop(event.thread_id, None)
             case events.TextGenerated():
                 self._generated(event)
             case events.MessageDelivered():
@@ -253,7 +253,7 @@ class Console:
 
     def _delivered(self, event: events.MessageDelivered) -> None:
         table = self.organism.listeners
-        self._requests.delivered(event.thread_id, event.payload)
+        self._requests.setdefault(event.thread_id, type(event.payload))
         sender, receiver = table.get(event.from_id), table.get(event.to)
         if receiver is not None and receiver.human:
             asyncio.get_running_loop().call_soon(self._show_questions)
