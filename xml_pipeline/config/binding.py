@@ -14,8 +14,7 @@ from xml_pipeline.config.located import located
 from xml_pipeline.envelope import Gathered
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.payload import is_payload
-from xml_pipeline.pump.listener import NAME
-from xml_pipeline.pump.listener import listener as make_listener
+from xml_pipeline.pump.listener import NAME, contract
 
 _CLASS_KEYS = ("payload_class", "accepts", "answer_class")
 
@@ -102,9 +101,10 @@ def _check_contract(
     at = key
     try:
         if accepts is not None:
-            make_listener(name, None, accepts=accepts)
-        at = "handler"
-        make_listener(name, handler, accepts=accepts)
+            contract(name, None, accepts)
+        if handler is not None:
+            at = "handler"
+            contract(name, handler, accepts)
     except ConfigError as error:
         for problem in error.problems:
             document.report((*path, at), problem.message)

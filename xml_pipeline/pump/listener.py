@@ -82,26 +82,41 @@ def listener(
             names, a `timeout_seconds` or `max_concurrent` that is not positive.
     """
     check_name(name)
-    if handler is not None:
-        _check_handler(name, handler)
+    codecs = contract(name, handler, accepts, localns)
     _check_options(name, peers, options)
-    if accepts is None:
-        classes = _annotated(name, handler, localns)
-    else:
-        classes = (accepts,) if isinstance(accepts, type) else tuple(accepts)
-    if not classes:
-        raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
     if not description and handler is not None:
         own = getattr(handler, "__doc__", None) != type(handler).__doc__  # a class's says how it is made
         description = (inspect.getdoc(handler) or "") if own else ""
     return Listener(
         name,
         handler,
-        _codecs(name, classes),
+        codecs,
         description=description,
         peers=tuple(dict.fromkeys(peers)),
         **options,
     )
+
+
+def contract(
+    name: str,
+    handler: Handler | None,
+    accepts: Iterable[type] | type | None = None,
+    localns: Mapping[str, Any] | None = None,
+) -> dict[str, PayloadCodec[Any]]:
+    """What a listener takes: root element name → codec, of `accepts` or else of its handler's annotation.
+
+    Raises:
+        ConfigError: as `listener`, for the handler and the classes. Configurations are checked with this alone.
+    """
+    if handler is not None:
+        _check_handler(name, handler)
+    if accepts is None:
+        classes = _annotated(name, handler, localns)
+    else:
+        classes = (accepts,) if isinstance(accepts, type) else tuple(accepts)
+    if not classes:
+        raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
+    return _codecs(name, classes)
 
 
 def check_name(name: str) -> None:
