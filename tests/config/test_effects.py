@@ -20,7 +20,7 @@ from xml_pipeline.config.llm import LLMSection
 
 ROOT = Path(__file__).parents[2]
 RUNNING = "tests/test_config_effects.py"
-LOADING = "tests/config/test_load.py"
+LOADING = "tests/config/test_loader.py"
 
 EFFECTS = {
     "organism.name": f"{RUNNING}::test_organism_name",

@@ -100,9 +100,8 @@ def _summary(response: LLMResponse) -> str:
     usage = Usage.of(response.usage)
     tries = f", {count(len(response.attempts), 'attempt')}" if len(response.attempts) > 1 else ""
     return visible(
-        f"{response.backend}: {response.model}, {count(usage.total_tokens, 'token')}"
-        f" ({usage.prompt_tokens:,} in, {usage.completion_tokens:,} out), {money(response.cost)},"
-        f" {response.latency:.2f} s{tries}"
+        f"{response.backend}: {response.model}, {count(usage.total_tokens, 'token')} ({usage.prompt_tokens:,} in,"
+        f" {usage.completion_tokens:,} out), {money(response.cost)}, {response.latency:.2f} s{tries}"
     )
 
 

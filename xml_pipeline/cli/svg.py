@@ -19,10 +19,9 @@ _LAYER = 92.0
 _MARGIN = 20.0
 _TITLE = 30.0
 _STYLE = (
-    "text{font:14px ui-monospace,monospace;fill:#222}.title{font-weight:bold}"
-    "rect{fill:#f6f8fa;stroke:#57606a}.agent rect{fill:#ddf4ff;stroke:#0969da}"
-    ".person rect{fill:#fff8c5;stroke:#9a6700}.default rect{stroke-width:3}"
-    "path.edge{fill:none;stroke:#57606a}marker path{fill:#57606a}"
+    "text{font:14px ui-monospace,monospace;fill:#222}.title{font-weight:bold}rect{fill:#f6f8fa;stroke:#57606a}.agent"
+    " rect{fill:#ddf4ff;stroke:#0969da}.person rect{fill:#fff8c5;stroke:#9a6700}.default"
+    " rect{stroke-width:3}path.edge{fill:none;stroke:#57606a}marker path{fill:#57606a}"
 )
 
 

@@ -18,7 +18,7 @@ from yaml.parser import Parser
 from yaml.reader import Reader, ReaderError
 from yaml.scanner import Scanner
 
-from xml_pipeline.config.interpolation import expand
+from xml_pipeline.config.variables import expand
 from xml_pipeline.errors import Problem
 
 Path: TypeAlias = tuple[str | int, ...]

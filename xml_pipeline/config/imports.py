@@ -2,16 +2,18 @@
 
 Modules beside organism.yaml are found without being installed: their directory leads the import search while
 an import of the file runs, and only then. Two organisms of one process may each have a `handlers.py`: what is
-found beside one file is never taken for another file's.
+found beside one file is never taken for another file's. `located` lets another process find a handler again.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import pkgutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -151,3 +153,39 @@ def _searching(base: Path) -> Iterator[None]:
                     setattr(module, _BESIDE, home)
             for name, module in foreign.items():
                 sys.modules.setdefault(name, module)
+
+
+class _Located:
+    """Calls `handler`; unpickled, it is what `dotted` stands for beside `base`."""
+
+    def __init__(self, handler: Callable[..., Any], dotted: str, base: Path) -> None:
+        functools.update_wrapper(self, handler)
+        self._handler = handler
+        self._origin = (dotted, str(base))
+
+    def __call__(self, payload: Any, metadata: Any) -> Any:
+        return self._handler(payload, metadata)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return _found_again, self._origin
+
+
+class _AsyncLocated(_Located):
+    """The same for an async handler: calling it gives an awaitable, and looks so."""
+
+    async def __call__(self, payload: Any, metadata: Any) -> Any:
+        return await self._handler(payload, metadata)
+
+
+def located(handler: Callable[..., Any], dotted: str, base: Path) -> Callable[..., Any]:
+    """`handler`, so that a process without `base` in its import path can unpickle it.
+
+    Python pickles a function as the name of its module; the processes that run `cpu_bound` handlers would not find
+    a module beside organism.yaml by that.
+    """
+    kind = _AsyncLocated if inspect.iscoroutinefunction(handler) else _Located
+    return kind(handler, dotted, base)
+
+
+def _found_again(dotted: str, base: str) -> Any:
+    return resolve(dotted, base=base)
