@@ -94,10 +94,10 @@ def _broken(name: str, error: BaseException) -> ImportFault:
     place = ""
     trace = error.__traceback__
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith("<frozen") and trace.tb_frame.f_globals.get(
-            "__name__"
-        ) not in (__name__, "importlib"):
-            place = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
+        frame = trace.tb_frame
+        file, module = frame.f_code.co_filename, frame.f_globals.get("__name__")
+        if not file.startswith("<frozen") and module not in (__name__, "importlib"):
+            place = f" ({Path(file).name}, line {trace.tb_lineno})"
         trace = trace.tb_next
     kind = f"its module fails while it is imported: {type(error).__name__}"
     return ImportFault(kind, f"the module '{name}' fails while it is imported: {reason}{place}")

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from xml_pipeline.config.llm import LLMSection
-from xml_pipeline.llm.settings import BudgetSection
+from xml_pipeline.llm.settings import BudgetSection, Count, Seconds, Section
 from xml_pipeline.pump.listener import NAME
 
 NAME_PATTERN = f"^{NAME.pattern}$"
@@ -28,8 +28,6 @@ def _several(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN)]
 Classes = Annotated[
@@ -57,12 +55,6 @@ EVERYBODY = For(handlers=True, agents=True, people=True)
 HANDLERS = For(handlers=True)
 AGENTS = For(agents=True)
 PEOPLE = For(people=True)
-
-
-class Section(BaseModel):
-    """A mapping of the file: its keys are fixed, its values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class LimitsSection(Section):
