@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Done
 from tests.console.processes import ROOT, environment
+from xml_pipeline import cli
+from xml_pipeline.cli.command import Command
+from xml_pipeline.cli.parser import COMMANDS
 
 
 def test_version_and_help(xp: Callable[..., Done]) -> None:
@@ -75,3 +80,12 @@ def test_help_imports_next_to_nothing() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_every_command_of_the_package_is_in_the_list() -> None:
+    names = [each.name for each in pkgutil.iter_modules(cli.__path__) if each.name != "__main__"]
+    modules = [import_module(f"xml_pipeline.cli.{name}") for name in names]
+    written = {
+        id(value) for module in modules for value in vars(module).values() if isinstance(value, Command)
+    }
+    assert written == {id(each) for each in COMMANDS}
