@@ -37,11 +37,13 @@ from tests.config.running import (
     tool,
     with_server,
 )
+from tests.console.organisms import Paper
 from tests.emulators import Answer as Said
 from tests.emulators import Fault, OllamaEmulator, OpenAIEmulator, closed_port
 from xml_pipeline import AnswerError, Organism
 from xml_pipeline.agents import Answer, Task
 from xml_pipeline.config import OrganismConfig
+from xml_pipeline.console.session import Console
 from xml_pipeline.errors import (
     BackendTimeoutError,
     ConnectionFailedError,
@@ -83,7 +85,15 @@ def _organism_description(project: Project) -> None:
 
 @effect("organism.default")
 def _organism_default(project: Project) -> None:
-    assert project.organism(tool("echo"), default="echo").default == "echo"
+    organism, paper = project.organism(tool("echo"), tool("who"), default="echo"), Paper()
+
+    async def main() -> None:
+        async with organism, Console(organism, paper) as console:
+            console.submit("to nobody by name")
+            await console.settled()
+
+    run(main())
+    assert paper.rows == ["echo #1: to nobody by name"]
 
 
 @effect("organism.thread_scheduling")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xml_pipeline.cli.command import (
     FILE_ARGUMENT,
     FILE_OPTION,
+    Declare,
     argument,
     command,
     one_of,
@@ -43,7 +44,7 @@ def check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _form(name: str, does: str) -> Any:
+def _form(name: str, does: str) -> Declare:
     return argument(f"--{name}", action="store_const", const=name, dest="form", help=does)
 
 
