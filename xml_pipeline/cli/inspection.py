@@ -1,4 +1,4 @@
-"""Commands that tell what there is and run nothing: `check`, `describe`, `graph`, `schema`, `version`."""
+"""Commands that tell what there is and start nothing: `check`, `describe`, `graph`, `schema`, `version`."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ TEST_SECONDS = 60.0
 
 
 def _router(arguments: argparse.Namespace) -> Router:
-    """The router of the file's `llm` section; no handler and no listener is needed for it. Raises ConfigError."""
+    """The router of the file's `llm` section. Raises ConfigError."""
     from xml_pipeline.config import load
     from xml_pipeline.config.llm import build_router
 

@@ -157,7 +157,7 @@ def _position(place: Place) -> tuple[str, int, int]:
 
 
 class _Refused(Exception):
-    """The text is readable and yet not taken."""
+    """Something that YAML allows and this file may not have: too deep, or too much."""
 
     def __init__(self, message: str, mark: yaml.Mark | None) -> None:
         self.mark = mark

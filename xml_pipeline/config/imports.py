@@ -171,7 +171,7 @@ class _Located:
 
 
 class _AsyncLocated(_Located):
-    """The same for an async handler: calling it gives an awaitable, and looks so."""
+    """As `_Located`, for an async handler, which has to be recognised as one."""
 
     async def __call__(self, payload: Any, metadata: Any) -> Any:
         return await self._handler(payload, metadata)

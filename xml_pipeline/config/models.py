@@ -44,7 +44,7 @@ Kind = Literal["tool", "agent", "human"]
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """Which listeners may have a key; without it those with a handler and those that a model drives."""
+    """Marks a key with the kinds of listeners that may have it; one without a mark is for handlers and agents."""
 
     handlers: bool = False
     agents: bool = False

@@ -52,7 +52,7 @@ def run(console: Console, command: Command) -> None:
 
 
 def _page(lines_of: Callable[[Organism], list[Line]]) -> Callable[[Console, str], None]:
-    """What shows a view of the organism."""
+    """A command that shows a view of the organism."""
     return lambda console, _: console.screen.show(lines_of(console.organism))
 
 

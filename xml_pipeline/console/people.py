@@ -47,7 +47,7 @@ def answer_classes(
 
 
 def question_of(organism: Organism, start: str) -> Question:
-    """The waiting question whose id starts so. Raises InputError."""
+    """The one waiting question whose thread id begins with `start`. Raises InputError."""
     waiting = organism.questions()
     found = [question for question in waiting if start and question.thread_id.startswith(start)]
     if len(found) == 1:

@@ -23,7 +23,7 @@ class Screen(Protocol):
         """Errors."""
 
     def note(self, lines: Iterable[Line]) -> None:
-        """What is neither: hints, traces, questions."""
+        """Hints, traces and questions."""
 
     def live(self, text: Line) -> None:
         """The end of an answer that is being generated, not a whole line yet; an empty line for none."""
