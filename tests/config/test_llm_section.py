@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
 import pytest
 
 from tests.config.projects import config_of, only, problems_of
+from xml_pipeline.errors import ConfigError
+from xml_pipeline.llm import PROVIDER_CLASSES, Backend
 
 HEAD = """\
 organism: {name: x}
@@ -92,3 +98,26 @@ def test_a_header_may_hold_a_secret_only_from_the_environment(header: str) -> No
     assert "do not stand in this file" in only(problems_of(text.format(header))).message
     config = config_of(text.format(header.replace("abc", "${TOKEN}")), TOKEN="abc")
     assert next(iter(config.llm.backends[0].headers.values())).endswith("abc")
+
+
+@dataclass
+class Echo(Backend):
+    """A provider of one's own, which refuses a field of its own."""
+
+    provider: str = "echo"
+    loudness: int = 1
+
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        if given.get("loudness", cls.loudness) > 10:
+            raise ConfigError("loudness is at most 10")
+        super().check(given)
+
+
+def test_a_provider_of_one_s_own_refuses_its_fields_with_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cast(dict[str, Any], PROVIDER_CLASSES), "echo", Echo)
+    text = "organism: {name: x}\nllm:\n  backends:\n    - {provider: echo, options: {loudness: 11}}\n"
+    problem = only(problems_of(text))
+    assert (problem.line, problem.path, problem.message) == (4, "llm.backends[0]", "loudness is at most 10")
+    with pytest.raises(ConfigError, match="at most 10"):
+        Echo(loudness=11)

@@ -8,7 +8,7 @@ One module-level default stands behind `get_router()`, `complete()` and `stream(
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -115,7 +115,8 @@ class Router(Accounts):
         cooling = CoolingPolicy(retry_base_delay, retry_max_delay)
         self._endpoints: dict[str, Endpoint] = {}
         for backend in backends:
-            name = _unique_name(backend, self._endpoints)
+            provider = backend.provider or type(backend).__name__
+            name = unique_name(backend.name, provider, self._endpoints)
             self._endpoints[name] = Endpoint(
                 backend,
                 name,
@@ -334,16 +335,20 @@ class Router(Accounts):
         return f"Router({', '.join(self._endpoints) or 'no backends'})"
 
 
-def _unique_name(backend: Backend, taken: Mapping[str, Endpoint]) -> str:
-    if backend.name:
-        if backend.name in taken:
-            raise ConfigError(f"two backends have the name {backend.name!r}; give each its own")
-        return backend.name
-    name = base = backend.provider or type(backend).__name__
-    number = 1
+def unique_name(name: str, provider: str, taken: Container[str]) -> str:
+    """What a backend is called in its router: its own name, or its provider's with a number if need be.
+
+    Raises:
+        ConfigError: its own name is taken.
+    """
+    if name:
+        if name in taken:
+            raise ConfigError(f"two backends have the name {name!r}; give each its own")
+        return name
+    name, number = provider, 1
     while name in taken:
         number += 1
-        name = f"{base}-{number}"
+        name = f"{provider}-{number}"
     return name
 
 

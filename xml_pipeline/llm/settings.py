@@ -21,7 +21,8 @@ from xml_pipeline.llm.clock import Clock
 from xml_pipeline.llm.core import Timeouts
 from xml_pipeline.llm.prices import Price
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
-from xml_pipeline.llm.router import Router
+from xml_pipeline.llm.router import Router, unique_name
+from xml_pipeline.llm.routing import RoutingTable
 from xml_pipeline.llm.strategies import strategy_of
 from xml_pipeline.llm.transport import TransportSettings
 
@@ -154,9 +155,9 @@ class BackendSection(Section):
         return provider
 
     @model_validator(mode="after")
-    def _makes_a_backend(self) -> BackendSection:
+    def _fits_its_provider(self) -> BackendSection:
         try:
-            self.backend({})
+            PROVIDER_CLASSES[self.provider].check(self._fields())
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
@@ -165,10 +166,15 @@ class BackendSection(Section):
         """The backend it describes; without its variable in `environ` it has no key.
 
         Raises:
-            ConfigError: a key that this provider does not know, or a bad address.
+            ConfigError: the key cannot be sent, or a provider's own class refuses a field.
         """
         kind = PROVIDER_CLASSES[self.provider]
-        known = {field.name for field in fields(kind) if field.init}
+        variable = self.api_key_env or kind.default_key_env
+        return kind(**self._fields(), api_key=environ.get(variable, "") if variable else "")
+
+    def _fields(self) -> dict[str, Any]:
+        """What its class is made of. Raises ConfigError for a key that this provider does not know."""
+        known = {field.name for field in fields(PROVIDER_CLASSES[self.provider]) if field.init}
         given: dict[str, Any] = {
             name: value
             for name, value in self
@@ -186,8 +192,7 @@ class BackendSection(Section):
                 f"the provider {self.provider!r} knows no {', '.join(unknown)}; its own keys are"
                 f" {', '.join(sorted(known - _COMMON)) or 'none'}"
             )
-        variable = self.api_key_env or kind.default_key_env
-        return kind(**given, api_key=environ.get(variable, "") if variable else "")
+        return given
 
 
 _COMMON = frozenset(field.name for field in fields(Backend))
@@ -314,8 +319,12 @@ class LLMSection(Section):
 
     @model_validator(mode="after")
     def _names_and_chains(self) -> LLMSection:
+        names: set[str] = set()
+        chains = {name: (one,) if isinstance(one, str) else one for name, one in self.models.items()}
         try:
-            Router([one.backend({}) for one in self.backends], models=self.models)
+            for one in self.backends:
+                names.add(unique_name(one.name, one.provider, names))
+            RoutingTable((), chains)  # refuses aliases that are empty or lead back to themselves
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from xml_pipeline.llm.backend import Backend
 from xml_pipeline.llm.providers.chat_rules import rule
@@ -64,9 +65,10 @@ class OpenAIBackend(Backend):
     price_provider: ClassVar[str] = "openai"
     usual_models: ClassVar[tuple[str, ...]] = ("gpt-*", "o1-*", "o3-*", "o4-*")
 
-    def __post_init__(self) -> None:
-        check_api(self.api, self.name or self.provider)
-        super().__post_init__()
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        check_api(given.get("api", cls.api), given.get("name") or cls.provider)
+        super().check(given)
 
     def _auth_headers(self) -> dict[str, str]:
         headers = super()._auth_headers()
