@@ -69,7 +69,8 @@ class Session:
         self, to: str, payload: Any, *, answer_type: type[Any] = object, timeout: float | None = None
     ) -> Any:
         """As `Organism.ask`, within this session."""
-        message = await self.message(to, payload, timeout)
+        fact = self._injected(to, payload, awaited=True)
+        message = await (self._wait(fact) if timeout is None else self._wait_for(fact, timeout))
         answer = message.payload
         if isinstance(answer, SystemError):
             raise AnswerError(answer, answer.code, answer.message)
@@ -83,36 +84,43 @@ class Session:
     async def send(self, to: str, payload: Any) -> str:
         """As `Organism.send`, within this session."""
         fact = self._injected(to, payload, awaited=False)
-        await self._pump.inject(fact, None)
+        if self._pump.admission.full:
+            await self._pump.inject_in_turn(fact, None)
+        else:
+            self._pump.inject(fact, None)
         return fact.conversation_id
 
     async def message(self, to: str, payload: Any, timeout: float | None = None) -> Message:
         """The answering message, also when it is an error; otherwise as `ask`."""
-        answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         fact = self._injected(to, payload, awaited=True)
-        if timeout is None:
-            message = await self._wait(fact, answer)
-        else:
-            _check_timeout(timeout)
-            limit = asyncio.timeout(timeout)
-            try:
-                async with limit:
-                    message = await self._wait(fact, answer)
-            except TimeoutError:
-                if not limit.expired():
-                    raise
-                raise AskTimeout(f"'{to}' did not answer within {timeout:g} s") from None
-        if message is None:
-            raise NoReply(f"the conversation with '{to}' ended and nobody answered")
-        return message
+        return await (self._wait(fact) if timeout is None else self._wait_for(fact, timeout))
 
-    async def _wait(self, fact: Injected, answer: asyncio.Future[Message | None]) -> Message | None:
+    async def _wait_for(self, fact: Injected, timeout: float) -> Message:
+        _check_timeout(timeout)
+        limit = asyncio.timeout(timeout)
         try:
-            await self._pump.inject(fact, answer)
-            return await answer
+            async with limit:
+                return await self._wait(fact)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise AskTimeout(f"'{fact.to}' did not answer within {timeout:g} s") from None
+
+    async def _wait(self, fact: Injected) -> Message:
+        pump = self._pump
+        answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        try:
+            if pump.admission.full:
+                await pump.inject_in_turn(fact, answer)
+            else:
+                pump.inject(fact, answer)
+            message = await answer
         except asyncio.CancelledError:
-            self._pump.cancel(fact.conversation_id)  # nobody waits for it any more
+            pump.cancel(fact.conversation_id)  # nobody waits for it any more
             raise
+        if message is None:
+            raise NoReply(f"the conversation with '{fact.to}' ended and nobody answered")
+        return message
 
     def _injected(self, to: str, payload: Any, *, awaited: bool) -> Injected:
         if self._closed:

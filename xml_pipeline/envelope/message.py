@@ -74,8 +74,7 @@ class Message(Struct, frozen=True, gc=False, eq=False):
         """
         try:
             data = encode(heading, writer, payload)
-            _, element = unwrap(data, limits)
-            typed = reader.decode(element, size=len(data))
+            typed = reader.decode(unwrap(data, limits)[1], size=len(data))
         except (PayloadError, EnvelopeError):
             raise
         except Exception as error:  # a payload class's own code ran

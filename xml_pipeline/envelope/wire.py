@@ -95,8 +95,8 @@ def encode(heading: Heading, codec: PayloadCodec[Any], payload: object) -> bytes
     ).encode()
 
 
-def unwrap(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[etree._Element, etree._Element]:
-    """Parse and check one message: its `<meta>` and its payload's element, not validated yet.
+def unwrap(data: bytes, limits: Limits = DEFAULT_LIMITS) -> etree._Element:
+    """Parse and check one message: its root, of `<meta>` and the payload's element, which is not validated yet.
 
     Raises:
         EnvelopeError: hostile or malformed bytes, or no envelope as `envelope.xsd` wants it.
@@ -104,8 +104,7 @@ def unwrap(data: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[etree._Element
     root = parse(data, limits)
     if not _valid(root):
         raise EnvelopeError("envelope", _complaint(root))
-    meta, payload = root
-    return meta, payload
+    return root
 
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Envelope:

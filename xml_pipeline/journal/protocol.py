@@ -6,7 +6,7 @@ before an `ask` is answered. An organism without a journal carries out at once, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -27,7 +27,7 @@ class Step(Struct, frozen=True, gc=False):
     conversation_id: str
     seq: int
     at: float
-    events: tuple[Event, ...]
+    events: Sequence[Event]
 
 
 class Journal(Protocol):

@@ -18,10 +18,12 @@ class Admission:
 
     Attributes:
         in_flight: accepted and not handled yet, and places reserved; what waits for a person does not count.
+        watched: whether somebody waits for messages to be done: then `settle` has to be called.
     """
 
     def __init__(self, most: int) -> None:
         self.in_flight = 0
+        self.watched = False
         self._most = most
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._empty: asyncio.Future[None] | None = None
@@ -35,17 +37,13 @@ class Admission:
         """Wait for a place; it is counted in when this returns. Raises OrganismClosed."""
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
+        self.watched = True
         try:
             await place  # whoever makes room has counted us in
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and place.exception() is None:
                 self.leave()
             raise
-
-    @property
-    def watched(self) -> bool:
-        """Whether somebody waits for messages to be done."""
-        return bool(self._waiting) or self._empty is not None
 
     def settle(self) -> None:
         """Messages were done, and those that followed are counted: let in as many as there is room for."""
@@ -54,6 +52,7 @@ class Admission:
             if not place.done():
                 self.in_flight += 1
                 place.set_result(None)
+        self.watched = bool(self._waiting) or self._empty is not None
         if not self.in_flight:
             self.hurry()
 
@@ -74,6 +73,7 @@ class Admission:
         if self.in_flight:
             loop = asyncio.get_running_loop()
             self._empty = loop.create_future()
+            self.watched = True
             timer = loop.call_later(seconds, self.hurry)
             try:
                 await self._empty

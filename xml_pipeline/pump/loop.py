@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -39,7 +39,6 @@ from xml_pipeline.threads.record import (
     Asked,
     DeadLetter,
     Ended,
-    Event,
     Gathering,
     Handled,
     Over,
@@ -90,6 +89,7 @@ class Pump:
         self.settings = settings or PumpSettings()
         self.machine = Machine(listeners, limits, wire_limits)
         self.observers = Observers()
+        self._hooks = self.observers.hooks
         self.admission = Admission(self.settings.max_in_flight)
         self.runners = Runners(self.settings, listeners, self)
         self.scheduler = self.runners.scheduler
@@ -104,7 +104,7 @@ class Pump:
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._resting: dict[str, float] = {}  # lasting sessions, and how many seconds they may rest
         self._deadlines = Deadlines()
-        self._steps: deque[tuple[str, int, Sequence[Event]]] = deque()  # to be carried out
+        self._steps: deque[Step] = deque()  # to be carried out
         self._carrying = False
         self._open = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -112,7 +112,7 @@ class Pump:
     @property
     def observed(self) -> bool:
         """Whether anybody looks on."""
-        return bool(self.observers)
+        return bool(self._hooks)
 
     def emit(self, event: events.Event) -> None:
         """Tell the observers something."""
@@ -165,11 +165,11 @@ class Pump:
 
     # --- the outside ---
 
-    async def inject(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
-        """Accept a message from outside; waits while the organism is full.
+    def inject(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
+        """Accept a message from outside; not to be called while `admission.full`.
 
         Args:
-            fact: what is sent; its time is set here.
+            fact: what is sent.
             answer: gets the answering message, None when there is none, or an error.
 
         Raises:
@@ -178,18 +178,6 @@ class Pump:
         """
         if not self._open:
             raise OrganismClosed("the organism is not running: use `async with organism:`")
-        if self.admission.full:
-            await self.admission.wait()
-            try:
-                if not self._open:
-                    raise OrganismClosed("the organism is stopping")
-                self._begin(fact, answer)
-            finally:
-                self.admission.leave()  # the reserved place; the message has its own by now
-        else:
-            self._begin(fact, answer)
-
-    def _begin(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
         conversation_id = fact.conversation_id
         if answer is not None:
             self._asks[conversation_id] = answer
@@ -200,6 +188,16 @@ class Pump:
             self._asks.pop(conversation_id, None)
             self._deadlines.discard(conversation_id)
             raise
+
+    async def inject_in_turn(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
+        """`inject` as soon as there is room, first come first served."""
+        if not self._open:
+            raise OrganismClosed("the organism is not running: use `async with organism:`")
+        await self.admission.wait()
+        try:
+            self.inject(fact, answer)
+        finally:
+            self.admission.leave()  # the reserved place; the message has its own by now
 
     def answer(self, thread_id: str, payload: Any) -> None:
         """A person answered what waits under `thread_id` in `questions`.
@@ -245,53 +243,53 @@ class Pump:
 
     def _forget_session(self, session_id: str) -> None:
         session = self.machine.state.sessions.pop(session_id)
-        if self.observers:
+        if self._hooks:
             for each in session.sessions.values():
                 self.observers.tell(events.SessionEnded(each))
 
     # --- from facts to effects ---
 
-    def _step(self, conversation_id: str, fact: Fact) -> bool:
-        """One fact: what follows from it becomes durable, then is carried out. Returns whether anything follows."""
-        journal, seq = self._journal, 0
-        if journal is not None or self.observers:
+    def _step(self, conversation_id: str, fact: Fact) -> None:
+        """One fact: what follows from it becomes durable, then is carried out."""
+        seq = 0
+        if self._journal is not None or self._hooks:
             conversation = self.machine.state.conversations.get(conversation_id)
             seq = 0 if conversation is None else conversation.seq
         changes = self.machine.step(fact)
-        if not changes:
-            return False
-        if journal is None:
-            self._carry_out(conversation_id, seq, changes)
-        else:
-            step = Step(conversation_id, seq, fact.at, tuple(changes))
-            journal.append(conversation_id, seq, step, lambda: self._carry_out(conversation_id, seq, changes))
-        return True
+        if changes:
+            self._commit(Step(conversation_id, seq, fact.at, changes))
 
-    def _carry_out(self, conversation_id: str, seq: int, changes: Sequence[Event]) -> None:
+    def _commit(self, step: Step) -> None:
+        """Without a journal there is no call, no future and no await between deciding and carrying out."""
+        if self._journal is None:
+            self._carry_out(step)
+        else:
+            self._journal.append(step.conversation_id, step.seq, step, lambda: self._carry_out(step))
+
+    def _carry_out(self, step: Step) -> None:
         """Do what events ask for, step by step: an observer may cause a step in the middle of another."""
         if self._carrying:
-            self._steps.append((conversation_id, seq, changes))
+            self._steps.append(step)
             return
         self._carrying = True
         try:
-            self._carry(conversation_id, seq, changes)
-            while self._steps:
-                self._carry(*self._steps.popleft())
+            while True:
+                conversation_id, seq = step.conversation_id, step.seq
+                for event in step.events:
+                    effect = _EFFECTS.get(type(event))
+                    if effect is not None:
+                        effect(self, conversation_id, event)
+                    if self._hooks:
+                        seq += 1
+                        for each in observed(conversation_id, event, seq):
+                            self.observers.tell(each)
+                if not self._steps:
+                    break
+                step = self._steps.popleft()
         finally:
             self._carrying = False
             if self.admission.watched:
                 self.admission.settle()
-
-    def _carry(self, conversation_id: str, seq: int, changes: Sequence[Event]) -> None:
-        observers = self.observers
-        for event in changes:
-            effect = _EFFECTS.get(type(event))
-            if effect is not None:
-                effect(self, conversation_id, event)
-            if observers:
-                seq += 1
-                for each in observed(conversation_id, event, seq):
-                    observers.tell(each)
 
     def _accepted(self, conversation_id: str, event: Accepted) -> None:
         message = event.message
@@ -397,7 +395,10 @@ class Pump:
         if conversation is None or thread is None or message.message_id not in thread.inbox:
             self._skipped.add(message.message_id)
             return None
-        if self._step(message.conversation_id, Due(message, self.clock())):
+        changes = self.machine.step(Due(message, self.clock()))
+        if changes:
+            seq = conversation.seq - len(changes)  # of an ended one too: it counts as far as it came
+            self._commit(Step(conversation.id, seq, message.at, changes))
             return None
         listener = self.listeners[message.to]
         try:
@@ -405,7 +406,7 @@ class Pump:
         except Exception as error:  # its state does not fit its class any more
             self.raised(message, error)
             return None
-        if self.observers:
+        if self._hooks:
             self.observers.tell(delivered(message))
             if message.message_id not in thread.inbox:  # an observer has ended the thread
                 return None

@@ -10,25 +10,26 @@ logger = logging.getLogger("xml_pipeline.pump")
 
 
 class Observers:
-    """The hooks of one organism; without any, nothing is made for them."""
+    """The hooks of one organism; without any, nothing is made for them.
+
+    Attributes:
+        hooks: those that are called, in this order.
+    """
 
     def __init__(self) -> None:
-        self._hooks: list[Hook] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
+        self.hooks: list[Hook] = []
 
     def add(self, hook: Hook) -> None:
         """Call `hook` with everything from now on."""
-        self._hooks.append(hook)
+        self.hooks.append(hook)
 
     def remove(self, hook: Hook) -> None:
         """Call it no more."""
-        self._hooks.remove(hook)
+        self.hooks.remove(hook)
 
     def tell(self, event: Event) -> None:
         """Tell all; one that fails is logged and changes nothing."""
-        for hook in tuple(self._hooks):
+        for hook in tuple(self.hooks):
             try:
                 hook(event)
             except Exception:

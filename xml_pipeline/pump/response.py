@@ -212,6 +212,14 @@ class Outcome(Struct, frozen=True):
     state: Entry | None = None
 
 
+def checked(returned: Any) -> HandlerResponse | None:
+    """The one response that most handlers return, checked; None for everything else. Raises NonsenseReturned."""
+    if type(returned) is HandlerResponse:
+        _check_response(returned)
+        return returned
+    return None
+
+
 def outcome(returned: Any, accepts: Mapping[str, Any], state_class: type | None) -> Outcome:
     """What a handler wants, every part checked before one is sent: no half-sent list.
 
@@ -223,9 +231,6 @@ def outcome(returned: Any, accepts: Mapping[str, Any], state_class: type | None)
     Raises:
         NonsenseReturned: the contract does not know it.
     """
-    if type(returned) is HandlerResponse:
-        _check_response(returned)
-        return Outcome(None, (returned,))
     keeps, state = False, None
     if isinstance(returned, Keep):
         keeps, state, returned = True, _kept(returned.state, state_class), returned.sent

@@ -69,6 +69,7 @@ from xml_pipeline.pump.response import (
     HandlerResponse,
     Kind,
     Outcome,
+    checked,
     entry_of,
     outcome,
 )
@@ -187,14 +188,17 @@ class Step:
         else:
             listener = self.terms.listeners[message.to]
             try:
-                wants = outcome(value, listener.accepts, listener.state)
+                wants = checked(value) or outcome(value, listener.accepts, listener.state)
             except Exception as error:  # NonsenseReturned, or what an odd object does when it is looked at
                 text, detail = "the handler returned something that cannot be sent", described(error)
                 logger.error("the handler of '%s' returned %s", listener.name, detail)
                 self._fail(thread, message, "handler", text, detail)
                 return
             self.record(Handled(thread.id, message.message_id, thread.listener))
-            self._send_all(thread, message, wants)
+            if isinstance(wants, HandlerResponse):
+                self._send(thread, message, wants)
+            else:
+                self._send_all(thread, message, wants)
         self._settle(thread)
         if self._runaway():
             text = f"the conversation took more than {self.terms.limits.messages} messages"
@@ -206,7 +210,9 @@ class Step:
         if wants.text is not None:
             self._send_text(thread, message, wants.text)
         for response in wants.responses:
-            if isinstance(response, HandlerResponse):
+            if not self.open(thread):  # an earlier response of the list has ended it
+                self._bury_unsent(thread, message, response)
+            elif isinstance(response, HandlerResponse):
                 self._send(thread, message, response)
             else:
                 self._gather(thread, message, response)
@@ -279,9 +285,6 @@ class Step:
     def _send(
         self, thread: Thread, cause: Message, response: HandlerResponse, slot: Slot | None = None
     ) -> None:
-        if not self.open(thread):
-            self._bury_unsent(thread, cause, response)
-            return
         to, kind = response.to, response.kind
         if kind == RESPOND or (slot is None and kind != DELEGATE and self._is_caller(thread, to)):
             writer = codec_of(type(response.payload))
@@ -317,7 +320,11 @@ class Step:
             answers = not named and found.codec.root not in calls
             kind: Kind = RESPOND if answers else SEND
             to = found.to if named else None
-            self._send(thread, cause, HandlerResponse(found.payload, to, kind=kind, repairs=found.repairs))
+            response = HandlerResponse(found.payload, to, kind=kind, repairs=found.repairs)
+            if self.open(thread):
+                self._send(thread, cause, response)
+            else:
+                self._bury_unsent(thread, cause, response)
         for name, error in extraction.errors:
             example = next((codec.example for codec in codecs if codec.root == name), "")
             self._refuse(thread, Huh.from_error(error, f"<{name}>", example))
@@ -370,7 +377,8 @@ class Step:
             opening = self._opening(
                 conversation, parent, target, thread.opening_id, thread.depth, thread.slot
             )
-            self._clear(thread)
+            if thread.children or thread.inbox:
+                self._clear(thread)
             self.record(Accepted(message, opening, thread.id, thread.session_ids))
         else:
             opening = self._opening(conversation, thread, target, message_id, thread.depth + 1, slot)
@@ -405,10 +413,6 @@ class Step:
         return Opening(parent.id, parent.listener, opening_id, depth, session_id, memory, slot)
 
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
-        if not self.open(thread):
-            for each in response.responses:
-                self._bury_unsent(thread, cause, each)
-            return
         gather_id = self.ids.take()
         size = len(response.responses)
         self.record(Gathering(thread.id, gather_id, size, response.timeout, cause.message_id))
@@ -475,7 +479,8 @@ class Step:
         conversation = self.conversation
         assert conversation is not None
         slot = thread.slot
-        self._clear(thread)
+        if thread.children or thread.inbox:
+            self._clear(thread)
         if not thread.parent:
             self.record(Accepted(answer, None, thread.id, thread.session_ids, leaves=True))
             self._bury_unawaited(answer)
@@ -580,17 +585,17 @@ class Step:
         for message in tuple(thread.inbox.values()):
             self.record(DeadLetter(message, "its thread has ended", True))
 
-    def _bury_unsent(self, thread: Thread, cause: Message, response: HandlerResponse) -> None:
+    def _bury_unsent(
+        self, thread: Thread, cause: Message, response: HandlerResponse | GatherResponse
+    ) -> None:
         """What a handler wanted sent after an earlier response of the same list had ended its thread."""
+        if isinstance(response, GatherResponse):
+            for each in response.responses:
+                self._bury_unsent(thread, cause, each)
+            return
         codec = codec_of(type(response.payload))
-        heading = self._heading(
-            thread.listener,
-            response.to or thread.caller,
-            thread.id,
-            response.take_id(self.ids),
-            cause.message_id,
-            response,
-        )
+        to, message_id = response.to or thread.caller, response.take_id(self.ids)
+        heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)
         reason = "its thread had ended before it was sent"
         try:
             message = Message.sealed(heading, response.payload, codec, codec, self.terms.wire_limits)

@@ -24,10 +24,11 @@ Waiting: TypeAlias = tuple[Message, str]
 class ReadyQueue(Protocol):
     """Messages that only wait for a slot."""
 
+    size: int
+
     def push(self, waiting: Waiting) -> None: ...
     def pop(self) -> Waiting | None: ...
     def drop(self, gone: set[str]) -> None: ...
-    def __len__(self) -> int: ...
 
 
 class BreadthFirst:
@@ -36,10 +37,10 @@ class BreadthFirst:
     def __init__(self) -> None:
         self._ring: deque[Waiting] = deque()  # the next message of each conversation
         self._later: dict[str, deque[Waiting] | None] = {}  # and those behind it
-        self._size = 0
+        self.size = 0
 
     def push(self, waiting: Waiting) -> None:
-        self._size += 1
+        self.size += 1
         conversation = waiting[0].conversation_id
         if conversation not in self._later:
             self._later[conversation] = None
@@ -50,9 +51,9 @@ class BreadthFirst:
             later.append(waiting)
 
     def pop(self) -> Waiting | None:
-        if not self._size:
+        if not self.size:
             return None
-        self._size -= 1
+        self.size -= 1
         waiting = self._ring.popleft()
         conversation = waiting[0].conversation_id
         later = self._later[conversation]
@@ -66,13 +67,10 @@ class BreadthFirst:
         every = [*self._ring, *(each for later in self._later.values() for each in later or ())]
         self._ring.clear()
         self._later.clear()
-        self._size = 0
+        self.size = 0
         for waiting in every:
             if waiting[0].message_id not in gone:
                 self.push(waiting)
-
-    def __len__(self) -> int:
-        return self._size
 
 
 class DepthFirst:
@@ -83,7 +81,7 @@ class DepthFirst:
 
     def __init__(self) -> None:
         self._stack: dict[str, deque[Waiting]] = {}  # by group, the newest last
-        self._size = 0
+        self.size = 0
 
     def push(self, waiting: Waiting) -> None:
         group = waiting[1]
@@ -92,12 +90,12 @@ class DepthFirst:
             behind = deque()
         behind.append(waiting)
         self._stack[group] = behind
-        self._size += 1
+        self.size += 1
 
     def pop(self) -> Waiting | None:
-        if not self._size:
+        if not self.size:
             return None
-        self._size -= 1
+        self.size -= 1
         group, behind = next(reversed(self._stack.items()))
         waiting = behind.popleft()
         if not behind:
@@ -107,14 +105,11 @@ class DepthFirst:
     def drop(self, gone: set[str]) -> None:
         for group, behind in tuple(self._stack.items()):
             kept = deque(each for each in behind if each[0].message_id not in gone)
-            self._size -= len(behind) - len(kept)
+            self.size -= len(behind) - len(kept)
             if kept:
                 self._stack[group] = kept
             else:
                 del self._stack[group]
-
-    def __len__(self) -> int:
-        return self._size
 
 
 QUEUES: dict[Scheduling, type[BreadthFirst] | type[DepthFirst]] = {
@@ -188,7 +183,7 @@ class Scheduler:
         if self.running >= self._slots:
             return None
         self._turn = not self._turn  # the backlog of a busy listener and the others take turns
-        if self._granted and (self._turn or not len(self._ready)):
+        if self._granted and (self._turn or not self._ready.size):
             self.running += 1
             return self._granted.popleft()
         busy = self._busy
@@ -220,7 +215,7 @@ class Scheduler:
             self._granted.append(following)
         else:
             self._busy[listener] -= 1
-        if not self.attended and self.can_run:
+        if not self.attended and (self._granted or self._ready.size):
             self._wake()
 
     def _unpark(self, listener: str) -> Message | None:
@@ -269,8 +264,8 @@ class Scheduler:
     @property
     def can_run(self) -> bool:
         """Whether `take` may give a message (it may still park what it finds)."""
-        return self.running < self._slots and bool(self._granted or len(self._ready))
+        return self.running < self._slots and bool(self._granted or self._ready.size)
 
     def __len__(self) -> int:
         """Messages in the queues, discarded ones too."""
-        return len(self._ready) + sum(len(each) for each in self._parked.values()) + len(self._granted)
+        return self._ready.size + sum(each.size for each in self._parked.values()) + len(self._granted)

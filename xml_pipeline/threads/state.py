@@ -27,6 +27,7 @@ from xml_pipeline.threads.record import (
     Event,
     Gathering,
     Handled,
+    Opening,
     Over,
     Redelivered,
     Refused,
@@ -211,7 +212,7 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
         return
     opens = event.opens
     if opens is not None:
-        _open(state, conversation, event)
+        _open(state, conversation, message, opens)
         conversation.messages += 1
         return
     thread = conversation.threads[message.thread_id]
@@ -225,10 +226,8 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
     conversation.messages += 1
 
 
-def _open(state: State, conversation: Conversation, event: Accepted) -> None:
-    message, opens = event.message, event.opens
-    assert opens is not None
-    thread_id, listener, slot = message.thread_id, message.to, opens.slot
+def _open(state: State, conversation: Conversation, message: Message, opens: Opening) -> None:
+    thread_id, slot = message.thread_id, opens.slot
     owner: Thread | Conversation | OutsideSession
     if opens.parent:
         parent = owner = conversation.threads[opens.parent]
@@ -243,10 +242,13 @@ def _open(state: State, conversation: Conversation, event: Accepted) -> None:
         owner = state.sessions[conversation.session] if conversation.lasting else conversation
     if owner.sessions is None:
         owner.sessions = {}
-    owner.sessions[listener] = opens.session_id
+    owner.sessions[message.to] = opens.session_id
+    memory: Memory = ()
+    if conversation.memory is not None or conversation.lasting:
+        memory = _recalled(state, conversation, opens.memory)
     conversation.threads[thread_id] = Thread(
         thread_id,
-        listener,
+        message.to,
         opens.parent,
         opens.caller,
         message.from_id,
@@ -254,12 +256,12 @@ def _open(state: State, conversation: Conversation, event: Accepted) -> None:
         opens.depth,
         opens.session_id,
         slot,
-        recalled(state, conversation, opens.memory),
+        memory,
         {message.message_id: message},
     )
 
 
-def recalled(state: State, conversation: Conversation, key: str) -> Memory:
+def _recalled(state: State, conversation: Conversation, key: str) -> Memory:
     """The entries of a memory as they are now."""
     if conversation.memory is not None and key in conversation.memory:
         return conversation.memory[key]
