@@ -20,8 +20,7 @@ from typing import Any
 
 from benchmarks.llm_stub import CHUNKS, stub_server
 from benchmarks.table import table
-from xml_pipeline.llm import Router, TextDelta
-from xml_pipeline.llm.backend import PROVIDER_CLASSES
+from xml_pipeline.llm import PROVIDER_CLASSES, Router, TextDelta
 
 IN_FLIGHT = (1, 16, 256)
 CALLS = 1600  # of a fast client in one round; an eighth of it for the slow ones

@@ -13,7 +13,7 @@ from xml_pipeline.console.reachable import absent
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.styled import plain
 from xml_pipeline.llm import Budget, Budgets, Router
-from xml_pipeline.llm.backend import Backend
+from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.providers.ollama import OllamaBackend
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend

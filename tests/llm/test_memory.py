@@ -12,12 +12,12 @@ from tests.llm.callers import Handler, running
 from xml_pipeline.errors import BudgetExceededError, ModelNotFoundError
 from xml_pipeline.events import ConversationEnded, ThreadEnded
 from xml_pipeline.llm import Budget, Budgets, Router
-from xml_pipeline.llm.budgets import MAX_AGENT_SCOPES, BudgetBook
-from xml_pipeline.llm.endpoint import MAX_ESTIMATORS
-from xml_pipeline.llm.health import MAX_CIRCUITS, CoolingPolicy, Health
+from xml_pipeline.llm.accounting.budgets import MAX_AGENT_SCOPES, BudgetBook
+from xml_pipeline.llm.accounting.usage import MAX_NAMES, MAX_THREADS, OTHERS, Charge, UsageTally
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
+from xml_pipeline.llm.routing.circuit_breaker import MAX_CIRCUITS, CircuitBreaker, CoolingPolicy
+from xml_pipeline.llm.routing.endpoint import MAX_ESTIMATORS
 from xml_pipeline.llm.types import Usage
-from xml_pipeline.llm.usage import MAX_NAMES, MAX_THREADS, OTHERS, Charge, Ledger
 
 CONVERSATIONS = 18_000  # more than any table may hold
 assert CONVERSATIONS > MAX_THREADS
@@ -64,14 +64,14 @@ async def test_many_conversations_and_invented_models_leave_bounded_tables() -> 
         for start in range(0, CONVERSATIONS, 100):
             await asyncio.gather(*(one(number) for number in range(start, start + 100)))
         found = sizes(router)
-        assert "._core.ledger._threads" in found  # the walk sees the tables
+        assert "._core.usage._threads" in found  # the walk sees the tables
         assert {path: size for path, size in found.items() if size > MAX_THREADS} == {}
         assert router._core.book._threads == {}  # freed with their threads
         assert router.get_total_usage().request_count == CONVERSATIONS * 2 // 3
 
 
 def test_usage_by_name_is_bounded_and_its_sum_stays_true() -> None:
-    ledger = Ledger()
+    ledger = UsageTally()
     for number in range(3 * MAX_NAMES):
         ledger.answered(Charge(f"agent {number}"), "backend", f"model {number}", Usage(2, 1), None)
         ledger.answered(Charge("busy"), "backend", "busy", Usage(2, 1), None)
@@ -83,7 +83,7 @@ def test_usage_by_name_is_bounded_and_its_sum_stays_true() -> None:
 
 
 def test_usage_of_threads_and_conversations_is_bounded() -> None:
-    ledger = Ledger()
+    ledger = UsageTally()
     for number in range(MAX_THREADS + 500):
         charge = Charge("a", f"t{number}", f"c{number}", (f"t{number}", "top"))
         ledger.answered(charge, "backend", "m", Usage(2, 1), None)
@@ -92,7 +92,7 @@ def test_usage_of_threads_and_conversations_is_bounded() -> None:
 
 
 def test_health_forgets_what_healed_and_bounds_what_fails() -> None:
-    health = Health(CoolingPolicy(), lambda model, state, reason: None)
+    health = CircuitBreaker(CoolingPolicy(), lambda model, state, reason: None)
     for number in range(MAX_CIRCUITS + 500):
         health.failed(f"invented-{number}", ModelNotFoundError("none"), 0.0)
     assert len(health.models) == MAX_CIRCUITS

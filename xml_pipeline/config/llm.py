@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from xml_pipeline.llm.settings import BackendSection, LLMSection, build_router
+from xml_pipeline.llm.section import BackendSection, LLMSection, build_router
 
 __all__ = ["BackendSection", "LLMSection", "build_router"]

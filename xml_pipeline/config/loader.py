@@ -21,7 +21,7 @@ from xml_pipeline.config.models import OrganismConfig
 from xml_pipeline.config.nearest import suggestion
 from xml_pipeline.config.secrets import literal_keys
 from xml_pipeline.errors import ConfigError, Problem
-from xml_pipeline.llm.secrets import scrub
+from xml_pipeline.llm.http.secrets import scrub
 
 _SUFFIXES = (".yaml", ".yml")
 

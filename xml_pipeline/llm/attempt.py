@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 from xml_pipeline.errors import Attempt, BackendError, BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.events import LLMCalled
-from xml_pipeline.llm.call import Call
+from xml_pipeline.llm.completion import Call
 from xml_pipeline.llm.emulation import with_calls
-from xml_pipeline.llm.endpoint import Route
-from xml_pipeline.llm.limits import Permit
-from xml_pipeline.llm.transport import as_backend_error
+from xml_pipeline.llm.http.transport import as_backend_error
+from xml_pipeline.llm.limits.rate_limiter import Permit
+from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.types import LLMResponse, Usage
 
 _MAYBE_BILLED = (BackendTimeoutError, MalformedAnswerError)
@@ -28,7 +28,7 @@ class Try:
         self.permit = permit
         self.started = call.core.clock.monotonic()
         self._ended = False
-        route.endpoint.health.begin(route.model, self.started)
+        route.endpoint.breaker.begin(route.model, self.started)
 
     async def complete(self) -> LLMResponse:
         """Ask for a whole answer.
@@ -74,7 +74,7 @@ class Try:
         else:
             usage = response.usage = self._estimated(len(response.content))
         self.permit.settle(usage.total_tokens)
-        if endpoint.gate.has_rate_limits and response.headers is not None:
+        if endpoint.limiter.has_rate_limits and response.headers is not None:
             self._read_limits(response.headers)  # after settling: the provider's count has this call in it
         now = core.clock.monotonic()
         call.attempts.append(Attempt(route.name, route.model, seconds=now - self.started))
@@ -114,13 +114,13 @@ class Try:
         core, endpoint = call.core, route.endpoint
         error = endpoint.complete_error(as_backend_error(raised, endpoint.secrets), route.model)
         self._note(type(error).__name__, error.status)
-        core.ledger.backend_failed(route.name, route.model)
+        core.usage.backend_failed(route.name, route.model)
         if isinstance(error, _MAYBE_BILLED):
             self._unconfirmed()
         else:
             self.permit.settle(0)
         now = core.clock.monotonic()
-        endpoint.health.failed(route.model, error, now)
+        endpoint.breaker.failed(route.model, error, now)
         call.plan_after(route, error, now)
         core.changes.notify()
         return error
@@ -130,7 +130,7 @@ class Try:
         self._ended = True
         self._note("Cancelled")
         self._unconfirmed()
-        self.route.endpoint.health.abandon(self.route.model)
+        self.route.endpoint.breaker.abandon(self.route.model)
         self.call.core.changes.notify()
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Try:
         if not self._ended:
             self._ended = True
             self.permit.unused()
-            self.route.endpoint.health.abandon(self.route.model)
+            self.route.endpoint.breaker.abandon(self.route.model)
             self.call.core.changes.notify()
         self.permit.release()
 
@@ -150,10 +150,10 @@ class Try:
         """Charge everybody; gives the price in micro-USD, None when unknown."""
         call, route = self.call, self.route
         core = call.core
-        if route.endpoint.health.succeeded(route.model):
+        if route.endpoint.breaker.succeeded(route.model):
             core.changes.notify()
         micro_usd = call.price(route, model, usage)
-        core.ledger.answered(call.charge, route.name, route.model, usage, micro_usd)
+        core.usage.answered(call.charge, route.name, route.model, usage, micro_usd)
         if call.reservation is not None:
             call.reservation.settle(usage.total_tokens, micro_usd)
         return micro_usd
@@ -161,7 +161,7 @@ class Try:
     def _unconfirmed(self) -> None:
         """Nobody will tell what it used: the limits and budgets count what was expected."""
         call, route, tokens = self.call, self.route, self.permit.tokens
-        call.core.ledger.unconfirmed(call.charge, route.name, route.model, tokens)
+        call.core.usage.unconfirmed(call.charge, route.name, route.model, tokens)
         if call.reservation is not None:
             prompt = min(tokens, route.endpoint.estimator(route.model).prompt_tokens(call.size))
             price = call.price(route, route.model, Usage(prompt, tokens - prompt))
@@ -179,7 +179,7 @@ class Try:
         if endpoint.backend.dialect is not None:
             limits = endpoint.backend.dialect.rate_limits(headers, self.call.core.clock.wall())
             if limits is not None:
-                endpoint.gate.correct(limits)
+                endpoint.limiter.correct(limits)
 
     def _event(self, usage: Usage, cost: float | None, seconds: float, error: str = "") -> LLMCalled:
         charge = self.call.charge

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from random import random as _random
 
 from xml_pipeline.events import Event, Hook
-from xml_pipeline.llm.budgets import BudgetBook
+from xml_pipeline.llm.accounting.budgets import BudgetBook
+from xml_pipeline.llm.accounting.prices import PriceTable
+from xml_pipeline.llm.accounting.usage import UsageTally
 from xml_pipeline.llm.clock import Clock
-from xml_pipeline.llm.prices import PriceTable
-from xml_pipeline.llm.retry import RetryPolicy
-from xml_pipeline.llm.strategies import Strategy
-from xml_pipeline.llm.usage import Ledger
+from xml_pipeline.llm.routing.retry import RetryPolicy
+from xml_pipeline.llm.routing.strategies import Strategy
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Core:
     book: BudgetBook
     prices: PriceTable
     clock: Clock = field(default_factory=Clock)
-    ledger: Ledger = field(default_factory=Ledger)
+    usage: UsageTally = field(default_factory=UsageTally)
     changes: Changes = field(default_factory=Changes)
     settlements: Changes = field(default_factory=Changes)
     random: Callable[[], float] = _random

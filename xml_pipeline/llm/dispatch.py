@@ -6,7 +6,7 @@ import asyncio
 
 from xml_pipeline.errors import BackendError
 from xml_pipeline.llm.attempt import Try
-from xml_pipeline.llm.call import Call
+from xml_pipeline.llm.completion import Call
 from xml_pipeline.llm.types import LLMResponse
 
 
@@ -44,7 +44,7 @@ async def _hedged(call: Call, hedge_after: float) -> LLMResponse:
             done, _ = await asyncio.wait(tasks, timeout=hedge_after)
             other = None if done else call.other_route(route)
             if other is not None:
-                second = await other.endpoint.gate.acquire(call.estimate(other))
+                second = await other.endpoint.limiter.acquire(call.estimate(other))
                 call.core.strategy.taken(other)
                 tasks.add(_start(Try(call, other, second)))
             answered = await _first(call, tasks)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xml_pipeline.errors import BudgetExceededError
-from xml_pipeline.llm.budgets import Meter, Reservation
-from xml_pipeline.llm.call import Call
+from xml_pipeline.llm.accounting.budgets import Meter, Reservation
+from xml_pipeline.llm.completion import Call
 
 LEAST_OUTPUT = 256  # tokens; below this a call without max_tokens waits for others to settle, or is refused
 

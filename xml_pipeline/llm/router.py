@@ -1,16 +1,12 @@
 """The router: asks for a model by name, and gets an answer although providers fail.
 
-    async with Router([XAIBackend(api_key=…), OllamaBackend()]) as router:
-        response = await router.complete("grok-4.1", [{"role": "user", "content": "Hello!"}])
-
-One module-level default stands behind `get_router()`, `complete()` and `stream()`; `use_router` scopes another.
+async with Router([XAIBackend(api_key=…), OllamaBackend()]) as router:
+    response = await router.complete("grok-4.1", [{"role": "user", "content": "Hello!"}])
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
@@ -24,43 +20,32 @@ from xml_pipeline.errors import (
     cut,
 )
 from xml_pipeline.events import ConversationEnded, Event, Hook, ThreadEnded
-from xml_pipeline.llm.accounts import Accounts
-from xml_pipeline.llm.backend import Backend
-from xml_pipeline.llm.budgets import BudgetBook, Budgets
-from xml_pipeline.llm.call import Call
+from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
+from xml_pipeline.llm.accounting.estimate import prompt_size
+from xml_pipeline.llm.accounting.prices import Price, PriceTable
+from xml_pipeline.llm.accounting.usage import UsageTotals, charge_of
 from xml_pipeline.llm.clock import Clock
+from xml_pipeline.llm.completion import Call
 from xml_pipeline.llm.core import Core, Timeouts
 from xml_pipeline.llm.dispatch import answer
-from xml_pipeline.llm.endpoint import Endpoint
-from xml_pipeline.llm.estimate import prompt_size
-from xml_pipeline.llm.guard import real_requests_forbidden
-from xml_pipeline.llm.health import CoolingPolicy
+from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.messages import normalise_messages, tools_size
 from xml_pipeline.llm.options import CallOptions, StreamOptions, request_fields
-from xml_pipeline.llm.prices import Price, PriceTable
 from xml_pipeline.llm.reserve import reserve
-from xml_pipeline.llm.retry import RetryPolicy
-from xml_pipeline.llm.routing import Groups, RoutingTable, on_this_machine
-from xml_pipeline.llm.status import BackendStatus, status_of
-from xml_pipeline.llm.strategies import Strategy, strategy_of
+from xml_pipeline.llm.routing.circuit_breaker import CoolingPolicy
+from xml_pipeline.llm.routing.endpoint import BackendStatus, Endpoint, status_of
+from xml_pipeline.llm.routing.guard import real_requests_forbidden
+from xml_pipeline.llm.routing.retry import RetryPolicy
+from xml_pipeline.llm.routing.strategies import Strategy, strategy_of
+from xml_pipeline.llm.routing.table import Groups, RoutingTable, on_this_machine
 from xml_pipeline.llm.streaming import stream_answer
 from xml_pipeline.llm.structured import MAX_REPAIRS, joined, read, repair_request, schema_of, with_instruction
-from xml_pipeline.llm.transport import TransportSettings
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEvent
-from xml_pipeline.llm.usage import UsageTotals, charge_of
 from xml_pipeline.payload import Codec, codec_of
 
-__all__ = [
-    "Router",
-    "complete",
-    "configure_router",
-    "get_router",
-    "stream",
-    "use_router",
-]
 
-
-class Router(Accounts):
+class Router:
     """Backends behind one door.
 
     Args:
@@ -295,7 +280,7 @@ class Router(Accounts):
     def describe(self) -> list[BackendStatus]:
         """Every backend as it is now: key, models, limits, health, requests in flight, usage."""
         now = self._core.clock.monotonic()
-        usage = self._core.ledger.backends()
+        usage = self._core.usage.backends()
         return [
             status_of(endpoint, now, usage.get(name, UsageTotals()))
             for name, endpoint in self._endpoints.items()
@@ -312,6 +297,44 @@ class Router(Accounts):
     @on_event.setter
     def on_event(self, hook: Hook | None) -> None:
         self._core.on_event = hook
+
+    # Usage
+
+    def get_agent_usage(self, agent_id: str) -> UsageTotals:
+        """What an agent has used; zeros for one that never called."""
+        return self._core.usage.agent(agent_id)
+
+    def get_all_usage(self) -> dict[str, UsageTotals]:
+        """What every agent has used, by name."""
+        return self._core.usage.agents()
+
+    def reset_agent_usage(self, agent_id: str | None = None) -> None:
+        """Forget the usage of one agent, or of all. Budgets and the total are not touched."""
+        self._core.usage.reset_agents(None if agent_id is None else (agent_id,))
+
+    def get_thread_usage(self, thread_id: str) -> UsageTotals:
+        """What a thread and everything below it has used."""
+        return self._core.usage.thread(thread_id)
+
+    def get_conversation_usage(self, conversation_id: str) -> UsageTotals:
+        """What a conversation has used."""
+        return self._core.usage.conversation(conversation_id)
+
+    def get_model_usage(self) -> dict[str, UsageTotals]:
+        """Usage by model, as the backends name them; failures count tries."""
+        return self._core.usage.models()
+
+    def get_backend_usage(self) -> dict[str, UsageTotals]:
+        """Usage by backend; failures count tries."""
+        return self._core.usage.backends()
+
+    def get_total_usage(self) -> UsageTotals:
+        """Everything together."""
+        return self._core.usage.total()
+
+    def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
+        """Budgets for one thread and everything below it, beside the configured ones; none takes them away."""
+        self._core.book.set_thread_budget(thread_id, *limits)
 
     # Lifetime
 
@@ -344,70 +367,3 @@ def _unique_name(backend: Backend, taken: Mapping[str, Endpoint]) -> str:
         number += 1
         name = f"{base}-{number}"
     return name
-
-
-# The default router
-
-_scoped: ContextVar[Router | None] = ContextVar("xml_pipeline_router", default=None)
-_default: Router | None = None
-
-
-def get_router() -> Router:
-    """The router in use here: the one of the innermost `use_router`, else the default one.
-
-    The default has no backends until `configure_router` gives it some; a call then says what to do.
-    """
-    global _default
-    router = _scoped.get() or _default
-    if router is None:
-        router = _default = Router()
-    return router
-
-
-def configure_router(router: Router | Mapping[str, Any] | Iterable[Backend], **settings: Any) -> Router:
-    """Set the default router, and return it. The previous one is not closed.
-
-    Args:
-        router: a `Router`, backends (then `settings` are those of `Router`), or the `llm:` section of an
-            organism.yaml as a dict.
-
-    Raises:
-        ConfigError: a section or settings with mistakes.
-    """
-    global _default
-    if isinstance(router, Mapping):
-        from xml_pipeline.llm.settings import build_router
-
-        made = build_router(router, **settings)
-    elif not isinstance(router, Router):
-        made = Router(router, **settings)
-    elif settings:
-        raise TypeError("a finished Router takes no further settings")
-    else:
-        made = router
-    _default = made
-    return made
-
-
-@contextmanager
-def use_router(router: Router) -> Iterator[Router]:
-    """Within this block, and in tasks started from it, `get_router()`, `complete()` and `stream()` use this one."""
-    token = _scoped.set(router)
-    try:
-        yield router
-    finally:
-        _scoped.reset(token)
-
-
-async def complete(
-    model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[CallOptions]
-) -> LLMResponse:
-    """`Router.complete` of the router in use here."""
-    return await get_router().complete(model, messages, **options)
-
-
-def stream(
-    model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
-) -> AsyncGenerator[StreamEvent, None]:
-    """`Router.stream` of the router in use here."""
-    return get_router().stream(model, messages, **options)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.attempt import Try
-from xml_pipeline.llm.call import Call
+from xml_pipeline.llm.completion import Call
 from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.types import (
     LLMResponse,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xml_pipeline.llm import PROVIDER_CLASSES, LLMRequest, ToolSpec
-from xml_pipeline.llm.wire import Dialect
+from xml_pipeline.llm.http.dialect import Dialect
 
 USER: dict[str, Any] = {"role": "user", "content": "Hi"}
 ADD = ToolSpec(

@@ -1,0 +1,77 @@
+"""Ollama's native API, which alone lets the context window be sized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from xml_pipeline.errors import ContextWindowError, QuotaExhaustedError
+from xml_pipeline.llm.http.backend import Backend, Feature
+from xml_pipeline.llm.http.classify import ErrorRule
+from xml_pipeline.llm.http.dialect import Dialect, WireRequest
+from xml_pipeline.llm.providers.ollama.wire import (
+    OllamaSettings,
+    OllamaStreamDecoder,
+    decode_answer,
+    encode_body,
+)
+from xml_pipeline.llm.types import LLMRequest, LLMResponse
+
+
+class OllamaDialect(Dialect):
+    """`/api/chat` (source: docs.ollama.com/api/chat)."""
+
+    name = "ollama"
+    framing = "ndjson"
+    error_rules = (
+        ErrorRule(QuotaExhaustedError, contains=("usage limit",), statuses=frozenset((402, 403, 429))),
+        ErrorRule(ContextWindowError, contains=("exceeds the context length",)),
+    )
+
+    def __init__(self, settings: OllamaSettings | None = None) -> None:
+        self.settings = settings or OllamaSettings()
+
+    def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
+        return WireRequest("/api/chat", encode_body(request, self.settings, dialect=self.name, stream=stream))
+
+    def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
+        if isinstance(data, dict) and data.get("error"):
+            raise self.error(200, {}, data)
+        return decode_answer(data, request, dialect=self.name)
+
+    def stream_decoder(self, request: LLMRequest) -> OllamaStreamDecoder:
+        return OllamaStreamDecoder(self, request)
+
+
+@dataclass
+class OllamaBackend(Backend):
+    """Ollama. It serves every model unless `supported_models` names them; a key is for ollama.com only.
+
+    Attributes:
+        keep_alive: how long the model stays loaded after a call, as `5m`, `-1` for ever; "" for the server's.
+        num_ctx: context window in tokens for every call; 0 sizes it to the prompt in powers of two.
+        min_num_ctx: the least window to ask for; one size for most calls, because a change reloads the model.
+        max_num_ctx: the greatest; a longer prompt is refused here, where Ollama would silently cut it.
+        native_tools: False when the models cannot call tools (Ollama answers 400 then).
+    """
+
+    provider: str = "ollama"
+    base_url: str = "http://localhost:11434"
+    keep_alive: str = ""
+    num_ctx: int = 0
+    min_num_ctx: int = 8192
+    max_num_ctx: int = 131_072
+    native_tools: bool = True
+
+    requires_key: ClassVar[bool] = False
+
+    def serves_model(self, model: str) -> bool:
+        return True
+
+    def supports(self, feature: Feature, model: str) -> bool:
+        return feature != "tools" or self.native_tools
+
+    def _make_dialect(self) -> Dialect:
+        return OllamaDialect(
+            OllamaSettings(self.keep_alive, self.num_ctx, self.min_num_ctx, self.max_num_ctx)
+        )
