@@ -114,8 +114,8 @@ def _attempt_timeout() -> None:
 def _connect_timeout() -> None:
     async def main() -> None:
         one = router(connect_timeout=1.5, backends=[http()])
-        client = await one._endpoints["h"].client()
-        assert client.timeout.connect == 1.5
+        client = await one._endpoints["h"].transport.open()
+        assert client.session.timeout.connect == 1.5
         await one.aclose()
 
     with_http_provider(main)
@@ -144,7 +144,7 @@ def _first_token_timeout() -> None:
 
 @effect("idle_timeout")
 def _idle_timeout() -> None:
-    assert router(idle_timeout=7)._core.timeouts.idle == 7  # its effect: test_streaming
+    assert router(idle_timeout=7)._shared.timeouts.idle == 7  # its effect: test_streaming
 
 
 @effect("hedge_after")
@@ -157,14 +157,14 @@ def _hedge_after() -> None:
 @effect("proxy")
 def _proxy() -> None:
     assert (
-        router(proxy="http://127.0.0.1:3128")._endpoints["a"].clients._settings.proxy
+        router(proxy="http://127.0.0.1:3128")._endpoints["a"].transport.settings.proxy
     )  # effect: test_transport
 
 
 @effect("trust_env")
 def _trust_env() -> None:
     assert (
-        router(trust_env=False)._endpoints["a"].clients._settings.trust_env is False
+        router(trust_env=False)._endpoints["a"].transport.settings.trust_env is False
     )  # effect: test_transport
 
 
@@ -173,7 +173,7 @@ def _ca_file() -> None:
     async def main() -> None:
         one = router(ca_file="/no/such/file.pem", backends=[http(base_url="https://127.0.0.1:1")])
         with pytest.raises(ConfigError, match=r"ca_file '/no/such/file\.pem'"):
-            await one._endpoints["h"].client()
+            await one._endpoints["h"].transport.open()
 
     with_http_provider(main)
 

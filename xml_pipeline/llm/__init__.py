@@ -9,14 +9,14 @@ print(response.content, response.usage["total_tokens"], response.cost)
 from xml_pipeline.llm.accounting.budgets import Budget, Budgets
 from xml_pipeline.llm.accounting.prices import Price
 from xml_pipeline.llm.accounting.usage import UsageTotals
-from xml_pipeline.llm.core import Timeouts
+from xml_pipeline.llm.completion import Timeouts
 from xml_pipeline.llm.default import complete, configure_router, get_router, stream, use_router
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.providers import PROVIDER_CLASSES
 from xml_pipeline.llm.router import Router
 from xml_pipeline.llm.routing.endpoint import BackendStatus
-from xml_pipeline.llm.routing.guard import forbid_real_requests
+from xml_pipeline.llm.routing.table import forbid_real_requests
 from xml_pipeline.llm.types import (
     LLMRequest,
     LLMResponse,

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xml_pipeline.llm.messages import after_system
 from xml_pipeline.llm.providers.history import made_id
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -25,6 +24,7 @@ from xml_pipeline.llm.types import (
     ToolCall,
     ToolCallDelta,
     ToolSpec,
+    after_system,
 )
 
 _OPEN = "<tool_call>"

@@ -7,41 +7,31 @@ async with Router([XAIBackend(api_key=…), OllamaBackend()]) as router:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from random import random as default_random
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
-from xml_pipeline.errors import (
-    ConfigError,
-    InvalidRequestError,
-    LLMError,
-    NoBackendError,
-    PayloadError,
-    StructuredOutputError,
-    cut,
-)
+from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import ConversationEnded, Event, Hook, ThreadEnded
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
 from xml_pipeline.llm.accounting.usage import UsageTotals, charge_of
-from xml_pipeline.llm.clock import Clock
-from xml_pipeline.llm.completion import Call
-from xml_pipeline.llm.core import Core, Timeouts
-from xml_pipeline.llm.dispatch import answer
+from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
-from xml_pipeline.llm.messages import normalise_messages, tools_size
-from xml_pipeline.llm.options import CallOptions, StreamOptions, request_fields
-from xml_pipeline.llm.reserve import reserve
+from xml_pipeline.llm.options import CallOptions, StreamOptions, request_of
 from xml_pipeline.llm.routing.circuit_breaker import CoolingPolicy
 from xml_pipeline.llm.routing.endpoint import BackendStatus, Endpoint, status_of
-from xml_pipeline.llm.routing.guard import real_requests_forbidden
+from xml_pipeline.llm.routing.leases import Changes, Policy
 from xml_pipeline.llm.routing.retry import RetryPolicy
 from xml_pipeline.llm.routing.strategies import Strategy, strategy_of
-from xml_pipeline.llm.routing.table import Groups, RoutingTable, on_this_machine
-from xml_pipeline.llm.streaming import stream_answer
+from xml_pipeline.llm.routing.table import Groups, RoutingTable
+from xml_pipeline.llm.run import Run, Shared
 from xml_pipeline.llm.structured import MAX_REPAIRS, joined, read, repair_request, schema_of, with_instruction
-from xml_pipeline.llm.types import LLMResponse, Message, StreamEvent
+from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, StreamEvent
 from xml_pipeline.payload import Codec, codec_of
 
 
@@ -84,19 +74,17 @@ class Router:
         random: Callable[[], float] | None = None,
     ) -> None:
         clock = clock or Clock()
-        self._core = core = Core(
-            strategy=strategy_of(strategy),
-            retry=RetryPolicy(retries, retry_base_delay, retry_max_delay),
+        retry = RetryPolicy(retries, retry_base_delay, retry_max_delay)
+        settlements = Changes()
+        self._shared = Shared(
+            policy=Policy(strategy_of(strategy), retry, clock.monotonic, random or default_random, Changes()),
             timeouts=timeouts or Timeouts(),
-            book=BudgetBook(
-                budgets or Budgets(), clock.wall, self._emit, lambda: self._core.settlements.notify()
-            ),
-            prices=PriceTable(prices),
             clock=clock,
+            book=BudgetBook(budgets or Budgets(), clock.wall, self._emit, settlements.notify),
+            prices=PriceTable(prices),
+            settlements=settlements,
             on_event=on_event,
         )
-        if random is not None:
-            core.random = random
         cooling = CoolingPolicy(retry_base_delay, retry_max_delay)
         self._endpoints: dict[str, Endpoint] = {}
         for backend in backends:
@@ -104,7 +92,7 @@ class Router:
             self._endpoints[name] = Endpoint(
                 backend,
                 name,
-                clock=clock,
+                clock=clock.monotonic,
                 cooling=cooling,
                 transport=transport or TransportSettings(),
                 on_change=self._emit,
@@ -113,7 +101,6 @@ class Router:
             name: (chain,) if isinstance(chain, str) else chain for name, chain in (models or {}).items()
         }
         self._table = RoutingTable(list(self._endpoints.values()), chains)
-        self._closed = False
 
     # Calling
 
@@ -133,12 +120,11 @@ class Router:
             StructuredOutputError: no valid payload of `response_type` after two repairs.
             BackendError: all backends failed (with the trail in `attempts`), or the request itself is wrong.
         """
-        fields = request_fields(options)
-        checked = normalise_messages(messages)
+        request = request_of(model, messages, options)
         response_type = options.get("response_type")
         if response_type is not None:
-            return await self._structured(model, checked, fields, options, codec_of(response_type))
-        return await self._answer(self._call(model, checked, fields, options))
+            return await self._structured(request, options, codec_of(response_type))
+        return await Run(self._completion(request, options), self._shared).answer()
 
     async def stream(
         self, model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
@@ -149,54 +135,36 @@ class Router:
         response. Fails over unseen until the first piece, never after it. A consumer that stops early should
         close the iterator (`contextlib.aclosing`); it is charged for what came. Arguments and errors as `complete`.
         """
-        fields = request_fields(options, streaming=True)
-        call = self._call(model, normalise_messages(messages), fields, options)
-        events = stream_answer(call)
-        try:
-            await self._prepare(call)
+        request = request_of(model, messages, options, streaming=True)
+        run = Run(self._completion(request, options), self._shared)
+        async with aclosing(run.stream()) as events:
             async for event in events:
                 yield event
-        except LLMError as error:
-            call.ended_badly(error)
-            raise
-        finally:
-            await events.aclose()
-            call.release_budget()
 
-    async def _answer(self, call: Call) -> LLMResponse:
-        try:
-            await self._prepare(call)
-            return await answer(call)
-        except LLMError as error:
-            call.ended_badly(error)
-            raise
-        finally:
-            call.release_budget()
-
-    async def _prepare(self, call: Call) -> None:
-        if self._closed:
-            raise NoBackendError(
-                "the router is closed; calls are possible between its start and its close only"
-            )
-        prices = self._core.prices
-        if call.needs_prices(prices):
-            await prices.load()
-        if not self._core.book.empty:
-            call.reservation = await reserve(call)
-
-    async def _structured(
+    def _completion(
         self,
-        model: str,
-        messages: list[Message],
-        fields: dict[str, Any],
-        options: CallOptions,
-        codec: Codec[Any],
-    ) -> LLMResponse:
-        deadline = self._core.clock.monotonic() + (options.get("timeout") or self._core.timeouts.request)
+        request: LLMRequest,
+        options: StreamOptions,
+        in_words: Sequence[Message] = (),
+        deadline: float | None = None,
+    ) -> Completion:
+        shared = self._shared
+        groups = self._table.open_routes(request.model)
+        charge = charge_of(options.get("agent_id"))
+        now = shared.clock.monotonic()
+        if deadline is None:
+            deadline = now + (options.get("timeout") or shared.timeouts.request)
+        size = prompt_size(request.messages, request.tools)
+        return Completion(request, groups, charge, size, now, deadline, in_words)
+
+    async def _structured(self, request: LLMRequest, options: CallOptions, codec: Codec[Any]) -> LLMResponse:
+        shared = self._shared
+        deadline = shared.clock.monotonic() + (options.get("timeout") or shared.timeouts.request)
+        request = replace(request, response_schema=schema_of(codec))
         rounds: list[LLMResponse] = []
         while True:
-            call = self._call(model, messages, dict(fields), options, codec, deadline)
-            response = await self._answer(call)
+            in_words = with_instruction(request.messages, codec)
+            response = await Run(self._completion(request, options, in_words, deadline), shared).answer()
             rounds.append(response)
             if response.tool_calls:  # no answer yet: the tools come first, and `parsed` stays None
                 return joined(rounds)
@@ -208,37 +176,10 @@ class Router:
                         f"{response.model} gave no valid <{codec.root}> in {len(rounds)} answers: {error}",
                         error.violations,
                     ) from None
-                messages = [*messages, *repair_request(response, error)]
+                repair = repair_request(response, error)
+                request = replace(request, messages=[*request.messages, *repair])
             else:
                 return joined(rounds)
-
-    def _call(
-        self,
-        model: str,
-        messages: list[Message],
-        fields: dict[str, Any],
-        options: StreamOptions,
-        codec: Codec[Any] | None = None,
-        deadline: float | None = None,
-    ) -> Call:
-        groups = self.routes(model)
-        if real_requests_forbidden():
-            groups = on_this_machine(model, groups)
-        core = self._core
-        if deadline is None:
-            deadline = core.clock.monotonic() + (options.get("timeout") or core.timeouts.request)
-        return Call(
-            core,
-            model,
-            groups,
-            messages,
-            fields,
-            prompt_size(messages, tools_size(fields["tools"]) if fields["tools"] else 0),
-            charge_of(options.get("agent_id")),
-            deadline,
-            schema_of(codec) if codec else None,
-            with_instruction(messages, codec) if codec else (),
-        )
 
     def routes(self, model: str) -> Groups:
         """The backends that would be asked for a model: one group for each step of a fallback chain.
@@ -246,26 +187,20 @@ class Router:
         Raises:
             NoBackendError: none can serve it; says why.
         """
-        if not isinstance(model, str) or not model:
-            raise InvalidRequestError(f"model is the name of a model, not {cut(model)}")
         return self._table.routes(model)
 
     def supports(self, feature: Literal["tools", "schema"], model: str) -> bool:
         """Whether every backend that would be asked for this model has the feature natively."""
-        return all(
-            route.endpoint.backend.supports(feature, route.model)
-            for group in self.routes(model)
-            for route in group
-        )
+        return all(route.supports(feature) for group in self.routes(model) for route in group)
 
     # Looking at it
 
     def observe(self, event: Event) -> None:
         """Give the router the pump's events: it frees what it keeps for threads that ended."""
         if isinstance(event, ThreadEnded):
-            self._core.book.forget_thread(event.thread_id)
+            self._shared.book.forget_thread(event.thread_id)
         elif isinstance(event, ConversationEnded):
-            self._core.book.forget_conversation(event.conversation_id)
+            self._shared.book.forget_conversation(event.conversation_id)
 
     @property
     def backends(self) -> Mapping[str, Backend]:
@@ -279,70 +214,70 @@ class Router:
 
     def describe(self) -> list[BackendStatus]:
         """Every backend as it is now: key, models, limits, health, requests in flight, usage."""
-        now = self._core.clock.monotonic()
-        usage = self._core.usage.backends()
+        now = self._shared.clock.monotonic()
+        usage = self._shared.usage.backends()
         return [
             status_of(endpoint, now, usage.get(name, UsageTotals()))
             for name, endpoint in self._endpoints.items()
         ]
 
     def _emit(self, event: Event) -> None:
-        self._core.emit(event)
+        self._shared.emit(event)
 
     @property
     def on_event(self) -> Hook | None:
         """The observer of `LLMCalled`, `BudgetWarning` and `BackendStateChanged`; may be set later."""
-        return self._core.on_event
+        return self._shared.on_event
 
     @on_event.setter
     def on_event(self, hook: Hook | None) -> None:
-        self._core.on_event = hook
+        self._shared.on_event = hook
 
     # Usage
 
     def get_agent_usage(self, agent_id: str) -> UsageTotals:
         """What an agent has used; zeros for one that never called."""
-        return self._core.usage.agent(agent_id)
+        return self._shared.usage.agent(agent_id)
 
     def get_all_usage(self) -> dict[str, UsageTotals]:
         """What every agent has used, by name."""
-        return self._core.usage.agents()
+        return self._shared.usage.agents()
 
     def reset_agent_usage(self, agent_id: str | None = None) -> None:
         """Forget the usage of one agent, or of all. Budgets and the total are not touched."""
-        self._core.usage.reset_agents(None if agent_id is None else (agent_id,))
+        self._shared.usage.reset_agents(None if agent_id is None else (agent_id,))
 
     def get_thread_usage(self, thread_id: str) -> UsageTotals:
         """What a thread and everything below it has used."""
-        return self._core.usage.thread(thread_id)
+        return self._shared.usage.thread(thread_id)
 
     def get_conversation_usage(self, conversation_id: str) -> UsageTotals:
         """What a conversation has used."""
-        return self._core.usage.conversation(conversation_id)
+        return self._shared.usage.conversation(conversation_id)
 
     def get_model_usage(self) -> dict[str, UsageTotals]:
         """Usage by model, as the backends name them; failures count tries."""
-        return self._core.usage.models()
+        return self._shared.usage.models()
 
     def get_backend_usage(self) -> dict[str, UsageTotals]:
         """Usage by backend; failures count tries."""
-        return self._core.usage.backends()
+        return self._shared.usage.backends()
 
     def get_total_usage(self) -> UsageTotals:
         """Everything together."""
-        return self._core.usage.total()
+        return self._shared.usage.total()
 
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
         """Budgets for one thread and everything below it, beside the configured ones; none takes them away."""
-        self._core.book.set_thread_budget(thread_id, *limits)
+        self._shared.book.set_thread_budget(thread_id, *limits)
 
     # Lifetime
 
     async def aclose(self) -> None:
         """Close the connections of the running loop; further calls are refused."""
-        self._closed = True
+        self._shared.closed = True
         for endpoint in self._endpoints.values():
-            await endpoint.clients.aclose()
+            await endpoint.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self

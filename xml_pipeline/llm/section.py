@@ -17,8 +17,7 @@ from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.llm.accounting.budgets import Budget, Budgets
 from xml_pipeline.llm.accounting.prices import Price
-from xml_pipeline.llm.clock import Clock
-from xml_pipeline.llm.core import Timeouts
+from xml_pipeline.llm.completion import Clock, Timeouts
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.providers import PROVIDER_CLASSES

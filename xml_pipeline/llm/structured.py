@@ -9,8 +9,7 @@ from typing import Any
 
 from xml_pipeline.envelope import extract_payloads
 from xml_pipeline.errors import PayloadError, Violation, cut
-from xml_pipeline.llm.messages import after_system
-from xml_pipeline.llm.types import LLMResponse, Message, ResponseSchema, Usage
+from xml_pipeline.llm.types import LLMResponse, Message, ResponseSchema, Usage, after_system
 from xml_pipeline.payload import Codec
 
 MAX_REPAIRS = 2

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.llm.callers import Handler, running
+from tests.llm.callers import Handler, answered, running
 from xml_pipeline.errors import BackendError, NoBackendError
 from xml_pipeline.events import ConversationEnded, Event, LLMCalled
 from xml_pipeline.llm import LLMResponse, Price, Router, StreamEnd, Usage, complete, stream, use_router
@@ -187,14 +187,14 @@ async def test_a_stream_is_accounted_like_a_whole_answer() -> None:
     assert router.get_agent_usage("greeter").total_tokens == 10
 
 
-def test_the_ledger_keeps_a_bounded_number_of_threads() -> None:
-    ledger = UsageTally()
+def test_the_tally_keeps_a_bounded_number_of_threads() -> None:
+    tally = UsageTally()
     for number in range(MAX_THREADS + 10):
         charge = Charge("a", f"t{number}", f"c{number}", (f"t{number}",))
-        ledger.answered(charge, "b", "m", Usage(1, 1), 0)
-    assert ledger.thread("t0").request_count == 0
-    assert ledger.thread(f"t{MAX_THREADS + 9}").request_count == 1
-    assert ledger.agent("a").request_count == MAX_THREADS + 10
+        tally.settle(answered(charge, "b", "m", Usage(1, 1), 0))
+    assert tally.thread("t0").request_count == 0
+    assert tally.thread(f"t{MAX_THREADS + 9}").request_count == 1
+    assert tally.agent("a").request_count == MAX_THREADS + 10
 
 
 async def test_a_call_that_nobody_can_serve_is_charged_to_nobody() -> None:

@@ -94,8 +94,9 @@ async def test_closing_the_router_closes_its_clients() -> None:
     async with serving(hello) as port:
         one = router(port)
         await one.complete("m", "x")
-        client = await one._endpoints["plain"].client()
-        assert client is await one._endpoints["plain"].client()
+        transport = one._endpoints["plain"].transport
+        client = transport.client()
+        assert client is await transport.open()
         await one.aclose()
         assert client.is_closed
 

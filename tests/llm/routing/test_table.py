@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -212,14 +213,22 @@ async def test_a_request_cannot_take_the_key_elsewhere() -> None:
     import httpx
 
     from xml_pipeline.llm.http.dialect import WireRequest
+    from xml_pipeline.llm.http.transport import HttpxConnection
 
     a = Backend(name="a", base_url="https://api.example.com/v1", api_key="sk-secret-key")
+    sent: list[str] = []
+
+    class Recording(HttpxConnection):
+        async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Any:
+            sent.append(httpx.URL(url).host)
+
     async with httpx.AsyncClient() as client:
         for path in ("@evil.example.com/v1", "https://evil.example.com", ".evil.example.com/"):
             with pytest.raises(InvalidRequestError, match="would leave"):
-                a._http_request(client, WireRequest(path, {}))
-        request = a._http_request(client, WireRequest("/../../x", {}))
-        assert request.url.host == "api.example.com"
+                a._post(Recording(client), WireRequest(path, {}))
+        assert not sent
+        await a._post(Recording(client), WireRequest("/../../x", {}))
+    assert sent == ["api.example.com"]
 
 
 @pytest.mark.parametrize(

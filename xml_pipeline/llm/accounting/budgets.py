@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 
 from xml_pipeline.errors import BudgetExceededError
 from xml_pipeline.events import BudgetWarning
-from xml_pipeline.llm.accounting.usage import Charge
+from xml_pipeline.llm.accounting.usage import Answered, Charge
 
 MAX_THREAD_SCOPES = (
     65_536  # threads and conversations with a state; the least recently used idle one goes first
@@ -121,15 +121,15 @@ class Meter:
 
 
 class Reservation:
-    """What one call holds of its budgets, until `settle`."""
+    """What one call holds of its budgets, until `close`."""
 
     __slots__ = (
         "_meters",
         "_on_event",
         "_on_settled",
         "_open",
-        "_unconfirmed_tokens",
-        "_unconfirmed_usd",
+        "_spent_tokens",
+        "_spent_usd",
         "micro_usd",
         "tokens",
     )
@@ -146,25 +146,27 @@ class Reservation:
         self._on_event = on_event
         self._on_settled = on_settled
         self._open = True
-        self._unconfirmed_tokens = 0
-        self._unconfirmed_usd = 0
+        self._spent_tokens = 0
+        self._spent_usd = 0
         self.tokens = tokens
         self.micro_usd = micro_usd
         for meter in meters:
             meter.reserved += micro_usd if meter.unit == "usd" else tokens
 
-    def add_unconfirmed(self, tokens: int, micro_usd: int) -> None:
-        """A try of this call may have been billed for so much; it is spent when the call settles."""
-        self._unconfirmed_tokens += tokens
-        self._unconfirmed_usd += micro_usd
+    def settle(self, fact: Answered) -> None:
+        """Take in what an attempt came to; it is spent when the reservation closes.
 
-    def settle(self, tokens: int, micro_usd: int | None) -> None:
-        """Replace the reservation by what was used. Idempotent: the first call counts.
-
-        Args:
-            tokens: really used, 0 for nothing.
-            micro_usd: really spent; None (no price) leaves the reserved amount as spent.
+        An answer without a known price spends the whole reserved amount, an unconfirmed attempt what was expected.
         """
+        tokens = fact.usage.total_tokens
+        if fact.confirmed and fact.micro_usd is None and tokens:
+            self._spent_usd += self.micro_usd
+        else:
+            self._spent_usd += fact.micro_usd or 0
+        self._spent_tokens += tokens
+
+    def close(self) -> None:
+        """Replace what is held by what was spent. Idempotent."""
         if not self._open:
             return
         self._open = False
@@ -172,11 +174,10 @@ class Reservation:
         for meter in self._meters:
             if meter.unit == "usd":
                 meter.reserved -= self.micro_usd
-                amount = self.micro_usd if micro_usd is None and tokens else micro_usd or 0
-                amount += self._unconfirmed_usd
+                amount = self._spent_usd
             else:
                 meter.reserved -= self.tokens
-                amount = tokens + self._unconfirmed_tokens
+                amount = self._spent_tokens
             if amount:
                 warnings += meter.spend(amount)
         for warning in warnings:
@@ -192,6 +193,9 @@ class BudgetBook:
         wall: unix time in seconds.
         on_event: gets each `BudgetWarning`.
         on_settled: called when reserved room became free or spent.
+
+    Attributes:
+        active: whether any budget was ever set; without one no call has to ask.
     """
 
     def __init__(
@@ -210,12 +214,7 @@ class BudgetBook:
         self._named_agents: dict[str, list[Meter]] = {}
         self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
         self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
-
-    @property
-    def empty(self) -> bool:
-        """Whether no budget is set at all."""
-        budgets = self.budgets
-        return not (budgets.organism or budgets.agents or budgets.thread or budgets.conversation or self._own)
+        self.active = bool(budgets.organism or budgets.agents or budgets.thread or budgets.conversation)
 
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
         """Limits for one thread and everything below it, beside the general ones; without limits: none."""
@@ -223,6 +222,7 @@ class BudgetBook:
         self._threads.pop(("thread", thread_id), None)
         if limits:
             self._own[("thread", thread_id)] = limits
+            self.active = True
 
     def meters(self, charge: Charge) -> list[Meter]:
         """Every meter that a call of this charge moves, in the state of now."""

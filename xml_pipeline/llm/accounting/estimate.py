@@ -6,9 +6,13 @@ call anyway. So a prompt is measured in UTF-8 bytes and divided by a ratio that 
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from xml_pipeline.llm.accounting.usage import Answered
+from xml_pipeline.llm.types import ToolSpec, Usage
 
 # Before anything is learned: low for English prose (4 to 4.5), right for code and other scripts.
 BYTES_PER_TOKEN = 3.5
@@ -31,9 +35,14 @@ def text_size(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def prompt_size(messages: Sequence[Mapping[str, Any]], tools_size: int = 0) -> int:
+def tools_size(tools: Sequence[ToolSpec]) -> int:
+    """Bytes that the tools add to the prompt."""
+    return sum(len(json.dumps([tool.name, tool.description, tool.parameters])) for tool in tools)
+
+
+def prompt_size(messages: Sequence[Mapping[str, Any]], tools: Sequence[ToolSpec] = ()) -> int:
     """Size of a prompt in bytes; messages and media count with a fixed share."""
-    size = tools_size + int(len(messages) * TOKENS_PER_MESSAGE * BYTES_PER_TOKEN)
+    size = (tools_size(tools) if tools else 0) + int(len(messages) * TOKENS_PER_MESSAGE * BYTES_PER_TOKEN)
     for message in messages:
         content = message.get("content")
         if type(content) is str:
@@ -76,6 +85,20 @@ class Estimator:
             expected = max(self._outputs)
             return expected if max_tokens is None else min(expected, max_tokens)
         return DEFAULT_OUTPUT if max_tokens is None else max_tokens
+
+    def tokens(self, size: int, max_tokens: int | None) -> int:
+        """Tokens to reserve for a call: the prompt of so many bytes, and its answer."""
+        return int(size / self.bytes_per_token) + 1 + self.output_tokens(max_tokens)
+
+    def answer(self, size: int, characters: int) -> Usage:
+        """The usage of an answer that came without one."""
+        return Usage(self.prompt_tokens(size), round(characters / self.bytes_per_token), estimated=True)
+
+    def settle(self, fact: Answered) -> None:
+        """Learn from what a provider counted."""
+        usage = fact.usage
+        if fact.outcome == "answered" and not usage.estimated:
+            self.observe(fact.size, usage.prompt_tokens, usage.completion_tokens)
 
     def observe(self, size: int, prompt_tokens: int, completion_tokens: int) -> None:
         """Learn from what a provider counted; an answer that a limit cut counts as well."""

@@ -1,12 +1,18 @@
-"""Who used how much: per agent, thread, conversation, model and backend. Numbers only, no policy."""
+"""Who pays, what one attempt came to, and the sums: per agent, thread, conversation, model and backend.
+
+`Answered` is the one fact of an attempt. Usage, budgets, limits, estimator and circuit breaker each settle themselves
+from it; a ledger writes it down.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from xml_pipeline.attribution import current_caller
+from xml_pipeline.errors import BackendError
 from xml_pipeline.llm.types import Usage
 
 MAX_THREADS = 16_384  # threads and conversations remembered, the least recently used forgotten first
@@ -72,6 +78,22 @@ class _Account:
         self.prompt = self.completion = self.cached = self.cache_write = self.reasoning = 0
         self.requests = self.failures = self.unconfirmed = self.micro_usd = self.unpriced = 0
 
+    def count(self, usage: Usage, micro_usd: int | None) -> None:
+        """One answered call; `micro_usd` is None when its price is unknown."""
+        self.requests += 1
+        self.prompt += usage.prompt_tokens
+        self.completion += usage.completion_tokens
+        if usage.cached_tokens:
+            self.cached += usage.cached_tokens
+        if usage.cache_write_tokens:
+            self.cache_write += usage.cache_write_tokens
+        if usage.reasoning_tokens:
+            self.reasoning += usage.reasoning_tokens
+        if micro_usd is None:
+            self.unpriced += 1
+        else:
+            self.micro_usd += micro_usd
+
     def add(self, other: _Account) -> None:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -121,6 +143,37 @@ def charge_of(agent_id: str | None) -> Charge:
 
 NOBODY = Charge()
 
+Outcome = Literal["answered", "dropped", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one attempt at one backend came to.
+
+    Attributes:
+        charge: who pays.
+        backend, model: who was asked, and for which model there.
+        outcome: `answered`; `dropped`, when the consumer of a stream left after its first content; `failed`;
+            `cancelled`, when the caller left before.
+        usage: tokens, as the provider counted them or estimated; of an unconfirmed attempt what was expected.
+        confirmed: False when nobody will tell whether the attempt was billed.
+        micro_usd: what the usage costs; None when the price is unknown.
+        at: when, in seconds of the router's monotonic clock.
+        size: of the prompt, in bytes.
+        error: why it failed, or None.
+    """
+
+    charge: Charge
+    backend: str
+    model: str
+    outcome: Outcome
+    usage: Usage
+    confirmed: bool
+    micro_usd: int | None
+    at: float
+    size: int
+    error: BackendError | None = None
+
 
 class UsageTally:
     """The running sums of one router."""
@@ -133,37 +186,23 @@ class UsageTally:
         self._threads: OrderedDict[str, _Account] = OrderedDict()
         self._conversations: OrderedDict[str, _Account] = OrderedDict()
 
-    def answered(self, charge: Charge, backend: str, model: str, usage: Usage, micro_usd: int | None) -> None:
-        """A call was answered; `micro_usd` is None when its price is unknown."""
-        for account in self._accounts(charge, backend, model):
-            account.requests += 1
-            account.prompt += usage.prompt_tokens
-            account.completion += usage.completion_tokens
-            if usage.cached_tokens:
-                account.cached += usage.cached_tokens
-            if usage.cache_write_tokens:
-                account.cache_write += usage.cache_write_tokens
-            if usage.reasoning_tokens:
-                account.reasoning += usage.reasoning_tokens
-            if micro_usd is None:
-                account.unpriced += 1
-            else:
-                account.micro_usd += micro_usd
+    def settle(self, fact: Answered) -> None:
+        """Count what an attempt came to."""
+        if fact.error is not None:
+            _account(self._backends, fact.backend).failures += 1
+            _named(self._models, fact.model).failures += 1
+        if not fact.confirmed:
+            total = fact.usage.total_tokens
+            for account in self._accounts(fact):
+                account.unconfirmed += total
+        elif fact.error is None:
+            for account in self._accounts(fact):
+                account.count(fact.usage, fact.micro_usd)
 
     def failed(self, charge: Charge) -> None:
         """A call ended without an answer."""
         for account in self._callers(charge):
             account.failures += 1
-
-    def unconfirmed(self, charge: Charge, backend: str, model: str, tokens: int) -> None:
-        """A try ended so that nobody knows whether it was billed."""
-        for account in self._accounts(charge, backend, model):
-            account.unconfirmed += tokens
-
-    def backend_failed(self, backend: str, model: str) -> None:
-        """A try at a backend failed."""
-        _account(self._backends, backend).failures += 1
-        _named(self._models, model).failures += 1
 
     def _callers(self, charge: Charge) -> list[_Account]:
         accounts = [self._total]
@@ -175,10 +214,10 @@ class UsageTally:
             accounts.append(_recent(self._conversations, charge.conversation_id))
         return accounts
 
-    def _accounts(self, charge: Charge, backend: str, model: str) -> list[_Account]:
-        accounts = self._callers(charge)
-        accounts.append(_account(self._backends, backend))
-        accounts.append(_named(self._models, model))
+    def _accounts(self, fact: Answered) -> list[_Account]:
+        accounts = self._callers(fact.charge)
+        accounts.append(_account(self._backends, fact.backend))
+        accounts.append(_named(self._models, fact.model))
         return accounts
 
     # Reading

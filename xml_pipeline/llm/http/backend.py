@@ -19,27 +19,28 @@ How to write a provider, `providers/<name>/`: a dialect (see `dialect.py`) and
         def supports(self, feature, model) -> bool: ... # "tools" or "schema": natively there?
 
 `supported_models` and `model_map` are the router's business. `_do_completion` and `_do_stream` of this base
-class do all I/O. A backend without a dialect (a custom one) overrides `_do_completion(client, request)` and gets
-streaming as one whole answer; whatever it raises (`httpx.HTTPStatusError` of `raise_for_status()`, any httpx
-error, a JSON error) is classified by the router. Retries, limits, timeouts, accounting, key scrubbing and
-failover are never a backend's business: one call of `_do_completion` is one HTTP request. The router fills
-`backend`, `provider` and `model` into errors.
+class do all I/O. A backend without a dialect (a custom one) overrides `_do_completion(client, request)`, whose client
+is then an `httpx.AsyncClient`, and gets streaming as one whole answer; whatever it raises (`httpx.HTTPStatusError`
+of `raise_for_status()`, any httpx error, a JSON error) is classified by the router. Retries, limits, timeouts,
+accounting, key scrubbing and failover are never a backend's business: one call of `_do_completion` is one HTTP
+request. The router fills `backend`, `provider` and `model` into errors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from xml_pipeline.errors import ConfigError, InvalidRequestError, MalformedAnswerError, cut
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.http.framing import Framer, LineFramer, SSEFramer
 from xml_pipeline.llm.http.secrets import Secret
+from xml_pipeline.llm.http.transport import USER_AGENT, Answer, Connection, HttpxConnection
 from xml_pipeline.llm.types import (
     LLMRequest,
     LLMResponse,
@@ -53,20 +54,16 @@ from xml_pipeline.llm.types import (
     UsageReport,
 )
 
-if TYPE_CHECKING:
-    import httpx
-
 MAX_ERROR_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.25  # how long to wait for a stream's end after its terminal event, to reuse the connection
 
-MAX_REMEMBERED_URLS = 256
 DEFAULT_HEADERS = {
     "Accept": "*/*",
     "Accept-Encoding": "gzip, deflate",
     "Content-Type": "application/json",
-    "User-Agent": "xml-pipeline",
+    "User-Agent": USER_AGENT,
 }
-_REQUEST_ID_HEADERS = (b"x-request-id", b"request-id")
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 Feature = Literal["tools", "schema"]
 
@@ -141,53 +138,61 @@ class Backend:
         """The wire mapping, made once."""
         return self._make_dialect()
 
-    @cached_property
-    def _urls(self) -> dict[str, httpx.URL]:
-        """Parsed addresses by path."""
-        return {}
+    @property
+    def own_client(self) -> bool:
+        """Whether this class does its own I/O: its methods then get an `httpx.AsyncClient`."""
+        kind = type(self)
+        return kind._do_completion is not Backend._do_completion or kind._do_stream is not Backend._do_stream
 
     @property
     def key_missing(self) -> bool:
         """Whether this backend cannot be used because it has no key."""
         return self.requires_key and not self.api_key
 
-    async def _do_completion(self, client: httpx.AsyncClient, request: LLMRequest) -> LLMResponse:
-        """One request, one answer; raises a typed error, or any httpx error."""
-        dialect = self._dialect_or_fail()
-        response = await client.send(self._http_request(client, dialect.encode(request, stream=False)))
-        headers = response.headers
-        if not 200 <= response.status_code < 300:
-            raise dialect.error(response.status_code, headers, _body(response.content))
-        answer = dialect.decode(_json(response.content), request)
-        answer.headers = headers
-        if not answer.request_id:
-            answer.request_id = _request_id(headers)
-        return answer
+    async def _do_completion(self, client: Any, request: LLMRequest) -> LLMResponse:
+        """One request, one answer; raises a typed error, or any error of the client.
 
-    async def _do_stream(self, client: httpx.AsyncClient, request: LLMRequest) -> AsyncIterator[StreamEvent]:
-        """One request, its events as they come; raises like `_do_completion`, also in the middle."""
+        Args:
+            client: a `Connection`; an `httpx.AsyncClient` where a subclass does its own I/O.
+            request: what is asked.
+        """
+        dialect = self._dialect_or_fail()
+        connection = client if isinstance(client, Connection) else HttpxConnection(client)
+        answer = await self._post(connection, dialect.encode(request, stream=False))
+        content = await answer.read()
+        headers = answer.headers
+        if not 200 <= answer.status < 300:
+            raise dialect.error(answer.status, headers, _body(content))
+        response = dialect.decode(_json(content), request)
+        response.headers = headers
+        if not response.request_id:
+            response.request_id = headers.get("x-request-id") or headers.get("request-id") or ""
+        return response
+
+    async def _do_stream(self, client: Any, request: LLMRequest) -> AsyncIterator[StreamEvent]:
+        """One request, its events as they come; arguments and errors as of `_do_completion`, also in the middle."""
         dialect = self.dialect
         if dialect is None:
             for event in as_events(await self._do_completion(client, request)):
                 yield event
             return
-        http_request = self._http_request(client, dialect.encode(request, stream=True))
-        response = await client.send(http_request, stream=True)
+        connection = client if isinstance(client, Connection) else HttpxConnection(client)
+        answer = await self._post(connection, dialect.encode(request, stream=True))
         try:
-            headers = response.headers
-            if not 200 <= response.status_code < 300:
-                raise dialect.error(response.status_code, headers, _body(await _read_some(response)))
+            headers = answer.headers
+            chunks = connection.chunks(answer)
+            if not 200 <= answer.status < 300:
+                raise dialect.error(answer.status, headers, _body(await _read_some(chunks)))
             if "json" in headers.get("content-type", "") and dialect.framing == "sse":
                 # Asked for a stream, answered in one piece: the answer, or an error inside a 200.
-                answer = dialect.decode(_json(await response.aread()), request)
-                answer.headers = headers
-                for event in as_events(answer):
+                response = dialect.decode(_json(await answer.read()), request)
+                response.headers = headers
+                for event in as_events(response):
                     yield event
                 return
-            yield StreamOpened(headers, _request_id(headers))
+            yield StreamOpened(headers, headers.get("x-request-id") or headers.get("request-id") or "")
             framer: Framer = SSEFramer() if dialect.framing == "sse" else LineFramer()
             decoder = dialect.stream_decoder(request)
-            chunks = response.aiter_bytes()
             async for chunk in chunks:
                 for data, name in framer.feed(chunk):
                     for event in decoder.feed(data, name):
@@ -199,32 +204,18 @@ class Backend:
                 for event in decoder.feed(data, name):
                     yield event
         finally:
-            await response.aclose()
+            await connection.release(answer)
 
-    def _http_request(self, client: httpx.AsyncClient, wire: WireRequest) -> httpx.Request:
+    def _post(self, connection: Connection, wire: WireRequest) -> Awaitable[Answer]:
+        # A path cannot lead to another host: the key is sent to `base_url` and nowhere else.
         if not wire.path.startswith("/"):
             raise InvalidRequestError(f"the path {cut(wire.path)!r} would leave {self.base_url}")
         try:
-            content = json.dumps(
-                wire.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False
-            ).encode()
+            body = _JSON.encode(wire.body).encode()
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
-        import httpx  # not at the top: importing this package must not cost what importing httpx costs
-
-        # Straight to a Request: merging URL and headers through the client costs as much CPU as all of the router.
-        url = self._urls.get(wire.path)
-        if url is None:
-            if len(self._urls) >= MAX_REMEMBERED_URLS:
-                self._urls.clear()
-            url = self._urls[wire.path] = httpx.URL(self.base_url + wire.path)
-        return httpx.Request(
-            "POST",
-            url,
-            headers={**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()},
-            content=content,
-            extensions={"timeout": client.timeout.as_dict()},
-        )
+        headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
+        return connection.post(self.base_url + wire.path, headers, body)
 
     def _dialect_or_fail(self) -> Dialect:
         if self.dialect is None:
@@ -286,13 +277,6 @@ def _checked_url(url: str, name: str) -> str:
     return url.rstrip("/")
 
 
-def _request_id(headers: httpx.Headers) -> str:
-    for name, value in headers.raw:  # a lookup by name costs more than this walk
-        if name.lower() in _REQUEST_ID_HEADERS:
-            return value.decode("latin-1")
-    return ""
-
-
 def _json(content: bytes) -> Any:
     try:
         return json.loads(content)
@@ -310,9 +294,9 @@ def _body(content: bytes) -> Any:
         return content.decode("utf-8", "replace")
 
 
-async def _read_some(response: httpx.Response) -> bytes:
+async def _read_some(chunks: AsyncIterator[bytes]) -> bytes:
     content = b""
-    async for chunk in response.aiter_bytes():
+    async for chunk in chunks:
         content += chunk
         if len(content) >= MAX_ERROR_BYTES:
             break

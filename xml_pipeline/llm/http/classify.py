@@ -25,6 +25,7 @@ from xml_pipeline.errors import (
     cut,
 )
 from xml_pipeline.llm.http.rate_limit_headers import retry_after
+from xml_pipeline.llm.types import is_whole
 
 MESSAGE_CUT = 500  # characters of a provider's error text that an error shows
 
@@ -255,7 +256,7 @@ def _collect(data: Any, codes: list[str], messages: list[str], numeric: list[int
         value = data.get(key)
         if isinstance(value, str) and value and value != "error":
             codes.append(value)
-        elif isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
+        elif is_whole(value) and 400 <= value < 600:
             numeric.append(value)
     for key in ("message", "detail"):
         value = data.get(key)

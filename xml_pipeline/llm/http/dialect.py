@@ -14,6 +14,7 @@ arguments. It supplies
                              tool_calls, reasoning, provider_data, request_id, raw=data). Missing parts raise
                              MalformedAnswerError; an error object inside the 200 raises `self.error(...)`.
     stream_decoder(request)  → a fresh StreamDecoder for one stream
+    finish_reasons           the API's word → `stop`, `length`, `tool_calls`, `content_filter`
     error_rules              rows tried before the common table of `classify.py`
     rate_limits(headers, t)  provider headers → RateLimits, when they differ from the common forms
 
@@ -28,15 +29,50 @@ scrubs keys.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from xml_pipeline.errors import BackendError
+from xml_pipeline.errors import BackendError, MalformedAnswerError, cut
 from xml_pipeline.llm.http.classify import ErrorRule, error_from
 from xml_pipeline.llm.http.rate_limit_headers import RateLimits, read_rate_limits
-from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent
+from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
+
+Path = tuple[str, ...]
+
+
+class UsageKeys(NamedTuple):
+    """Where an API writes its token counts: for each field of `Usage` the keys that lead there; several are added."""
+
+    prompt: tuple[Path, ...]
+    completion: tuple[Path, ...]
+    cached: tuple[Path, ...]
+    cache_write: tuple[Path, ...]
+    reasoning: tuple[Path, ...]
+
+    @classmethod
+    def of(
+        cls, prompt: str, completion: str, cached: str = "", cache_write: str = "", reasoning: str = ""
+    ) -> UsageKeys:
+        """Written short: `input_tokens details.cached` is the sum of a count and of one inside an object."""
+        kinds = (prompt, completion, cached, cache_write, reasoning)
+        return cls(*(tuple(tuple(path.split(".")) for path in kind.split()) for kind in kinds))
+
+    def read(self, usage: Any) -> Usage:
+        """The usage in an API's object; what is no count is 0."""
+        counts = []
+        for paths in self:
+            total = 0
+            for path in paths:
+                value = usage
+                for key in path:
+                    value = value.get(key) if isinstance(value, dict) else None
+                if type(value) is int and value > 0:  # a truth value is none
+                    total += value
+            counts.append(total)
+        return Usage(counts[0], counts[1], counts[2], counts[3], counts[4])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +118,7 @@ class Dialect(ABC):
     name: ClassVar[str]
     framing: ClassVar[Literal["sse", "ndjson"]] = "sse"
     error_rules: ClassVar[tuple[ErrorRule, ...]] = ()
+    finish_reasons: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
@@ -94,6 +131,17 @@ class Dialect(ABC):
     @abstractmethod
     def stream_decoder(self, request: LLMRequest) -> StreamDecoder:
         """A decoder for one stream."""
+
+    def finish_reason(self, word: Any, *, calls: bool = False) -> str:
+        """The neutral finish reason of the API's word, where it is none of its own.
+
+        Args:
+            word: as the API writes it.
+            calls: whether the answer calls tools; several APIs say `stop` nevertheless.
+        """
+        found = str(word or "stop")
+        found = self.finish_reasons.get(found, found)
+        return "tool_calls" if calls and found == "stop" else found
 
     def error(self, status: int | None, headers: Mapping[str, str], data: Any) -> BackendError:
         """The typed error of an answer.
@@ -109,3 +157,35 @@ class Dialect(ABC):
     def rate_limits(self, headers: Mapping[str, str], now: float) -> RateLimits | None:
         """What the answer's headers say about limits; `now` is unix time in seconds."""
         return read_rate_limits(headers, now)
+
+
+# Reading answers
+
+
+def expect_object(data: Any) -> dict[str, Any]:
+    """`data` if it is a JSON object.
+
+    Raises:
+        MalformedAnswerError: it is something else.
+    """
+    if not isinstance(data, dict):
+        raise MalformedAnswerError(f"the answer is no JSON object but {cut(data)}")
+    return data
+
+
+def missing(what: str, data: Mapping[str, Any]) -> MalformedAnswerError:
+    """The error for an answer without a documented part; shows which keys it has."""
+    return MalformedAnswerError(f"the answer has no {what}; it has: {', '.join(map(str, data)) or 'nothing'}")
+
+
+def parse_chunk(data: str) -> dict[str, Any]:
+    """One chunk of a stream.
+
+    Raises:
+        MalformedAnswerError: it is no JSON object.
+    """
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)}") from None
+    return expect_object(value)

@@ -1,18 +1,21 @@
-"""HTTP clients for backends, and what their failures mean.
+"""Connections to backends, and what their failures mean.
 
-One `httpx.AsyncClient` per backend and event loop, over aiohttp's connection pool (httpx's own costs several
-times more CPU with many requests in flight). Nothing here is imported before the first request needs it.
+One aiohttp session per backend and event loop: with many requests in flight httpx's own pool costs several times more
+CPU, and httpx over aiohttp's pool still four times as much (ADR 20). A backend that does its own I/O gets an
+`httpx.AsyncClient` over the same kind of pool. Nothing here is imported before the first request needs it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
-from collections.abc import AsyncGenerator
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -29,11 +32,20 @@ from xml_pipeline.llm.http.classify import error_from
 from xml_pipeline.llm.http.secrets import scrub
 
 if TYPE_CHECKING:
+    import aiohttp
     import httpx
+
+    from xml_pipeline.llm.http.backend import Backend
 
 USER_AGENT = "xml-pipeline"
 SPARE_CONNECTIONS = 8  # beyond max_concurrent, for streams that are being closed
 KEEPALIVE_SECONDS = 30.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether this address is on this machine."""
+    return urlsplit(url).hostname in _LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,71 +65,176 @@ class TransportSettings:
     trust_env: bool = True
 
 
-class Clients:
-    """The HTTP clients of one backend, one per event loop."""
+class Answer(Protocol):
+    """An HTTP answer whose body may still be on its way."""
 
-    __slots__ = ("_base_url", "_clients", "_max_concurrent", "_settings")
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
 
-    def __init__(self, base_url: str, max_concurrent: int, settings: TransportSettings) -> None:
-        self._base_url = base_url
-        self._max_concurrent = max_concurrent
-        self._settings = settings
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in any case."""
+
+    def read(self) -> Awaitable[bytes]:
+        """The whole body, decompressed."""
+
+
+class Connection:
+    """What a backend posts through: an open aiohttp session."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Awaitable[Answer]:
+        """Send one POST, and wait for the head of its answer."""
+        return self.session.post(url, data=body, headers=headers, allow_redirects=False)
+
+    def chunks(self, answer: Any) -> AsyncIterator[bytes]:
+        """The body as it comes, decompressed."""
+        pieces: AsyncIterator[bytes] = answer.content.iter_any().__aiter__()
+        return pieces
+
+    async def release(self, answer: Any) -> None:
+        """Give the connection back; it is closed if the body was not read to its end."""
+        answer.close()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.session.close()
+
+
+class HttpxConnection(Connection):
+    """The same over an `httpx.AsyncClient`, for a backend that does its own I/O and then calls ours."""
+
+    __slots__ = ("client",)
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        request = self.client.build_request("POST", url, headers=headers, content=body)
+        return _HttpxAnswer(await self.client.send(request, stream=True, follow_redirects=False))
+
+    def chunks(self, answer: Any) -> AsyncIterator[bytes]:
+        pieces: AsyncIterator[bytes] = answer.response.aiter_bytes()
+        return pieces
+
+    async def release(self, answer: Any) -> None:
+        await answer.response.aclose()
+
+
+class _HttpxAnswer:
+    """An httpx response, seen as an `Answer`."""
+
+    __slots__ = ("headers", "response", "status")
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.response = response
+        self.status = response.status_code
+        self.headers = response.headers
+
+    async def read(self) -> bytes:
+        return await self.response.aread()
+
+
+class Transport:
+    """The clients of one backend, one for each event loop.
+
+    Attributes:
+        secrets: the password of the proxy on the way, if it has one; no error may show it.
+    """
+
+    __slots__ = ("_clients", "_here", "_loop", "backend", "secrets", "settings")
+
+    def __init__(self, backend: Backend, settings: TransportSettings) -> None:
+        self.backend = backend
+        self.settings = settings
+        self.secrets: tuple[str, ...] = ()
         self._clients: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, tuple[httpx.AsyncClient, AsyncGenerator[None, None]]
+            asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]
         ] = WeakKeyDictionary()
+        self._loop: asyncio.AbstractEventLoop | None = None  # the last one asked about, and its client
+        self._here: Any = None
 
-    async def get(self) -> httpx.AsyncClient:
-        """The running loop's client."""
+    def client(self) -> Any:
+        """The running loop's client, None before `open`."""
         loop = asyncio.get_running_loop()
-        found = self._clients.get(loop)
-        if found is None:
-            client = _open(self._base_url, self._max_concurrent, self._settings)
+        if loop is not self._loop:
+            found = self._clients.get(loop)
+            self._loop, self._here = loop, None if found is None else found[0]
+        return self._here
+
+    async def open(self) -> Any:
+        """Open the running loop's client; None for a backend that opens no connection."""
+        backend = self.backend
+        if backend.offline:
+            return None
+        client: Any = self.client()
+        if client is None:
+            password = urlsplit(proxy_for(backend.base_url, self.settings) or "").password
+            self.secrets = (unquote(password),) if password else ()
+            made = _httpx_client if backend.own_client else _connection
+            client = self._here = made(
+                backend.base_url, backend.max_concurrent + SPARE_CONNECTIONS, self.settings
+            )
             # A router that nobody closes (a script's `asyncio.run(complete(...))`) still leaves no open sockets:
             # the loop closes its async generators before it ends.
             lifetime = _lifetime(client)
-            found = self._clients[loop] = (client, lifetime)
+            self._clients[asyncio.get_running_loop()] = (client, lifetime)
             await anext(lifetime)
-        return found[0]
+        return client
 
     async def aclose(self) -> None:
         """Close the running loop's client; clients of loops that ended are closed already."""
+        self._loop = self._here = None
         found = self._clients.pop(asyncio.get_running_loop(), None)
         if found is not None:
             await found[1].aclose()
 
 
-async def _lifetime(client: httpx.AsyncClient) -> AsyncGenerator[None, None]:
+async def _lifetime(client: Any) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
         await client.aclose()
 
 
-def _open(base_url: str, max_concurrent: int, settings: TransportSettings) -> httpx.AsyncClient:
+def _session(
+    base_url: str, connections: int, settings: TransportSettings, **more: Any
+) -> aiohttp.ClientSession:
     import aiohttp
+
+    proxy = proxy_for(base_url, settings)
+    if urlsplit(base_url).scheme == "http" and not (proxy or "").startswith("https"):
+        # Trusts nobody; reading all certificates takes 15 ms.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = _ssl_context(settings)
+    # Cookies of one agent's calls must not travel with another's: the jar keeps none.
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
+        **more,
+    )
+
+
+def _connection(base_url: str, connections: int, settings: TransportSettings) -> Connection:
+    return Connection(_session(base_url, connections, settings, proxy=proxy_for(base_url, settings)))
+
+
+def _httpx_client(base_url: str, connections: int, settings: TransportSettings) -> httpx.AsyncClient:
     import httpx
     from httpx_aiohttp import AiohttpTransport
 
-    proxy = settings.proxy or (_environment_proxy(base_url) if settings.trust_env else None)
-    if urlsplit(base_url).scheme == "http" and not (proxy or "").startswith("https"):
-        context = ssl.SSLContext(
-            ssl.PROTOCOL_TLS_CLIENT
-        )  # trusts nobody; reading all certificates takes 15 ms
-    else:
-        context = _ssl_context(settings)
-    connections = max_concurrent + SPARE_CONNECTIONS
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context)
-        # Cookies of one agent's calls must not travel with another's: neither jar keeps any.
-        return aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-        )
-
+    proxy = proxy_for(base_url, settings)
     transport = AiohttpTransport(
-        verify=context,
+        verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # unused: the session has its own
         limits=httpx.Limits(max_connections=connections),
-        client=session,
+        client=lambda: _session(base_url, connections, settings, auto_decompress=False),
         proxy=httpx.Proxy(proxy) if proxy else None,
     )
     return httpx.AsyncClient(
@@ -131,9 +248,12 @@ def _open(base_url: str, max_concurrent: int, settings: TransportSettings) -> ht
 
 
 def _ssl_context(settings: TransportSettings) -> ssl.SSLContext:
-    import httpx
+    import certifi
 
-    context = httpx.create_ssl_context(trust_env=settings.trust_env)
+    environ = os.environ if settings.trust_env else {}
+    file, folder = environ.get("SSL_CERT_FILE"), environ.get("SSL_CERT_DIR")
+    usual = None if file or folder else certifi.where()
+    context = ssl.create_default_context(cafile=file or usual, capath=None if file else folder)
     if settings.ca_file:
         try:
             context.load_verify_locations(settings.ca_file)
@@ -142,7 +262,10 @@ def _ssl_context(settings: TransportSettings) -> ssl.SSLContext:
     return context
 
 
-def _environment_proxy(base_url: str) -> str | None:
+def proxy_for(base_url: str, settings: TransportSettings) -> str | None:
+    """The URL of the proxy on the way to this address, None for none."""
+    if settings.proxy or not settings.trust_env:
+        return settings.proxy
     parts = urlsplit(base_url)
     if not parts.hostname or proxy_bypass(parts.hostname):
         return None
@@ -150,35 +273,83 @@ def _environment_proxy(base_url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
+# What failures mean
+
+
 def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> BackendError:
     """What any exception of a backend means, as a typed error without secrets.
 
-    Backends of this library raise typed errors; custom ones may raise `httpx` errors, JSON errors or anything.
+    Backends of this library raise typed and aiohttp's errors; custom ones may raise `httpx` errors, JSON errors or
+    anything.
     """
     if isinstance(error, BackendError):
         return error
     text = scrub(cut(str(error), 500), secrets)
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    # What was never imported cannot have raised.
+    known = _aiohttp_error(error, text) if "aiohttp" in sys.modules else None
+    if known is None and "httpx" in sys.modules:
+        known = _httpx_error(error, text)
+    if known is not None:
+        return known
+    if isinstance(error, TimeoutError):
         return BackendTimeoutError(f"no answer in time: {text}" if text else "no answer in time")
-    import httpx
-
-    if isinstance(error, httpx.HTTPStatusError):
-        return _status_error(error)
-    if isinstance(error, httpx.TimeoutException):
-        # The aiohttp transport reports a dropped connection as a ConnectTimeout; its cause tells them apart.
-        cause = error.__cause__
-        if cause is None or isinstance(cause, (TimeoutError, asyncio.TimeoutError)):
-            return BackendTimeoutError(f"{_words(error)}: {text}")
-        return ConnectionFailedError(_lost(cause, text))
-    if isinstance(error, (httpx.TransportError, OSError)):
-        return ConnectionFailedError(f"{_words(error)}: {text}")
-    if isinstance(error, (httpx.InvalidURL, httpx.DecodingError)):
-        return MalformedAnswerError(f"{_words(error)}: {text}")
+    if isinstance(error, OSError):
+        return ConnectionFailedError(f"{type(error).__name__}: {text}")
     if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
         return MalformedAnswerError(f"the answer cannot be read ({type(error).__name__}: {text})")
     if isinstance(error, LLMError):
         raise error
     return BackendError(f"{type(error).__name__}: {text}")
+
+
+def _aiohttp_error(error: Exception, text: str) -> BackendError | None:
+    import aiohttp
+
+    if isinstance(error, aiohttp.ServerTimeoutError):
+        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+        return BackendTimeoutError(f"{'no connection' if connecting else 'no data'} in time: {text}")
+    if isinstance(error, aiohttp.ClientConnectionError):
+        return ConnectionFailedError(_lost(error, text))
+    if isinstance(error, aiohttp.ClientPayloadError):
+        if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
+            return MalformedAnswerError(f"the answer cannot be decompressed: {text}")
+        return ConnectionFailedError(f"the connection broke while reading: {text}")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return ConnectionFailedError(f"the proxy refused: {text}")
+    if isinstance(error, aiohttp.InvalidURL):
+        return MalformedAnswerError(f"{type(error).__name__}: {text}")
+    if isinstance(error, aiohttp.ClientError):
+        return ConnectionFailedError(f"the server broke the protocol: {text}")
+    return None
+
+
+def _httpx_error(error: Exception, text: str) -> BackendError | None:
+    import httpx
+
+    words = _WORDS.get(type(error).__name__, type(error).__name__)
+    if isinstance(error, httpx.HTTPStatusError):
+        return _status_error(error)
+    if isinstance(error, httpx.TimeoutException):
+        # The aiohttp transport reports a dropped connection as a ConnectTimeout; its cause tells them apart.
+        cause = error.__cause__
+        if cause is None or isinstance(cause, TimeoutError):
+            return BackendTimeoutError(f"{words}: {text}")
+        return ConnectionFailedError(_lost(cause, text))
+    if isinstance(error, httpx.TransportError):
+        return ConnectionFailedError(f"{words}: {text}")
+    if isinstance(error, (httpx.InvalidURL, httpx.DecodingError)):
+        return MalformedAnswerError(f"{words}: {text}")
+    return None
+
+
+_WORDS = {
+    "ConnectError": "no connection",
+    "ConnectTimeout": "no connection in time",
+    "ReadTimeout": "no data in time",
+    "ReadError": "the connection broke while reading",
+    "RemoteProtocolError": "the server broke the protocol",
+    "ProxyError": "the proxy refused",
+}
 
 
 def _lost(cause: BaseException, text: str) -> str:
@@ -187,17 +358,6 @@ def _lost(cause: BaseException, text: str) -> str:
         where = f"{getattr(cause, 'host', '')}:{getattr(cause, 'port', '')}"
         return f"no connection to {where}: {reason.strerror or type(reason).__name__}"
     return f"the connection broke: {text or type(cause).__name__}"
-
-
-def _words(error: Exception) -> str:
-    return {
-        "ConnectError": "no connection",
-        "ConnectTimeout": "no connection in time",
-        "ReadTimeout": "no data in time",
-        "ReadError": "the connection broke while reading",
-        "RemoteProtocolError": "the server broke the protocol",
-        "ProxyError": "the proxy refused",
-    }.get(type(error).__name__, type(error).__name__)
 
 
 def _status_error(error: httpx.HTTPStatusError) -> BackendError:

@@ -8,15 +8,23 @@ while waiting and nothing can be lost when a waiter is cancelled.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from xml_pipeline.llm.clock import Clock
 from xml_pipeline.llm.http.rate_limit_headers import RateLimits
 from xml_pipeline.llm.limits.sliding_log import Entry, SlidingLog
 from xml_pipeline.llm.limits.token_bucket import BUCKETS_FROM, TokenBucket
+
+
+def loop_time() -> float:
+    """Seconds of the running event loop, so that limits agree with its timers; of the system outside of any."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:  # as when a command line lists the backends
+        return time.monotonic()
 
 
 class Permit:
@@ -65,6 +73,7 @@ class RateLimiter:
     Attributes:
         max_concurrent: requests in flight at once.
         in_flight: requests in flight now.
+        has_rate_limits: whether tokens or requests a minute are limited.
     """
 
     __slots__ = (
@@ -74,6 +83,7 @@ class RateLimiter:
         "_timer",
         "_tokens",
         "_waiters",
+        "has_rate_limits",
         "in_flight",
         "max_concurrent",
     )
@@ -84,7 +94,7 @@ class RateLimiter:
         max_concurrent: int,
         tokens_per_minute: int | None = None,
         requests_per_minute: int | None = None,
-        clock: Clock | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.max_concurrent = max_concurrent
         self.in_flight = 0
@@ -92,7 +102,8 @@ class RateLimiter:
         self._requests = SlidingLog(requests_per_minute) if requests_per_minute else None
         bucketed = requests_per_minute is not None and requests_per_minute >= BUCKETS_FROM
         self._bucket = TokenBucket(requests_per_minute) if bucketed and requests_per_minute else None
-        self._clock: Callable[[], float] = (clock or Clock()).monotonic
+        self._clock = clock or loop_time
+        self.has_rate_limits = self._tokens is not None or self._requests is not None
         self._waiters: deque[tuple[asyncio.Future[Permit], int]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -100,11 +111,6 @@ class RateLimiter:
     def waiting(self) -> int:
         """Requests in the queue."""
         return sum(not future.done() for future, _ in self._waiters)
-
-    @property
-    def has_rate_limits(self) -> bool:
-        """Whether tokens or requests a minute are limited."""
-        return self._tokens is not None or self._requests is not None
 
     def tokens_available(self, now: float | None = None) -> int | None:
         """Tokens free in this minute (negative in debt); None without a limit. `now`: of its clock."""
@@ -114,9 +120,11 @@ class RateLimiter:
         """Requests free in this minute; None without a limit."""
         return None if self._requests is None else self._requests.available(self._clock())
 
-    def admits(self, tokens: int) -> bool:
-        """Whether a request of this estimate would be let in now, without waiting."""
-        return not self._waiters and self._has_room(tokens)
+    def try_acquire(self, tokens: int, now: float) -> Permit | None:
+        """A permit for a request of this estimate if it is let in without waiting; `now`: of its clock."""
+        if self._waiters or not self._has_room(tokens, now):
+            return None
+        return self._admit(tokens, now)
 
     def expected_wait(self, tokens: int) -> float:
         """Seconds until the rate limits would let this request in; 0 when only concurrency delays it."""
@@ -132,8 +140,9 @@ class RateLimiter:
 
     async def acquire(self, tokens: int) -> Permit:
         """Wait for room for one request of so many estimated tokens, in order of arrival."""
-        if not self._waiters and self._has_room(tokens):
-            return self._admit(tokens)
+        permit = self.try_acquire(tokens, self._clock())
+        if permit is not None:
+            return permit
         future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
         self._waiters.append((future, tokens))
         self._serve()
@@ -158,24 +167,21 @@ class RateLimiter:
             )
         self._serve()
 
-    def _has_room(self, tokens: int) -> bool:
+    def _has_room(self, tokens: int, now: float) -> bool:
         if self.in_flight >= self.max_concurrent:
             return False
-        if self._tokens is None and self._requests is None:
-            return True
-        now = self._clock()
         return (
             (self._requests is None or self._requests.fits(1, now))
             and (self._tokens is None or self._tokens.fits(tokens, now))
             and (self._bucket is None or self._bucket.ready())
         )
 
-    def _admit(self, tokens: int) -> Permit:
+    def _admit(self, tokens: int, now: float) -> Permit:
         self.in_flight += 1
         if self._bucket is not None:
             self._bucket.take()
-        request = None if self._requests is None else self._requests.admit(1, self._clock())
-        entry = None if self._tokens is None else self._tokens.admit(tokens, self._clock())
+        request = None if self._requests is None else self._requests.admit(1, now)
+        entry = None if self._tokens is None else self._tokens.admit(tokens, now)
         return Permit(self, request, entry, tokens)
 
     def _settle(self, entry: Entry, tokens: int) -> None:
@@ -195,14 +201,14 @@ class RateLimiter:
 
     def _serve(self) -> None:
         """Admit from the head of the queue as far as there is room; set the timer for the rest."""
-        waiters = self._waiters
+        waiters, now = self._waiters, self._clock()
         while waiters:
             future, tokens = waiters[0]
             if future.done() or future.get_loop().is_closed():
                 waiters.popleft()
-            elif self._has_room(tokens):
+            elif self._has_room(tokens, now):
                 waiters.popleft()
-                future.set_result(self._admit(tokens))
+                future.set_result(self._admit(tokens, now))
             else:
                 break
         if self._timer is not None:

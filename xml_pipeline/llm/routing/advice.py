@@ -1,8 +1,12 @@
-"""What a user can do about a provider's failure, as the last sentence of an error. Pure."""
+"""How the final error of a call reads: what was tried, what failed, and what the user can do about it. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from xml_pipeline.errors import (
+    Attempt,
     AuthenticationError,
     BackendError,
     BackendTimeoutError,
@@ -12,6 +16,11 @@ from xml_pipeline.errors import (
     QuotaExhaustedError,
     RateLimitedError,
 )
+
+if TYPE_CHECKING:
+    from xml_pipeline.llm.completion import Completion
+
+_TRAIL_SHOWN = 5  # failures that the final error's text repeats
 
 _ADVICE: dict[type[BackendError], str] = {
     AuthenticationError: "Check the key of backend {name}{variable}",
@@ -26,18 +35,68 @@ _ADVICE: dict[type[BackendError], str] = {
 }
 
 
-def advice_for(error: BackendError, name: str, base_url: str, variable: str) -> str:
-    """What to do about it, or "" where the provider's own words have to do.
+def exhausted(asked: Completion, attempts: Sequence[Attempt], errors: Sequence[BackendError]) -> BackendError:
+    """The error of a call that nobody answered.
 
     Args:
-        error: of the backend.
-        name: of the backend.
-        base_url: of the backend; holds no key.
-        variable: environment variable of its key, or "".
+        asked: the call.
+        attempts: all that was tried.
+        errors: the failures among them, in their order.
     """
+    error = errors[-1] if errors else _cold(asked)
+    if error is None:
+        return RateLimitedError(f"no backend for {asked.model!r} has room before the deadline")
+    tries = len(attempts)
+    text = f"after {tries} {'try' if tries == 1 else 'tries'}" if tries else "every backend is out"
+    advice = _advice(asked, error)
+    final = type(error)(
+        f"no backend answered for {asked.model!r}, {text}: {_trail(errors) or error}"
+        + (f". {advice}" if advice else ""),
+        provider=error.provider,
+        backend=error.backend,
+        model=error.model,
+        status=error.status,
+        code=error.code,
+        request_id=error.request_id,
+        retry_after=error.retry_after,
+        attempts=attempts,
+    )
+    final.retryable, final.failover = error.retryable, error.failover
+    return final
+
+
+def timed_out(
+    asked: Completion, attempts: Sequence[Attempt], errors: Sequence[BackendError]
+) -> BackendTimeoutError:
+    """The error of a call whose deadline passed; arguments as of `exhausted`."""
+    trail, seconds = _trail(errors), asked.deadline - asked.started
+    return BackendTimeoutError(
+        f"no answer for {asked.model!r} within {seconds:g} s" + (f": {trail}" if trail else ""),
+        backend=attempts[-1].backend if attempts else "",
+        model=attempts[-1].model if attempts else asked.model,
+        attempts=attempts,
+    )
+
+
+def _trail(errors: Sequence[BackendError]) -> str:
+    return "; ".join(f"{one.backend}: {type(one).__name__}: {one}" for one in errors[-_TRAIL_SHOWN:])
+
+
+def _cold(asked: Completion) -> BackendError | None:
+    """Why a backend is out that nobody could ask."""
+    found = (route.breaker.last_error(route.model) for route in asked.routes())
+    return next((error for error in found if error is not None), None)
+
+
+def _advice(asked: Completion, error: BackendError) -> str:
+    """What to do about it, or "" where the provider's own words have to do."""
+    backend = next((route.backend for route in asked.routes() if route.name == error.backend), None)
     text = _ADVICE.get(type(error), "")
-    if "{url}" in text and not base_url:
+    if backend is None or ("{url}" in text and not backend.base_url):
         return ""
+    variable = backend.api_key_env or backend.default_key_env
     return text.format(
-        name=name, url=base_url, variable=f" (environment variable {variable})" if variable else ""
+        name=error.backend,
+        url=backend.base_url,
+        variable=f" (environment variable {variable})" if variable else "",
     )

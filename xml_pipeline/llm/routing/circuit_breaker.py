@@ -20,6 +20,7 @@ from xml_pipeline.errors import (
     QuotaExhaustedError,
     RateLimitedError,
 )
+from xml_pipeline.llm.accounting.usage import Answered
 
 ACCOUNT_COLD = 300.0  # seconds a dead key or an exhausted account stays out before a probe
 MODEL_COLD = 600.0  # seconds a model that the backend does not have stays out
@@ -83,15 +84,19 @@ class CircuitBreaker:
     Args:
         policy: how long failures cool.
         on_change: called with (model or "" for the account, state, reason).
+
+    Attributes:
+        clear: nothing has failed since it last worked; then there is nothing to ask, to begin or to heal.
     """
 
-    __slots__ = ("_on_change", "account", "models", "policy")
+    __slots__ = ("_on_change", "account", "clear", "models", "policy")
 
     def __init__(self, policy: CoolingPolicy, on_change: Callable[[str, str, str], None]) -> None:
         self.policy = policy
         self.account = Circuit()
         self.models: dict[str, Circuit] = {}
         self._on_change = on_change
+        self.clear = True
 
     def available(self, model: str, now: float) -> bool:
         """Whether a request may go there now (perhaps as the probe)."""
@@ -133,6 +138,16 @@ class CircuitBreaker:
         if model in self.models:
             self.models[model].abandon_probe()
 
+    def settle(self, fact: Answered) -> bool:
+        """What the end of an attempt says about the backend; True when calls that wait should look again."""
+        if fact.error is not None:
+            self.failed(fact.model, fact.error, fact.at)
+            return True
+        if fact.outcome == "cancelled":
+            self.abandon(fact.model)
+            return True
+        return self.succeeded(fact.model)
+
     def succeeded(self, model: str) -> bool:
         """An answer came; True when that healed something that was out."""
         healed = False
@@ -145,6 +160,7 @@ class CircuitBreaker:
                 if was_cold:
                     healed = True
                     self._on_change(name, "healthy", "")
+        self.clear = not (self.models or self.account.until or self.account.failures)
         return healed
 
     def failed(self, model: str, error: BackendError, now: float) -> None:
@@ -152,6 +168,7 @@ class CircuitBreaker:
         if not error.failover:  # the caller's fault says that the backend works
             self.succeeded(model)
             return
+        self.clear = False
         policy = self.policy
         if isinstance(error, (AuthenticationError, QuotaExhaustedError)):
             self.account.failures += 1

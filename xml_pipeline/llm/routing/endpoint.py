@@ -1,41 +1,46 @@
-"""A configured backend with its running state: limits, circuit breaker, what was learned, its clients."""
+"""A configured backend with its running state: limits, circuit breaker, what was learned, its connections."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
-from urllib.parse import urlsplit
 
 from xml_pipeline.errors import BackendError
 from xml_pipeline.events import BackendStateChanged
 from xml_pipeline.llm.accounting.estimate import Estimator
 from xml_pipeline.llm.accounting.prices import FREE, PriceTable, Rates
-from xml_pipeline.llm.accounting.usage import UsageTotals
-from xml_pipeline.llm.clock import Clock
-from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.accounting.usage import Answered, UsageTotals
+from xml_pipeline.llm.http.backend import Backend, Feature
 from xml_pipeline.llm.http.secrets import scrub
-from xml_pipeline.llm.http.transport import Clients, TransportSettings
-from xml_pipeline.llm.limits.rate_limiter import RateLimiter
-from xml_pipeline.llm.routing.advice import advice_for
+from xml_pipeline.llm.http.transport import Transport, TransportSettings, as_backend_error, is_loopback
+from xml_pipeline.llm.limits.rate_limiter import Permit, RateLimiter
 from xml_pipeline.llm.routing.circuit_breaker import CircuitBreaker, CoolingPolicy
+from xml_pipeline.llm.types import LLMResponse
 
 MAX_ESTIMATORS = 1024  # models of one backend of which something is learned; the oldest is forgotten first
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Endpoint:
-    """One backend at work."""
+    """One backend at work.
 
-    __slots__ = ("backend", "breaker", "clients", "estimators", "limiter", "loopback", "name", "secrets")
+    Args:
+        backend: what is configured.
+        name: unique in its router.
+        clock: the router's monotonic seconds.
+        cooling: how long failures keep it out.
+        transport: how it is reached.
+        on_change: told when its circuit breaker opens or closes.
+    """
+
+    __slots__ = ("backend", "breaker", "estimators", "limiter", "loopback", "name", "secrets", "transport")
 
     def __init__(
         self,
         backend: Backend,
         name: str,
         *,
-        clock: Clock,
+        clock: Callable[[], float],
         cooling: CoolingPolicy,
         transport: TransportSettings,
         on_change: Callable[[BackendStateChanged], None],
@@ -54,12 +59,8 @@ class Endpoint:
             lambda model, state, reason: on_change(BackendStateChanged(name, model, state, reason)),
         )
         self.estimators: dict[str, Estimator] = {}
-        self.clients = Clients(backend.base_url, backend.max_concurrent, transport)
-        self.loopback = backend.offline or urlsplit(backend.base_url).hostname in LOOPBACK
-
-    async def client(self) -> Any:
-        """The running loop's `httpx.AsyncClient`; None for a backend that opens no connection."""
-        return None if self.backend.offline else await self.clients.get()
+        self.transport = Transport(backend, transport)
+        self.loopback = backend.offline or is_loopback(backend.base_url)
 
     def serves(self, model: str) -> bool:
         """Whether this backend serves a model of this name, by its configuration or its provider's rule."""
@@ -81,59 +82,107 @@ class Endpoint:
             estimator = self.estimators[model] = Estimator()
         return estimator
 
-    def advice(self, error: BackendError) -> str:
-        """What to do about an error from here, or ""."""
-        backend = self.backend
-        return advice_for(error, self.name, backend.base_url, backend.api_key_env or backend.default_key_env)
-
-    def complete_error(self, error: BackendError, model: str) -> BackendError:
-        """Fill in who failed, and take the key out of the text."""
-        error.provider = error.provider or self.backend.provider
-        error.backend = self.name
-        error.model = error.model or model
-        error.args = (scrub(str(error), self.secrets),)
-        return error
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One way to serve a model: an endpoint and the model's name there. A strategy's `Candidate`.
 
+    Everything that a call wants of its endpoint, for this one model.
+
     Attributes:
         endpoint: where.
+        backend: what is configured there.
         model: the name there.
         name: the backend's name.
         priority: the backend's.
         max_concurrent: the backend's.
+        estimator: what is learned about the model there.
+        price_provider: its id in genai-prices, "" for none.
+        limiter, breaker, transport: the endpoint's.
     """
 
     endpoint: Endpoint
+    backend: Backend
     model: str
     name: str
     priority: int
     max_concurrent: int
+    estimator: Estimator
+    price_provider: str
+    limiter: RateLimiter
+    breaker: CircuitBreaker
+    transport: Transport
 
     @classmethod
     def of(cls, endpoint: Endpoint, model: str) -> Route:
         backend = endpoint.backend
+        there = backend.model_map.get(model, model)
         return cls(
             endpoint,
-            backend.model_map.get(model, model),
+            backend,
+            there,
             endpoint.name,
             backend.priority,
             backend.max_concurrent,
+            endpoint.estimator(there),
+            backend.price_provider,
+            endpoint.limiter,
+            endpoint.breaker,
+            endpoint.transport,
         )
 
     @property
     def in_flight(self) -> int:
         """Requests in flight now."""
-        return self.endpoint.limiter.in_flight
+        return self.limiter.in_flight
 
-    def rates(self, prices: PriceTable, model: str, wall: float) -> Rates | None:
-        """What `model` costs at this backend, None when unknown."""
-        backend = self.endpoint.backend
-        rates = prices.rates(backend.price_provider, model, wall)
-        return FREE if rates is None and backend.offline else rates
+    def try_acquire(self, tokens: int, now: float) -> Permit | None:
+        """A permit if the backend is healthy and has room now; a half-open one is then being probed."""
+        breaker = self.breaker
+        if not breaker.clear and not breaker.available(self.model, now):
+            return None
+        permit = self.limiter.try_acquire(tokens, now)
+        if permit is not None and not breaker.clear:
+            breaker.begin(self.model, now)
+        return permit
+
+    def available(self, now: float) -> bool:
+        """Whether a request may go there now, as far as its health goes."""
+        return self.breaker.clear or self.breaker.available(self.model, now)
+
+    def settle(self, fact: Answered, permit: Permit) -> bool:
+        """Limits, breaker and estimator each take in what an attempt came to; True when the breaker changed."""
+        permit.settle(fact.usage.total_tokens)
+        self.estimator.settle(fact)
+        changes_nothing = fact.outcome == "answered" and self.breaker.clear
+        return not changes_nothing and self.breaker.settle(fact)
+
+    def read_limits(self, response: LLMResponse, wall: float) -> None:
+        """Let the provider's headers correct our view of its limits."""
+        dialect = self.backend.dialect
+        if dialect is not None and response.headers is not None:
+            limits = dialect.rate_limits(response.headers, wall)
+            if limits is not None:
+                self.limiter.correct(limits)
+
+    def supports(self, feature: Feature) -> bool:
+        """Whether the model there has the feature natively."""
+        return self.backend.supports(feature, self.model)
+
+    def rates(self, prices: PriceTable, wall: float, model: str = "") -> Rates | None:
+        """What the model (or another one) costs there, None when unknown."""
+        rates = prices.rates(self.price_provider, model or self.model, wall)
+        return FREE if rates is None and self.backend.offline else rates
+
+    def typed(self, raised: Exception) -> BackendError:
+        """What an exception of the backend means, with who failed filled in and the key taken out."""
+        secrets = self.endpoint.secrets + self.transport.secrets
+        error = as_backend_error(raised, secrets)
+        error.provider = error.provider or self.backend.provider
+        error.backend = self.name
+        error.model = error.model or self.model
+        error.args = (scrub(str(error), secrets),)
+        return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,16 @@
-"""From the name of a model to the backends that can serve it."""
+"""From the name of a model to the backends that can serve it, and may be asked here."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar, Token
 from difflib import get_close_matches
+from types import TracebackType
+from typing import Self
 
 from xml_pipeline.errors import ConfigError, NoBackendError
 from xml_pipeline.llm.routing.endpoint import Endpoint, Route
-from xml_pipeline.llm.routing.guard import VARIABLE
 
 _MODELS_SHOWN = 8  # of one backend, in an error
 MAX_REMEMBERED = 1024  # model names whose routes are kept ready
@@ -67,6 +70,11 @@ class RoutingTable:
             self._routes[model] = groups
         return groups
 
+    def open_routes(self, model: str) -> Groups:
+        """As `routes`; where real requests are forbidden, only those that do not leave this machine."""
+        groups = self.routes(model)
+        return on_this_machine(model, groups) if real_requests_forbidden() else groups
+
     def _step(self, model: str) -> Iterable[Route]:
         for endpoint in self._endpoints:
             if not endpoint.backend.key_missing and endpoint.serves(model):
@@ -118,6 +126,40 @@ def _described(endpoint: Endpoint) -> str:
     models = (*(backend.supported_models or backend.usual_models), *backend.model_map)
     shown = ", ".join(models[:_MODELS_SHOWN]) + (", …" if len(models) > _MODELS_SHOWN else "")
     return f"{endpoint.name} ({backend.provider}{': ' if shown else ''}{shown})"
+
+
+# Where no request may leave this machine
+
+VARIABLE = "XML_PIPELINE_FORBID_REAL_REQUESTS"
+
+_forbidden: ContextVar[bool] = ContextVar("xml_pipeline_forbid_real_requests", default=False)
+
+
+class forbid_real_requests:
+    """Forbid model calls that would leave this machine, from now on or for a `with` block.
+
+    Scripted backends and those with a loopback address stay usable; for every other one a call raises
+    `NoBackendError`. It holds in the current context and in tasks started from it. The environment variable
+    XML_PIPELINE_FORBID_REAL_REQUESTS=1 does the same for the whole process.
+    """
+
+    def __init__(self) -> None:
+        self._token: Token[bool] | None = _forbidden.set(True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _forbidden.reset(self._token)
+            self._token = None
+
+
+def real_requests_forbidden(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether requests that leave this machine are forbidden here and now."""
+    return _forbidden.get() or environ.get(VARIABLE, "") not in ("", "0", "false")
 
 
 def on_this_machine(model: str, groups: Groups) -> Groups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +20,14 @@ class AnthropicDialect(Dialect):
     """The Messages API (source: platform.claude.com/docs/en/api/messages)."""
 
     name = "anthropic"
+    finish_reasons: ClassVar[Mapping[str, str]] = {
+        "end_turn": "stop",
+        "stop_sequence": "stop",
+        "max_tokens": "length",
+        "model_context_window_exceeded": "length",
+        "tool_use": "tool_calls",
+        "refusal": "content_filter",
+    }
     error_rules = (ErrorRule(ContentPolicyError, contains=("content filtering policy",)),)
 
     def __init__(self, settings: MessagesSettings | None = None) -> None:
@@ -30,7 +39,7 @@ class AnthropicDialect(Dialect):
     def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
         if isinstance(data, dict) and data.get("type") == "error":
             raise self.error(200, {}, data)
-        return decode_message(data, request, dialect=self.name)
+        return decode_message(self, data, request)
 
     def stream_decoder(self, request: LLMRequest) -> AnthropicStreamDecoder:
         return AnthropicStreamDecoder(self, request)

@@ -11,8 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xml_pipeline.errors import MalformedAnswerError, cut
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder
-from xml_pipeline.llm.providers.history import count, expect_object, missing, parse_chunk
+from xml_pipeline.llm.http.dialect import (
+    Dialect,
+    StreamDecoder,
+    UsageKeys,
+    expect_object,
+    missing,
+    parse_chunk,
+)
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -23,23 +29,22 @@ from xml_pipeline.llm.types import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 
-FINISH_REASONS = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
+# `input_tokens` leave out what was read from and written to the cache.
+USAGE = UsageKeys.of(
+    prompt="input_tokens cache_read_input_tokens cache_creation_input_tokens",
+    completion="output_tokens",
+    cached="cache_read_input_tokens",
+    cache_write="cache_creation_input_tokens",
+    reasoning="output_tokens_details.thinking_tokens",
+)
 _THINKING = ("thinking", "redacted_thinking")
 _REPLAYED = ("thinking", "redacted_thinking", "text", "tool_use")
 
 
-def decode_message(data: Any, request: LLMRequest, *, dialect: str) -> LLMResponse:
+def decode_message(dialect: Dialect, data: Any, request: LLMRequest) -> LLMResponse:
     """The answer in a message."""
     data = expect_object(data)
     content = data.get("content")
@@ -50,14 +55,14 @@ def decode_message(data: Any, request: LLMRequest, *, dialect: str) -> LLMRespon
     return LLMResponse(
         content="".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text"),
         model=str(data.get("model") or request.model),
-        usage=read_usage(data.get("usage")),
-        finish_reason=finish_reason(data.get("stop_reason")),
+        usage=USAGE.read(data.get("usage")),
+        finish_reason=dialect.finish_reason(data.get("stop_reason")),
         raw=data,
         tool_calls=tuple(_call(block, names) for block in blocks if block.get("type") == "tool_use"),
         reasoning="".join(
             str(block.get("thinking", "")) for block in blocks if block.get("type") == "thinking"
         ),
-        provider_data=replay_data(blocks, dialect),
+        provider_data=replay_data(blocks, dialect.name),
     )
 
 
@@ -76,28 +81,6 @@ def replay_data(blocks: Sequence[Mapping[str, Any]], dialect: str) -> dict[str, 
     if not any(block.get("type") in _THINKING for block in blocks):
         return {}
     return {dialect: {"content": [dict(block) for block in blocks if block.get("type") in _REPLAYED]}}
-
-
-def finish_reason(reason: Any) -> str:
-    """The neutral finish reason."""
-    word = str(reason or "stop")
-    return FINISH_REASONS.get(word, word)
-
-
-def read_usage(usage: Any) -> Usage:
-    """Usage; `input_tokens` leave out what was read from and written to the cache."""
-    if not isinstance(usage, Mapping):
-        return Usage()
-    read = count(usage.get("cache_read_input_tokens"))
-    written = count(usage.get("cache_creation_input_tokens"))
-    details = usage.get("output_tokens_details") or {}
-    return Usage(
-        count(usage.get("input_tokens")) + read + written,
-        count(usage.get("output_tokens")),
-        read,
-        written,
-        count(details.get("thinking_tokens")),
-    )
 
 
 @dataclass(slots=True)
@@ -157,7 +140,11 @@ class AnthropicStreamDecoder(StreamDecoder):
                 self.done = True
                 blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
                 kept = replay_data(blocks, self._dialect.name)
-                return (StreamFinished(finish_reason(self._stop_reason), self._model, provider_data=kept),)
+                return (
+                    StreamFinished(
+                        self._dialect.finish_reason(self._stop_reason), self._model, provider_data=kept
+                    ),
+                )
             case "error":
                 raise self._dialect.error(200, {}, chunk)
             case None:
@@ -171,7 +158,7 @@ class AnthropicStreamDecoder(StreamDecoder):
         if not isinstance(usage, dict):
             return ()
         self._usage.update({key: value for key, value in usage.items() if value is not None})
-        return (UsageReport(read_usage(self._usage)),)
+        return (UsageReport(USAGE.read(self._usage)),)
 
     def _start(self, chunk: Mapping[str, Any]) -> Sequence[StreamEvent]:
         start = expect_object(chunk.get("content_block"))

@@ -6,36 +6,42 @@ Source: platform.openai.com/docs/api-reference/chat. What servers do differently
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
-from xml_pipeline.errors import BackendError, MalformedAnswerError, cut
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest
-from xml_pipeline.llm.providers.chat.answer import (
-    ChatStreamDecoder,
-    content_text,
-    finish_reason,
-    read_usage,
-    reasoning_text,
+from xml_pipeline.errors import MalformedAnswerError, cut
+from xml_pipeline.llm.http.dialect import (
+    Dialect,
+    StreamDecoder,
+    UsageKeys,
+    WireRequest,
+    expect_object,
+    missing,
 )
-from xml_pipeline.llm.providers.chat.rules import ModelRule, rule_for
+from xml_pipeline.llm.providers.chat.rules import ANY, ModelRule, rule_for
+from xml_pipeline.llm.providers.chat.stream import ChatStreamDecoder
 from xml_pipeline.llm.providers.history import (
     CallIds,
     arguments_text,
     calls_of,
-    expect_object,
     leading_system,
     made_id,
     merge_extra,
-    missing,
     own_data,
     text_of,
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import in_words, strict_schema
 from xml_pipeline.llm.providers.tool_names import ToolNames, function_tools
-from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ResponseSchema, ToolCall
+from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ResponseSchema, ToolCall, Usage
 
+USAGE = UsageKeys.of(
+    prompt="prompt_tokens",
+    completion="completion_tokens",
+    cached="prompt_tokens_details.cached_tokens",
+    cache_write="prompt_tokens_details.cache_write_tokens",
+    reasoning="completion_tokens_details.reasoning_tokens",
+)
 _PARTS = frozenset(("text", "image_url", "input_audio", "file", "refusal", "video_url", "audio_url"))
 
 
@@ -67,6 +73,15 @@ class ChatDialect(Dialect):
     """Chat completions in one flavour."""
 
     name = "chat"
+    finish_reasons: ClassVar[Mapping[str, str]] = {
+        "eos": "stop",
+        "eos_token": "stop",
+        "end_turn": "stop",
+        "stop_sequence": "stop",
+        "max_tokens": "length",
+        "model_length": "length",
+        "function_call": "tool_calls",
+    }
 
     def __init__(self, flavour: Flavour | None = None) -> None:
         self.flavour = flavour or Flavour()
@@ -75,13 +90,19 @@ class ChatDialect(Dialect):
 
     def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
         flavour = self.flavour
-        rule = rule_for(request.model, flavour.rules)
-        names, ids = ToolNames.of(request), CallIds()
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": [self._message(message, names, ids) for message in request.messages],
-        }
-        effort = rule.effort(request.reasoning_effort)
+        rule = rule_for(request.model, flavour.rules) if flavour.rules else ANY
+        names: ToolNames | None = None  # of the tools that occur; most requests have none
+        messages: list[dict[str, Any]] = []
+        for message in request.messages:
+            role, content = message["role"], message.get("content")
+            if type(content) is str and (role == "user" or role == "system"):
+                messages.append({"role": role, "content": content})
+                continue
+            if names is None:
+                names, ids = ToolNames.of(request), CallIds()
+            messages.append(self._message(message, names, ids))
+        body: dict[str, Any] = {"model": request.model, "messages": messages}
+        effort = None if request.reasoning_effort is None else rule.effort(request.reasoning_effort)
         optional = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -96,23 +117,24 @@ class ChatDialect(Dialect):
         if effort is not None:
             body["reasoning_effort"] = effort
         if request.tools:
+            names = names or ToolNames.of(request)
             body["tools"] = function_tools(request, names)
             if request.tool_choice is not None:
                 body["tool_choice"] = self._choice(request.tool_choice, names)
         if request.response_schema is not None:
             if flavour.local and request.tools:
                 instruction = {"role": "system", "content": in_words(request.response_schema.schema)}
-                body["messages"].insert(0, instruction)
+                messages.insert(0, instruction)
             else:
                 body["response_format"] = response_format(request.response_schema)
-        if flavour.local:
-            body["messages"] = leading_system(body["messages"])
+        if flavour.local and len(messages) > 1 and messages[1]["role"] == "system":
+            body["messages"] = leading_system(messages)
         if request.cache_key and flavour.cache_key:
             body["prompt_cache_key"] = request.cache_key
         if stream:
             body["stream"] = True
             body["stream_options"] = {"include_usage": True}
-        return WireRequest("/chat/completions", merge_extra(body, request))
+        return WireRequest("/chat/completions", merge_extra(body, request) if request.extra else body)
 
     def _choice(self, choice: str, names: ToolNames) -> Any:
         if choice in ("auto", "none", "required"):
@@ -171,25 +193,24 @@ class ChatDialect(Dialect):
         message = choice.get("message")
         if not isinstance(message, dict):
             raise missing("`choices[0].message`", choice)
-        content = content_text(message.get("content"))
+        content = self.text_in(message.get("content"))
         finish = choice.get("finish_reason")
         if message.get("refusal") and not content:
             content, finish = str(message["refusal"]), "content_filter"
-        calls = self._calls(message.get("tool_calls"), str(data.get("id", "")), request)
+        called = message.get("tool_calls")
+        calls = self._calls(called, str(data.get("id", "")), request) if called else ()
         return LLMResponse(
             content=content,
             model=str(data.get("model") or request.model),
-            usage=read_usage(data.get("usage")),
-            finish_reason=finish_reason(finish, calls=bool(calls)),
+            usage=self.usage_in(data.get("usage")),
+            finish_reason=self.finish_reason(finish, calls=bool(calls)),
             raw=data,
             tool_calls=calls,
-            reasoning=reasoning_text(message),
-            provider_data=self.keep(message, self.flavour.replays),
+            reasoning=self.reasoning_in(message),
+            provider_data=self.keep(message, self.flavour.replays) if self.flavour.replays else {},
         )
 
     def _calls(self, calls: Any, answer_id: str, request: LLMRequest) -> tuple[ToolCall, ...]:
-        if not calls:
-            return ()
         if not isinstance(calls, list):
             raise MalformedAnswerError(f"`tool_calls` is no list: {cut(calls)}")
         names = ToolNames.of(request)
@@ -207,6 +228,37 @@ class ChatDialect(Dialect):
             return ToolCall(str(call_id), name, arguments, kept)
         return ToolCall.of(str(call_id), name, arguments or {}, kept)
 
+    @staticmethod
+    def text_in(content: Any) -> str:
+        """The text of an answer's content, which some servers send in parts."""
+        if isinstance(content, str):
+            return content
+        if isinstance(content, list):
+            return "".join(
+                part["text"]
+                for part in content
+                if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+        return ""
+
+    @staticmethod
+    def reasoning_in(message: Mapping[str, Any]) -> str:
+        """The reasoning beside the content, as `reasoning_content` (DeepSeek, SGLang) or `reasoning` (vLLM)."""
+        for key in ("reasoning_content", "reasoning"):
+            text = message.get(key)
+            if isinstance(text, str) and text:
+                return text
+        return ""
+
+    @staticmethod
+    def usage_in(usage: Any) -> Usage:
+        """Usage; xAI's `completion_tokens` leaves the reasoning out, which shows in its `total_tokens`."""
+        found = USAGE.read(usage)
+        reasoning = found.reasoning_tokens
+        if reasoning and usage.get("total_tokens") == found.total_tokens + reasoning:
+            return replace(found, completion_tokens=found.completion_tokens + reasoning)
+        return found
+
     def keep(self, holder: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
         """What has to come back with a message or a call, as `provider_data`."""
         kept = {key: holder[key] for key in fields if holder.get(key)}
@@ -217,17 +269,10 @@ class ChatDialect(Dialect):
 
         Servers put it into a 200 as `error`, or are the error themselves (`"object": "error"`).
         """
-        error = self.error_in(data)
-        if error is not None:
-            raise error
-
-    def error_in(self, data: Mapping[str, Any]) -> BackendError | None:
-        """The error that stands in an answer or a chunk."""
         if data.get("error") or data.get("object") == "error":
-            return self.error(200, {}, data)
+            raise self.error(200, {}, data)
         if data.get("finish_reason") == "error":
-            return self.error(200, {}, {"error": {"message": "the provider ended the answer with an error"}})
-        return None
+            raise self.error(200, {}, {"error": {"message": "the provider ended the answer with an error"}})
 
     def stream_decoder(self, request: LLMRequest) -> StreamDecoder:
         return ChatStreamDecoder(self, request)

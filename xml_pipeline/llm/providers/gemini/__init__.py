@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -19,6 +20,22 @@ class GeminiDialect(Dialect):
     """generateContent and its stream (source: ai.google.dev/api/generate-content)."""
 
     name = "gemini"
+    finish_reasons: ClassVar[Mapping[str, str]] = {
+        "STOP": "stop",
+        "MAX_TOKENS": "length",
+        **dict.fromkeys(
+            (
+                "SAFETY",
+                "RECITATION",
+                "BLOCKLIST",
+                "PROHIBITED_CONTENT",
+                "SPII",
+                "IMAGE_SAFETY",
+                "MODEL_ARMOR",
+            ),
+            "content_filter",
+        ),
+    }
     error_rules = (
         ErrorRule(AuthenticationError, contains=("unregistered callers", "api key expired")),
         ErrorRule(ContentPolicyError, codes=frozenset(("prompt_blocked",))),

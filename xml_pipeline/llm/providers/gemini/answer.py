@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xml_pipeline.errors import BackendError, MalformedAnswerError, cut
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder
-from xml_pipeline.llm.providers.history import count, expect_object, made_id, missing, parse_chunk
+from xml_pipeline.llm.http.dialect import (
+    Dialect,
+    StreamDecoder,
+    UsageKeys,
+    expect_object,
+    missing,
+    parse_chunk,
+)
+from xml_pipeline.llm.providers.history import made_id
 from xml_pipeline.llm.providers.tool_names import DOTTED, ToolNames
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -18,18 +25,16 @@ from xml_pipeline.llm.types import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 
-FINISH_REASONS = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    **dict.fromkeys(
-        ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR"),
-        "content_filter",
-    ),
-}
+# Candidates leave the thoughts out, the prompt includes what was cached.
+USAGE = UsageKeys.of(
+    prompt="promptTokenCount toolUsePromptTokenCount",
+    completion="candidatesTokenCount thoughtsTokenCount",
+    cached="cachedContentTokenCount",
+    reasoning="thoughtsTokenCount",
+)
 _BROKEN = ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL")
 
 
@@ -95,8 +100,7 @@ class _Reader:
 
     def finish_reason(self) -> str:
         """The neutral finish reason; tool calls end with `STOP` here."""
-        word = FINISH_REASONS.get(self.finish, self.finish.lower())
-        return "tool_calls" if self.calls and word == "stop" else word
+        return self._dialect.finish_reason(self.finish, calls=bool(self.calls)).lower()
 
     def provider_data(self) -> dict[str, Any]:
         """What must come back with the message."""
@@ -113,27 +117,13 @@ def decode_answer(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespon
     return LLMResponse(
         content=text,
         model=str(data.get("modelVersion") or request.model),
-        usage=read_usage(data.get("usageMetadata")),
+        usage=USAGE.read(data.get("usageMetadata")),
         finish_reason=reader.finish_reason(),
         raw=data,
         tool_calls=tuple(calls),
         reasoning=thoughts,
         provider_data=reader.provider_data(),
         request_id=str(data.get("responseId") or ""),
-    )
-
-
-def read_usage(usage: Any) -> Usage:
-    """Usage; candidates leave the thoughts out, the prompt includes what was cached."""
-    if not isinstance(usage, Mapping):
-        return Usage()
-    thoughts = count(usage.get("thoughtsTokenCount"))
-    return Usage(
-        count(usage.get("promptTokenCount")) + count(usage.get("toolUsePromptTokenCount")),
-        count(usage.get("candidatesTokenCount")) + thoughts,
-        count(usage.get("cachedContentTokenCount")),
-        0,
-        thoughts,
     )
 
 
@@ -163,7 +153,7 @@ class GeminiStreamDecoder(StreamDecoder):
             for index, call in enumerate(calls)
         ]
         if chunk.get("usageMetadata"):
-            events.append(UsageReport(read_usage(chunk["usageMetadata"])))
+            events.append(UsageReport(USAGE.read(chunk["usageMetadata"])))
         if self._reader.finish and not self._finished:
             self._finished = True
             events.append(

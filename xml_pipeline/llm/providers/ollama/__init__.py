@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ class OllamaDialect(Dialect):
 
     name = "ollama"
     framing = "ndjson"
+    finish_reasons: ClassVar[Mapping[str, str]] = {"load": "stop", "unload": "stop"}
     error_rules = (
         ErrorRule(QuotaExhaustedError, contains=("usage limit",), statuses=frozenset((402, 403, 429))),
         ErrorRule(ContextWindowError, contains=("exceeds the context length",)),
@@ -37,7 +39,7 @@ class OllamaDialect(Dialect):
     def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
         if isinstance(data, dict) and data.get("error"):
             raise self.error(200, {}, data)
-        return decode_answer(data, request, dialect=self.name)
+        return decode_answer(self, data, request)
 
     def stream_decoder(self, request: LLMRequest) -> OllamaStreamDecoder:
         return OllamaStreamDecoder(self, request)

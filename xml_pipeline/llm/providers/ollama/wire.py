@@ -11,20 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from xml_pipeline.errors import ContextWindowError, InvalidRequestError, MalformedAnswerError, cut
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder
+from xml_pipeline.llm.http.dialect import (
+    Dialect,
+    StreamDecoder,
+    UsageKeys,
+    expect_object,
+    missing,
+    parse_chunk,
+)
 from xml_pipeline.llm.providers.history import (
     arguments_of,
     calls_of,
-    count,
-    expect_object,
     image_url,
     inline_data,
     leading_system,
     made_id,
     merge_extra,
-    missing,
     own_data,
-    parse_chunk,
     parts_of,
     text_of,
     unsupported,
@@ -41,13 +44,13 @@ from xml_pipeline.llm.types import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 
 ANSWER_ROOM = 2048  # tokens kept for an answer without max_tokens
 MARGIN = 1.2  # the prompt's size is an estimate
-FINISH_REASONS = {"load": "stop", "unload": "stop"}
+# A prompt that was cached whole may be counted as absent.
+USAGE = UsageKeys.of(prompt="prompt_eval_count", completion="eval_count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,7 @@ def _user(message: Message) -> dict[str, Any]:
     return shaped
 
 
-def decode_answer(data: Any, request: LLMRequest, *, dialect: str) -> LLMResponse:
+def decode_answer(dialect: Dialect, data: Any, request: LLMRequest) -> LLMResponse:
     """The answer in one JSON object."""
     data = expect_object(data)
     message = data.get("message")
@@ -193,12 +196,12 @@ def decode_answer(data: Any, request: LLMRequest, *, dialect: str) -> LLMRespons
     return LLMResponse(
         content=str(message.get("content") or ""),
         model=str(data.get("model") or request.model),
-        usage=read_usage(data),
-        finish_reason=finish_reason(data.get("done_reason"), calls=bool(calls)),
+        usage=USAGE.read(data),
+        finish_reason=dialect.finish_reason(data.get("done_reason"), calls=bool(calls)),
         raw=data,
         tool_calls=calls,
         reasoning=thinking,
-        provider_data={dialect: {"thinking": thinking}} if thinking and calls else {},
+        provider_data={dialect.name: {"thinking": thinking}} if thinking and calls else {},
     )
 
 
@@ -218,18 +221,6 @@ def read_calls(calls: Any, known: int, data: Mapping[str, Any], names: ToolNames
         else:
             found.append(ToolCall.of(str(call_id), name, arguments or {}))
     return tuple(found)
-
-
-def finish_reason(reason: Any, *, calls: bool) -> str:
-    """The neutral finish reason; tool calls end with `stop` here."""
-    word = str(reason or "stop")
-    word = FINISH_REASONS.get(word, word)
-    return "tool_calls" if calls and word == "stop" else word
-
-
-def read_usage(data: Mapping[str, Any]) -> Usage:
-    """Usage of the last object; a prompt that was cached whole may be counted as absent."""
-    return Usage(count(data.get("prompt_eval_count")), count(data.get("eval_count")))
 
 
 class OllamaStreamDecoder(StreamDecoder):
@@ -264,6 +255,6 @@ class OllamaStreamDecoder(StreamDecoder):
         self.done = True
         thinking = "".join(self._thinking)
         kept = {self._dialect.name: {"thinking": thinking}} if thinking and self._calls else {}
-        reason = finish_reason(line.get("done_reason"), calls=bool(self._calls))
+        reason = self._dialect.finish_reason(line.get("done_reason"), calls=bool(self._calls))
         model = str(line.get("model") or self._model)
-        return [UsageReport(read_usage(line)), StreamFinished(reason, model, provider_data=kept)]
+        return [UsageReport(USAGE.read(line)), StreamFinished(reason, model, provider_data=kept)]

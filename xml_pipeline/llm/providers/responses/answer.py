@@ -6,8 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xml_pipeline.errors import MalformedAnswerError, cut
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder
-from xml_pipeline.llm.providers.history import count, expect_object, missing, parse_chunk
+from xml_pipeline.llm.http.dialect import (
+    Dialect,
+    StreamDecoder,
+    UsageKeys,
+    expect_object,
+    missing,
+    parse_chunk,
+)
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -18,10 +24,17 @@ from xml_pipeline.llm.types import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 
+# Input includes what was cached, output the reasoning.
+USAGE = UsageKeys.of(
+    prompt="input_tokens",
+    completion="output_tokens",
+    cached="input_tokens_details.cached_tokens",
+    cache_write="input_tokens_details.cache_write_tokens",
+    reasoning="output_tokens_details.reasoning_tokens",
+)
 _TEXT = ("response.output_text.delta", "response.refusal.delta")
 _REASONING = ("response.reasoning_summary_text.delta", "response.reasoning_text.delta")
 _ENDS = ("response.completed", "response.incomplete")
@@ -42,8 +55,8 @@ def decode_response(dialect: Dialect, data: Any, request: LLMRequest) -> LLMResp
     return LLMResponse(
         content="".join(_texts(items, "message", "content", ("text", "refusal"))),
         model=str(data.get("model") or request.model),
-        usage=read_usage(data.get("usage")),
-        finish_reason=finish_reason(data, items),
+        usage=USAGE.read(data.get("usage")),
+        finish_reason=why_it_ended(data, items),
         raw=data,
         tool_calls=calls,
         reasoning="".join(_texts(items, "reasoning", "summary", ("text",)))
@@ -85,7 +98,7 @@ def replay_data(items: Sequence[Mapping[str, Any]], dialect: str) -> dict[str, A
     return {dialect: {"items": kept}} if worth else {}
 
 
-def finish_reason(data: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> str:
+def why_it_ended(data: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> str:
     """The neutral finish reason, from status, reason and what the items are."""
     if data.get("status") == "incomplete":
         reason = str((data.get("incomplete_details") or {}).get("reason") or "length")
@@ -99,20 +112,6 @@ def finish_reason(data: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -
         for part in item.get("content") or ()
     )
     return "content_filter" if refused else "stop"
-
-
-def read_usage(usage: Any) -> Usage:
-    """Usage; input includes what was cached, output the reasoning."""
-    if not isinstance(usage, Mapping):
-        return Usage()
-    details = usage.get("input_tokens_details") or {}
-    return Usage(
-        count(usage.get("input_tokens")),
-        count(usage.get("output_tokens")),
-        count(details.get("cached_tokens")),
-        count(details.get("cache_write_tokens")),
-        count((usage.get("output_tokens_details") or {}).get("reasoning_tokens")),
-    )
 
 
 class ResponsesStreamDecoder(StreamDecoder):
@@ -171,9 +170,9 @@ class ResponsesStreamDecoder(StreamDecoder):
         items = [expect_object(item) for item in response.get("output") or ()]
         self.done = True
         return (
-            UsageReport(read_usage(response.get("usage"))),
+            UsageReport(USAGE.read(response.get("usage"))),
             StreamFinished(
-                finish_reason(response, items),
+                why_it_ended(response, items),
                 str(response.get("model") or self._model),
                 provider_data=replay_data(items, self._dialect.name),
             ),

@@ -1,4 +1,4 @@
-"""The answers of chat completions: what whole ones and streams share, and the stream → events. Pure."""
+"""The stream of a chat completion → events. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.errors import MalformedAnswerError, cut
-from xml_pipeline.llm.http.dialect import StreamDecoder
-from xml_pipeline.llm.providers.history import count, made_id, parse_chunk
+from xml_pipeline.llm.http.dialect import StreamDecoder, parse_chunk
+from xml_pipeline.llm.providers.history import made_id
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -17,69 +17,11 @@ from xml_pipeline.llm.types import (
     StreamFinished,
     TextDelta,
     ToolCallDelta,
-    Usage,
     UsageReport,
 )
 
 if TYPE_CHECKING:
     from xml_pipeline.llm.providers.chat import ChatDialect
-
-FINISH_REASONS = {
-    "eos": "stop",
-    "eos_token": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_length": "length",
-    "function_call": "tool_calls",
-}
-
-
-def content_text(content: Any) -> str:
-    """The text of an answer's content, which some servers send in parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "".join(
-            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-        )
-    return ""
-
-
-def reasoning_text(message: Mapping[str, Any]) -> str:
-    """The reasoning beside the content, as `reasoning_content` (DeepSeek, SGLang) or `reasoning` (vLLM)."""
-    for key in ("reasoning_content", "reasoning"):
-        text = message.get(key)
-        if isinstance(text, str) and text:
-            return text
-    return ""
-
-
-def finish_reason(reason: Any, *, calls: bool) -> str:
-    """The neutral finish reason; several servers say `stop` though there are tool calls."""
-    word = str(reason or "stop")
-    word = FINISH_REASONS.get(word, word)
-    return "tool_calls" if calls and word == "stop" else word
-
-
-def read_usage(usage: Any) -> Usage:
-    """Usage; xAI's `completion_tokens` leaves the reasoning out, which shows in its `total_tokens`."""
-    if not isinstance(usage, Mapping):
-        return Usage()
-    prompt = count(usage.get("prompt_tokens"))
-    completion = count(usage.get("completion_tokens"))
-    prompt_details = usage.get("prompt_tokens_details") or {}
-    completion_details = usage.get("completion_tokens_details") or {}
-    reasoning = count(completion_details.get("reasoning_tokens"))
-    if reasoning and count(usage.get("total_tokens")) == prompt + completion + reasoning:
-        completion += reasoning
-    return Usage(
-        prompt,
-        completion,
-        count(prompt_details.get("cached_tokens")),
-        count(prompt_details.get("cache_write_tokens")),
-        reasoning,
-    )
 
 
 class ChatStreamDecoder(StreamDecoder):
@@ -109,7 +51,7 @@ class ChatStreamDecoder(StreamDecoder):
         for choice in choices if isinstance(choices, list) else ():
             self._read_choice(choice, events)
         if isinstance(chunk.get("usage"), dict):
-            events.append(UsageReport(read_usage(chunk["usage"])))
+            events.append(UsageReport(self._dialect.usage_in(chunk["usage"])))
         return events
 
     def _read_choice(self, choice: Any, events: list[StreamEvent]) -> None:
@@ -125,12 +67,12 @@ class ChatStreamDecoder(StreamDecoder):
             events.append(self._finish(choice["finish_reason"]))
 
     def _read_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
-        reasoning = reasoning_text(delta)
+        reasoning = self._dialect.reasoning_in(delta)
         if reasoning:
             events.append(ReasoningDelta(reasoning))
         text = delta.get("content")
         if text:
-            events.append(TextDelta(text if isinstance(text, str) else content_text(text)))
+            events.append(TextDelta(text if isinstance(text, str) else self._dialect.text_in(text)))
         elif isinstance(delta.get("refusal"), str) and delta["refusal"]:
             events.append(TextDelta(delta["refusal"]))
         for key in self._dialect.flavour.replays:
@@ -180,7 +122,7 @@ class ChatStreamDecoder(StreamDecoder):
     def _finish(self, reason: Any) -> StreamFinished:
         self._finished = True
         return StreamFinished(
-            finish_reason(reason, calls=bool(self._calls)),
+            self._dialect.finish_reason(reason, calls=bool(self._calls)),
             self._model,
             provider_data={self._dialect.name: self._kept} if self._kept else {},
         )
