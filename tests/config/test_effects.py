@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel
 
 from xml_pipeline.config import OrganismConfig
-from xml_pipeline.config.llm import LLMSection
+from xml_pipeline.llm.section import LLMSection
 
 ROOT = Path(__file__).parents[2]
 RUNNING = "tests/test_config_effects.py"

@@ -9,11 +9,11 @@ from contextlib import aclosing
 
 from xml_pipeline.cli.files import organism_file
 from xml_pipeline.config import load
-from xml_pipeline.config.llm import LLMSection, build_router
 from xml_pipeline.console.overview import table
 from xml_pipeline.console.render import count, money
 from xml_pipeline.console.styled import plain, visible
 from xml_pipeline.llm import BackendStatus, LLMResponse, Router, StreamEnd, TextDelta, Usage
+from xml_pipeline.llm.section import LLMSection, build_router
 
 
 def router_of(arguments: argparse.Namespace) -> Router:

@@ -17,6 +17,7 @@ from xml_pipeline.config.checks import check
 from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import MAX_BYTES, Document
 from xml_pipeline.config.environment import environment
+from xml_pipeline.config.llm import import_named
 from xml_pipeline.config.models import OrganismConfig
 from xml_pipeline.config.nearest import suggestion
 from xml_pipeline.config.secrets import literal_keys
@@ -67,6 +68,7 @@ def loads(
         directories = {file: home, **_include_listeners(document, home, variables)}
         prompts = _read_prompts(document, directories)
         _report_keys(document)
+        hook = import_named(document, home)
         config = _validate(document)
         check(document)
         resolved = bind(document, home)
@@ -75,6 +77,7 @@ def loads(
     if document.problems:
         raise ConfigError(_ordered(document.problems, file))
     assert config is not None, "a configuration without problems is valid"
+    config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
     return _complete(config, home, variables, prompts, resolved)
 
 

@@ -49,7 +49,8 @@ class Router:
         budgets: see `Budgets`.
         prices: exact model name or glob → `Price`, before the built-in prices.
         transport: connections, proxies, certificates.
-        on_event: gets `LLMCalled`, `BudgetWarning`, `BackendStateChanged`.
+        on_event: gets `LLMCalled`, `BudgetWarning`, `BackendStateChanged`; an organism sets its own when it is None.
+        hook: gets the same, whatever becomes of `on_event`.
         clock, random: injected times and jitter.
 
     Raises:
@@ -70,6 +71,7 @@ class Router:
         prices: Mapping[str, Price] | None = None,
         transport: TransportSettings | None = None,
         on_event: Hook | None = None,
+        hook: Hook | None = None,
         clock: Clock | None = None,
         random: Callable[[], float] | None = None,
     ) -> None:
@@ -83,8 +85,9 @@ class Router:
             book=BudgetBook(budgets or Budgets(), clock.wall, self._emit, settlements.notify),
             prices=PriceTable(prices),
             settlements=settlements,
-            on_event=on_event,
         )
+        self._hook = hook
+        self.on_event = on_event
         cooling = CoolingPolicy(retry_base_delay, retry_max_delay)
         self._endpoints: dict[str, Endpoint] = {}
         for backend in backends:
@@ -97,10 +100,7 @@ class Router:
                 transport=transport or TransportSettings(),
                 on_change=self._emit,
             )
-        chains = {
-            name: (chain,) if isinstance(chain, str) else chain for name, chain in (models or {}).items()
-        }
-        self._table = RoutingTable(list(self._endpoints.values()), chains)
+        self._table = RoutingTable(list(self._endpoints.values()), chains_of(models or {}))
 
     # Calling
 
@@ -227,11 +227,12 @@ class Router:
     @property
     def on_event(self) -> Hook | None:
         """The observer of `LLMCalled`, `BudgetWarning` and `BackendStateChanged`; may be set later."""
-        return self._shared.on_event
+        return self._on_event
 
     @on_event.setter
     def on_event(self, hook: Hook | None) -> None:
-        self._shared.on_event = hook
+        self._on_event = hook
+        self._shared.observers = tuple(one for one in (hook, self._hook) if one is not None)
 
     # Usage
 
@@ -289,6 +290,11 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({', '.join(self._endpoints) or 'no backends'})"
+
+
+def chains_of(models: Mapping[str, str | Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Alias → chain; one name is a chain of one."""
+    return {name: (chain,) if isinstance(chain, str) else chain for name, chain in models.items()}
 
 
 def _unique_name(backend: Backend, taken: Mapping[str, Endpoint]) -> str:

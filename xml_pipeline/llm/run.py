@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
@@ -49,7 +49,7 @@ class Shared:
     Attributes:
         policy: how they choose backends.
         settlements: of any budget's reservations.
-        on_event: the observer, or None.
+        observers: who is told of events.
         closed: whether calls are refused.
     """
 
@@ -60,14 +60,14 @@ class Shared:
     prices: PriceTable
     usage: UsageTally = field(default_factory=UsageTally)
     settlements: Changes = field(default_factory=Changes)
-    on_event: Hook | None = None
+    observers: Sequence[Hook] = ()
     closed: bool = False
 
     def emit(self, event: Event) -> None:
-        """Tell the observer; its failure changes nothing."""
-        if self.on_event is not None:
+        """Tell the observers; their failure changes nothing."""
+        for observer in self.observers:
             try:
-                self.on_event(event)
+                observer(event)
             except Exception:
                 logger.exception("an observer of the router failed")
 
@@ -289,7 +289,7 @@ class Run:
         response.attempts = tuple(self.leases.attempts)
         response.cost = None if fact.micro_usd is None else fact.micro_usd / 1_000_000
         response.latency = fact.at - self.completion.started
-        if shared.on_event is not None:
+        if shared.observers:
             self._tell(fact)
 
     def dropped(self, lease: Lease, partial: LLMResponse, characters: int) -> None:
@@ -305,7 +305,7 @@ class Run:
         )
         fact = self._fact(lease, "dropped", usage, self._price(route, usage, partial.model))
         self.settle(lease, fact)
-        if self.shared.on_event is not None:
+        if self.shared.observers:
             self._tell(fact)
 
     def failed(self, lease: Lease, raised: Exception) -> BackendError:
@@ -398,7 +398,7 @@ class Run:
         completion, shared, attempts = self.completion, self.shared, self.leases.attempts
         charge = completion.charge
         shared.usage.failed(charge)
-        if shared.on_event is not None:
+        if shared.observers:
             shared.emit(
                 LLMCalled(
                     charge.agent,

@@ -7,23 +7,39 @@ exists) is checked here too, so that a file with mistakes never becomes a router
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Annotated, Any, Literal
+from dataclasses import MISSING, fields
+from dataclasses import Field as DataclassField
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal, Protocol, get_origin, get_type_hints, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.llm.accounting.budgets import Budget, Budgets
 from xml_pipeline.llm.accounting.prices import Price
 from xml_pipeline.llm.completion import Clock, Timeouts
-from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.transport import TransportSettings
-from xml_pipeline.llm.providers import PROVIDER_CLASSES
-from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
-from xml_pipeline.llm.router import Router
+from xml_pipeline.llm.providers import BUILTIN, PROVIDER_CLASSES
+from xml_pipeline.llm.providers.scripted import ScriptedBackend
+from xml_pipeline.llm.router import Router, chains_of
 from xml_pipeline.llm.routing.strategies import strategy_of
+from xml_pipeline.llm.routing.table import RoutingTable
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -36,59 +52,13 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CallSection(Section):
-    """One tool call of a scripted answer."""
-
-    tool: str = Field(description="The tool's name.")
-    arguments: str | dict[str, Any] = Field(
-        "{}", description="A mapping, or JSON text, with groups of `match`."
-    )
-
-
-class RuleSection(Section):
-    """One rule of a scripted backend; the first that fits the last message answers."""
-
-    match: str = Field(
-        "",
-        description="Regular expression, searched in the last message's text, or in all tool results since the"
-        " model's last answer; empty fits any.",
-    )
-    on: Literal["user", "tool"] = Field("user", description="Which last message it looks at.")
-    model: str = Field("*", description="Name or glob of the model asked for.")
-    agent: str = Field("*", description="Name or glob of the agent that asks.")
-    reply: str = Field("", description="The answer; `\\1` and `\\g<name>` stand for the groups of `match`.")
-    tool: str = Field("", description="Name of a tool to call instead of answering.")
-    arguments: str | dict[str, Any] = Field(
-        "{}", description="Arguments of that call: a mapping, or JSON text, with groups as in `reply`."
-    )
-    calls: tuple[CallSection, ...] = Field((), description="Further tool calls in the same answer.")
-    error: str | None = Field(None, description="Name of an error to fail with, as `RateLimitedError`.")
-    retry_after: Dollars | None = Field(None, description="Seconds that the error asks to wait.")
-    latency: Dollars = Field(0.0, description="Seconds until the answer.")
-    chunks: tuple[str, ...] = Field((), description="Pieces of a streamed answer; by words when empty.")
-    fail_after: int | None = Field(None, ge=0, description="Pieces after which a stream breaks with `error`.")
-    usage: dict[str, int] | None = Field(
-        None, description="Tokens to report; by the texts' length when absent."
-    )
-    finish_reason: str = Field("", description="Why the answer ended; `stop` or `tool_calls` when empty.")
-    times: Count | None = Field(None, description="How often the rule holds; always when absent.")
-
-    @model_validator(mode="after")
-    def _makes_a_rule(self) -> RuleSection:
-        try:
-            self.rule()
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
-        return self
-
-    def rule(self) -> Rule:
-        """The rule it describes."""
-        calls = tuple((call.tool, call.arguments) for call in self.calls)
-        return Rule(**{**dict(self), "calls": calls})
-
-
 class BackendSection(Section):
-    """One endpoint of one provider. Several of one provider are several backends."""
+    """One endpoint of one provider. Several of one provider are several backends.
+
+    Beside these keys it takes those that its provider owns.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     provider: str = Field(description="Which provider class speaks to it, as `openai` or `ollama`.")
     name: str = Field("", description="Unique name; the provider's name, numbered, when empty.")
@@ -113,24 +83,9 @@ class BackendSection(Section):
     headers: dict[str, str] = Field(
         default_factory=dict, description="Further HTTP headers of every request."
     )
-    preset: str | None = Field(None, description="`openai-compatible` only: which server it is, as `vllm`.")
-    keep_alive: str | None = Field(
-        None, description="`ollama` only: how long a model stays loaded, as `10m`."
-    )
-    num_ctx: Count | None = Field(
-        None, description="`ollama` only: context length; by the prompt when absent."
-    )
-    native_tools: bool | None = Field(
-        None,
-        description="`openai-compatible`, `ollama` and `scripted`: whether the model can call tools; if not, they are"
-        " put into words.",
-    )
-    native_schema: bool | None = Field(
-        None, description="`openai-compatible` and `scripted`: whether it takes a JSON Schema for its answer."
-    )
-    rules: tuple[RuleSection, ...] | None = Field(None, description="`scripted` only: its answers.")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="Further fields of the provider's class, for providers of your own."
+        default_factory=dict,
+        description="Another place for the provider's own keys, as editors know those of built-in providers only.",
     )
 
     @model_validator(mode="before")
@@ -166,31 +121,116 @@ class BackendSection(Section):
 
         Raises:
             ConfigError: a key that this provider does not know, or a bad address.
+            ValidationError: a wrong value of one of the provider's own keys.
         """
         kind = PROVIDER_CLASSES[self.provider]
-        known = {field.name for field in fields(kind) if field.init}
-        given: dict[str, Any] = {
+        given = {
             name: value
-            for name, value in self
-            if name not in ("options", "rules") and value not in ("", None, (), {})
+            for name in BackendSection.model_fields
+            if name != "options" and (value := getattr(self, name)) not in ("", None, (), {})
         }
-        if self.rules is not None:
-            given["rules"] = tuple(rule.rule() for rule in self.rules)
-        for name, value in self.options.items():
+        variable = self.api_key_env or kind.default_key_env
+        return kind(**given, **self._own(kind), api_key=environ.get(variable, "") if variable else "")
+
+    def _own(self, kind: type[Backend]) -> dict[str, Any]:
+        """The provider's own fields, checked by the provider's own model."""
+        keys = keys_of(kind)
+        for name in self.options:
             if name in BackendSection.model_fields or name == "api_key":
                 raise ConfigError(f"options.{name} is a key of the backend itself; write it there")
-            given[name] = value
-        unknown = sorted(given.keys() - known)
-        if unknown:
+        given = {**(self.model_extra or {}), **self.options}
+        unknown = sorted(given.keys() - keys.model_fields)
+        if unknown and (_elsewhere().intersection(unknown) or not self.options.keys().isdisjoint(unknown)):
             raise ConfigError(
                 f"the provider {self.provider!r} knows no {', '.join(unknown)}; its own keys are"
-                f" {', '.join(sorted(known - _COMMON)) or 'none'}"
+                f" {', '.join(sorted(keys.model_fields)) or 'none'}"
             )
-        variable = self.api_key_env or kind.default_key_env
-        return kind(**given, api_key=environ.get(variable, "") if variable else "")
+        checked = keys.model_validate(given)  # what nobody knows is refused there, with its place
+        if isinstance(checked, HasSettings):
+            return checked.settings()
+        return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Its own keys, and those of the built-in providers; other providers' keys are theirs to know."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        own: dict[str, dict[str, Any]] = {}
+        providers: dict[str, list[str]] = {}
+        for provider in BUILTIN:
+            keys = keys_of(PROVIDER_CLASSES[provider])
+            theirs = handler.resolve_ref_schema(handler(keys.__pydantic_core_schema__))
+            for name, key in theirs.get("properties", {}).items():
+                own.setdefault(name, {**key})
+                providers.setdefault(name, []).append(f"`{provider}`")
+        for name, key in own.items():
+            key["description"] = f"{', '.join(providers[name])}: {key['description']}"
+            key.pop("default", None)
+        options = schema["properties"].pop("options")
+        schema["properties"].update(own, options=options)
+        schema.pop("additionalProperties", None)
+        schema["if"] = {"properties": {"provider": {"enum": list(BUILTIN)}}}
+        schema["then"] = {"propertyNames": {"enum": list(schema["properties"])}}
+        return schema
+
+
+@runtime_checkable
+class HasSettings(Protocol):
+    """A model of a provider's own keys that makes the backend's fields itself."""
+
+    def settings(self) -> dict[str, Any]:
+        """The backend's fields that are given."""
 
 
 _COMMON = frozenset(field.name for field in fields(Backend))
+_SCALARS = (int, float, bool, str)
+_UNSAID = Key("Of this provider.")
+
+
+def _elsewhere() -> set[str]:
+    """The own keys of all built-in providers."""
+    return {name for one in BUILTIN for name in keys_of(PROVIDER_CLASSES[one]).model_fields}
+
+
+_models: dict[object, type[BaseModel]] = {}
+
+
+def keys_of(kind: type[Backend]) -> type[BaseModel]:
+    """The model of a provider's own YAML keys: the one it names, else one made from its own fields."""
+    model = _models.get(kind)
+    if model is None:
+        module, _, name = kind.yaml_keys.partition(":")
+        model = _models[kind] = getattr(import_module(module), name) if name else _made_of(kind)
+    return model
+
+
+def _made_of(kind: type[Backend]) -> type[BaseModel]:
+    keys: dict[str, Any] = {}
+    for one in fields(kind):
+        if not one.init or one.name in _COMMON:
+            continue
+        plain, key = _typed(kind, one)
+        default = None if one.default is MISSING else one.default
+        strict = plain in _SCALARS  # a list of YAML may become a tuple, but no text a number
+        keys[one.name] = (plain, Field(default, description=key.description, ge=key.ge, strict=strict))
+    config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    return create_model(f"{kind.__name__}Keys", __config__=config, **keys)
+
+
+def _typed(kind: type[Backend], one: DataclassField[Any]) -> tuple[Any, Key]:
+    """A field's type and what is said about it; where its module does not tell, by the type of its default."""
+    holder = SimpleNamespace(__annotations__={one.name: one.type})
+    try:
+        hints = get_type_hints(holder, vars(sys.modules[kind.__module__]), include_extras=True)
+    except (NameError, KeyError):
+        return (Any if one.default in (MISSING, None) else type(one.default)), _UNSAID
+    annotated = hints[one.name]
+    if get_origin(annotated) is not Annotated:
+        return annotated, _UNSAID
+    return annotated.__origin__, next(
+        (fact for fact in annotated.__metadata__ if isinstance(fact, Key)), _UNSAID
+    )
 
 
 class BudgetSection(Section):
@@ -266,6 +306,15 @@ class PriceSection(Section):
 class LLMSection(Section):
     """How the organism reaches language models."""
 
+    modules: tuple[str, ...] = Field(
+        (),
+        description="Python modules to import first: those that register providers and strategies of your own.",
+    )
+    on_event: str | None = Field(
+        None,
+        description="Import path of a function that gets every `LLMCalled`, `BudgetWarning` and"
+        " `BackendStateChanged`.",
+    )
     strategy: str = Field(
         "failover", description="`failover`, `round-robin`, `least-loaded`, or one of your own."
     )
@@ -303,6 +352,8 @@ class LLMSection(Section):
     )
     backends: tuple[BackendSection, ...] = Field((), description="Where models are.")
 
+    _hook: Hook | None = PrivateAttr(None)
+
     @field_validator("strategy")
     @classmethod
     def _known_strategy(cls, strategy: str) -> str:
@@ -314,11 +365,21 @@ class LLMSection(Section):
 
     @model_validator(mode="after")
     def _names_and_chains(self) -> LLMSection:
+        names = [one.name for one in self.backends if one.name]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two backends have the name {name!r}; give each its own")
         try:
-            Router([one.backend({}) for one in self.backends], models=self.models)
+            RoutingTable((), chains_of(self.models))
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
+
+    def observed_by(self, hook: Hook | None) -> LLMSection:
+        """The section with what its `on_event` stands for."""
+        copy = self.model_copy()
+        copy._hook = hook
+        return copy
 
 
 def build_router(
@@ -340,10 +401,7 @@ def build_router(
         ConfigError: every mistake of a plain mapping, each with its path.
     """
     if not isinstance(section, LLMSection):
-        try:
-            section = LLMSection.model_validate(section)
-        except ValidationError as error:
-            raise ConfigError([_problem(one) for one in error.errors()]) from None
+        section = _checked(section)
     environ = os.environ if environ is None else environ
     backends = [one.backend(environ) for one in section.backends]
     if section.offline and all(backend.key_missing for backend in backends):
@@ -371,9 +429,26 @@ def build_router(
             section.connect_timeout, section.proxy, section.ca_file, section.trust_env
         ),
         on_event=on_event,
+        hook=section._hook,
         clock=clock,
         random=random,
     )
+
+
+def _checked(section: Mapping[str, Any]) -> LLMSection:
+    """A plain mapping, with the modules imported that it names."""
+    try:
+        for module in section.get("modules") or ():
+            import_module(module)
+        made = LLMSection.model_validate(section)
+        if made.on_event is None:
+            return made
+        module, _, name = made.on_event.replace(":", ".").rpartition(".")
+        return made.observed_by(getattr(import_module(module), name))
+    except ValidationError as error:
+        raise ConfigError([_problem(one) for one in error.errors()]) from None
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError([Problem(str(error), "llm")]) from None
 
 
 def _problem(error: Any) -> Problem:

@@ -6,7 +6,7 @@ How to write a provider, `providers/<name>/`: a dialect (see `dialect.py`) and
     class MyBackend(Backend):
         provider: str = "mine"                          # its key in PROVIDER_CLASSES
         base_url: str = "https://api.example.com/v1"    # the default; the dialect's paths are appended
-        keep_alive: str = "5m"                          # own settings: fields with defaults, settable in YAML
+        keep_alive: Annotated[str, Key("How long a model stays loaded.")] = "5m"  # its own YAML key
 
         default_key_env: ClassVar[str] = "MINE_API_KEY" # read when neither api_key nor api_key_env is given
         requires_key: ClassVar[bool] = True             # False: usable without a key (a local server)
@@ -68,6 +68,19 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=Fa
 Feature = Literal["tools", "schema"]
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What organism.yaml says of a backend's own field: `num_ctx: Annotated[int, Key("Context length.", ge=1)] = 0`.
+
+    Attributes:
+        description: a sentence for the reference page.
+        ge: the least number that may be written, None for any.
+    """
+
+    description: str
+    ge: float | None = None
+
+
 @dataclass
 class Backend:
     """One endpoint.
@@ -100,6 +113,9 @@ class Backend:
     model_map: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    yaml_keys: ClassVar[str] = (
+        ""  # "module:Class" of the pydantic model of its own keys; "" for its own fields
+    )
     default_key_env: ClassVar[str] = ""
     requires_key: ClassVar[bool] = False
     price_provider: ClassVar[str] = ""

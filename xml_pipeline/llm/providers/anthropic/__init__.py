@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from xml_pipeline.errors import ContentPolicyError
-from xml_pipeline.llm.http.backend import Backend, Feature
+from xml_pipeline.llm.http.backend import Backend, Feature, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.providers.anthropic.answer import AnthropicStreamDecoder, decode_message
@@ -59,10 +59,12 @@ class AnthropicBackend(Backend):
 
     provider: str = "anthropic"
     base_url: str = "https://api.anthropic.com"
-    max_tokens: int = 16_384
-    cache_ttl: str = "5m"
-    api_version: str = ""
-    beta: str = ""
+    max_tokens: Annotated[
+        int, Key("Output limit of calls that give none; the API always wants one.", ge=1)
+    ] = 16_384
+    cache_ttl: Annotated[str, Key("How long a cached prompt lives, `5m` or `1h`.")] = "5m"
+    api_version: Annotated[str, Key("`anthropic-version` of every request; by the request when empty.")] = ""
+    beta: Annotated[str, Key("Further features, sent as `anthropic-beta`.")] = ""
 
     default_key_env: ClassVar[str] = "ANTHROPIC_API_KEY"
     requires_key: ClassVar[bool] = True

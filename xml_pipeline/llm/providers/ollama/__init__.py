@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from xml_pipeline.errors import ContextWindowError, QuotaExhaustedError
-from xml_pipeline.llm.http.backend import Backend, Feature
+from xml_pipeline.llm.http.backend import Backend, Feature, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.providers.ollama.wire import (
@@ -59,11 +59,13 @@ class OllamaBackend(Backend):
 
     provider: str = "ollama"
     base_url: str = "http://localhost:11434"
-    keep_alive: str = ""
-    num_ctx: int = 0
-    min_num_ctx: int = 8192
-    max_num_ctx: int = 131_072
-    native_tools: bool = True
+    keep_alive: Annotated[str, Key("How long a model stays loaded, as `10m`.")] = ""
+    num_ctx: Annotated[int, Key("Context length in tokens; by the prompt when absent.", ge=1)] = 0
+    min_num_ctx: Annotated[int, Key("The least context length to ask for.", ge=1)] = 8192
+    max_num_ctx: Annotated[int, Key("The greatest; a longer prompt is refused.", ge=1)] = 131_072
+    native_tools: Annotated[
+        bool, Key("Whether the model can call tools; if not, they are put into words.")
+    ] = True
 
     requires_key: ClassVar[bool] = False
 

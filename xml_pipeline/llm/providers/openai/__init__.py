@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.dialect import Dialect
 from xml_pipeline.llm.providers.chat.rules import rule
 from xml_pipeline.llm.providers.responses import ChatOrResponsesDialect, check_api
@@ -55,9 +55,12 @@ class OpenAIBackend(Backend):
 
     provider: str = "openai"
     base_url: str = "https://api.openai.com/v1"
-    organization: str = ""
-    project: str = ""
-    api: str = "auto"
+    organization: Annotated[str, Key("Sent as `OpenAI-Organization` when given.")] = ""
+    project: Annotated[str, Key("Sent as `OpenAI-Project` when given.")] = ""
+    api: Annotated[
+        str,
+        Key("`chat`, `responses`, or `auto`: as the model needs it."),
+    ] = "auto"
 
     default_key_env: ClassVar[str] = "OPENAI_API_KEY"
     requires_key: ClassVar[bool] = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from xml_pipeline.errors import (
     ConfigError,
@@ -15,7 +15,7 @@ from xml_pipeline.errors import (
     OverloadedError,
     QuotaExhaustedError,
 )
-from xml_pipeline.llm.http.backend import Backend, Feature
+from xml_pipeline.llm.http.backend import Backend, Feature, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect
 from xml_pipeline.llm.providers.chat import ChatDialect, Flavour
@@ -110,9 +110,11 @@ class OpenAICompatibleBackend(Backend):
     """
 
     provider: str = "openai-compatible"
-    preset: str = ""
-    native_tools: bool = True
-    native_schema: bool = True
+    preset: Annotated[str, Key("Which server it is, as `vllm`.")] = ""
+    native_tools: Annotated[
+        bool, Key("Whether the model can call tools; if not, they are put into words.")
+    ] = True
+    native_schema: Annotated[bool, Key("Whether it takes a JSON Schema for its answer.")] = True
 
     requires_key: ClassVar[bool] = False
 

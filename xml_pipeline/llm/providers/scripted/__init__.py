@@ -124,6 +124,7 @@ class ScriptedBackend(Backend):
     )
 
     offline: ClassVar[bool] = True
+    yaml_keys: ClassVar[str] = "xml_pipeline.llm.providers.scripted.section:ScriptedKeys"
 
     def __post_init__(self) -> None:
         super().__post_init__()

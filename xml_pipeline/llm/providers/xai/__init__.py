@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from xml_pipeline.errors import (
     AuthenticationError,
@@ -11,7 +11,7 @@ from xml_pipeline.errors import (
     ModelNotFoundError,
     QuotaExhaustedError,
 )
-from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect
 from xml_pipeline.llm.providers.chat.rules import rule
@@ -55,7 +55,7 @@ class XAIBackend(Backend):
 
     provider: str = "xai"
     base_url: str = "https://api.x.ai/v1"
-    api: str = "chat"
+    api: Annotated[str, Key("`chat`, or `responses`, which keeps sealed reasoning between turns.")] = "chat"
 
     default_key_env: ClassVar[str] = "XAI_API_KEY"
     requires_key: ClassVar[bool] = True
