@@ -64,7 +64,7 @@ async def test_many_conversations_and_invented_models_leave_bounded_tables() -> 
         for start in range(0, CONVERSATIONS, 100):
             await asyncio.gather(*(one(number) for number in range(start, start + 100)))
         found = sizes(router)
-        assert "._shared.usage._threads" in found  # the walk sees the tables
+        assert "._shared.usage._tables[]" in found  # the walk sees the tables
         assert {path: size for path, size in found.items() if size > MAX_THREADS} == {}
         assert router._shared.book._threads == {}  # freed with their threads
         assert router.get_total_usage().request_count == CONVERSATIONS * 2 // 3
@@ -75,7 +75,7 @@ def test_usage_by_name_is_bounded_and_its_sum_stays_true() -> None:
     for number in range(3 * MAX_NAMES):
         tally.settle(answered(Charge(f"agent {number}"), "backend", f"model {number}", Usage(2, 1), None))
         tally.settle(answered(Charge("busy"), "backend", "busy", Usage(2, 1), None))
-    for table in (tally.agents(), tally.models()):
+    for table in (tally.all("agent"), tally.all("model")):
         assert len(table) <= MAX_NAMES
         assert sum(usage.total_tokens for usage in table.values()) == tally.total().total_tokens
         assert table["busy"].request_count == 3 * MAX_NAMES
@@ -88,7 +88,7 @@ def test_usage_of_threads_and_conversations_is_bounded() -> None:
         charge = Charge("a", f"t{number}", f"c{number}", (f"t{number}", "top"))
         tally.settle(answered(charge, "backend", "m", Usage(2, 1), None))
     assert len(tally._threads) == len(tally._conversations) == MAX_THREADS
-    assert tally.thread("top").request_count == MAX_THREADS + 500
+    assert tally.one("thread", "top").request_count == MAX_THREADS + 500
 
 
 def test_health_forgets_what_healed_and_bounds_what_fails() -> None:

@@ -215,7 +215,7 @@ class Router:
     def describe(self) -> list[BackendStatus]:
         """Every backend as it is now: key, models, limits, health, requests in flight, usage."""
         now = self._shared.clock.monotonic()
-        usage = self._shared.usage.backends()
+        usage = self._shared.usage.all("backend")
         return [
             status_of(endpoint, now, usage.get(name, UsageTotals()))
             for name, endpoint in self._endpoints.items()
@@ -238,11 +238,11 @@ class Router:
 
     def get_agent_usage(self, agent_id: str) -> UsageTotals:
         """What an agent has used; zeros for one that never called."""
-        return self._shared.usage.agent(agent_id)
+        return self._shared.usage.one("agent", agent_id)
 
     def get_all_usage(self) -> dict[str, UsageTotals]:
         """What every agent has used, by name."""
-        return self._shared.usage.agents()
+        return self._shared.usage.all("agent")
 
     def reset_agent_usage(self, agent_id: str | None = None) -> None:
         """Forget the usage of one agent, or of all. Budgets and the total are not touched."""
@@ -250,19 +250,19 @@ class Router:
 
     def get_thread_usage(self, thread_id: str) -> UsageTotals:
         """What a thread and everything below it has used."""
-        return self._shared.usage.thread(thread_id)
+        return self._shared.usage.one("thread", thread_id)
 
     def get_conversation_usage(self, conversation_id: str) -> UsageTotals:
         """What a conversation has used."""
-        return self._shared.usage.conversation(conversation_id)
+        return self._shared.usage.one("conversation", conversation_id)
 
     def get_model_usage(self) -> dict[str, UsageTotals]:
         """Usage by model, as the backends name them; failures count tries."""
-        return self._shared.usage.models()
+        return self._shared.usage.all("model")
 
     def get_backend_usage(self) -> dict[str, UsageTotals]:
         """Usage by backend; failures count tries."""
-        return self._shared.usage.backends()
+        return self._shared.usage.all("backend")
 
     def get_total_usage(self) -> UsageTotals:
         """Everything together."""

@@ -377,39 +377,23 @@ class Run:
         return None if rates is None else rates.micro_usd(usage)
 
     def _tell(self, fact: Answered) -> None:
-        charge, usage = fact.charge, fact.usage
-        self.shared.emit(
-            LLMCalled(
-                charge.agent,
-                charge.thread_id,
-                charge.conversation_id,
-                fact.backend,
-                fact.model,
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                None if fact.micro_usd is None else fact.micro_usd / 1_000_000,
-                fact.at - self.completion.started,
-                _ENDS[fact.outcome],
-            )
-        )
+        cost = None if fact.micro_usd is None else fact.micro_usd / 1_000_000
+        self._called(fact.backend, fact.model, fact.usage, cost, fact.at, _ENDS[fact.outcome])
 
     def _ended_badly(self, error: BaseException) -> None:
         """Account a call that gets no answer."""
-        completion, shared, attempts = self.completion, self.shared, self.leases.attempts
-        charge = completion.charge
-        shared.usage.failed(charge)
+        shared, attempts = self.shared, self.leases.attempts
+        shared.usage.failed(self.completion.charge)
         if shared.observers:
-            shared.emit(
-                LLMCalled(
-                    charge.agent,
-                    charge.thread_id,
-                    charge.conversation_id,
-                    attempts[-1].backend if attempts else "",
-                    attempts[-1].model if attempts else completion.model,
-                    0,
-                    0,
-                    None,
-                    shared.clock.monotonic() - completion.started,
-                    type(error).__name__,
-                )
+            backend, model = (
+                (attempts[-1].backend, attempts[-1].model) if attempts else ("", self.completion.model)
             )
+            self._called(backend, model, _UNSENT, None, shared.clock.monotonic(), type(error).__name__)
+
+    def _called(
+        self, backend: str, model: str, usage: Usage, cost: float | None, at: float, error: str
+    ) -> None:
+        charge, seconds = self.completion.charge, at - self.completion.started
+        tokens = (usage.prompt_tokens, usage.completion_tokens)
+        who = (charge.agent, charge.thread_id, charge.conversation_id)
+        self.shared.emit(LLMCalled(*who, backend, model, *tokens, cost, seconds, error))

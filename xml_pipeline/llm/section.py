@@ -7,22 +7,18 @@ exists) is checked here too, so that a file with mistakes never becomes a router
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
-from dataclasses import Field as DataclassField
 from importlib import import_module
-from types import SimpleNamespace
-from typing import Annotated, Any, Literal, Protocol, get_origin, get_type_hints, runtime_checkable
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
     PrivateAttr,
     ValidationError,
-    create_model,
     field_validator,
     model_validator,
 )
@@ -33,9 +29,10 @@ from xml_pipeline.events import Hook
 from xml_pipeline.llm.accounting.budgets import Budget, Budgets
 from xml_pipeline.llm.accounting.prices import Price
 from xml_pipeline.llm.completion import Clock, Timeouts
-from xml_pipeline.llm.http.backend import Backend, Key
+from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.providers import BUILTIN, PROVIDER_CLASSES
+from xml_pipeline.llm.providers.keys import HasSettings, keys_of
 from xml_pipeline.llm.providers.scripted import ScriptedBackend
 from xml_pipeline.llm.router import Router, chains_of
 from xml_pipeline.llm.routing.strategies import strategy_of
@@ -175,62 +172,9 @@ class BackendSection(Section):
         return schema
 
 
-@runtime_checkable
-class HasSettings(Protocol):
-    """A model of a provider's own keys that makes the backend's fields itself."""
-
-    def settings(self) -> dict[str, Any]:
-        """The backend's fields that are given."""
-
-
-_COMMON = frozenset(field.name for field in fields(Backend))
-_SCALARS = (int, float, bool, str)
-_UNSAID = Key("Of this provider.")
-
-
 def _elsewhere() -> set[str]:
     """The own keys of all built-in providers."""
     return {name for one in BUILTIN for name in keys_of(PROVIDER_CLASSES[one]).model_fields}
-
-
-_models: dict[object, type[BaseModel]] = {}
-
-
-def keys_of(kind: type[Backend]) -> type[BaseModel]:
-    """The model of a provider's own YAML keys: the one it names, else one made from its own fields."""
-    model = _models.get(kind)
-    if model is None:
-        module, _, name = kind.yaml_keys.partition(":")
-        model = _models[kind] = getattr(import_module(module), name) if name else _made_of(kind)
-    return model
-
-
-def _made_of(kind: type[Backend]) -> type[BaseModel]:
-    keys: dict[str, Any] = {}
-    for one in fields(kind):
-        if not one.init or one.name in _COMMON:
-            continue
-        plain, key = _typed(kind, one)
-        default = None if one.default is MISSING else one.default
-        strict = plain in _SCALARS  # a list of YAML may become a tuple, but no text a number
-        keys[one.name] = (plain, Field(default, description=key.description, ge=key.ge, strict=strict))
-    config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-    return create_model(f"{kind.__name__}Keys", __config__=config, **keys)
-
-
-def _typed(kind: type[Backend], one: DataclassField[Any]) -> tuple[Any, Key]:
-    """A field's type and what is said about it; where its module does not tell, by the type of its default."""
-    holder = SimpleNamespace(__annotations__={one.name: one.type})
-    try:
-        hints = get_type_hints(holder, vars(sys.modules[kind.__module__]), include_extras=True)
-    except (NameError, KeyError):
-        return (Any if one.default in (MISSING, None) else type(one.default)), _UNSAID
-    annotated = hints[one.name]
-    if get_origin(annotated) is not Annotated:
-        return annotated, _UNSAID
-    return annotated.__origin__, next(
-        (fact for fact in annotated.__metadata__ if isinstance(fact, Key)), _UNSAID
-    )
 
 
 class BudgetSection(Section):
@@ -256,28 +200,21 @@ def _several(value: Any) -> Any:
     return (value,) if isinstance(value, Mapping) else value
 
 
+Limits = Annotated[tuple[BudgetSection, ...], BeforeValidator(_several)]
+
+
 class BudgetsSection(Section):
     """What may be spent. A limit is one mapping, or a list of them (per day and per month)."""
 
-    organism: tuple[BudgetSection, ...] = Field((), description="Everything together.")
-    agents: dict[str, tuple[BudgetSection, ...]] = Field(
+    organism: Limits = Field((), description="Everything together.")
+    agents: dict[str, Limits] = Field(
         default_factory=dict, description="Agent name or glob: its limits, for each agent by itself."
     )
-    thread: tuple[BudgetSection, ...] = Field((), description="Each thread with everything below it.")
-    conversation: tuple[BudgetSection, ...] = Field((), description="Each conversation.")
+    thread: Limits = Field((), description="Each thread with everything below it.")
+    conversation: Limits = Field((), description="Each conversation.")
     default_max_tokens: Count = Field(
         4096, description="Output limit given to calls that state none while a budget applies to them."
     )
-
-    @field_validator("organism", "thread", "conversation", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return _several(value)
-
-    @field_validator("agents", mode="before")
-    @classmethod
-    def _each_one_or_more(cls, value: Any) -> Any:
-        return {name: _several(one) for name, one in value.items()} if isinstance(value, Mapping) else value
 
     def budgets(self) -> Budgets:
         """The budgets it describes."""

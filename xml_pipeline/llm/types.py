@@ -45,6 +45,14 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def shown_text(message: Message) -> str:
+    """The text of a message, of its text parts when it has parts."""
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+
+
 def after_system(messages: Sequence[Message], text: str) -> list[Message]:
     """The messages with one more system message, after those that lead."""
     leading = next(

@@ -192,9 +192,9 @@ def test_the_tally_keeps_a_bounded_number_of_threads() -> None:
     for number in range(MAX_THREADS + 10):
         charge = Charge("a", f"t{number}", f"c{number}", (f"t{number}",))
         tally.settle(answered(charge, "b", "m", Usage(1, 1), 0))
-    assert tally.thread("t0").request_count == 0
-    assert tally.thread(f"t{MAX_THREADS + 9}").request_count == 1
-    assert tally.agent("a").request_count == MAX_THREADS + 10
+    assert tally.one("thread", "t0").request_count == 0
+    assert tally.one("thread", f"t{MAX_THREADS + 9}").request_count == 1
+    assert tally.one("agent", "a").request_count == MAX_THREADS + 10
 
 
 async def test_a_call_that_nobody_can_serve_is_charged_to_nobody() -> None:

@@ -7,7 +7,7 @@ from it; a ledger writes it down.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -143,6 +143,7 @@ def charge_of(agent_id: str | None) -> Charge:
 
 NOBODY = Charge()
 
+Kind = Literal["agent", "thread", "conversation", "model", "backend"]
 Outcome = Literal["answered", "dropped", "failed", "cancelled"]
 
 
@@ -185,6 +186,13 @@ class UsageTally:
         self._backends: dict[str, _Account] = {}
         self._threads: OrderedDict[str, _Account] = OrderedDict()
         self._conversations: OrderedDict[str, _Account] = OrderedDict()
+        self._tables: dict[Kind, dict[str, _Account]] = {
+            "agent": self._agents,
+            "thread": self._threads,
+            "conversation": self._conversations,
+            "model": self._models,
+            "backend": self._backends,
+        }
 
     def settle(self, fact: Answered) -> None:
         """Count what an attempt came to."""
@@ -223,33 +231,22 @@ class UsageTally:
     # Reading
 
     def total(self) -> UsageTotals:
+        """Everything together."""
         return self._total.totals()
 
-    def agent(self, name: str) -> UsageTotals:
-        return _totals(self._agents, name)
+    def one(self, kind: Kind, name: str) -> UsageTotals:
+        """What one of a kind has used; zeros for one that never called."""
+        account = self._tables[kind].get(name)
+        return UsageTotals() if account is None else account.totals()
 
-    def thread(self, thread_id: str) -> UsageTotals:
-        return _totals(self._threads, thread_id)
-
-    def conversation(self, conversation_id: str) -> UsageTotals:
-        return _totals(self._conversations, conversation_id)
-
-    def agents(self) -> dict[str, UsageTotals]:
-        return {name: account.totals() for name, account in self._agents.items()}
-
-    def models(self) -> dict[str, UsageTotals]:
-        return {name: account.totals() for name, account in self._models.items()}
-
-    def backends(self) -> dict[str, UsageTotals]:
-        return {name: account.totals() for name, account in self._backends.items()}
+    def all(self, kind: Kind) -> dict[str, UsageTotals]:
+        """What all of a kind have used, by name."""
+        return {name: account.totals() for name, account in self._tables[kind].items()}
 
     def reset_agents(self, names: Iterable[str] | None = None) -> None:
         """Forget what these agents used; all of them for None."""
         for name in list(self._agents) if names is None else names:
             self._agents.pop(name, None)
-
-    def forget_thread(self, thread_id: str) -> None:
-        self._threads.pop(thread_id, None)
 
 
 def _account(accounts: dict[str, _Account], key: str) -> _Account:
@@ -283,8 +280,3 @@ def _recent(accounts: OrderedDict[str, _Account], key: str) -> _Account:
     else:
         accounts.move_to_end(key)
     return account
-
-
-def _totals(accounts: Mapping[str, _Account], key: str) -> UsageTotals:
-    account = accounts.get(key)
-    return UsageTotals() if account is None else account.totals()

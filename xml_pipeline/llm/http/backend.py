@@ -30,17 +30,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from xml_pipeline.errors import ConfigError, InvalidRequestError, MalformedAnswerError, cut
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.http.framing import Framer, LineFramer, SSEFramer
 from xml_pipeline.llm.http.secrets import Secret
-from xml_pipeline.llm.http.transport import USER_AGENT, Answer, Connection, HttpxConnection
+from xml_pipeline.llm.http.transport import USER_AGENT, Connection
 from xml_pipeline.llm.types import (
     LLMRequest,
     LLMResponse,
@@ -53,6 +53,9 @@ from xml_pipeline.llm.types import (
     Usage,
     UsageReport,
 )
+
+if TYPE_CHECKING:
+    import aiohttp
 
 MAX_ERROR_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.25  # how long to wait for a stream's end after its terminal event, to reuse the connection
@@ -173,8 +176,7 @@ class Backend:
             request: what is asked.
         """
         dialect = self._dialect_or_fail()
-        connection = client if isinstance(client, Connection) else HttpxConnection(client)
-        answer = await self._post(connection, dialect.encode(request, stream=False))
+        answer = await self._post(client, dialect.encode(request, stream=False))
         content = await answer.read()
         headers = answer.headers
         if not 200 <= answer.status < 300:
@@ -192,11 +194,10 @@ class Backend:
             for event in as_events(await self._do_completion(client, request)):
                 yield event
             return
-        connection = client if isinstance(client, Connection) else HttpxConnection(client)
-        answer = await self._post(connection, dialect.encode(request, stream=True))
+        answer = await self._post(client, dialect.encode(request, stream=True))
         try:
             headers = answer.headers
-            chunks = connection.chunks(answer)
+            chunks = answer.content.iter_any()
             if not 200 <= answer.status < 300:
                 raise dialect.error(answer.status, headers, _body(await _read_some(chunks)))
             if "json" in headers.get("content-type", "") and dialect.framing == "sse":
@@ -220,9 +221,9 @@ class Backend:
                 for event in decoder.feed(data, name):
                     yield event
         finally:
-            await connection.release(answer)
+            answer.close()  # the connection is free again if the body was read to its end
 
-    def _post(self, connection: Connection, wire: WireRequest) -> Awaitable[Answer]:
+    def _post(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
         # A path cannot lead to another host: the key is sent to `base_url` and nowhere else.
         if not wire.path.startswith("/"):
             raise InvalidRequestError(f"the path {cut(wire.path)!r} would leave {self.base_url}")
@@ -231,6 +232,7 @@ class Backend:
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
         headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
+        connection: Connection = getattr(client, "connection", client)  # an httpx client carries ours
         return connection.post(self.base_url + wire.path, headers, body)
 
     def _dialect_or_fail(self) -> Dialect:
@@ -310,7 +312,7 @@ def _body(content: bytes) -> Any:
         return content.decode("utf-8", "replace")
 
 
-async def _read_some(chunks: AsyncIterator[bytes]) -> bytes:
+async def _read_some(chunks: AsyncIterable[bytes]) -> bytes:
     content = b""
     async for chunk in chunks:
         content += chunk
@@ -319,7 +321,7 @@ async def _read_some(chunks: AsyncIterator[bytes]) -> bytes:
     return content
 
 
-async def _drain(chunks: AsyncIterator[bytes]) -> None:
+async def _drain(chunks: AsyncIterable[bytes]) -> None:
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
             async for _ in chunks:

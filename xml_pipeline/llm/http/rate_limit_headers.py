@@ -109,25 +109,20 @@ def _reset(text: str | None, now: float) -> float | None:
     return max(0.0, seconds)
 
 
+_FORMS = ("x-ratelimit-{what}-{unit}", "anthropic-ratelimit-{unit}-{what}")
+
+
 def read_rate_limits(headers: Mapping[str, str], now: float) -> RateLimits | None:
     """The common forms of rate-limit headers; None when there are none. `now` is unix time in seconds."""
-    get = headers.get
-    if get("x-ratelimit-limit-tokens") or get("x-ratelimit-limit-requests"):
-        return RateLimits(
-            _count(get("x-ratelimit-limit-tokens")),
-            _count(get("x-ratelimit-remaining-tokens")),
-            _reset(get("x-ratelimit-reset-tokens"), now),
-            _count(get("x-ratelimit-limit-requests")),
-            _count(get("x-ratelimit-remaining-requests")),
-            _reset(get("x-ratelimit-reset-requests"), now),
-        )
-    if get("anthropic-ratelimit-tokens-limit") or get("anthropic-ratelimit-requests-limit"):
-        return RateLimits(
-            _count(get("anthropic-ratelimit-tokens-limit")),
-            _count(get("anthropic-ratelimit-tokens-remaining")),
-            _reset(get("anthropic-ratelimit-tokens-reset"), now),
-            _count(get("anthropic-ratelimit-requests-limit")),
-            _count(get("anthropic-ratelimit-requests-remaining")),
-            _reset(get("anthropic-ratelimit-requests-reset"), now),
-        )
+    for form in _FORMS:
+        found = [
+            tuple(headers.get(form.format(what=what, unit=unit)) for what in ("limit", "remaining", "reset"))
+            for unit in ("tokens", "requests")
+        ]
+        if any(limit for limit, _, _ in found):
+            (tokens, left, reset), (requests, left_requests, reset_requests) = found
+            return RateLimits(
+                *(_count(tokens), _count(left), _reset(reset, now)),
+                *(_count(requests), _count(left_requests), _reset(reset_requests, now)),
+            )
     return None

@@ -11,10 +11,10 @@ import asyncio
 import os
 import ssl
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
@@ -65,21 +65,6 @@ class TransportSettings:
     trust_env: bool = True
 
 
-class Answer(Protocol):
-    """An HTTP answer whose body may still be on its way."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Names in any case."""
-
-    def read(self) -> Awaitable[bytes]:
-        """The whole body, decompressed."""
-
-
 class Connection:
     """What a backend posts through: an open aiohttp session."""
 
@@ -88,56 +73,13 @@ class Connection:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
 
-    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Awaitable[Answer]:
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Awaitable[aiohttp.ClientResponse]:
         """Send one POST, and wait for the head of its answer."""
         return self.session.post(url, data=body, headers=headers, allow_redirects=False)
-
-    def chunks(self, answer: Any) -> AsyncIterator[bytes]:
-        """The body as it comes, decompressed."""
-        pieces: AsyncIterator[bytes] = answer.content.iter_any().__aiter__()
-        return pieces
-
-    async def release(self, answer: Any) -> None:
-        """Give the connection back; it is closed if the body was not read to its end."""
-        answer.close()
 
     async def aclose(self) -> None:
         """Close all connections."""
         await self.session.close()
-
-
-class HttpxConnection(Connection):
-    """The same over an `httpx.AsyncClient`, for a backend that does its own I/O and then calls ours."""
-
-    __slots__ = ("client",)
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.client = client
-
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        request = self.client.build_request("POST", url, headers=headers, content=body)
-        return _HttpxAnswer(await self.client.send(request, stream=True, follow_redirects=False))
-
-    def chunks(self, answer: Any) -> AsyncIterator[bytes]:
-        pieces: AsyncIterator[bytes] = answer.response.aiter_bytes()
-        return pieces
-
-    async def release(self, answer: Any) -> None:
-        await answer.response.aclose()
-
-
-class _HttpxAnswer:
-    """An httpx response, seen as an `Answer`."""
-
-    __slots__ = ("headers", "response", "status")
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.response = response
-        self.status = response.status_code
-        self.headers = response.headers
-
-    async def read(self) -> bytes:
-        return await self.response.aread()
 
 
 class Transport:
@@ -176,10 +118,10 @@ class Transport:
         if client is None:
             password = urlsplit(proxy_for(backend.base_url, self.settings) or "").password
             self.secrets = (unquote(password),) if password else ()
-            made = _httpx_client if backend.own_client else _connection
-            client = self._here = made(
-                backend.base_url, backend.max_concurrent + SPARE_CONNECTIONS, self.settings
-            )
+            client = _connection(backend.base_url, backend.max_concurrent + SPARE_CONNECTIONS, self.settings)
+            if backend.own_client:
+                client = _httpx_client(client, backend.base_url, self.settings)
+            self._here = client
             # A router that nobody closes (a script's `asyncio.run(complete(...))`) still leaves no open sockets:
             # the loop closes its async generators before it ends.
             lifetime = _lifetime(client)
@@ -202,9 +144,7 @@ async def _lifetime(client: Any) -> AsyncGenerator[None, None]:
         await client.aclose()
 
 
-def _session(
-    base_url: str, connections: int, settings: TransportSettings, **more: Any
-) -> aiohttp.ClientSession:
+def _connection(base_url: str, connections: int, settings: TransportSettings) -> Connection:
     import aiohttp
 
     proxy = proxy_for(base_url, settings)
@@ -213,31 +153,28 @@ def _session(
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:
         context = _ssl_context(settings)
-    # Cookies of one agent's calls must not travel with another's: the jar keeps none.
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context),
+        # Cookies of one agent's calls must not travel with another's: the jar keeps none.
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
-        **more,
+        proxy=proxy,
     )
+    return Connection(session)
 
 
-def _connection(base_url: str, connections: int, settings: TransportSettings) -> Connection:
-    return Connection(_session(base_url, connections, settings, proxy=proxy_for(base_url, settings)))
-
-
-def _httpx_client(base_url: str, connections: int, settings: TransportSettings) -> httpx.AsyncClient:
+def _httpx_client(connection: Connection, base_url: str, settings: TransportSettings) -> httpx.AsyncClient:
+    """A client over the connection's session; the base class's own methods find the connection on it."""
     import httpx
     from httpx_aiohttp import AiohttpTransport
 
     proxy = proxy_for(base_url, settings)
     transport = AiohttpTransport(
         verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # unused: the session has its own
-        limits=httpx.Limits(max_connections=connections),
-        client=lambda: _session(base_url, connections, settings, auto_decompress=False),
+        client=connection.session,
         proxy=httpx.Proxy(proxy) if proxy else None,
     )
-    return httpx.AsyncClient(
+    client = httpx.AsyncClient(
         transport=transport,
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         timeout=httpx.Timeout(None, connect=settings.connect_timeout),
@@ -245,6 +182,8 @@ def _httpx_client(base_url: str, connections: int, settings: TransportSettings) 
         follow_redirects=False,
         trust_env=False,
     )
+    client.connection = connection  # type: ignore[attr-defined]  # ours
+    return client
 
 
 def _ssl_context(settings: TransportSettings) -> ssl.SSLContext:

@@ -48,6 +48,12 @@ def text_of(message: Message) -> str:
     return "".join(texts)
 
 
+def texts_of(message: Message) -> list[Mapping[str, Any]]:
+    """The text parts of a message that may hold nothing else. Raises as `text_of`."""
+    text_of(message)
+    return parts_of(message)
+
+
 def unsupported(part: Mapping[str, Any], where: str) -> InvalidRequestError:
     """The error for a content part that an API cannot take there."""
     return InvalidRequestError(

@@ -47,15 +47,7 @@ class AnthropicDialect(Dialect):
 
 @dataclass
 class AnthropicBackend(Backend):
-    """Anthropic: `claude-*`.
-
-    Attributes:
-        max_tokens: output limit of calls that give none (the API wants one always).
-        cache_ttl: how long a cached prompt lives, `5m` or `1h`.
-        api_version: `anthropic-version` of every request; "" sends the newest, or the one before it when the
-            request samples and the model still takes that.
-        beta: further features, sent as `anthropic-beta`.
-    """
+    """Anthropic: `claude-*`."""
 
     provider: str = "anthropic"
     base_url: str = "https://api.anthropic.com"

@@ -30,7 +30,7 @@ from xml_pipeline.llm.providers.history import (
     merge_extra,
     own_data,
     parts_of,
-    text_of,
+    texts_of,
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import closed_schema, in_words
@@ -118,16 +118,11 @@ def _system(request: LLMRequest) -> list[dict[str, Any]]:
     for message in request.messages:
         if message["role"] != "system":
             continue
-        found = [_block(part["text"], part) for part in _texts(message) if part["text"].strip()]
+        found = [_block(part["text"], part) for part in texts_of(message) if part["text"].strip()]
         if found and message.get("cache_control"):
             found[-1]["cache_control"] = dict(message["cache_control"])
         blocks += found
     return blocks
-
-
-def _texts(message: Message) -> list[Mapping[str, Any]]:
-    text_of(message)  # refuses what is no text
-    return parts_of(message)
 
 
 def _choice(choice: str, names: ToolNames) -> dict[str, Any]:
@@ -228,7 +223,7 @@ class _Turns:
         return block
 
     def _assistant(self, message: Message) -> list[dict[str, Any]]:
-        texts = [_block(part["text"], part) for part in _texts(message)]
+        texts = [_block(part["text"], part) for part in texts_of(message)]
         uses = [self._use(call) for call in calls_of(message)]
         own = own_data(message, self._dialect).get("content")
         if isinstance(own, list) and own:

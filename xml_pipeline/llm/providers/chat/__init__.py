@@ -31,7 +31,7 @@ from xml_pipeline.llm.providers.history import (
     text_of,
     unsupported,
 )
-from xml_pipeline.llm.providers.schemas import in_words, strict_schema
+from xml_pipeline.llm.providers.schemas import in_words, named_schema
 from xml_pipeline.llm.providers.tool_names import ToolNames, function_tools
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ResponseSchema, ToolCall, Usage
 
@@ -280,12 +280,7 @@ class ChatDialect(Dialect):
 
 def response_format(schema: ResponseSchema) -> dict[str, Any]:
     """Structured output, strict where the schema allows it."""
-    strict = strict_schema(schema.schema)
-    named: dict[str, Any] = {
-        "name": ToolNames((schema.name,)).wire(schema.name),
-        "schema": dict(schema.schema) if strict is None else strict,
-        "strict": strict is not None,
-    }
+    named = named_schema(schema)
     if schema.description:
         named["description"] = schema.description
     return {"type": "json_schema", "json_schema": named}

@@ -22,6 +22,7 @@ from xml_pipeline.llm.providers.history import (
     own_data,
     parts_of,
     text_of,
+    texts_of,
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import in_words
@@ -48,10 +49,10 @@ def encode_body(request: LLMRequest, dialect: str) -> dict[str, Any]:
         contents.add(message)
     body: dict[str, Any] = {"contents": contents.closed()}
     system = [
-        {"text": text}
+        {"text": part["text"]}
         for message in request.messages
         if message["role"] == "system"
-        for text in _texts(message)
+        for part in texts_of(message)
     ]
     # Before Gemini 3 tools exclude a JSON answer.
     native = request.response_schema is None or not request.tools or signs_calls(request.model)
@@ -72,11 +73,6 @@ def encode_body(request: LLMRequest, dialect: str) -> dict[str, Any]:
         for key in ("systemInstruction", "tools", "toolConfig"):
             body.pop(key, None)
     return body
-
-
-def _texts(message: Message) -> list[str]:
-    text_of(message)  # refuses what is no text
-    return [part["text"] for part in parts_of(message)]
 
 
 def _declaration(tool: ToolSpec, names: ToolNames) -> dict[str, Any]:
@@ -188,7 +184,7 @@ class _Contents:
         return {"name": name, "response": {key: text_of(message)}}
 
     def _model_parts(self, message: Message) -> list[dict[str, Any]]:
-        parts: list[dict[str, Any]] = [{"text": text} for text in _texts(message)]
+        parts: list[dict[str, Any]] = [{"text": part["text"]} for part in texts_of(message)]
         signature = own_data(message, self._dialect).get("signature")
         if signature and parts:
             parts[-1]["thoughtSignature"] = signature

@@ -47,22 +47,16 @@ class OllamaDialect(Dialect):
 
 @dataclass
 class OllamaBackend(Backend):
-    """Ollama. It serves every model unless `supported_models` names them; a key is for ollama.com only.
-
-    Attributes:
-        keep_alive: how long the model stays loaded after a call, as `5m`, `-1` for ever; "" for the server's.
-        num_ctx: context window in tokens for every call; 0 sizes it to the prompt in powers of two.
-        min_num_ctx: the least window to ask for; one size for most calls, because a change reloads the model.
-        max_num_ctx: the greatest; a longer prompt is refused here, where Ollama would silently cut it.
-        native_tools: False when the models cannot call tools (Ollama answers 400 then).
-    """
+    """Ollama. It serves every model unless `supported_models` names them; a key is for ollama.com only."""
 
     provider: str = "ollama"
     base_url: str = "http://localhost:11434"
-    keep_alive: Annotated[str, Key("How long a model stays loaded, as `10m`.")] = ""
+    keep_alive: Annotated[str, Key("How long a model stays loaded, as `10m`; `-1` for ever.")] = ""
     num_ctx: Annotated[int, Key("Context length in tokens; by the prompt when absent.", ge=1)] = 0
     min_num_ctx: Annotated[int, Key("The least context length to ask for.", ge=1)] = 8192
-    max_num_ctx: Annotated[int, Key("The greatest; a longer prompt is refused.", ge=1)] = 131_072
+    max_num_ctx: Annotated[
+        int, Key("The greatest; a longer prompt is refused; Ollama would cut it.", ge=1)
+    ] = 131_072
     native_tools: Annotated[
         bool, Key("Whether the model can call tools; if not, they are put into words.")
     ] = True

@@ -44,14 +44,7 @@ class OpenAIDialect(ChatOrResponsesDialect):
 
 @dataclass
 class OpenAIBackend(Backend):
-    """OpenAI: `gpt-*`, `chatgpt-*`, `o1-*`, `o3-*`, `o4-*` and fine-tuned ones.
-
-    Attributes:
-        organization: sent as `OpenAI-Organization` when given.
-        project: sent as `OpenAI-Project` when given.
-        api: `auto`, `chat` or `responses`; `auto` is chat completions, except where a model takes tools only at
-            `/responses`.
-    """
+    """OpenAI: `gpt-*`, `chatgpt-*`, `o1-*`, `o3-*`, `o4-*` and fine-tuned ones."""
 
     provider: str = "openai"
     base_url: str = "https://api.openai.com/v1"

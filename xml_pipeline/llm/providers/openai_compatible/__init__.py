@@ -100,17 +100,10 @@ _DIALECTS = {"litellm": LiteLLMDialect, "openrouter": OpenRouterDialect}
 
 @dataclass
 class OpenAICompatibleBackend(Backend):
-    """A server that speaks OpenAI's dialect. It serves every model unless `supported_models` says otherwise.
-
-    Attributes:
-        preset: `vllm`, `sglang`, `lm-studio`, `llama.cpp`, `tgi`, `litellm`, `openrouter`, or "" for another
-            server; gives the default `base_url` and how the server speaks.
-        native_tools: False when the served model cannot call tools.
-        native_schema: False when the server knows no `json_schema` output.
-    """
+    """A server that speaks OpenAI's dialect. It serves every model unless `supported_models` says otherwise."""
 
     provider: str = "openai-compatible"
-    preset: Annotated[str, Key("Which server it is, as `vllm`.")] = ""
+    preset: Annotated[str, Key("Which server it is, as `vllm`; gives its usual address.")] = ""
     native_tools: Annotated[
         bool, Key("Whether the model can call tools; if not, they are put into words.")
     ] = True

@@ -22,9 +22,9 @@ from xml_pipeline.llm.providers.history import (
     text_of,
     unsupported,
 )
-from xml_pipeline.llm.providers.schemas import strict_schema
+from xml_pipeline.llm.providers.schemas import named_schema
 from xml_pipeline.llm.providers.tool_names import ToolNames, described
-from xml_pipeline.llm.types import LLMRequest, Message, ResponseSchema
+from xml_pipeline.llm.types import LLMRequest, Message
 
 SEALED = "reasoning.encrypted_content"
 
@@ -67,7 +67,7 @@ def encode_request(request: LLMRequest, rule: ModelRule, *, dialect: str, stream
         if request.tool_choice is not None:
             body["tool_choice"] = _choice(request.tool_choice, names)
     if request.response_schema is not None:
-        body["text"] = {"format": _format(request.response_schema)}
+        body["text"] = {"format": {"type": "json_schema", **named_schema(request.response_schema)}}
     if request.cache_key:
         body["prompt_cache_key"] = request.cache_key
     if stream:
@@ -79,16 +79,6 @@ def _choice(choice: str, names: ToolNames) -> Any:
     if choice in ("auto", "none", "required"):
         return choice
     return {"type": "function", "name": names.wire(choice)}
-
-
-def _format(schema: ResponseSchema) -> dict[str, Any]:
-    strict = strict_schema(schema.schema)
-    return {
-        "type": "json_schema",
-        "name": ToolNames((schema.name,)).wire(schema.name),
-        "schema": dict(schema.schema) if strict is None else strict,
-        "strict": strict is not None,
-    }
 
 
 class _Items:

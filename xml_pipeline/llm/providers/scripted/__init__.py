@@ -36,6 +36,7 @@ from xml_pipeline.llm.types import (
     ToolCall,
     ToolCallDelta,
     Usage,
+    shown_text,
 )
 
 BYTES_PER_TOKEN = 4  # of the usage that is reported: a rule of thumb, the same every time
@@ -179,18 +180,10 @@ class ScriptedBackend(Backend):
         return Rule(reply=_offline), None
 
 
-def text_of(message: Message) -> str:
-    """The text of a message, of its text parts when it has parts."""
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    return "\n".join(part["text"] for part in content or () if isinstance(part.get("text"), str))
-
-
 def _latest(messages: Sequence[Message]) -> str:
     """The text of the last message, or of all tool results at the end."""
     results = list(takewhile(lambda message: message["role"] == "tool", reversed(messages)))
-    return "\n".join(text_of(message) for message in reversed(results or messages[-1:]))
+    return "\n".join(shown_text(message) for message in reversed(results or messages[-1:]))
 
 
 def _offline(request: LLMRequest) -> str:

@@ -47,11 +47,7 @@ class XAIDialect(ChatOrResponsesDialect):
 
 @dataclass
 class XAIBackend(Backend):
-    """xAI: `grok-*`.
-
-    Attributes:
-        api: `chat`, or `responses`, which xAI recommends and which keeps sealed reasoning between turns.
-    """
+    """xAI: `grok-*`."""
 
     provider: str = "xai"
     base_url: str = "https://api.x.ai/v1"
