@@ -18,7 +18,7 @@ from xml_pipeline.events import ConversationEnded, Event, Hook, ThreadEnded
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
-from xml_pipeline.llm.accounting.usage import UsageTotals, charge_of
+from xml_pipeline.llm.accounting.usage import UsageTally, UsageTotals, charge_of
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
@@ -78,11 +78,14 @@ class Router:
         clock = clock or Clock()
         retry = RetryPolicy(retries, retry_base_delay, retry_max_delay)
         settlements = Changes()
+        self._usage = UsageTally()
+        self._book = BudgetBook(budgets or Budgets(), clock.wall, self._emit, settlements.notify)
         self._shared = Shared(
             policy=Policy(strategy_of(strategy), retry, clock.monotonic, random or default_random, Changes()),
             timeouts=timeouts or Timeouts(),
             clock=clock,
-            book=BudgetBook(budgets or Budgets(), clock.wall, self._emit, settlements.notify),
+            book=self._book,
+            usage=self._usage,
             prices=PriceTable(prices),
             settlements=settlements,
         )
@@ -198,9 +201,9 @@ class Router:
     def observe(self, event: Event) -> None:
         """Give the router the pump's events: it frees what it keeps for threads that ended."""
         if isinstance(event, ThreadEnded):
-            self._shared.book.forget_thread(event.thread_id)
+            self._book.forget_thread(event.thread_id)
         elif isinstance(event, ConversationEnded):
-            self._shared.book.forget_conversation(event.conversation_id)
+            self._book.forget_conversation(event.conversation_id)
 
     @property
     def backends(self) -> Mapping[str, Backend]:
@@ -215,7 +218,7 @@ class Router:
     def describe(self) -> list[BackendStatus]:
         """Every backend as it is now: key, models, limits, health, requests in flight, usage."""
         now = self._shared.clock.monotonic()
-        usage = self._shared.usage.all("backend")
+        usage = self._usage.all("backend")
         return [
             status_of(endpoint, now, usage.get(name, UsageTotals()))
             for name, endpoint in self._endpoints.items()
@@ -238,39 +241,39 @@ class Router:
 
     def get_agent_usage(self, agent_id: str) -> UsageTotals:
         """What an agent has used; zeros for one that never called."""
-        return self._shared.usage.one("agent", agent_id)
+        return self._usage.one("agent", agent_id)
 
     def get_all_usage(self) -> dict[str, UsageTotals]:
         """What every agent has used, by name."""
-        return self._shared.usage.all("agent")
+        return self._usage.all("agent")
 
     def reset_agent_usage(self, agent_id: str | None = None) -> None:
         """Forget the usage of one agent, or of all. Budgets and the total are not touched."""
-        self._shared.usage.reset_agents(None if agent_id is None else (agent_id,))
+        self._usage.reset_agents(None if agent_id is None else (agent_id,))
 
     def get_thread_usage(self, thread_id: str) -> UsageTotals:
         """What a thread and everything below it has used."""
-        return self._shared.usage.one("thread", thread_id)
+        return self._usage.one("thread", thread_id)
 
     def get_conversation_usage(self, conversation_id: str) -> UsageTotals:
         """What a conversation has used."""
-        return self._shared.usage.one("conversation", conversation_id)
+        return self._usage.one("conversation", conversation_id)
 
     def get_model_usage(self) -> dict[str, UsageTotals]:
         """Usage by model, as the backends name them; failures count tries."""
-        return self._shared.usage.all("model")
+        return self._usage.all("model")
 
     def get_backend_usage(self) -> dict[str, UsageTotals]:
         """Usage by backend; failures count tries."""
-        return self._shared.usage.all("backend")
+        return self._usage.all("backend")
 
     def get_total_usage(self) -> UsageTotals:
         """Everything together."""
-        return self._shared.usage.total()
+        return self._usage.total()
 
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
         """Budgets for one thread and everything below it, beside the configured ones; none takes them away."""
-        self._shared.book.set_thread_budget(thread_id, *limits)
+        self._book.set_thread_budget(thread_id, *limits)
 
     # Lifetime
 

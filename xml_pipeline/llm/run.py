@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from xml_pipeline.errors import (
     Attempt,
@@ -58,8 +58,8 @@ class Shared:
     clock: Clock
     book: BudgetBook
     prices: PriceTable
-    usage: UsageTally = field(default_factory=UsageTally)
-    settlements: Changes = field(default_factory=Changes)
+    usage: UsageTally
+    settlements: Changes
     observers: Sequence[Hook] = ()
     closed: bool = False
 
@@ -209,10 +209,11 @@ class Run:
         """
         route, limit = lease.route, self.shared.timeouts.attempt
         left = self.completion.deadline - lease.started
-        scope = asyncio.timeout(left if limit is None else min(left, limit))
+        scope: asyncio.Timeout | None = None
         try:
             client = route.transport.client() or await route.transport.open()
             request = self.completion.at(route)
+            scope = asyncio.timeout(left if limit is None else min(left, limit))
             async with scope:
                 response = await route.backend._do_completion(client, request)
             if not isinstance(response, LLMResponse):
@@ -220,7 +221,7 @@ class Run:
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
                 )
         except Exception as raised:
-            if isinstance(raised, TimeoutError) and scope.expired() and (limit is None or left <= limit):
+            if scope is not None and scope.expired() and (limit is None or left <= limit):
                 self.cancelled(lease)  # the caller's impatience is not the backend's fault
                 raise self.leases.timed_out() from None
             self.failed(lease, raised)
@@ -270,7 +271,7 @@ class Run:
             lease.settled = True
             lease.permit.unused()
             lease.route.breaker.abandon(lease.route.model)
-            self.shared.policy.changes.notify()
+            self.leases.tell_others()
 
     # What an attempt came to
 
@@ -337,7 +338,7 @@ class Run:
         if self._reservation is not None:
             self._reservation.settle(fact)
         if changed:
-            self.shared.policy.changes.notify()
+            self.leases.tell_others()
 
     def _fact(
         self,

@@ -220,7 +220,7 @@ class BudgetsSection(Section):
         """The budgets it describes."""
 
         def made(sections: tuple[BudgetSection, ...]) -> tuple[Budget, ...]:
-            return tuple(Budget(one.tokens, one.usd, one.per, one.warn_at) for one in sections)
+            return tuple(Budget(**dict(one)) for one in sections)
 
         return Budgets(
             made(self.organism),
@@ -358,10 +358,7 @@ def build_router(
         ),
         models=section.models,
         budgets=section.budgets.budgets(),
-        prices={
-            name: Price(one.input, one.output, one.cached, one.cache_write)
-            for name, one in section.prices.items()
-        },
+        prices={name: Price(**dict(one)) for name, one in section.prices.items()},
         transport=TransportSettings(
             section.connect_timeout, section.proxy, section.ca_file, section.trust_env
         ),

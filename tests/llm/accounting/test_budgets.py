@@ -100,7 +100,7 @@ async def test_all_budgets_take_their_share_or_none_does() -> None:
         with pytest.raises(BudgetExceededError, match="agent b"):
             await router.complete("m", "hello", agent_id="b", max_tokens=20)
     await router.complete("m", "hello", agent_id="a", max_tokens=20)
-    organism = router._shared.book.meters(router_charge("b"))[0]
+    organism = router._book.meters(router_charge("b"))[0]
     assert (organism.spent, organism.reserved) == (50, 0)
 
 
@@ -255,7 +255,7 @@ def test_concurrent_calls_never_pass_a_budget_together(
 
         await asyncio.gather(*(ask(*one) for one in calls))
         assert backend.billed <= limit
-        meter = router._shared.book.meters(router_charge(""))[0]
+        meter = router._book.meters(router_charge(""))[0]
         assert meter.reserved == 0
         totals = router.get_total_usage()
         assert meter.spent == totals.total_tokens + totals.unconfirmed_tokens

@@ -267,31 +267,26 @@ class BudgetBook:
             if meters is None:
                 meters = self._named_agents[name] = _meters(f"agent {name}", agents[name])
             return meters
-        meters = self._agents.get(name)
-        if meters is None:
-            limits = [one for glob, some in agents.items() if fnmatchcase(name, glob) for one in some]
-            if not limits:
-                return []
-            meters = self._agents[name] = _meters(f"agent {name}", limits)
-            if len(self._agents) > MAX_AGENT_SCOPES:
-                _drop_idle(self._agents)
-        else:
-            self._agents.move_to_end(name)
-        return meters
+        limits = [one for glob, some in agents.items() if fnmatchcase(name, glob) for one in some]
+        return _kept(self._agents, name, f"agent {name}", limits, MAX_AGENT_SCOPES)
 
     def _scope(self, kind: str, key: str, general: Sequence[Budget]) -> list[Meter]:
-        scopes = self._threads
-        meters = scopes.get((kind, key))
-        if meters is None:
-            limits = (*general, *self._own.get((kind, key), ()))
-            if not limits:
-                return []
-            meters = scopes[(kind, key)] = _meters(f"{kind} {key}", limits)
-            if len(scopes) > MAX_THREAD_SCOPES:
-                _drop_idle(scopes)
-        else:
-            scopes.move_to_end((kind, key))
-        return meters
+        limits = (*general, *self._own.get((kind, key), ()))
+        return _kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
+
+
+def _kept(
+    scopes: OrderedDict[K, list[Meter]], key: K, name: str, limits: Sequence[Budget], most: int
+) -> list[Meter]:
+    """The meters of one scope, made when it has limits and is first asked about."""
+    meters = scopes.get(key)
+    if meters is not None:
+        scopes.move_to_end(key)
+    elif limits:
+        meters = scopes[key] = _meters(name, limits)
+        if len(scopes) > most:
+            _drop_idle(scopes)
+    return meters or []
 
 
 def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:

@@ -83,53 +83,38 @@ class Endpoint:
         return estimator
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """One way to serve a model: an endpoint and the model's name there. A strategy's `Candidate`.
+    """One way to serve a model: an endpoint, and everything that a call wants of it for this one model.
 
-    Everything that a call wants of its endpoint, for this one model.
+    A strategy sees it as a `Candidate`.
 
     Attributes:
-        endpoint: where.
-        backend: what is configured there.
+        endpoint, backend: where, and what is configured there.
         model: the name there.
-        name: the backend's name.
-        priority: the backend's.
-        max_concurrent: the backend's.
-        estimator: what is learned about the model there.
+        name, priority, max_concurrent: the backend's.
         price_provider: its id in genai-prices, "" for none.
+        estimator: what is learned about the model there.
         limiter, breaker, transport: the endpoint's.
     """
 
-    endpoint: Endpoint
-    backend: Backend
-    model: str
-    name: str
-    priority: int
-    max_concurrent: int
-    estimator: Estimator
-    price_provider: str
-    limiter: RateLimiter
-    breaker: CircuitBreaker
-    transport: Transport
+    __slots__ = (
+        *("backend", "breaker", "endpoint", "estimator", "limiter", "max_concurrent"),
+        *("model", "name", "price_provider", "priority", "transport"),
+    )
 
-    @classmethod
-    def of(cls, endpoint: Endpoint, model: str) -> Route:
+    def __init__(self, endpoint: Endpoint, model: str) -> None:
         backend = endpoint.backend
-        there = backend.model_map.get(model, model)
-        return cls(
-            endpoint,
-            backend,
-            there,
-            endpoint.name,
-            backend.priority,
-            backend.max_concurrent,
-            endpoint.estimator(there),
-            backend.price_provider,
-            endpoint.limiter,
-            endpoint.breaker,
-            endpoint.transport,
-        )
+        self.endpoint = endpoint
+        self.backend = backend
+        self.model = backend.model_map.get(model, model)
+        self.name = endpoint.name
+        self.priority = backend.priority
+        self.max_concurrent = backend.max_concurrent
+        self.price_provider = backend.price_provider
+        self.estimator = endpoint.estimator(self.model)
+        self.limiter = endpoint.limiter
+        self.breaker = endpoint.breaker
+        self.transport = endpoint.transport
 
     @property
     def in_flight(self) -> int:

@@ -261,6 +261,10 @@ class Leases:
         """Whether the last failure is the caller's fault, which no other backend mends."""
         return bool(self._errors) and not self._errors[-1].failover
 
+    def tell_others(self) -> None:
+        """The health of a backend changed: calls that wait look again."""
+        self._policy.changes.notify()
+
     def timed_out(self) -> BackendError:
         """The error of a call whose deadline passed."""
         return timed_out(self._asked, self.attempts, self._errors)

@@ -78,7 +78,7 @@ class RoutingTable:
     def _step(self, model: str) -> Iterable[Route]:
         for endpoint in self._endpoints:
             if not endpoint.backend.key_missing and endpoint.serves(model):
-                yield Route.of(endpoint, model)
+                yield Route(endpoint, model)
 
     def _nobody(self, model: str, chain: Sequence[str]) -> NoBackendError:
         keyless = [
