@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.llm_stub import stub_server
 from benchmarks.table import table
-from xml_pipeline.llm import PROVIDER_CLASSES, Router, complete, use_router
+from xml_pipeline.llm import PROVIDER_CLASSES, Budget, Budgets, Router, complete, use_router
 
 PACKAGE = "xml_pipeline"
 MESSAGES = [
@@ -55,7 +55,22 @@ async def one_completion() -> Walk:
                 return await walk(lambda: complete("stub", MESSAGES))
 
 
-WALKS: dict[str, Callable[[], Awaitable[Walk]]] = {"complete()": one_completion}
+async def everything_on() -> Walk:
+    """The same with a price, a budget, limits a minute and an observer."""
+    with stub_server() as url:
+        backend = PROVIDER_CLASSES["openai"](
+            base_url=url, api_key="stub", rate_limit_tpm=10**9, rate_limit_rpm=10**6
+        )
+        budgets = Budgets(organism=[Budget(tokens=10**9, usd=1000.0)])
+        async with Router([backend], budgets=budgets, on_event=lambda event: None) as router:
+            with use_router(router):
+                return await walk(lambda: complete("gpt-4o", MESSAGES, agent_id="researcher"))
+
+
+WALKS: dict[str, Callable[[], Awaitable[Walk]]] = {
+    "complete()": one_completion,
+    "complete() with price, budgets, limits and observer": everything_on,
+}
 
 
 def main() -> None:

@@ -22,7 +22,8 @@ from xml_pipeline.errors import (
     ServerError,
 )
 from xml_pipeline.events import BackendStateChanged, Event
-from xml_pipeline.llm import PROVIDER_CLASSES, Router, Timeouts
+from xml_pipeline.llm import PROVIDER_CLASSES, Budget, Budgets, LLMRequest, LLMResponse, Router, Timeouts
+from xml_pipeline.llm.accounting.usage import Charge
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.testing import run_in_virtual_time
 
@@ -499,5 +500,41 @@ def test_a_context_window_error_keeps_its_kind() -> None:
     async def main() -> None:
         with pytest.raises(ContextWindowError):
             await Router([backend("a", down("ContextWindowError"))]).complete("m", "hello")
+
+    run_in_virtual_time(main())
+
+
+# What an attempt came to
+
+
+def test_the_attempt_that_a_hedge_overtook_counts_in_the_budget() -> None:
+    async def main() -> None:
+        answer = Rule(latency=1, reply="fast", usage={"prompt_tokens": 7, "completion_tokens": 3})
+        router = Router(
+            [backend("a", Rule(latency=60, reply="slow")), backend("b", answer, priority=2)],
+            timeouts=Timeouts(hedge_after=4),
+            budgets=Budgets(organism=[Budget(tokens=10_000)]),
+        )
+        assert (await router.complete("m", "hello", max_tokens=100)).backend == "b"
+        meter = router._book.meters(Charge())[0]
+        totals = router.get_total_usage()
+        assert meter.reserved == 0
+        assert totals.unconfirmed_tokens > 100
+        assert meter.spent == totals.total_tokens + totals.unconfirmed_tokens
+
+    run_in_virtual_time(main())
+
+
+def test_a_backend_that_asks_a_router_of_its_own_leaves_nothing_behind_when_that_cannot_answer() -> None:
+    class Asking(ScriptedBackend):
+        async def _do_completion(self, client: Any, request: LLMRequest) -> LLMResponse:
+            return await Router().complete("nobody", "hello")
+
+    async def main() -> None:
+        router = Router([Asking(name="a")], retries=0)
+        with pytest.raises(NoBackendError, match="no backend is configured"):
+            await router.complete("m", "hello")
+        status = router.describe()[0]
+        assert (status.in_flight, status.health) == (0, "healthy")
 
     run_in_virtual_time(main())

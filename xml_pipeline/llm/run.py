@@ -311,7 +311,11 @@ class Run:
 
     def failed(self, lease: Lease, raised: Exception) -> BackendError:
         """It failed, and may have been billed; gives the typed error."""
-        error = lease.route.typed(raised)
+        try:
+            error = lease.route.typed(raised)
+        except LLMError:  # no error of a provider: a backend that asks a router of its own
+            self.cancelled(lease)
+            raise
         billed = isinstance(error, _MAYBE_BILLED)
         fact = (
             self._unconfirmed(lease, "failed", error)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import ssl
 import subprocess
+import sys
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from aiohttp import web
@@ -26,7 +28,14 @@ from xml_pipeline.errors import (
     ModelNotFoundError,
     RateLimitedError,
 )
-from xml_pipeline.llm import LLMRequest, LLMResponse, Router, TransportSettings
+from xml_pipeline.llm import (
+    PROVIDER_CLASSES,
+    LLMRequest,
+    LLMResponse,
+    Router,
+    StreamEnd,
+    TransportSettings,
+)
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import as_backend_error
 
@@ -260,9 +269,145 @@ def test_every_exception_of_httpx_is_mapped() -> None:
 
 
 def test_importing_the_router_imports_no_http_client() -> None:
-    import sys
-
     names = "('httpx', 'aiohttp', 'genai_prices')"
     code = f"import sys, xml_pipeline.llm; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# The built-in backends' own way
+
+CHAT = {
+    "model": "m",
+    "choices": [{"message": {"content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2},
+}
+
+
+def built_in(port: int, **settings: Any) -> Router:
+    backend = PROVIDER_CLASSES["openai-compatible"](base_url=f"http://localhost:{port}/v1", api_key="sk-key")
+    return Router([backend], retries=0, **settings)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_compressed_answers_are_read(coding: str) -> None:
+    async def compressed(request: web.Request) -> web.Response:
+        assert coding in request.headers["Accept-Encoding"]
+        response = web.json_response(CHAT)
+        response.enable_compression(web.ContentCoding(coding))
+        return response
+
+    async with serving(compressed) as port, built_in(port) as one:
+        assert (await one.complete("m", "x")).content == "Hi"
+
+
+async def test_what_cannot_be_decompressed_is_malformed() -> None:
+    async def broken(request: web.Request) -> web.Response:
+        return web.Response(body=b"no gzip at all", headers={"Content-Encoding": "gzip"})
+
+    async with serving(broken) as port, built_in(port) as one:
+        with pytest.raises(MalformedAnswerError):
+            await one.complete("m", "x")
+
+
+async def test_a_body_that_is_cut_is_a_broken_connection() -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"model"')
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async with serving(cut) as port, built_in(port) as one:
+        with pytest.raises(ConnectionFailedError, match="broke"):
+            await one.complete("m", "x")
+
+
+async def test_cookies_redirects_and_headers_of_built_in_backends() -> None:
+    seen: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append((request.headers.get("Cookie"), request.headers["User-Agent"], request.headers["Accept"]))
+        if len(seen) == 3:
+            raise web.HTTPTemporaryRedirect("/other")
+        response = web.json_response(CHAT, headers={"X-Request-Id": "r1"})
+        response.set_cookie("session", "1")
+        return response
+
+    async with serving(answer) as port, built_in(port) as one:
+        response = await one.complete("m", "x")
+        assert (response.request_id, response.headers and response.headers["x-request-id"]) == ("r1", "r1")
+        await one.complete("m", "x")
+        with pytest.raises(MalformedAnswerError, match="redirects to /other"):
+            await one.complete("m", "x")
+    assert seen == [(None, "xml-pipeline", "*/*")] * 3
+
+
+async def test_a_proxy_that_refuses_does_not_show_its_password() -> None:
+    async def refusing(request: web.Request) -> web.Response:
+        assert request.headers["Proxy-Authorization"].startswith("Basic ")
+        return web.Response(status=407, text="who are you?")
+
+    async with serving(refusing) as port:
+        proxy = TransportSettings(proxy=f"http://user:hunter2@127.0.0.1:{port}")
+        for scheme in ("http", "https"):
+            backend = PROVIDER_CLASSES["openai-compatible"](base_url=f"{scheme}://localhost:1/v1")
+            async with Router([backend], retries=0, transport=proxy) as one:
+                with pytest.raises(BackendError) as caught:
+                    await one.complete("m", "x")
+                assert "hunter2" not in str(caught.value)
+
+
+@dataclass
+class Counting(PROVIDER_CLASSES["openai-compatible"]):  # type: ignore[misc]  # looked up by name
+    """Code of one's own around a built-in backend's."""
+
+    provider: str = "counting"
+
+    async def _do_completion(self, client: httpx.AsyncClient, request: LLMRequest) -> LLMResponse:
+        assert (await client.get(self.base_url)).status_code == 405
+        response: LLMResponse = await super()._do_completion(client, request)
+        return response
+
+
+async def test_own_code_gets_an_httpx_client_and_may_call_ours() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(CHAT) if request.method == "POST" else web.Response(status=405)
+
+    async with serving(answer) as port:
+        one = Router([Counting(base_url=f"http://localhost:{port}/v1")], retries=0)
+        async with one:
+            assert (await one.complete("m", "x")).content == "Hi"
+            events = [event async for event in one.stream("m", "x")]
+            assert isinstance(events[-1], StreamEnd)
+            assert events[-1].response.content == "Hi"
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "words"),
+    [
+        (aiohttp.ServerDisconnectedError(), ConnectionFailedError, "the connection broke"),
+        (aiohttp.ClientOSError(104, "reset by peer"), ConnectionFailedError, "the connection broke"),
+        (aiohttp.ClientPayloadError("cut"), ConnectionFailedError, "while reading"),
+        (aiohttp.ConnectionTimeoutError("slow"), BackendTimeoutError, "no connection in time"),
+        (aiohttp.SocketTimeoutError("slow"), BackendTimeoutError, "no data in time"),
+        (aiohttp.InvalidURL("http://["), MalformedAnswerError, "InvalidURL"),
+        (aiohttp.ClientError("odd"), ConnectionFailedError, "the server broke the protocol"),
+    ],
+)
+def test_errors_of_aiohttp_are_mapped(raised: Exception, kind: type[BackendError], words: str) -> None:
+    error = as_backend_error(raised)
+    assert type(error) is kind
+    assert words in str(error)
+
+
+def test_a_call_of_a_built_in_backend_imports_no_httpx() -> None:
+    code = (
+        "import asyncio, sys; from xml_pipeline.llm import *\n"
+        "router = Router([PROVIDER_CLASSES['openai-compatible'](base_url='http://127.0.0.1:1/v1')], retries=0)\n"
+        "try: asyncio.run(router.complete('m', 'x'))\n"
+        "except Exception as error: print(type(error).__name__, 'httpx' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "ConnectionFailedError False"

@@ -89,7 +89,7 @@ class Transport:
         secrets: the password of the proxy on the way, if it has one; no error may show it.
     """
 
-    __slots__ = ("_clients", "_here", "_loop", "backend", "secrets", "settings")
+    __slots__ = ("_clients", "_last", "backend", "secrets", "settings")
 
     def __init__(self, backend: Backend, settings: TransportSettings) -> None:
         self.backend = backend
@@ -98,16 +98,17 @@ class Transport:
         self._clients: WeakKeyDictionary[
             asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]
         ] = WeakKeyDictionary()
-        self._loop: asyncio.AbstractEventLoop | None = None  # the last one asked about, and its client
-        self._here: Any = None
+        self._last: tuple[asyncio.AbstractEventLoop | None, Any] = (None, None)  # a loop and its client
 
     def client(self) -> Any:
         """The running loop's client, None before `open`."""
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:
+        last, client = self._last  # read once: other threads' loops may ask at the same time
+        if loop is not last:
             found = self._clients.get(loop)
-            self._loop, self._here = loop, None if found is None else found[0]
-        return self._here
+            client = None if found is None else found[0]
+            self._last = (loop, client)
+        return client
 
     async def open(self) -> Any:
         """Open the running loop's client; None for a backend that opens no connection."""
@@ -121,7 +122,7 @@ class Transport:
             client = _connection(backend.base_url, backend.max_concurrent + SPARE_CONNECTIONS, self.settings)
             if backend.own_client:
                 client = _httpx_client(client, backend.base_url, self.settings)
-            self._here = client
+            self._last = (asyncio.get_running_loop(), client)
             # A router that nobody closes (a script's `asyncio.run(complete(...))`) still leaves no open sockets:
             # the loop closes its async generators before it ends.
             lifetime = _lifetime(client)
@@ -131,7 +132,7 @@ class Transport:
 
     async def aclose(self) -> None:
         """Close the running loop's client; clients of loops that ended are closed already."""
-        self._loop = self._here = None
+        self._last = (None, None)
         found = self._clients.pop(asyncio.get_running_loop(), None)
         if found is not None:
             await found[1].aclose()
