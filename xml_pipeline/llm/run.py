@@ -30,7 +30,6 @@ from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
-from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import StreamedAttempt
 from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
@@ -276,38 +275,32 @@ class Run:
     # What an attempt came to
 
     def answered(self, lease: Lease, response: LLMResponse) -> None:
-        """An answer came: fill in what the router knows, and settle."""
+        """An answer came: settle, and fill in what the router knows."""
         route, shared = lease.route, self.shared
         usage = Usage.of(response.usage)
         if not usage.prompt_tokens and not usage.completion_tokens:
             usage = response.usage = route.estimator.answer(self.completion.size, len(response.content))
-        fact = self._fact(lease, "answered", usage, self._price(route, usage, response.model))
+        fact = self._fact(lease, "answered", usage, response.model)
         self.settle(lease, fact)
         if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
             route.read_limits(response, shared.clock.wall())
         response.backend = route.name
         response.provider = route.backend.provider
         response.attempts = tuple(self.leases.attempts)
-        response.cost = None if fact.micro_usd is None else fact.micro_usd / 1_000_000
+        response.cost = fact.cost
         response.latency = fact.at - self.completion.started
-        if shared.observers:
-            self._tell(fact)
 
     def dropped(self, lease: Lease, partial: LLMResponse, characters: int) -> None:
         """A stream's consumer left after the first content: it is billed up to there, reported or estimated."""
-        route = lease.route
         reported = Usage.of(partial.usage)
-        produced = route.estimator.answer(self.completion.size, characters)
+        produced = lease.route.estimator.answer(self.completion.size, characters)
         usage = replace(
             reported,
             prompt_tokens=reported.prompt_tokens or produced.prompt_tokens,
             completion_tokens=max(reported.completion_tokens, produced.completion_tokens),
             estimated=True,
         )
-        fact = self._fact(lease, "dropped", usage, self._price(route, usage, partial.model))
-        self.settle(lease, fact)
-        if self.shared.observers:
-            self._tell(fact)
+        self.settle(lease, self._fact(lease, "dropped", usage, partial.model))
 
     def failed(self, lease: Lease, raised: Exception) -> BackendError:
         """It failed, and may have been billed; gives the typed error."""
@@ -316,19 +309,17 @@ class Run:
         except LLMError:  # no error of a provider: a backend that asks a router of its own
             self.cancelled(lease)
             raise
-        billed = isinstance(error, _MAYBE_BILLED)
-        fact = (
-            self._unconfirmed(lease, "failed", error)
-            if billed
-            else self._fact(lease, "failed", _UNSENT, 0, error)
-        )
+        unbilled = not isinstance(error, _MAYBE_BILLED)
+        usage = _UNSENT if unbilled else self._expected(lease)
+        fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=unbilled)
         self.leases.failed(lease.route, error, fact.at)
         self.settle(lease, fact)
         return error
 
     def cancelled(self, lease: Lease) -> None:
         """The caller left: it may have been billed, and says nothing about the backend."""
-        self.settle(lease, self._unconfirmed(lease, "cancelled"))
+        fact = self._fact(lease, "cancelled", self._expected(lease))
+        self.settle(lease, replace(fact, confirmed=False))
 
     def settle(self, lease: Lease, fact: Answered) -> None:
         """Give the one fact of an attempt to everybody who settles by it."""
@@ -343,62 +334,39 @@ class Run:
             self._reservation.settle(fact)
         if changed:
             self.leases.tell_others()
+        if self.shared.observers and fact.confirmed and error is None:
+            self._tell((fact.backend, fact.model), fact.usage, fact.cost, fact.at, name)
 
-    def _fact(
-        self,
-        lease: Lease,
-        outcome: Outcome,
-        usage: Usage,
-        micro_usd: int | None,
-        error: BackendError | None = None,
-    ) -> Answered:
-        completion, route = self.completion, lease.route
+    def _fact(self, lease: Lease, outcome: Outcome, usage: Usage, model: str = "") -> Answered:
+        """What an attempt came to; `model` is the one that answered, when it has another name."""
+        completion, route, shared = self.completion, lease.route, self.shared
+        wall = shared.clock.wall()
+        rates = route.rates(shared.prices, wall, model) if model and model != route.model else None
+        if rates is None:
+            rates = route.rates(shared.prices, wall)
+        cost = None if rates is None else rates.micro_usd(usage)
+        at = shared.clock.monotonic()
         return Answered(
-            completion.charge,
-            route.name,
-            route.model,
-            outcome,
-            usage,
-            True,
-            micro_usd,
-            self.shared.clock.monotonic(),
-            completion.size,
-            error,
+            completion.charge, route.name, route.model, outcome, usage, True, cost, at, completion.size
         )
 
-    def _unconfirmed(self, lease: Lease, outcome: Outcome, error: BackendError | None = None) -> Answered:
-        """Nobody will tell what it used: everybody counts what was expected."""
-        route, tokens = lease.route, lease.permit.tokens
-        prompt = min(tokens, route.estimator.prompt_tokens(self.completion.size))
-        usage = Usage(prompt, tokens - prompt, estimated=True)
-        return replace(self._fact(lease, outcome, usage, self._price(route, usage), error), confirmed=False)
-
-    def _price(self, route: Route, usage: Usage, model: str = "") -> int | None:
-        """Micro-USD of a usage: by the model that answered, else by the one asked; None when unknown."""
-        prices, wall = self.shared.prices, self.shared.clock.wall()
-        rates = route.rates(prices, wall, model) if model and model != route.model else None
-        if rates is None:
-            rates = route.rates(prices, wall)
-        return None if rates is None else rates.micro_usd(usage)
-
-    def _tell(self, fact: Answered) -> None:
-        cost = None if fact.micro_usd is None else fact.micro_usd / 1_000_000
-        self._called(fact.backend, fact.model, fact.usage, cost, fact.at, _ENDS[fact.outcome])
+    def _expected(self, lease: Lease) -> Usage:
+        """The usage of an attempt of which nobody will tell: what was expected of it."""
+        tokens = lease.permit.tokens
+        prompt = min(tokens, lease.route.estimator.prompt_tokens(self.completion.size))
+        return Usage(prompt, tokens - prompt, estimated=True)
 
     def _ended_badly(self, error: BaseException) -> None:
         """Account a call that gets no answer."""
         shared, attempts = self.shared, self.leases.attempts
         shared.usage.failed(self.completion.charge)
         if shared.observers:
-            backend, model = (
-                (attempts[-1].backend, attempts[-1].model) if attempts else ("", self.completion.model)
-            )
-            self._called(backend, model, _UNSENT, None, shared.clock.monotonic(), type(error).__name__)
+            last = (attempts[-1].backend, attempts[-1].model) if attempts else ("", self.completion.model)
+            self._tell(last, _UNSENT, None, shared.clock.monotonic(), type(error).__name__)
 
-    def _called(
-        self, backend: str, model: str, usage: Usage, cost: float | None, at: float, error: str
-    ) -> None:
+    def _tell(self, asked: tuple[str, str], usage: Usage, cost: float | None, at: float, error: str) -> None:
+        """Tell the observers what became of the call; `asked` is (backend, model)."""
         charge, seconds = self.completion.charge, at - self.completion.started
         tokens = (usage.prompt_tokens, usage.completion_tokens)
         who = (charge.agent, charge.thread_id, charge.conversation_id)
-        self.shared.emit(LLMCalled(*who, backend, model, *tokens, cost, seconds, error))
+        self.shared.emit(LLMCalled(*who, *asked, *tokens, cost, seconds, error))

@@ -175,6 +175,11 @@ class Answered:
     size: int
     error: BackendError | None = None
 
+    @property
+    def cost(self) -> float | None:
+        """USD; None when the price is unknown."""
+        return None if self.micro_usd is None else self.micro_usd / 1_000_000
+
 
 class UsageTally:
     """The running sums of one router."""

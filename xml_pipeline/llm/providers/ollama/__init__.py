@@ -10,7 +10,7 @@ from xml_pipeline.errors import ContextWindowError, QuotaExhaustedError
 from xml_pipeline.llm.http.backend import Backend, Feature, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
-from xml_pipeline.llm.providers.ollama.wire import (
+from xml_pipeline.llm.providers.ollama.api import (
     OllamaSettings,
     OllamaStreamDecoder,
     decode_answer,

@@ -16,7 +16,7 @@ from xml_pipeline.errors import (
 from xml_pipeline.llm import PROVIDER_CLASSES, ToolSpec, Usage
 from xml_pipeline.llm.types import ResponseSchema, StreamFinished, ToolCallDelta
 
-from .wire import ADD, USER, ask, body, dialect
+from .dialects import ADD, USER, ask, body, dialect
 
 
 class TestChat:

@@ -9,7 +9,7 @@ import pytest
 from xml_pipeline.errors import MalformedAnswerError
 from xml_pipeline.llm import ToolSpec
 
-from .wire import ADD, USER, ask, body, dialect
+from .dialects import ADD, USER, ask, body, dialect
 
 
 class TestGemini:

@@ -18,7 +18,7 @@ from xml_pipeline.llm import PROVIDER_CLASSES, ToolSpec
 from xml_pipeline.llm.types import TextDelta
 
 from .cases import CASES
-from .wire import ADD, ask, body, dialect
+from .dialects import ADD, ask, body, dialect
 
 WIRE = Path(__file__).parents[3] / "xml_pipeline" / "llm" / "providers"
 

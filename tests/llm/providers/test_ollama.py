@@ -12,7 +12,7 @@ from xml_pipeline.errors import (
 )
 from xml_pipeline.llm.providers.ollama import OllamaBackend
 
-from .wire import USER, ask, body
+from .dialects import USER, ask, body
 
 
 class TestOllama:

@@ -11,7 +11,7 @@ from xml_pipeline.errors import MalformedAnswerError
 from xml_pipeline.llm import Usage
 from xml_pipeline.llm.types import ResponseSchema
 
-from .wire import ADD, USER, ask, body, dialect
+from .dialects import ADD, USER, ask, body, dialect
 
 
 class TestAnthropic:
