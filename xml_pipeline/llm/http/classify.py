@@ -80,59 +80,48 @@ class ErrorFacts:
     text: str
 
 
-def _codes(*codes: str) -> frozenset[str]:
-    return frozenset(codes)
+def _codes(written: str) -> frozenset[str]:
+    """Codes, written with blanks between them."""
+    return frozenset(written.split())
+
+
+def _texts(written: str) -> tuple[str, ...]:
+    """Texts, written with bars between them."""
+    return tuple(written.split("|"))
 
 
 BY_CODE: tuple[ErrorRule, ...] = (
     ErrorRule(
         QuotaExhaustedError,
         codes=_codes(
-            "insufficient_quota",
-            "credit_balance_exhausted",
-            "organization_spend_limit_exceeded",
-            "project_spend_limit_exceeded",
-            "organization_usage_limit_exceeded",
-            "billing_hard_limit_reached",
-            "billing_not_active",
-            "billing_error",
-            "enforced_spend_limit_reached",
-            "insufficient_credits",
-            "insufficient_balance",
+            "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded"
+            " project_spend_limit_exceeded organization_usage_limit_exceeded"
+            " billing_hard_limit_reached billing_not_active billing_error"
+            " enforced_spend_limit_reached insufficient_credits insufficient_balance"
         ),
     ),
     ErrorRule(QuotaExhaustedError, code_contains=("perday",)),  # Gemini's QuotaFailure.quotaId
     ErrorRule(
         AuthenticationError,
         codes=_codes(
-            "invalid_api_key",
-            "api_key_invalid",
-            "authentication_error",
-            "permission_error",
-            "permission_denied",
-            "unauthenticated",
-            "account_deactivated",
-            "unsupported_country_region_territory",
+            "invalid_api_key api_key_invalid authentication_error permission_error"
+            " permission_denied unauthenticated account_deactivated"
+            " unsupported_country_region_territory"
         ),
     ),
-    ErrorRule(ModelNotFoundError, codes=_codes("model_not_found", "not_found_error", "model_not_available")),
+    ErrorRule(ModelNotFoundError, codes=_codes("model_not_found not_found_error model_not_available")),
     ErrorRule(
         ContextWindowError,
-        codes=_codes("context_length_exceeded", "exceed_context_size_error", "model_context_window_exceeded"),
+        codes=_codes("context_length_exceeded exceed_context_size_error model_context_window_exceeded"),
     ),
     ErrorRule(
         ContentPolicyError,
-        codes=_codes("content_policy_violation", "content_filter", "responsibleaipolicyviolation"),
+        codes=_codes("content_policy_violation content_filter responsibleaipolicyviolation"),
     ),
     ErrorRule(
         OverloadedError,
         codes=_codes(
-            "overloaded_error",
-            "overloaded",
-            "server_is_overloaded",
-            "slow_down",
-            "unavailable",
-            "engine_overloaded",
+            "overloaded_error overloaded server_is_overloaded slow_down unavailable engine_overloaded"
         ),
     ),
 )
@@ -140,51 +129,37 @@ BY_CODE: tuple[ErrorRule, ...] = (
 BY_MESSAGE: tuple[ErrorRule, ...] = (
     ErrorRule(
         QuotaExhaustedError,
-        contains=(
-            "credit balance is too low",
-            "exceeded your current quota, please check your plan and billing",
-            "insufficient balance",
-            "insufficient credits",
-            "spend limit",
-            "billing hard limit",
-            "used all available credits",
+        contains=_texts(
+            "credit balance is too low"
+            "|exceeded your current quota, please check your plan and billing"
+            "|insufficient balance|insufficient credits|spend limit|billing hard limit"
+            "|used all available credits"
         ),
     ),
     ErrorRule(
         AuthenticationError,
-        contains=(
-            "incorrect api key",
-            "invalid api key",
-            "api key not valid",
-            "invalid x-api-key",
-            "api key expired",
-            "no api key",
+        contains=_texts(
+            "incorrect api key|invalid api key|api key not valid|invalid x-api-key|api key expired|no api key"
         ),
     ),
     ErrorRule(
         ContextWindowError,
-        contains=(
-            "maximum context length",
-            "context length exceeded",
-            "exceeds the context window",
-            "exceeds the available context size",
-            "prompt is too long",
-            "longer than the model's context length",
-            "input token count",
-            "maximum prompt length",
-            "exceed context limit",
-            "inputs tokens + max_new_tokens",
+        contains=_texts(
+            "maximum context length|context length exceeded|exceeds the context window"
+            "|exceeds the available context size|prompt is too long"
+            "|longer than the model's context length|input token count|maximum prompt length"
+            "|exceed context limit|inputs tokens + max_new_tokens"
         ),
         statuses=frozenset((400, 413, 422)),
     ),
     ErrorRule(
         ContentPolicyError,
-        contains=("content policy", "usage policies", "content management policy", "safety system"),
+        contains=_texts("content policy|usage policies|content management policy|safety system"),
         statuses=frozenset((400, 403, 422)),
     ),
     ErrorRule(
         ModelNotFoundError,
-        contains=("model not found", "no such model", "unknown model", "model does not exist"),
+        contains=_texts("model not found|no such model|unknown model|model does not exist"),
         statuses=frozenset((400, 404, 422)),
     ),
     ErrorRule(
@@ -208,11 +183,11 @@ BY_STATUS: tuple[ErrorRule, ...] = (
 BY_GENERIC_TYPE: tuple[ErrorRule, ...] = (
     ErrorRule(
         RateLimitedError,
-        codes=_codes("rate_limit_error", "rate_limit_exceeded", "resource_exhausted", "too_many_requests"),
+        codes=_codes("rate_limit_error rate_limit_exceeded resource_exhausted too_many_requests"),
     ),
     ErrorRule(
         InvalidRequestError,
-        codes=_codes("invalid_request_error", "invalid_argument", "request_too_large", "invalid_prompt"),
+        codes=_codes("invalid_request_error invalid_argument request_too_large invalid_prompt"),
     ),
     ErrorRule(ModelNotFoundError, codes=_codes("not_found")),
     ErrorRule(ServerError),
