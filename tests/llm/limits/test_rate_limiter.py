@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from xml_pipeline.llm.accounting.estimate import Estimator
 from xml_pipeline.llm.http.rate_limit_headers import RateLimits
 from xml_pipeline.llm.limits.rate_limiter import RateLimiter
-from xml_pipeline.llm.limits.sliding_log import SlidingLog
 from xml_pipeline.testing import run_in_virtual_time
 
 MINUTES = 10
@@ -297,22 +296,3 @@ def test_no_permit_is_lost_whenever_callers_are_cancelled(
     in_flight, waiting, seen = run_in_virtual_time(main())
     assert (in_flight, waiting) == (0, 0)
     assert all(number <= 3 for number in seen)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 40), st.integers(1, 150), st.integers(0, 200)), max_size=40))
-def test_the_window_agrees_with_counting_by_hand(plan: list[tuple[float, int, int]]) -> None:
-    window, log, now = SlidingLog(100), [], 0.0
-    for pause, estimate, used in plan:
-        now += pause
-        counted = sum(amount for at, amount in log if at + 60 > now)
-        assert window.used(now) == counted
-        assert window.fits(estimate, now) == (counted + min(estimate, 100) <= 100)
-        free = window.free_at(estimate, now)
-        if window.fits(estimate, now):
-            assert free == now
-            entry = window.admit(estimate, now)
-            window.settle(entry, used)
-            log.append((now, used))
-        elif sum(amount for at, amount in log if at + 60 > free) + min(estimate, 100) > 100:
-            pytest.fail("free_at promised room that is not there")
