@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-import sys
 from collections.abc import AsyncGenerator, Awaitable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -215,6 +214,29 @@ def proxy_for(base_url: str, settings: TransportSettings) -> str | None:
 
 # What failures mean
 
+# By library and class, an error's own class before those it is derived from; "" says the class's name. So nothing has
+# to be imported that was not used.
+_MEANINGS: dict[str, tuple[type[BackendError], str]] = {
+    "aiohttp.ConnectionTimeoutError": (BackendTimeoutError, "no connection in time"),
+    "aiohttp.ServerTimeoutError": (BackendTimeoutError, "no data in time"),
+    "aiohttp.ClientPayloadError": (ConnectionFailedError, "the connection broke while reading"),
+    "aiohttp.ClientHttpProxyError": (ConnectionFailedError, "the proxy refused"),
+    "aiohttp.InvalidURL": (MalformedAnswerError, ""),
+    "aiohttp.ClientError": (ConnectionFailedError, "the server broke the protocol"),
+    "httpx.ConnectTimeout": (BackendTimeoutError, "no connection in time"),
+    "httpx.ReadTimeout": (BackendTimeoutError, "no data in time"),
+    "httpx.TimeoutException": (BackendTimeoutError, ""),
+    "httpx.ConnectError": (ConnectionFailedError, "no connection"),
+    "httpx.ReadError": (ConnectionFailedError, "the connection broke while reading"),
+    "httpx.RemoteProtocolError": (ConnectionFailedError, "the server broke the protocol"),
+    "httpx.ProxyError": (ConnectionFailedError, "the proxy refused"),
+    "httpx.TransportError": (ConnectionFailedError, ""),
+    "httpx.InvalidURL": (MalformedAnswerError, ""),
+    "httpx.DecodingError": (MalformedAnswerError, ""),
+    "builtins.TimeoutError": (BackendTimeoutError, "no answer in time"),
+    "builtins.OSError": (ConnectionFailedError, ""),
+}
+
 
 def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> BackendError:
     """What any exception of a backend means, as a typed error without secrets.
@@ -224,72 +246,27 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
     """
     if isinstance(error, BackendError):
         return error
-    text = scrub(cut(str(error), 500), secrets)
-    # What was never imported cannot have raised.
-    known = _aiohttp_error(error, text) if "aiohttp" in sys.modules else None
-    if known is None and "httpx" in sys.modules:
-        known = _httpx_error(error, text)
-    if known is not None:
-        return known
-    if isinstance(error, TimeoutError):
-        return BackendTimeoutError(f"no answer in time: {text}" if text else "no answer in time")
-    if isinstance(error, OSError):
-        return ConnectionFailedError(f"{type(error).__name__}: {text}")
-    if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
-        return MalformedAnswerError(f"the answer cannot be read ({type(error).__name__}: {text})")
     if isinstance(error, LLMError):
         raise error
-    return BackendError(f"{type(error).__name__}: {text}")
-
-
-def _aiohttp_error(error: Exception, text: str) -> BackendError | None:
-    import aiohttp
-
-    if isinstance(error, aiohttp.ServerTimeoutError):
-        connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-        return BackendTimeoutError(f"{'no connection' if connecting else 'no data'} in time: {text}")
-    if isinstance(error, aiohttp.ClientConnectionError):
-        return ConnectionFailedError(_lost(error, text))
-    if isinstance(error, aiohttp.ClientPayloadError):
-        if isinstance(error.__cause__, aiohttp.http_exceptions.ContentEncodingError):
-            return MalformedAnswerError(f"the answer cannot be decompressed: {text}")
-        return ConnectionFailedError(f"the connection broke while reading: {text}")
-    if isinstance(error, aiohttp.ClientHttpProxyError):
-        return ConnectionFailedError(f"the proxy refused: {text}")
-    if isinstance(error, aiohttp.InvalidURL):
-        return MalformedAnswerError(f"{type(error).__name__}: {text}")
-    if isinstance(error, aiohttp.ClientError):
-        return ConnectionFailedError(f"the server broke the protocol: {text}")
-    return None
-
-
-def _httpx_error(error: Exception, text: str) -> BackendError | None:
-    import httpx
-
-    words = _WORDS.get(type(error).__name__, type(error).__name__)
-    if isinstance(error, httpx.HTTPStatusError):
+    text = scrub(cut(str(error), 500), secrets)
+    ancestry = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
+    cause = error.__cause__
+    if "httpx.HTTPStatusError" in ancestry:
         return _status_error(error)
-    if isinstance(error, httpx.TimeoutException):
+    if "aiohttp.ClientPayloadError" in ancestry and type(cause).__name__ == "ContentEncodingError":
+        return MalformedAnswerError(f"the answer cannot be decompressed: {text}")
+    if "httpx.TimeoutException" in ancestry and cause is not None and not isinstance(cause, TimeoutError):
         # The aiohttp transport reports a dropped connection as a ConnectTimeout; its cause tells them apart.
-        cause = error.__cause__
-        if cause is None or isinstance(cause, TimeoutError):
-            return BackendTimeoutError(f"{words}: {text}")
         return ConnectionFailedError(_lost(cause, text))
-    if isinstance(error, httpx.TransportError):
-        return ConnectionFailedError(f"{words}: {text}")
-    if isinstance(error, (httpx.InvalidURL, httpx.DecodingError)):
-        return MalformedAnswerError(f"{words}: {text}")
-    return None
-
-
-_WORDS = {
-    "ConnectError": "no connection",
-    "ConnectTimeout": "no connection in time",
-    "ReadTimeout": "no data in time",
-    "ReadError": "the connection broke while reading",
-    "RemoteProtocolError": "the server broke the protocol",
-    "ProxyError": "the proxy refused",
-}
+    if "aiohttp.ClientConnectionError" in ancestry and not isinstance(error, TimeoutError):
+        return ConnectionFailedError(_lost(error, text))
+    meaning = next((_MEANINGS[name] for name in ancestry if name in _MEANINGS), None)
+    if meaning is not None:
+        kind, words = meaning
+        return kind(f"{words or type(error).__name__}: {text}" if text else words or type(error).__name__)
+    if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+        return MalformedAnswerError(f"the answer cannot be read ({type(error).__name__}: {text})")
+    return BackendError(f"{type(error).__name__}: {text}")
 
 
 def _lost(cause: BaseException, text: str) -> str:
@@ -300,8 +277,8 @@ def _lost(cause: BaseException, text: str) -> str:
     return f"the connection broke: {text or type(cause).__name__}"
 
 
-def _status_error(error: httpx.HTTPStatusError) -> BackendError:
-    response = error.response
+def _status_error(error: Any) -> BackendError:
+    response: httpx.Response = error.response
     try:
         data: Any = response.json()
     except Exception:
