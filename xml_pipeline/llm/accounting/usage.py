@@ -188,7 +188,7 @@ class UsageTally:
         self._total = _Account()
         self._agents: OrderedDict[str, _Account] = OrderedDict()
         self._models: OrderedDict[str, _Account] = OrderedDict()
-        self._backends: dict[str, _Account] = {}
+        self._backends: OrderedDict[str, _Account] = OrderedDict()
         self._threads: OrderedDict[str, _Account] = OrderedDict()
         self._conversations: OrderedDict[str, _Account] = OrderedDict()
         self._tables: dict[Kind, dict[str, _Account]] = {
@@ -202,7 +202,7 @@ class UsageTally:
     def settle(self, fact: Answered) -> None:
         """Count what an attempt came to."""
         if fact.error is not None:
-            _account(self._backends, fact.backend).failures += 1
+            _named(self._backends, fact.backend).failures += 1
             _named(self._models, fact.model).failures += 1
         if not fact.confirmed:
             total = fact.usage.total_tokens
@@ -229,7 +229,7 @@ class UsageTally:
 
     def _accounts(self, fact: Answered) -> list[_Account]:
         accounts = self._callers(fact.charge)
-        accounts.append(_account(self._backends, fact.backend))
+        accounts.append(_named(self._backends, fact.backend))
         accounts.append(_named(self._models, fact.model))
         return accounts
 
@@ -252,13 +252,6 @@ class UsageTally:
         """Forget what these agents used; all of them for None."""
         for name in list(self._agents) if names is None else names:
             self._agents.pop(name, None)
-
-
-def _account(accounts: dict[str, _Account], key: str) -> _Account:
-    account = accounts.get(key)
-    if account is None:
-        account = accounts[key] = _Account()
-    return account
 
 
 def _named(accounts: OrderedDict[str, _Account], key: str) -> _Account:

@@ -175,7 +175,11 @@ class Backend:
             client: a `Connection`; an `httpx.AsyncClient` where a subclass does its own I/O.
             request: what is asked.
         """
-        dialect = self._dialect_or_fail()
+        dialect = self.dialect
+        if dialect is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} needs _make_dialect() or its own _do_completion()"
+            )
         answer = await self._post(client, dialect.encode(request, stream=False))
         content = await answer.read()
         headers = answer.headers
@@ -234,13 +238,6 @@ class Backend:
         headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
         connection: Connection = getattr(client, "connection", client)  # an httpx client carries ours
         return connection.post(self.base_url + wire.path, headers, body)
-
-    def _dialect_or_fail(self) -> Dialect:
-        if self.dialect is None:
-            raise NotImplementedError(
-                f"{type(self).__name__} needs _make_dialect() or its own _do_completion()"
-            )
-        return self.dialect
 
 
 def as_events(response: LLMResponse) -> list[StreamEvent]:
