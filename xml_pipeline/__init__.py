@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xml_pipeline.llm import complete, stream
     from xml_pipeline.organism import Organism
     from xml_pipeline.payload import xmlify
-    from xml_pipeline.pump import HandlerMetadata, HandlerResponse
+    from xml_pipeline.pump import HandlerMetadata, HandlerResponse, Keep
 
 _HOME = {
     "AnswerError": "errors",
@@ -37,6 +37,7 @@ _HOME = {
     "HandlerMetadata": "pump",
     "HandlerResponse": "pump",
     "Huh": "envelope",
+    "Keep": "pump",
     "NoReply": "errors",
     "Organism": "organism",
     "PayloadError": "errors",
@@ -58,6 +59,7 @@ __all__ = [
     "HandlerMetadata",
     "HandlerResponse",
     "Huh",
+    "Keep",
     "NoReply",
     "Organism",
     "PayloadError",

@@ -28,5 +28,8 @@ class Caller(Protocol):
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those of all threads above it, innermost first."""
 
+    def new_id(self) -> str:
+        """An opaque id, the same at every attempt to handle the message."""
+
 
 current_caller: ContextVar[Caller | None] = ContextVar("xml_pipeline_caller", default=None)

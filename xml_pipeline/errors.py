@@ -42,6 +42,16 @@ from typing import Any
 VALUE_CUT = 80  # characters of an offending value that an error shows
 
 
+def described(error: BaseException) -> str:
+    """An exception's class and message; an exception that cannot be shown is named by its class."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:
+        return f"{name} (which cannot be shown)"
+    return f"{name}: {text}" if text else name
+
+
 def cut(value: object, length: int = VALUE_CUT) -> str:
     """`value` as text of at most `length` characters, with the number of those left out."""
     text = value if isinstance(value, str) else repr(value)

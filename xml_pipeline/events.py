@@ -1,22 +1,44 @@
-"""Facts about a running organism: frozen, small, emitted where they happen.
+"""What observers of a running organism get: frozen, small values, made only while somebody observes.
 
-An observer gets them by `organism.events()` (an async iterator) or as a `Hook`. An observer that fails is
-logged and changes nothing. Times are seconds of the organism's clock; ids are opaque.
+There are two kinds. A `Fact` is a projection of an event of record: it is certain (with a journal: durable), carries
+its number within its conversation, and says whether it is replayed. A `Signal` tells what goes on meanwhile (a
+handler was started, a model wrote a piece of text); it may be lost or repeated, and nothing may be counted by it.
+
+An observer gets them by `organism.events()` (an async iterator) or as a `Hook`. An observer that fails is logged and
+changes nothing. Ids are opaque.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Root of all facts."""
+    """Root of all that observers get."""
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationStarted(Event):
+class Fact(Event):
+    """Something happened to a conversation, for good.
+
+    Attributes:
+        seq: which event of its conversation it comes from, from 1; 0 where it comes from none.
+        replayed: whether it happened in an earlier life of the organism.
+    """
+
+    seq: int = field(default=0, kw_only=True, compare=False, repr=False)
+    replayed: bool = field(default=False, kw_only=True, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal(Event):
+    """Something goes on; never counted by."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationStarted(Fact):
     """A message was injected from outside."""
 
     conversation_id: str
@@ -24,7 +46,7 @@ class ConversationStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationEnded(Event):
+class ConversationEnded(Fact):
     """Nothing of the conversation is in flight any more; its threads are freed."""
 
     conversation_id: str
@@ -32,8 +54,8 @@ class ConversationEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class MessageDelivered(Event):
-    """A message passed all checks and its handler is called (or the outside caller has it)."""
+class MessageDelivered(Signal):
+    """A message's handler is called (or the outside caller has it)."""
 
     conversation_id: str
     thread_id: str
@@ -41,10 +63,11 @@ class MessageDelivered(Event):
     from_id: str
     to: str
     payload: Any
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class MessageRefused(Event):
+class MessageRefused(Fact):
     """A message was not let through; its sender is told (`code` as in SystemError, or `huh`)."""
 
     conversation_id: str
@@ -56,7 +79,7 @@ class MessageRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerPassedOn(Event):
+class AnswerPassedOn(Fact):
     """An answer that `listener` does not accept went on to its caller."""
 
     conversation_id: str
@@ -66,7 +89,7 @@ class AnswerPassedOn(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadOpened(Event):
+class ThreadOpened(Fact):
     """One listener was called by another, or from outside (`caller` is then the outside name)."""
 
     conversation_id: str
@@ -77,7 +100,7 @@ class ThreadOpened(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadEnded(Event):
+class ThreadEnded(Fact):
     """A call is over: `how` is `answered`, `unanswered`, `delegated` or `pruned`."""
 
     conversation_id: str
@@ -87,14 +110,14 @@ class ThreadEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionEnded(Event):
+class SessionEnded(Fact):
     """What a callee remembers under this session id may be forgotten."""
 
     session_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class HandlerFailed(Event):
+class HandlerFailed(Fact):
     """A handler raised, timed out or returned nonsense. The trace is in the log only."""
 
     conversation_id: str
@@ -105,7 +128,7 @@ class HandlerFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PayloadRepaired(Event):
+class PayloadRepaired(Fact):
     """Text of a model was accepted after these named repairs."""
 
     conversation_id: str
@@ -115,7 +138,7 @@ class PayloadRepaired(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLettered(Event):
+class DeadLettered(Fact):
     """A message ended without a receiver; `organism.dead_letters()` lists the kept ones."""
 
     conversation_id: str
@@ -126,17 +149,53 @@ class DeadLettered(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class TextGenerated(Event):
-    """A piece of the text that an agent is writing for its answer."""
+class QuestionAsked(Fact):
+    """A message waits for a person: `organism.questions()` lists it."""
+
+    conversation_id: str
+    thread_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged(Fact):
+    """A handler returned the new state of its thread; shown by class, size in bytes and SHA-256."""
+
+    conversation_id: str
+    thread_id: str
+    payload_name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRemembered(Fact):
+    """A memory got an entry (under a session id, or a listener's name); shown by class, size and SHA-256."""
+
+    conversation_id: str
+    memory: str
+    payload_name: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextGenerated(Signal):
+    """A piece of the text that an agent is writing for its answer.
+
+    Of a message that is handled again (`attempt` grows) the text begins anew.
+    """
 
     conversation_id: str
     thread_id: str
     listener: str
     text: str
+    message_id: str = ""
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class LLMCalled(Event):
+class LLMCalled(Signal):
     """A call to a model ended. Tokens as the provider counted them; `cost` in USD, None if unknown."""
 
     agent: str
@@ -152,7 +211,7 @@ class LLMCalled(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetWarning(Event):
+class BudgetWarning(Signal):
     """A budget passed one of its warning thresholds (`fraction` of `limit`, in `unit`)."""
 
     scope: str
@@ -163,7 +222,7 @@ class BudgetWarning(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class BackendStateChanged(Event):
+class BackendStateChanged(Signal):
     """A backend became `cold`, `probing`, `healthy` or `dead`, and why."""
 
     backend: str

@@ -7,24 +7,29 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from xml_pipeline.errors import ConfigError, Problem, RoutingError, did_you_mean
+from typing_extensions import Unpack
+
+from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.events import Hook
-from xml_pipeline.hardened import DEFAULT_LIMITS
-from xml_pipeline.hardened import Limits as WireLimits
-from xml_pipeline.outside import OUTSIDE, Outside, Session
+from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
+from xml_pipeline.journal import Journal
+from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import (
     ConversationLimits,
     DeadLetter,
-    Handler,
     Listener,
+    ListenerOptions,
     Pump,
     PumpSettings,
+    listener,
 )
-from xml_pipeline.pump import listener as make_listener
+from xml_pipeline.pump.listener import OUTSIDE, PlainHandler, StatefulHandler
+from xml_pipeline.session import Session, exchange, sender_name
 from xml_pipeline.snapshots import Question, Status, ThreadInfo
 from xml_pipeline.streams import EventStream
+from xml_pipeline.threads.ids import random_ids
 
 if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
@@ -32,7 +37,24 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTSIDE", "Organism", "Question", "Session", "Status", "ThreadInfo"]
 
-H = TypeVar("H", bound=Callable[..., Any])
+S = TypeVar("S")
+T = TypeVar("T")
+Plain = TypeVar("Plain", bound=PlainHandler)
+
+
+class NamedOptions(ListenerOptions, total=False):
+    """Options of `Organism.listener`; without a name the function's own is taken."""
+
+    name: str
+
+
+class Register(Protocol):
+    """What `organism.listener(peers=[...])` is as a decorator: it takes a handler and gives it back."""
+
+    @overload
+    def __call__(self, handler: Plain, /) -> Plain: ...
+    @overload
+    def __call__(self, handler: StatefulHandler[S], /) -> StatefulHandler[S]: ...
 
 
 class Organism:
@@ -50,9 +72,10 @@ class Organism:
         default: str | None = None,
         settings: PumpSettings | None = None,
         limits: ConversationLimits | None = None,
-        wire_limits: WireLimits = DEFAULT_LIMITS,
+        wire_limits: Limits = DEFAULT_LIMITS,
         shutdown_seconds: float = 10.0,
         router: Router | None = None,
+        journal: Journal | None = None,
         new_id: Callable[[], str] | None = None,
     ) -> None:
         self.name = name
@@ -61,11 +84,12 @@ class Organism:
         self._listeners: dict[str, Listener] = {}
         self._shutdown_seconds = shutdown_seconds
         self._router = router
+        self._new_id = new_id or random_ids()
         self._streams: set[EventStream] = set()
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
-        self._pump = Pump(self._listeners, settings, limits=limits, wire_limits=wire_limits, new_id=new_id)
-        self._outside = Outside(self._pump, wire_limits)
+        self._pump = Pump(self._listeners, settings, limits=limits, wire_limits=wire_limits, journal=journal)
+        self._anybody = Session(self._pump, OUTSIDE, "", self._new_id)
         for each in listeners:
             self._add(each)
 
@@ -132,47 +156,46 @@ class Organism:
     # --- listeners ---
 
     @overload
-    def listener(self, handler: H, /, **options: Any) -> H: ...
+    def listener(self, handler: Plain, /, **options: Unpack[NamedOptions]) -> Plain: ...
     @overload
-    def listener(self, handler: None = None, /, **options: Any) -> Callable[[H], H]: ...
-    def listener(self, handler: Any = None, /, **options: Any) -> Any:
+    def listener(
+        self, handler: StatefulHandler[S], /, **options: Unpack[NamedOptions]
+    ) -> StatefulHandler[S]: ...
+    @overload
+    def listener(self, handler: None = None, /, **options: Unpack[NamedOptions]) -> Register: ...
+    def listener(self, handler: Any = None, /, **options: Unpack[NamedOptions]) -> Any:
         """Add a listener; as decorator or as call, before the organism starts.
 
         Args:
-            handler: a sync or async function of (payload, metadata).
+            handler: a sync or async function of (payload, metadata), or of (payload, metadata, state).
             options: `name` (default: the function's), and those of `Listener`: `accepts` (default: from the
                 annotation), `description` (default: the docstring), `peers`, `agent`, `broadcast`, `cpu_bound`,
-                `timeout_seconds`, `max_concurrent`.
+                `timeout_seconds`, `max_concurrent`, `remembers`, `keep`.
 
         Raises:
-            ConfigError: a bad or taken name, a handler that is none, a class that is no payload.
+            ConfigError: a bad or taken name, a handler that is none, a class that is no payload, an unknown option.
         """
+        # Annotations may name classes that are local to the function in which the handler is defined.
         localns = dict(sys._getframe(1).f_locals)
 
-        def add(function: Handler) -> Handler:
-            name = str(options.get("name") or getattr(function, "__name__", type(function).__name__))
-            rest = {key: value for key, value in options.items() if key != "name"}
-            unknown = set(rest) - _LISTENER_OPTIONS
-            if unknown:
-                raise ConfigError(
-                    f"listener '{name}': unknown {', '.join(sorted(unknown))}; there are"
-                    f" {', '.join(sorted(_LISTENER_OPTIONS))}"
-                )
-            self._add(make_listener(name, function, localns=localns, **rest))
+        def add(function: Any) -> Any:
+            rest = dict(options)
+            name = str(rest.pop("name", "") or getattr(function, "__name__", type(function).__name__))
+            self._add(listener(name, function, localns=localns, **rest))  # type: ignore[arg-type]  # checked there
             return function
 
         return add if handler is None else add(handler)
 
     def human(self, name: str, *, accepts: Iterable[type], description: str = "") -> None:
         """Add a listener behind which a person sits; see `questions` and `answer`."""
-        self._add(make_listener(name, None, accepts=accepts, description=description, human=True))
+        self._add(listener(name, None, human=True, accepts=accepts, description=description))
 
-    def _add(self, listener: Listener) -> None:
+    def _add(self, added: Listener) -> None:
         if self._state != "new":
-            raise ConfigError(f"'{listener.name}' comes too late: add listeners before the organism starts")
-        if listener.name in self._listeners:
-            raise ConfigError(f"there are two listeners named '{listener.name}'")
-        self._listeners[listener.name] = listener
+            raise ConfigError(f"'{added.name}' comes too late: add listeners before the organism starts")
+        if added.name in self._listeners:
+            raise ConfigError(f"there are two listeners named '{added.name}'")
+        self._listeners[added.name] = added
 
     @property
     def listeners(self) -> Mapping[str, Listener]:
@@ -194,12 +217,10 @@ class Organism:
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
         self._check_names()
         self._state = "running"
-        self._outside.open(asyncio.get_running_loop())
         if self._router is not None:
             from xml_pipeline.llm import use_router
 
-            # It frees what it keeps for ended threads.
-            self._pump.add_hook(self._router.observe, internal=True)
+            self._pump.tenant = self._router  # it keeps accounts for each thread
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):
@@ -222,7 +243,7 @@ class Organism:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
-            self._pump.hurry()
+            self._pump.admission.hurry()
             raise
 
     async def _end(self) -> None:
@@ -262,12 +283,35 @@ class Organism:
 
     # --- messages from outside ---
 
-    async def ask(self, to: str, payload: Any, *, timeout: float | None = None, sender: str = OUTSIDE) -> Any:
+    @overload
+    async def ask(
+        self,
+        to: str,
+        payload: Any,
+        *,
+        answer_type: type[T],
+        timeout: float | None = None,
+        sender: str = OUTSIDE,
+    ) -> T: ...
+    @overload
+    async def ask(
+        self, to: str, payload: Any, *, timeout: float | None = None, sender: str = OUTSIDE
+    ) -> Any: ...
+    async def ask(
+        self,
+        to: str,
+        payload: Any,
+        *,
+        answer_type: type[Any] = object,
+        timeout: float | None = None,
+        sender: str = OUTSIDE,
+    ) -> Any:
         """Send a payload and wait for its answer; waits for room first when the organism is full.
 
         Args:
             to: a listener's name.
             payload: an instance of a payload class that the listener accepts.
+            answer_type: the payload class that the answer must have, for type checkers too.
             timeout: seconds for all of it; None for no limit but the conversation's own.
             sender: what listeners see as `from_id`; no listener's name.
 
@@ -275,7 +319,7 @@ class Organism:
             The answer's payload.
 
         Raises:
-            AnswerError: the answer is a SystemError or a huh; `.answer` holds it.
+            AnswerError: the answer is a SystemError or a huh, or not of `answer_type`; `.answer` holds it.
             NoReply: the conversation ended without an answer.
             AskTimeout: no answer in time; the conversation is cancelled.
             RoutingError: no such listener, or it does not take this class.
@@ -284,7 +328,8 @@ class Organism:
             RuntimeError: it runs in another event loop, such as another thread's.
             TypeError: a timeout that is no number.
         """
-        return await self._outside.ask(sender, to, payload, timeout)
+        session = self._anybody if sender == OUTSIDE else self._session(sender)
+        return await session.ask(to, payload, answer_type=answer_type, timeout=timeout)
 
     async def send(self, to: str, payload: Any, *, sender: str = OUTSIDE) -> str:
         """Send a payload without waiting for its answer; waits while the organism is full.
@@ -295,11 +340,34 @@ class Organism:
         Raises:
             RoutingError, PayloadError, OrganismClosed: as `ask`.
         """
-        return await self._outside.send(sender, to, payload)
+        return await self._session(sender).send(to, payload)
 
-    def session(self, sender: str = OUTSIDE) -> Session:
-        """One outside caller over several asks: listeners see one session, and may remember."""
-        return Session(self._outside, sender)
+    def _session(self, sender: str) -> Session:
+        return Session(self._pump, sender_name(self._pump, sender), "", self._new_id)
+
+    def session(self, sender: str = OUTSIDE, *, id: str | None = None, ttl: float | None = None) -> Session:
+        """One outside caller over several asks: listeners see one session, and may remember.
+
+        Args:
+            sender: what listeners see as `from_id`.
+            id: names the session, so that another `session(id=...)` of the same sender goes on with it; it ends by
+                `close`, or by `ttl`. Without one it ends when it is closed, or its context is left.
+            ttl: seconds after its last conversation at which a named session ends; None for never.
+
+        Raises:
+            RoutingError: the sender's name is not allowed.
+            ValueError: an empty id, a ttl without an id, or one that is not positive.
+        """
+        name = sender_name(self._pump, sender)
+        if id is None:
+            if ttl is not None:
+                raise ValueError("a ttl is for a named session: give it an id")
+            return Session(self._pump, name, self._new_id(), self._new_id)
+        if not id or not isinstance(id, str):
+            raise ValueError(f"the id of a session is a text, not {id!r}")
+        if ttl is not None and not ttl > 0:
+            raise ValueError(f"the ttl of a session is a number of seconds greater than 0, not {ttl!r}")
+        return Session(self._pump, name, f"{name}/{id}", self._new_id, named=True, ttl=ttl)
 
     async def exchange(self, data: bytes, *, timeout: float | None = None) -> bytes:
         """A raw envelope in, the answer's envelope out. Its `thread` is not used: threads are private.
@@ -309,23 +377,40 @@ class Organism:
             PayloadError: its payload does not fit the receiver.
             Others: as `ask`, except that an error answer is returned as its envelope.
         """
-        return await self._outside.exchange(data, timeout)
+        return await exchange(self._pump, data, timeout, self._new_id)
 
     # --- people ---
 
     def questions(self) -> list[Question]:
         """Messages that wait for a person, oldest first."""
         return [
-            Question(thread_id, message.to.name, message.call.conversation_id, message.payload)
-            for thread_id, message in self._pump.waiting_for_people.items()
+            Question(thread_id, message.to, message.conversation_id, message.payload)
+            for thread_id, message in self._pump.questions.items()
         ]
 
     def answer(self, thread_id: str, payload: Any) -> None:
-        """A person's answer to one of `questions()`. Raises RoutingError when nothing waits there."""
-        try:
-            self._pump.answer_person(thread_id, payload)
-        except KeyError:
-            raise RoutingError(f"no message waits for a person in thread {thread_id}") from None
+        """A person's answer to one of `questions()`.
+
+        Raises:
+            RoutingError: nothing waits there.
+            PayloadError, EnvelopeError: the answer is not valid, or too large; the question goes on waiting.
+        """
+        self._pump.answer(thread_id, payload)
+
+    # --- memory ---
+
+    def remembered(self, key: str, cls: type[T]) -> tuple[T, ...]:
+        """What is remembered under a session id, of one payload class, oldest first; () when nothing is.
+
+        Raises:
+            PayloadTypeError: the class is no payload.
+        """
+        codec = codec_of(cls)
+        state = self._pump.machine.state
+        memories = [each.memory for each in state.sessions.values()]
+        memories += [each.memory for each in state.conversations.values() if each.memory is not None]
+        entries = next((memory[key] for memory in memories if key in memory), ())
+        return tuple(codec.decode_bytes(entry.data) for entry in entries if entry.root == codec.root)
 
     # --- observation and control ---
 
@@ -337,17 +422,17 @@ class Organism:
         """
         stream = EventStream(limit, self._forget_stream)
         self._streams.add(stream)
-        self._pump.add_hook(stream.put)
+        self._pump.observers.add(stream.put)
         return stream
 
     def _forget_stream(self, stream: EventStream) -> None:
         if stream in self._streams:
             self._streams.remove(stream)
-            self._pump.remove_hook(stream.put)
+            self._pump.observers.remove(stream.put)
 
     def add_hook(self, hook: Hook) -> None:
         """Call `hook` with every fact, in the loop, as it happens; it must be quick."""
-        self._pump.add_hook(hook)
+        self._pump.observers.add(hook)
 
     def cancel(self, conversation_id: str) -> bool:
         """End a conversation and cancel its handlers; False when there is none of that id."""
@@ -359,50 +444,36 @@ class Organism:
 
     def threads(self) -> list[ThreadInfo]:
         """Open threads, callers before callees."""
-        registry = self._pump.machine.ledger.registry
         return [
             ThreadInfo(
-                call.thread_id,
-                call.listener,
-                call.caller_name,
+                thread.id,
+                thread.listener,
+                thread.caller,
                 conversation.id,
-                call.session_id,
-                call.depth,
-                call.load,
-                call.parent.thread_id if call.parent is not None else "",
+                thread.session_id,
+                thread.depth,
+                len(thread.inbox),
+                thread.parent,
             )
-            for conversation in registry.conversations.values()
-            for call in registry.tree(conversation)
+            for conversation in self._pump.machine.state.conversations.values()
+            for thread in sorted(conversation.threads.values(), key=lambda thread: thread.depth)
         ]
 
     def status(self) -> Status:
+        """The organism at this moment, in numbers."""
         pump = self._pump
-        registry = pump.machine.ledger.registry
+        conversations = pump.machine.state.conversations
         return Status(
-            in_flight=pump.in_flight,
+            in_flight=pump.admission.in_flight,
             running=pump.scheduler.running,
-            conversations=len(registry.conversations),
-            threads=len(registry.calls),
+            conversations=len(conversations),
+            threads=sum(len(each.threads) for each in conversations.values()),
             handled=pump.handled,
             dead_letters=len(pump.dead_letters),
-            waiting_for_people=len(pump.waiting_for_people),
+            waiting_for_people=len(pump.questions),
         )
 
     def usage_instructions(self, name: str) -> str:
         """What the listener `name` is told about its peers. Raises RoutingError when there is none."""
-        addressing = self._pump.machine.addressing
+        addressing = self._pump.machine.terms.addressing
         return addressing.instructions(addressing.named(name))
-
-
-_LISTENER_OPTIONS = frozenset(
-    (
-        "accepts",
-        "description",
-        "peers",
-        "agent",
-        "broadcast",
-        "cpu_bound",
-        "timeout_seconds",
-        "max_concurrent",
-    )
-)

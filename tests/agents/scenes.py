@@ -12,8 +12,11 @@ from pydantic import Field
 
 from xml_pipeline import HandlerMetadata, HandlerResponse, Organism, xmlify
 from xml_pipeline.agents import AgentSettings, LLMAgent, Task
+from xml_pipeline.agents.running import RememberedTask
+from xml_pipeline.hardened import parse
 from xml_pipeline.llm import Budgets, LLMRequest, LLMResponse, Router, ToolCall
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
+from xml_pipeline.payload import codec_of
 from xml_pipeline.testing import run_in_virtual_time
 
 
@@ -116,8 +119,23 @@ class Scene:
         agent = LLMAgent(
             name, AgentSettings(**{"model": "m", "prompt": f"You are {name}.", **settings}), tasks
         )
-        self.organism.listener(agent, name=name, accepts=agent.accepts, agent=True, peers=tuple(peers))
+        self.organism.listener(agent, name=name, peers=tuple(peers), **agent.options)
         return agent
+
+    def open_tasks(self, name: str = "bot") -> int:
+        """Tasks that an agent is working on."""
+        return sum(thread.listener == name for thread in self.organism.threads())
+
+    def memories(self) -> list[tuple[RememberedTask, ...]]:
+        """What is remembered in all sessions and conversations together."""
+        state = self.organism._pump.machine.state
+        every = [*state.sessions.values(), *state.conversations.values()]
+        codec = codec_of(RememberedTask)
+        return [
+            tuple(codec.decode(parse(entry.data)) for entry in memory)
+            for each in every
+            for memory in (each.memory or {}).values()
+        ]
 
     async def ask(self, text: str = "go") -> Any:
         async with self.organism:

@@ -171,7 +171,7 @@ async def test_a_model_that_does_not_mend_it_ends_with_an_error(
     assert caught.value.code == ("handler" if "empty" in told[0] else "validation")
     assert len(scene.model.requests) == 1 + MAX_CORRECTIONS
     assert not notes.got
-    assert scene.bot.open_tasks == 0
+    assert scene.open_tasks() == 0
 
 
 BAD_NATIVELY = [

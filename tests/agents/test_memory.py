@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from xml_pipeline import AnswerError, HandlerMetadata, HandlerResponse, SystemError
-from xml_pipeline.agents import Answer, Task
+from xml_pipeline.agents import Answer, RememberedTask, Task
+from xml_pipeline.agents.running import recalled
 from xml_pipeline.events import ThreadOpened
 from xml_pipeline.llm import ToolCall
 
@@ -30,9 +31,9 @@ async def test_a_session_remembers_finished_tasks_with_their_calls() -> None:
         assert [message["role"] for message in scene.model.last.messages] == [
             "system", "user", "assistant", "tool", "assistant", "user",
         ]  # fmt: skip
-        assert len(scene.bot.memory) == 1
-    assert len(scene.bot.memory) == 0
-    assert scene.bot.open_tasks == 0
+        assert len(scene.memories()) == 1
+    assert len(scene.memories()) == 0
+    assert scene.open_tasks() == 0
 
 
 @pytest.mark.parametrize("memory", ["call", "none", "conversation"])
@@ -43,7 +44,7 @@ async def test_other_memories_do_not_outlive_the_conversation(memory: str) -> No
         await session.ask("bot", Task("one"))
         await session.ask("bot", Task("two"))
         assert texts(scene) == ["You are bot.", "two"]
-        assert len(scene.bot.memory) == 0
+        assert len(scene.memories()) == 0
 
 
 @virtual
@@ -53,8 +54,8 @@ async def test_two_callers_share_no_session() -> None:
         await one.ask("bot", Task("mine"))
         await two.ask("bot", Task("yours"))
         assert texts(scene) == ["You are bot.", "yours"]
-        assert len(scene.bot.memory) == 2
-    assert len(scene.bot.memory) == 0
+        assert len(scene.memories()) == 2
+    assert len(scene.memories()) == 0
 
 
 @virtual
@@ -70,7 +71,7 @@ async def test_a_conversation_is_remembered_over_its_threads() -> None:
 
     async def asked(memory: str) -> list[int]:
         scene = Scene(say, peers=["first", "second"])
-        scribe = scene.agent("scribe", memory=memory)
+        scene.agent("scribe", memory=memory)
 
         async def ask_scribe(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
             return HandlerResponse.delegate(payload, to="scribe")
@@ -92,7 +93,7 @@ async def test_a_conversation_is_remembered_over_its_threads() -> None:
         scene.model.lines[0] = count
         async with scene.organism:
             await scene.organism.ask("bot", Task("first"))
-        assert len(scribe.memory) == 0
+        assert len(scene.memories()) == 0
         return seen
 
     assert await asked("conversation") == [2, 4]
@@ -137,14 +138,14 @@ async def test_two_tasks_of_one_session_at_once_keep_their_rounds_together() -> 
     scene.organism.listener(wait)
     async with scene.organism, scene.organism.session() as session:
         await asyncio.gather(*(session.ask("bot", Task(str(n))) for n in (3, 1, 2)))
-        (record,) = scene.bot.memory._records.values()
+        (memory,) = scene.memories()
         assert [
             (
                 exchange.task["content"],
                 exchange.rounds[0].results[0].text,
                 exchange.rounds[-1].answer["content"],
             )
-            for exchange in record.exchanges
+            for exchange in map(recalled, memory)
         ] == [(n, n, f"{n} done") for n in ("1", "2", "3")]
 
 
@@ -157,7 +158,7 @@ async def test_a_task_that_outlives_its_closed_session_leaves_nothing() -> None:
         session.close()
         await asyncio.sleep(1)
         assert scene.model.requests
-        assert len(scene.bot.memory) == 0
+        assert len(scene.memories()) == 0
 
 
 @virtual
@@ -171,11 +172,11 @@ async def test_cancelled_tasks_leave_nothing() -> None:
     async with scene.organism:
         conversation = await scene.organism.send("bot", Task("x"))
         await asyncio.sleep(1)
-        assert scene.bot.open_tasks == 1
+        assert scene.open_tasks() == 1
         scene.organism.cancel(conversation)
         await asyncio.sleep(1)
-        assert scene.bot.open_tasks == 0
-        assert len(scene.bot.memory) == 0
+        assert scene.open_tasks() == 0
+        assert len(scene.memories()) == 0
 
 
 @virtual
@@ -188,8 +189,9 @@ async def test_history_is_readable_by_session() -> None:
             lambda event: sessions.append(event.session_id) if isinstance(event, ThreadOpened) else None
         )
         await session.ask("bot", Task("hi"))
-        assert [message["content"] for message in scene.bot.history(sessions[0])] == ["hi", "ok"]
-        assert scene.bot.history("unknown") == []
+        (entry,) = scene.organism.remembered(sessions[0], RememberedTask)
+        assert [message["content"] for message in entry.messages()] == ["hi", "ok"]
+        assert scene.organism.remembered("unknown", RememberedTask) == ()
 
 
 @virtual

@@ -38,7 +38,7 @@ async def test_a_person_answers_a_call_whenever_they_like() -> None:
         assert organism.status().running == 0
         organism.answer(question.thread_id, Answer("yes"))
         assert await asked == Answer("they said yes")
-        assert scene.bot.open_tasks == 0
+        assert scene.open_tasks() == 0
 
 
 @virtual

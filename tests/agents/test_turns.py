@@ -9,6 +9,7 @@ import pytest
 
 from xml_pipeline import AnswerError, HandlerMetadata, HandlerResponse
 from xml_pipeline.agents import Answer, LLMAgent, Task
+from xml_pipeline.agents.running import AgentState
 from xml_pipeline.envelope import Gathered, Huh, SystemError
 from xml_pipeline.errors import RateLimitedError
 from xml_pipeline.events import HandlerFailed, LLMCalled, MessageDelivered, PayloadRepaired
@@ -218,7 +219,7 @@ async def test_a_failing_model_is_told_to_the_caller_with_its_reason() -> None:
     with pytest.raises(AnswerError, match=r"no model answered.*slow down") as caught:
         await scene.ask()
     assert caught.value.code == "handler"
-    assert scene.bot.open_tasks == 0
+    assert scene.open_tasks() == 0
 
 
 @virtual
@@ -270,7 +271,7 @@ async def test_an_answer_that_is_too_large_for_the_wire_is_refused_to_the_caller
         with pytest.raises(AnswerError, match="the answer was refused") as caught:
             await session.ask("bot", Task("much"))
         assert caught.value.code == "limit"
-        assert scene.bot.open_tasks == 0
+        assert scene.open_tasks() == 0
         scene.model.lines[0] = "little"
         assert await session.ask("bot", Task("less")) == Answer("little")
     assert [message["content"] for message in scene.model.last.messages] == ["You are bot.", "less"]
@@ -291,15 +292,15 @@ async def test_a_repeated_delivery_of_results_is_ignored() -> None:
     seen: list[HandlerMetadata] = []
 
     class Spy(LLMAgent):
-        async def __call__(self, payload: Any, metadata: HandlerMetadata) -> Any:
+        async def __call__(self, payload: Any, metadata: HandlerMetadata, state: AgentState | None) -> Any:
             seen.append(metadata)
-            first = await super().__call__(payload, metadata)
+            first = await super().__call__(payload, metadata, state)
             if isinstance(payload, Gathered):
-                assert await super().__call__(payload, metadata) is None
+                assert await super().__call__(payload, metadata, first.state) is None
             return first
 
     spy = Spy("spy", scene.bot.settings)
-    scene.organism.listener(spy, name="spy", accepts=spy.accepts, agent=True, peers=["calculator.add"])
+    scene.organism.listener(spy, name="spy", peers=["calculator.add"], **spy.options)
     async with scene.organism:
         assert await scene.organism.ask("spy", Task("x")) == Answer("It is 42.")
     assert len(seen) == 2

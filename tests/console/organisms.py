@@ -13,7 +13,7 @@ from xml_pipeline import HandlerMetadata, HandlerResponse, Organism, SystemError
 from xml_pipeline.agents.contract import Answer, Task
 from xml_pipeline.console.styled import Line, plain
 from xml_pipeline.events import TextGenerated
-from xml_pipeline.pump import Pump
+from xml_pipeline.pump import Surroundings
 
 
 @xmlify
@@ -114,13 +114,15 @@ class Writer:
     def __init__(self) -> None:
         self.go: asyncio.Queue[None] = asyncio.Queue()
 
-    def attach(self, pump: Pump) -> None:
-        self._pump = pump
+    def attach(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
 
     async def __call__(self, payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
         for piece in payload.text.split("|"):
             await self.go.get()
-            self._pump.emit(TextGenerated(metadata.conversation_id, metadata.thread_id, "writer", piece))
+            self._surroundings.emit(
+                TextGenerated(metadata.conversation_id, metadata.thread_id, "writer", piece)
+            )
         return HandlerResponse.respond(Answer(payload.text.replace("|", "")))
 
 

@@ -10,7 +10,6 @@ import pytest
 
 from tests.llm.callers import Handler, answered, running
 from xml_pipeline.errors import BudgetExceededError, ModelNotFoundError
-from xml_pipeline.events import ConversationEnded, ThreadEnded
 from xml_pipeline.llm import Budget, Budgets, Router
 from xml_pipeline.llm.accounting.budgets import MAX_AGENT_SCOPES, BudgetBook
 from xml_pipeline.llm.accounting.usage import MAX_NAMES, MAX_THREADS, OTHERS, Charge, UsageTally
@@ -58,8 +57,8 @@ async def test_many_conversations_and_invented_models_leave_bounded_tables() -> 
                 else:
                     with pytest.raises(ModelNotFoundError):
                         await router.complete(f"bad-{number}", "hello")
-            router.observe(ThreadEnded(conversation, thread, "agent", "answered"))
-            router.observe(ConversationEnded(conversation, True))
+            router.forget_thread(thread)
+            router.forget_conversation(conversation)
 
         for start in range(0, CONVERSATIONS, 100):
             await asyncio.gather(*(one(number) for number in range(start, start + 100)))

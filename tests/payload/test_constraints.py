@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import annotated_types as at
 import pytest
 from lxml import etree
-from pydantic import Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints
 
 from xml_pipeline import hardened
 from xml_pipeline.errors import PayloadError, PayloadTypeError
@@ -44,7 +44,7 @@ def _even(value: int) -> bool:
         (Annotated[str, at.Len(2, 3)], "é😀", "x", True),
         (Annotated[str, at.MaxLen(3)], "abc", "abcd", True),
         (Annotated[str, Field(pattern="^[a-z]+$")], "abc", "abc\n", False),
-        (Annotated[str, StringConstraints(pattern="b", min_length=2)], "abc", "b", True),
+        (Annotated[str, StringConstraints(pattern="b", min_length=2), Field(examples=["abc"])], "abc", "b", True),
         (Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")], "a-b-c1", "a--b", False),
         (Annotated[bytes, at.MinLen(2)], b"ab", b"a", True),
         (Annotated[list[int], at.Len(1, 2)], [1, 2], [], True),
@@ -117,9 +117,9 @@ def test_no_pattern_can_be_made_to_hang() -> None:
         Annotated[Decimal, at.Ge(Decimal(100))],
         Annotated[str, at.Len(20, 30)],
         Annotated[str, at.MaxLen(2)],
-        Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$")],
-        Annotated[str, Field(pattern=r"^(foo|bar)(-[a-z0-9]+)*@x\.org$")],
-        Annotated[str, Field(pattern=r"^[^a-z]+\s?(?:x|y)$")],
+        Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$", examples=["ABC-1234"])],
+        Annotated[str, Field(pattern=r"^(foo|bar)(-[a-z0-9]+)*@x\.org$", examples=["foo-1@x.org"])],
+        Annotated[str, Field(pattern=r"^[^a-z]+\s?(?:x|y)$", json_schema_extra={"examples": ["A x"]})],
         Annotated[bytes, at.MinLen(9)],
         Annotated[list[int], at.Len(3, 3)],
         Annotated[set[int], at.MinLen(3)],
@@ -127,12 +127,104 @@ def test_no_pattern_can_be_made_to_hang() -> None:
         Annotated[dict[str, int], at.MinLen(2)],
         Annotated[dict[int, int], at.MinLen(2)],
         Annotated[list[int], at.MaxLen(0)],
+        Annotated[set[Annotated[str, Field(pattern="^[A-Z]\\d$", examples=["A1", "B2"])]], at.MinLen(2)],
+        dict[bool, int],
+        dict[float, dt.date | list[int]],
     ],
     ids=str,
 )
 def test_the_example_keeps_the_constraints(annotation: Any) -> None:
     codec = codec_of(one(annotation))
     assert codec.decode_bytes(codec.example.encode())
+
+
+@pytest.mark.parametrize(
+    ("annotation", "why"),
+    [
+        (Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$")], r"no example is known of text, matches \^.*examples="),
+        (list[Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$")]], "no example is known"),
+        (Annotated[int, at.Predicate(lambda value: value == 4711)], "no example is known"),
+        (Annotated[int, at.Gt(1), at.Lt(2)], "no example is known of a whole number, > 1, < 2"),
+        (Annotated[str, Field(pattern="^[a-z]$", examples=["A"])], r"its examples \['A'\] are not text, matches"),
+        (Annotated[int, Field(examples=["one"])], "its examples"),
+    ],
+)  # fmt: skip
+def test_an_example_that_cannot_be_made_has_to_be_given(annotation: Any, why: str) -> None:
+    with pytest.raises(PayloadTypeError, match=r"One\.x: .*" + why):
+        one(annotation)
+
+
+def test_an_optional_field_without_an_example_is_left_out_of_the_document() -> None:
+    @xmlify
+    @dataclass
+    class Parcel:
+        to: str
+        code: Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$")] = "ABC-1234"
+        old: Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$")] | None = None
+
+    @xmlify
+    @dataclass
+    class Filter:
+        code: Annotated[str, Field(pattern=r"^[A-Z]{3}-\d{4}$")] | None = None
+
+    assert "<code>ABC-1234</code>" in codec_of(Parcel).example
+    assert codec_of(Filter).example == "<Filter></Filter>\n"
+
+
+def test_the_users_example_is_the_one_that_is_shown() -> None:
+    @xmlify
+    class Trip(BaseModel):
+        city: str = Field(examples=["Paris"])
+        nights: Annotated[int, Field(examples=[3])]
+        rooms: list[Annotated[str, Field(pattern=r"^R\d{3}$", examples=["R101"])]]
+
+    document = codec_of(Trip).decode_bytes(codec_of(Trip).example.encode())
+    assert document == Trip(city="Paris", nights=3, rooms=["R101"])
+
+
+def test_a_time_without_an_offset_beside_a_bound_with_one_is_refused_by_name() -> None:
+    cls = one(Annotated[dt.datetime, at.Ge(dt.datetime(2026, 1, 1, tzinfo=dt.UTC))])
+    codec = codec_of(cls)
+    for attempt in (
+        lambda: codec.encode(cls(dt.datetime(2026, 6, 1))),
+        lambda: codec.decode_bytes(b"<One><x>2026-06-01T00:00:00</x></One>"),
+        lambda: codec.from_json({"x": "2026-06-01T00:00:00"}),
+    ):
+        with pytest.raises(PayloadError, match=r"One\.x: cannot be compared with its bounds"):
+            attempt()
+
+
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        Annotated[list[int], at.Predicate(lambda items: sum(items) < 9)],
+        Annotated[dict[str, int], at.Predicate(lambda items: "a" not in items)],
+    ],
+)
+def test_a_predicate_on_a_collection_is_named_on_every_way(annotation: Any) -> None:
+    cls, free = one(annotation), one(_without(annotation))
+    bad = free([9] if "list" in str(annotation) else {"a": 9})
+    for attempt in (
+        lambda: codec_of(cls).encode(cls(bad.x)),
+        lambda: codec_of(cls).decode_bytes(codec_of(free).encode(bad)),
+        lambda: codec_of(cls).from_json(codec_of(free).to_json(bad)),
+    ):
+        with pytest.raises(PayloadError, match=r"One\.x: refused by its predicate"):
+            attempt()
+
+
+def test_a_predicate_on_a_collection_sees_values_and_not_their_spelling() -> None:
+    cls = one(Annotated[list[int], at.Predicate(lambda items: sum(items) < 9)])
+    assert codec_of(cls).from_json({"x": ["1", 2.0]}) == cls([1, 2])
+
+
+def test_equal_keys_in_two_spellings_are_one_key() -> None:
+    cls = one(dict[Decimal, int])
+    entries = "".join(f"<entry><key>{key}</key><value>1</value></entry>" for key in ("1.0", "1.00"))
+    with pytest.raises(PayloadError, match="is there more than once"):
+        codec_of(cls).decode_bytes(f"<One><x>{entries}</x></One>".encode())
+    with pytest.raises(PayloadError, match="is there more than once"):
+        codec_of(cls).from_json({"x": {"1.0": 1, "1.00": 1}})
 
 
 def test_constraints_are_named_in_the_field_list() -> None:

@@ -175,4 +175,4 @@ async def test_work_below_an_answered_call_is_cancelled() -> None:
         assert at_rest(organism)
         assert loop.time() < 1
         (letter,) = organism.dead_letters()
-        assert letter.reason == "its thread ended while it was handled"
+        assert letter.reason == "its thread has ended"

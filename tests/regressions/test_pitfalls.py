@@ -30,7 +30,7 @@ from xml_pipeline import (
 )
 from xml_pipeline.errors import OrganismClosed
 from xml_pipeline.pump import ConversationLimits
-from xml_pipeline.threads import Call, Conversation
+from xml_pipeline.threads import Conversation, Thread
 
 respond, gather, call = HandlerResponse.respond, HandlerResponse.gather, HandlerResponse
 
@@ -331,7 +331,7 @@ async def test_pitfall_10_nothing_is_kept_of_what_is_over_and_nothing_dropped_of
         await settled(organism)
         assert at_rest(organism)
         gc.collect()
-        assert not [each for each in gc.get_objects() if type(each) in (Call, Conversation)]
+        assert not [each for each in gc.get_objects() if type(each) in (Thread, Conversation)]
 
 
 @pytest.mark.parametrize(

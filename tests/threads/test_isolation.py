@@ -27,15 +27,14 @@ from tests.pump.scenes import (
 from xml_pipeline import AskTimeout, Gathered, HandlerMetadata, NoReply, Organism
 from xml_pipeline.events import ConversationEnded, ConversationStarted, SessionEnded
 from xml_pipeline.pump.deadlines import Deadlines
-from xml_pipeline.pump.effects import Message
 from xml_pipeline.testing import Recorder
-from xml_pipeline.threads import Call, Conversation, Gather
+from xml_pipeline.threads import Conversation, Gather, Thread
 
 
 def left_over() -> dict[str, int]:
     """How many of the engine's own objects are still alive."""
     gc.collect()
-    kinds = (Call, Conversation, Gather, Message)
+    kinds = (Thread, Conversation, Gather)
     return {
         kind.__name__: sum(type(each) is kind for each in gc.get_objects())
         for kind in kinds

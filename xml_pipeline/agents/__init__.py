@@ -3,9 +3,9 @@
 from xml_pipeline.agents.agent import MAX_CORRECTIONS, LLMAgent, agent_listener
 from xml_pipeline.agents.contract import Answer, Task
 from xml_pipeline.agents.history import Bounds, Exchange, Result, Round
-from xml_pipeline.agents.memory import Memory, Record
 from xml_pipeline.agents.prompt import Prompt
 from xml_pipeline.agents.reading import Fault, Reader, Reading
+from xml_pipeline.agents.running import RememberedTask
 from xml_pipeline.agents.settings import AgentSettings
 from xml_pipeline.agents.toolbox import BadCall, PeerCall, Tool, Toolbox
 
@@ -18,12 +18,11 @@ __all__ = [
     "Exchange",
     "Fault",
     "LLMAgent",
-    "Memory",
     "PeerCall",
     "Prompt",
     "Reader",
     "Reading",
-    "Record",
+    "RememberedTask",
     "Result",
     "Round",
     "Task",

@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Unpack
 
 from xml_pipeline import events
 from xml_pipeline.agents.contract import Answer, Task
-from xml_pipeline.agents.memory import Memory
+from xml_pipeline.agents.history import Exchange, within
 from xml_pipeline.agents.people import reaches_people
 from xml_pipeline.agents.prompt import Mode, Prompt, compose
 from xml_pipeline.agents.prose import Prose
 from xml_pipeline.agents.reading import Fault, Reader, Reading
-from xml_pipeline.agents.running import RunningTask, results_of
+from xml_pipeline.agents.running import (
+    AgentState,
+    RememberedTask,
+    RunningTask,
+    pending,
+    recalled,
+    results_of,
+)
 from xml_pipeline.agents.settings import AgentSettings
 from xml_pipeline.agents.toolbox import Toolbox
 from xml_pipeline.agents.wording import huh_text, task_text
@@ -23,13 +33,11 @@ from xml_pipeline.envelope.repairs import carriable
 from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, LLMError, cut
 from xml_pipeline.llm import complete, get_router, stream
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEnd, TextDelta
-from xml_pipeline.pump.listener import Listener
-from xml_pipeline.pump.listener import listener as make_listener
-from xml_pipeline.pump.response import RESPOND, GatherResponse, HandlerMetadata, HandlerResponse
+from xml_pipeline.pump.listener import Listener, ListenerOptions, Surroundings, listener
+from xml_pipeline.pump.response import RESPOND, GatherResponse, HandlerMetadata, HandlerResponse, Keep
 
 if TYPE_CHECKING:
     from xml_pipeline.llm import Router
-    from xml_pipeline.pump import Pump
 
 logger = logging.getLogger("xml_pipeline.agents")
 
@@ -42,6 +50,9 @@ _REASON_CUT = 500  # characters of a reason that the caller is told
 class LLMAgent:
     """A complete agent without code of its own; one object may serve one listener.
 
+    The task it is working on is its thread's state, what it remembers is its listener's memory: `options` makes the
+    listener right for both, as in `organism.listener(agent, name="bot", peers=[...], **agent.options)`.
+
     Args:
         name: of its listener.
         settings: its declaration.
@@ -51,25 +62,32 @@ class LLMAgent:
     def __init__(self, name: str, settings: AgentSettings, tasks: Iterable[type] = (Task,)) -> None:
         self.name = name
         self.settings = settings
-        self.memory = Memory(settings.memory, settings.history)
         self.accepts: tuple[type, ...] = (*tasks, Gathered, Huh, SystemError)
-        self._running: dict[str, RunningTask] = {}
-        self._pump: Pump | None = None
+        self._surroundings: Surroundings
         self._prompt = Prompt("native", settings.prompt)
         self._reader: Reader
         self._people: frozenset[str] = frozenset()
 
+    @property
+    def options(self) -> ListenerOptions:
+        """What its listener has to be told."""
+        return {
+            "accepts": self.accepts,
+            "agent": True,
+            "remembers": "conversation" if self.settings.memory == "conversation" else "session",
+            "keep": max(1, self.settings.history.messages),
+        }
+
     # --- before the first message ---
 
-    def attach(self, pump: Pump) -> None:
-        """The organism starts: freeze the prompt, and watch for what may be forgotten."""
-        table = pump.table
-        self._pump = pump
-        self._prompt = self.prompt_as_sent(table)
-        toolbox = Toolbox.of(table[self.name], table)
+    def attach(self, surroundings: Surroundings) -> None:
+        """The organism starts: freeze the prompt."""
+        listeners = surroundings.listeners
+        self._surroundings = surroundings
+        self._prompt = self.prompt_as_sent(listeners)
+        toolbox = Toolbox.of(listeners[self.name], listeners)
         self._reader = Reader(toolbox, self._prompt.mode, self.settings.answer_class)
-        self._people = reaches_people(table)
-        pump.add_hook(self._observe, internal=True)
+        self._people = reaches_people(listeners)
         logger.info("agent '%s' has the prompt %s", self.name, self._prompt.sha256)
 
     def prompt_as_sent(self, table: Mapping[str, Listener], router: Router | None = None) -> Prompt:
@@ -91,50 +109,30 @@ class LLMAgent:
             return "native"  # nobody serves the model: every call will say so
         return "native" if native else "xml"
 
-    @property
-    def open_tasks(self) -> int:
-        """Tasks that are being worked on."""
-        return len(self._running)
-
-    def history(self, key: str) -> list[Message]:
-        """What is remembered under a session id (or conversation id, as `memory` says)."""
-        record = self.memory.get(key)
-        return record.messages if record else []
-
-    def _observe(self, event: events.Event) -> None:
-        if isinstance(event, events.ThreadEnded):
-            running = self._running.pop(event.thread_id, None)
-            if running is not None and running.answered and event.how == "answered":
-                self.memory.add(running.record, running.exchange)
-        else:
-            self.memory(event)
-
     # --- messages ---
 
     async def __call__(
-        self, payload: Any, metadata: HandlerMetadata
-    ) -> HandlerResponse | GatherResponse | None:
+        self, payload: Any, metadata: HandlerMetadata, state: AgentState | None
+    ) -> Keep[AgentState] | HandlerResponse | None:
         """Take a task on, or go on with one when its calls are answered."""
-        running = self._running.get(metadata.thread_id)
+        task = None if state is None else RunningTask.restored(state)
         if isinstance(payload, Gathered):
-            if running is None or not running.take(payload.answers):
+            if task is None or task.waiting is None:
                 return None  # a repetition: its round is over
+            task = task.take(payload.answers)
         elif isinstance(payload, Huh | SystemError):
-            if running is None or not running.answered:
+            if task is None or not task.answered:
                 return self._fail(Fault("validation", "an error message is no task"), metadata)
-            running.answered = False
             if isinstance(payload, SystemError):
                 return self._fail(Fault(payload.code, f"the answer was refused: {payload.message}"), metadata)
-            running.corrections += 1
-            if running.corrections > MAX_CORRECTIONS:
+            task = replace(task, answered=False, corrections=task.corrections + 1)
+            if task.corrections > MAX_CORRECTIONS:
                 return self._fail(Fault("validation", f"the answer was refused: {payload}"), metadata)
-            running.note(huh_text(payload))
+            task = task.noted(huh_text(payload))
         else:
-            task: Message = {"role": "user", "content": task_text(payload)}
-            running = RunningTask(task, self.memory.record(metadata))
-            self._running[metadata.thread_id] = running
+            task = RunningTask(Exchange({"role": "user", "content": task_text(payload)}))
         try:
-            return await self._work(running, metadata)
+            return await self._work(task, metadata)
         except BudgetExceededError:
             raise  # the pump says so to the caller, with a code of its own
         except LLMError as error:
@@ -142,57 +140,53 @@ class LLMAgent:
             logger.warning("agent '%s' got no answer from its model: %s", self.name, error)
             return self._fail(Fault(code, f"no model answered: {error}"), metadata)
 
-    async def _work(
-        self, running: RunningTask, metadata: HandlerMetadata
-    ) -> HandlerResponse | GatherResponse:
+    async def _work(self, task: RunningTask, metadata: HandlerMetadata) -> Keep[AgentState] | HandlerResponse:
         """Ask the model until it calls peers, answers, or has to be given up."""
-        correcting = bool(running.exchange.rounds) and not running.exchange.rounds[-1].results
+        correcting = bool(task.exchange.rounds) and not task.exchange.rounds[-1].results
         while True:
             if not correcting:
-                if running.turns >= self.settings.max_turns:
-                    return self._fail(
-                        Fault(
-                            "limit",
-                            f"no answer after {running.turns} of {self.settings.max_turns} turns (max_turns)",
-                        ),
-                        metadata,
-                    )
-                running.turns += 1
-            reading = self._reader.read(await self._ask(running, metadata))
+                if task.turns >= self.settings.max_turns:
+                    text = f"no answer after {task.turns} of {self.settings.max_turns} turns (max_turns)"
+                    return self._fail(Fault("limit", text), metadata)
+                task = replace(task, turns=task.turns + 1)
+            reading = self._reader.read(await self._ask(task, metadata))
             problem = reading.problem
-            running.corrections = 0 if problem is None else running.corrections + 1
-            if problem is not None and (problem.final or running.corrections > MAX_CORRECTIONS):
+            task = replace(task, corrections=0 if problem is None else task.corrections + 1)
+            if problem is not None and (problem.final or task.corrections > MAX_CORRECTIONS):
                 return self._fail(problem, metadata)
             if reading.good:
-                return self._call(running, reading)
+                return Keep(task.calling(reading).kept(), self._calls(reading))
             if reading.answer is not None:
-                running.add(reading)
-                running.answered = True
-                return HandlerResponse(reading.answer, kind=RESPOND, repairs=reading.repairs)
-            running.add(reading, results_of(reading), reading.fault.huh if reading.fault else "")
+                task = replace(task.add(reading.message), answered=True)
+                return Keep(task.kept(), self._answer(task, reading))
+            results = results_of(reading.message, pending(reading))
+            task = task.add(reading.message, results, reading.fault.huh if reading.fault else "")
             correcting = True
 
-    def _call(self, running: RunningTask, reading: Reading) -> GatherResponse:
-        """Send the valid calls of an answer together; the complaints about the others wait for their results."""
-        running.waiting = reading
+    def _calls(self, reading: Reading) -> GatherResponse:
+        """The valid calls of an answer, together; the complaints about the others wait for their results."""
         calls = [HandlerResponse(call.payload, call.tool.peer, repairs=call.repairs) for call in reading.good]
         people = any(call.tool.peer in self._people for call in reading.good)
         return HandlerResponse.gather(calls, None if people else self.settings.peer_timeout_seconds)
 
+    def _answer(self, task: RunningTask, reading: Reading) -> HandlerResponse:
+        response = HandlerResponse(reading.answer, kind=RESPOND, repairs=reading.repairs)
+        if self.settings.memory in ("session", "conversation"):
+            response.remember = task.remembered(self.settings.history)
+        return response
+
     def _fail(self, fault: Fault, metadata: HandlerMetadata) -> HandlerResponse:
         text = carriable(cut(fault.reason, _REASON_CUT))
-        assert self._pump is not None
-        self._pump.emit(
+        self._surroundings.emit(
             events.HandlerFailed(metadata.conversation_id, metadata.thread_id, self.name, fault.code, text)
         )
         return HandlerResponse.respond(SystemError(fault.code, text))
 
     # --- the model ---
 
-    async def _ask(self, running: RunningTask, metadata: HandlerMetadata) -> LLMResponse:
+    async def _ask(self, task: RunningTask, metadata: HandlerMetadata) -> LLMResponse:
         settings, prompt = self.settings, self._prompt
-        past = running.history(settings.history, latest_only=settings.memory == "none")
-        messages = [*prompt.messages, *past]
+        messages = [*prompt.messages, *self._history(task, metadata)]
         options: dict[str, Any] = {
             "agent_id": self.name,
             "temperature": settings.temperature,
@@ -200,10 +194,18 @@ class LLMAgent:
             "tools": prompt.tools,
             "cache_prompt": bool(prompt.tools),
         }
-        assert self._pump is not None
-        if not self._pump.observed or settings.answer_class is not Answer:
+        if not self._surroundings.observed or settings.answer_class is not Answer:
             return await complete(settings.model, messages, **options)
         return await self._streamed(messages, options, metadata)
+
+    def _history(self, task: RunningTask, metadata: HandlerMetadata) -> list[Message]:
+        """What the model sees of the past: earlier tasks and this one, or this one's latest round only."""
+        current = task.exchange
+        if self.settings.memory == "none":
+            current = replace(current, rounds=current.rounds[-1:])
+        earlier = [recalled(entry) for entry in metadata.recall(RememberedTask)]
+        kept = within(self.settings.history, earlier, current)
+        return [message for exchange in kept for message in exchange.messages()]
 
     async def _streamed(
         self, messages: list[Message], options: dict[str, Any], metadata: HandlerMetadata
@@ -220,15 +222,22 @@ class LLMAgent:
 
     def _show(self, text: str, metadata: HandlerMetadata) -> None:
         if text:
-            assert self._pump is not None
-            self._pump.emit(
-                events.TextGenerated(metadata.conversation_id, metadata.thread_id, self.name, text)
-            )
+            self._surroundings.emit(
+                events.TextGenerated(
+                    metadata.conversation_id, metadata.thread_id, self.name, text,
+                    metadata.message_id, metadata.attempt,
+                )
+            )  # fmt: skip
 
 
 def agent_listener(
-    name: str, settings: AgentSettings, *, tasks: Iterable[type] = (Task,), **options: Any
+    name: str,
+    settings: AgentSettings,
+    *,
+    tasks: Iterable[type] = (Task,),
+    **options: Unpack[ListenerOptions],
 ) -> Listener:
     """A listener that an `LLMAgent` drives; `options` are those of `Listener`. Raises ConfigError."""
     agent = LLMAgent(name, settings, tasks)
-    return make_listener(name, agent, accepts=agent.accepts, agent=True, **options)
+    options.update(agent.options)
+    return listener(name, agent, **options)

@@ -1,80 +1,161 @@
-"""One task that an agent is working on. Pure."""
+"""What an agent keeps: the task it is working on, and the ones it remembers. Pure.
+
+Both are payloads, so they live where every listener's state and memory live, and nowhere else. Inside them an
+exchange stands as JSON in ASCII: it holds what a model wrote, character for character, also what XML cannot carry.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from xml_pipeline.agents.history import Bounds, Exchange, Result, Round, within
-from xml_pipeline.agents.memory import Record
 from xml_pipeline.agents.reading import Reading
 from xml_pipeline.agents.toolbox import BadCall
 from xml_pipeline.agents.wording import document, is_plain, result_text
 from xml_pipeline.envelope import is_error
 from xml_pipeline.llm.types import Message
+from xml_pipeline.payload import xmlify
+
+VERSION = 1
+"""Of what stands in the two classes below; another number is not read."""
 
 
+@xmlify
+@dataclass(frozen=True)
+class AgentState:
+    """A task that an agent is working on."""
+
+    version: int
+    task: str
+
+
+@xmlify
+@dataclass(frozen=True)
+class RememberedTask:
+    """A finished task that an agent remembers."""
+
+    version: int
+    exchange: str
+
+    def messages(self) -> list[Message]:
+        """As a model sees it: the task, the calls with their results, the answer."""
+        return list(recalled(self).messages())
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCall:
+    """A call in the model's latest answer.
+
+    Attributes:
+        id: the tool call's.
+        name: the tool's.
+        peer: who was called; "" for a call that could not be sent.
+        complaint: what the model is told about such a one.
+    """
+
+    id: str
+    name: str
+    peer: str = ""
+    complaint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RunningTask:
     """A task from its arrival to its answer.
 
     Attributes:
-        record: where it is remembered once it is answered.
         exchange: the task and the rounds so far.
         turns: begun so far.
         corrections: invalid answers of the model in a row.
-        waiting: the answer of the model whose calls are out, or None.
+        waiting: the model's message whose calls are out, or None.
+        calls: of that message.
         answered: whether an answer was given (it may still be refused).
     """
 
-    __slots__ = ("_earlier", "answered", "corrections", "exchange", "record", "turns", "waiting")
+    exchange: Exchange
+    turns: int = 0
+    corrections: int = 0
+    waiting: Message | None = None
+    calls: tuple[PendingCall, ...] = field(default=())
+    answered: bool = False
 
-    def __init__(self, task: Message, record: Record) -> None:
-        self.record = record
-        self.exchange = Exchange(task)
-        self.turns = 0
-        self.corrections = 0
-        self.waiting: Reading | None = None
-        self.answered = False
-        self._earlier = tuple(record.exchanges)
+    @classmethod
+    def restored(cls, state: AgentState) -> RunningTask:
+        """The task that `kept` wrote. Raises ValueError for one of another version."""
+        return msgspec.json.decode(_readable(state.version, state.task), type=cls)
 
-    def history(self, bounds: Bounds, *, latest_only: bool = False) -> list[Message]:
-        """What the model sees of the past: earlier tasks and this one, or this one's latest round only."""
-        current = self.exchange
-        if latest_only:
-            current = replace(current, rounds=current.rounds[-1:])
-        return [message for each in within(bounds, self._earlier, current) for message in each.messages()]
+    def kept(self) -> AgentState:
+        """The task as its thread's state."""
+        return AgentState(VERSION, _json(self))
 
-    def add(self, reading: Reading, results: tuple[Result, ...] = (), note: str = "") -> None:
+    def remembered(self, bounds: Bounds) -> RememberedTask | None:
+        """The task as an entry of the agent's memory, with long results shortened; None when it is too large."""
+        kept = within(bounds, (self.exchange,))
+        return RememberedTask(VERSION, _json(kept[0])) if kept else None
+
+    def add(self, message: Message, results: tuple[Result, ...] = (), note: str = "") -> RunningTask:
         """A round is complete."""
-        native = bool(reading.message.get("tool_calls"))
-        done = Round(reading.message, results, note, native)
-        self.exchange = replace(self.exchange, rounds=(*self.exchange.rounds, done))
+        done = Round(message, results, note, bool(message.get("tool_calls")))
+        return replace(self, exchange=replace(self.exchange, rounds=(*self.exchange.rounds, done)))
 
-    def note(self, text: str) -> None:
-        """Tell the model something about its latest answer."""
+    def noted(self, text: str) -> RunningTask:
+        """The model is told something about its latest answer."""
         *before, last = self.exchange.rounds
-        self.exchange = replace(self.exchange, rounds=(*before, replace(last, note=text)))
+        return replace(self, exchange=replace(self.exchange, rounds=(*before, replace(last, note=text))))
 
-    def take(self, answers: tuple[Any, ...]) -> bool:
-        """The answers to the calls that are out, in call order; False when none are out."""
-        reading, self.waiting = self.waiting, None
-        if reading is None:
-            return False
-        self.add(reading, results_of(reading, answers))
-        return True
+    def calling(self, reading: Reading) -> RunningTask:
+        """The calls of an answer go out."""
+        return replace(self, waiting=reading.message, calls=pending(reading))
+
+    def take(self, answers: tuple[Any, ...]) -> RunningTask:
+        """The answers to the calls that are out, in call order."""
+        assert self.waiting is not None
+        results = results_of(self.waiting, self.calls, answers)
+        return replace(self.add(self.waiting, results), waiting=None, calls=())
 
 
-def results_of(reading: Reading, answers: tuple[Any, ...] = ()) -> tuple[Result, ...]:
-    """The results of all calls of a reading: `answers` for the good ones, complaints for the bad ones."""
-    native = bool(reading.message.get("tool_calls"))
+def recalled(entry: RememberedTask) -> Exchange:
+    """The exchange that an entry holds. Raises ValueError for one of another version."""
+    return msgspec.json.decode(_readable(entry.version, entry.exchange), type=Exchange)
+
+
+def pending(reading: Reading) -> tuple[PendingCall, ...]:
+    """The calls of an answer, as they are kept until their results are in."""
+    return tuple(
+        PendingCall(call.id, call.name, complaint=call.huh)
+        if isinstance(call, BadCall)
+        else PendingCall(call.id, call.name, call.tool.peer)
+        for call in reading.calls
+    )
+
+
+def results_of(
+    message: Message, calls: tuple[PendingCall, ...], answers: tuple[Any, ...] = ()
+) -> tuple[Result, ...]:
+    """The results of all calls of a message: `answers` for those that were sent, complaints for the others."""
+    native = bool(message.get("tool_calls"))
     rest = iter(answers)
     results = []
-    for call in reading.calls:
-        if isinstance(call, BadCall):
-            results.append(Result(call.id, call.name, call.huh, True))
+    for call in calls:
+        if not call.peer:
+            results.append(Result(call.id, call.name, call.complaint, True))
         else:
             answer = next(rest)
             text = result_text(answer) if native or is_plain(answer) else document(answer)
-            name = call.name if native else call.tool.peer
+            name = call.name if native else call.peer
             results.append(Result(call.id, name, text, answer is None or is_error(answer)))
     return tuple(results)
+
+
+def _json(value: object) -> str:
+    return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
+
+
+def _readable(version: int, text: str) -> str:
+    if version != VERSION:
+        raise ValueError(f"an agent's state of version {version}; only {VERSION} is read here")
+    return text

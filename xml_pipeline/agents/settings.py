@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from xml_pipeline.agents.contract import Answer
 from xml_pipeline.agents.history import Bounds
-from xml_pipeline.agents.memory import Span
+
+Span: TypeAlias = Literal["call", "session", "conversation", "none"]
 
 
 @dataclass(frozen=True, slots=True)

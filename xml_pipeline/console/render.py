@@ -12,8 +12,7 @@ from xml_pipeline.envelope import Gathered, Huh, SystemError
 from xml_pipeline.envelope.system import is_error
 from xml_pipeline.errors import AnswerError, ConfigError, PayloadError
 from xml_pipeline.events import BackendStateChanged, BudgetWarning
-from xml_pipeline.payload import codec_of
-from xml_pipeline.payload.wording import FieldInfo
+from xml_pipeline.payload import FieldInfo, codec_of
 
 TRACE_CUT = 200
 """Characters of a payload that a trace line shows."""

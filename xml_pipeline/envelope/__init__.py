@@ -1,9 +1,19 @@
 """Bytes ⇄ envelopes, system messages, and repairs of text that models wrote. No I/O."""
 
-from xml_pipeline.envelope.codec import ENVELOPE_NS, ENVELOPE_XSD, META_NS, Envelope, decode, encode, unwrap
-from xml_pipeline.envelope.gathered import GatheredCodec
+from xml_pipeline.envelope.gathered import GatheredCodec, codec_for
+from xml_pipeline.envelope.message import Message
 from xml_pipeline.envelope.repairs import Extraction, Found, extract_payloads
-from xml_pipeline.envelope.system import SYSTEM, BrokenRule, Code, Gathered, Huh, SystemError, is_error
+from xml_pipeline.envelope.system import (
+    SYSTEM,
+    BrokenRule,
+    Code,
+    Gathered,
+    Huh,
+    SystemError,
+    complaint,
+    is_error,
+)
+from xml_pipeline.envelope.wire import ENVELOPE_NS, ENVELOPE_XSD, META_NS, Envelope, Heading, decode, encode
 
 __all__ = [
     "ENVELOPE_NS",
@@ -17,11 +27,14 @@ __all__ = [
     "Found",
     "Gathered",
     "GatheredCodec",
+    "Heading",
     "Huh",
+    "Message",
     "SystemError",
+    "codec_for",
+    "complaint",
     "decode",
     "encode",
     "extract_payloads",
     "is_error",
-    "unwrap",
 ]

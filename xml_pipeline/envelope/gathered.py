@@ -13,7 +13,7 @@ from lxml import etree
 from xml_pipeline.envelope.system import Gathered
 from xml_pipeline.errors import PayloadError, Violation
 from xml_pipeline.hardened import XSI, parse
-from xml_pipeline.payload import PayloadCodec
+from xml_pipeline.payload import PayloadCodec, codec_of
 
 GATHERED_XSD = """<?xml version="1.0" encoding="UTF-8"?>
 <xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
@@ -69,3 +69,10 @@ class GatheredCodec:
         for item, codec in zip(element, self._codecs, strict=True):
             answers.append(codec.decode(item[0]) if codec is not None and len(item) else None)
         return Gathered(tuple(answers))
+
+
+def codec_for(payload: Any) -> PayloadCodec[Any]:
+    """The codec of an instance, also of a `Gathered`."""
+    if isinstance(payload, Gathered):
+        return GatheredCodec([None if each is None else codec_for(each) for each in payload.answers])
+    return codec_of(type(payload))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from xml_pipeline.errors import PayloadError, cut
-from xml_pipeline.payload import xmlify
+from xml_pipeline.errors import EnvelopeError, PayloadError, cut
+from xml_pipeline.payload import PayloadCodec, xmlify
 
 Code: TypeAlias = Literal["routing", "validation", "timeout", "handler", "budget", "limit"]
 
@@ -98,6 +98,13 @@ class Gathered:
     def complete(self) -> bool:
         """Whether every call was answered, and none with an error."""
         return all(answer is not None and not is_error(answer) for answer in self.answers)
+
+
+def complaint(error: PayloadError | EnvelopeError, codec: PayloadCodec[Any]) -> SystemError | Huh:
+    """What the sender of an invalid payload, or of too large a message, is told."""
+    if isinstance(error, PayloadError):
+        return Huh.from_error(error, codec.root, codec.example)
+    return SystemError("limit" if error.rule in ("size", "depth", "elements") else "validation", str(error))
 
 
 def is_error(payload: object) -> bool:

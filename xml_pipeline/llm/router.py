@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, Unpack
 
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
-from xml_pipeline.events import ConversationEnded, Event, Hook, ThreadEnded
+from xml_pipeline.events import Event, Hook
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
@@ -198,12 +198,13 @@ class Router:
 
     # Looking at it
 
-    def observe(self, event: Event) -> None:
-        """Give the router the pump's events: it frees what it keeps for threads that ended."""
-        if isinstance(event, ThreadEnded):
-            self._book.forget_thread(event.thread_id)
-        elif isinstance(event, ConversationEnded):
-            self._book.forget_conversation(event.conversation_id)
+    def forget_thread(self, thread_id: str) -> None:
+        """Free what is kept for a thread: it has ended."""
+        self._book.forget_thread(thread_id)
+
+    def forget_conversation(self, conversation_id: str) -> None:
+        """Free what is kept for a conversation: it has ended."""
+        self._book.forget_conversation(conversation_id)
 
     @property
     def backends(self) -> Mapping[str, Backend]:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sized
+import operator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import annotated_types as at
+
+
+class _Comparison(NamedTuple):
+    name: str
+    sign: str
+    holds: Callable[[Any, Any], Any]
+    broken: str
+
+
+_COMPARISONS = (
+    _Comparison("ge", ">=", operator.ge, "too small"),
+    _Comparison("gt", ">", operator.gt, "too small"),
+    _Comparison("le", "<=", operator.le, "too large"),
+    _Comparison("lt", "<", operator.lt, "too large"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +52,24 @@ class Constraints:
 
     def broken(self, value: Any) -> tuple[str, str] | None:
         """The first rule that `value` breaks, and what is allowed; None when it keeps all."""
-        for rule, allowed in self._bounds(value):
-            return rule, allowed
-        return None
+        try:
+            return next(self._bounds(value), None)
+        except (
+            TypeError,
+            ArithmeticError,
+        ):  # a time without an offset beside a bound with one; Decimal("sNaN")
+            return "cannot be compared with its bounds", self.describe()
+
+    def comparisons(self) -> Iterator[tuple[_Comparison, Any]]:
+        """The bounds that there are, and how a value is compared with each."""
+        for comparison in _COMPARISONS:
+            bound = getattr(self, comparison.name)
+            if bound is not None:
+                yield comparison, bound
 
     def describe(self) -> str:
         """The constraints in words, as `>= 1, at most 80 long`."""
-        words = [
-            f"{sign} {bound}"
-            for sign, bound in ((">=", self.ge), (">", self.gt), ("<=", self.le), ("<", self.lt))
-            if bound is not None
-        ]
+        words = [f"{comparison.sign} {bound}" for comparison, bound in self.comparisons()]
         if self.multiple_of is not None:
             words.append(f"multiple of {self.multiple_of}")
         if self.min_length is not None and self.min_length == self.max_length:
@@ -59,16 +83,10 @@ class Constraints:
             words.append(f"matches {self.pattern}")
         return ", ".join(words)
 
-    def _bounds(self, value: Any) -> Iterable[tuple[str, str]]:
-        # Written as "not (value >= bound)", so that NaN keeps no bound.
-        if self.ge is not None and not value >= self.ge:
-            yield "too small", f">= {self.ge}"
-        if self.gt is not None and not value > self.gt:
-            yield "too small", f"> {self.gt}"
-        if self.le is not None and not value <= self.le:
-            yield "too large", f"<= {self.le}"
-        if self.lt is not None and not value < self.lt:
-            yield "too large", f"< {self.lt}"
+    def _bounds(self, value: Any) -> Iterator[tuple[str, str]]:
+        for comparison, bound in self.comparisons():
+            if not comparison.holds(value, bound):  # and NaN keeps no bound
+                yield comparison.broken, f"{comparison.sign} {bound}"
         if self.multiple_of is not None and not is_multiple(value, self.multiple_of):
             yield "not a multiple", f"a multiple of {self.multiple_of}"
         yield from self._lengths(value)
@@ -141,29 +159,24 @@ def _flat(metadata: Iterable[Any]) -> Iterable[Any]:
 def _add(found: Constraints, item: Any) -> Constraints:
     if isinstance(item, at.Predicate):
         return replace(found, predicates=(*found.predicates, item.func))
-    if isinstance(item, at.Gt | at.Ge | at.Lt | at.Le | at.MultipleOf | at.MinLen | at.MaxLen):
-        names = [name for name in _NAMES if getattr(item, name, None) is not None]
-    elif type(item).__module__.startswith("pydantic"):
-        names = [name for name in ("pattern", *_NAMES) if getattr(item, name, None) is not None]
-    else:
+    if not isinstance(item, at.BaseMetadata) and not type(item).__module__.startswith("pydantic"):
         return found
-    for name in names:
-        bound = getattr(item, name)
-        found = replace(found, **{name: getattr(bound, "pattern", bound) if name == "pattern" else bound})
-    return found
+    given = {name: getattr(item, name, None) for name in _NAMES}
+    if isinstance(given["pattern"], re.Pattern):
+        given["pattern"] = given["pattern"].pattern
+    return replace(found, **{name: bound for name, bound in given.items() if bound is not None})
 
 
-_NAMES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
+_NAMES = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
 
 
 def _checked(found: Constraints, sample: Any) -> Constraints:
-    for name in ("gt", "ge", "lt", "le"):
-        bound = getattr(found, name)
-        if bound is not None:
-            try:
-                _ = sample < bound
-            except TypeError:
-                raise TypeError(f"the bound {name}={bound!r} cannot be compared with {sample!r}") from None
+    for comparison, bound in found.comparisons():
+        try:
+            comparison.holds(sample, bound)
+        except TypeError:
+            name = comparison.name
+            raise TypeError(f"the bound {name}={bound!r} cannot be compared with {sample!r}") from None
     if found.multiple_of is not None and not isinstance(sample, int | float | Decimal):
         raise TypeError("multiple_of needs a number")
     if (found.min_length is not None or found.max_length is not None) and not isinstance(sample, Sized):

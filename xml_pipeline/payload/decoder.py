@@ -1,55 +1,41 @@
 """Shape → compiled decoder: validated lxml element → instance.
 
 The XSD has run, so names, counts and lexical forms are right. What XSD 1.0 cannot say is checked here; a
-misfit raises some error, and `element_errors` then finds the element. What a class's own validators raise
+misfit raises some error, and `explain` then says which element and why. What a class's own validators raise
 becomes Rejected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from lxml import etree
 
 from xml_pipeline.hardened import XSI
+from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import FREE, Constraints
-from xml_pipeline.payload.nodes import (
-    MISSING,
-    Choice,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Scalar,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
-from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, LONGEST, STR, bool_value
-from xml_pipeline.payload.source import Source
-from xml_pipeline.payload.text import collapse
+from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_value, xsd_value
+from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
+from xml_pipeline.payload.source import Mismatch, Source
+from xml_pipeline.payload.xsd import beyond_xsd
 
 NIL_NAME = f"{{{XSI}}}nil"
 _MANY = 10  # from so many fields on, a dict of children beats a chain of comparisons
 
 
 class Rejected(Exception):
-    """The constructor or a validator of a payload class refused its values.
+    """What an element holds is refused by its class, or by a constraint on it.
 
     Attributes:
-        element: the lxml element of the instance, or None when it came from elsewhere.
-        error: what was raised.
+        element: the lxml element of the value.
+        error: what the class raised, or a Mismatch with the value, and the broken rule and what is allowed.
     """
 
     def __init__(self, element: Any, error: Exception) -> None:
         self.element = element
         self.error = error
-        super().__init__(str(error))
+        super().__init__(element, error)
 
 
 def is_nil(element: etree._Element) -> bool:
@@ -58,37 +44,22 @@ def is_nil(element: etree._Element) -> bool:
     return nil is not None and nil.strip() in ("true", "1")
 
 
-def choice_value(values: dict[str, Any]) -> Callable[[str], Any]:
-    """A reader of an Enum's or Literal's text, with XML's blanks around it or not."""
-
-    def read(text: str) -> Any:
-        if text in values:
-            return values[text]
-        if len(text) > LONGEST:
-            raise KeyError("no value is as long")
-        return values[collapse(text)]
-
-    return read
+def check_inside(element: etree._Element, names: frozenset[str], once: bool) -> None:
+    """Raise Mismatch for attributes, text, and children with other names, or with one name twice if `once`."""
+    tags = [child.tag for child in element]
+    if element.keys() or not names.issuperset(tags) or (once and len(set(tags)) < len(tags)):
+        raise Mismatch
+    for text in (element.text, *(child.tail for child in element)):
+        if text is not None and text.strip(" \t\r\n"):
+            raise Mismatch
 
 
-def beyond_xsd(node: Scalar) -> Constraints:
-    """What of a scalar's constraints the generated XSD does not hold: its order of doubles has NaN in it."""
-    rest = node.constraints
-    if node.kind is INT and all(is_whole(bound) for bound in (rest.ge, rest.gt, rest.le, rest.lt)):
-        rest = replace(rest, ge=None, gt=None, le=None, lt=None)
-    if node.kind.python is str:
-        rest = replace(rest, min_length=None, max_length=None)
-    return rest
+def compile_decoder(shapes: Shapes, *, alone: bool = False) -> Callable[[etree._Element], Any]:
+    """A function element → instance of the root class.
 
-
-def is_whole(bound: Any) -> bool:
-    """Whether a bound can be a facet of xs:integer, or there is none."""
-    return bound is None or isinstance(bound, int) or int(bound) == bound
-
-
-def compile_decoder(shapes: Shapes) -> Callable[[etree._Element], Any]:
-    """A function element → instance of the root class."""
-    writer = _Decoder(shapes)
+    An `alone` decoder has no schema before it: it refuses what the XSD would, and an xsi:nil that says "false".
+    """
+    writer = _Decoder(shapes, alone)
     for shape in shapes.by_class.values():
         writer.function(shape)
     namespace = writer.source.compiled(f"{shapes.root.root} decoder")
@@ -96,13 +67,17 @@ def compile_decoder(shapes: Shapes) -> Callable[[etree._Element], Any]:
 
 
 class _Decoder:
-    def __init__(self, shapes: Shapes) -> None:
+    def __init__(self, shapes: Shapes, alone: bool) -> None:
+        self.alone = alone
         self.source = Source()
         self.functions = {cls: f"decode{number}" for number, cls in enumerate(shapes.by_class)}
         self.source.constants |= {
             "bool_value": bool_value,
+            "xsd_value": xsd_value,
             "is_nil": is_nil,
+            "check_inside": check_inside,
             "Rejected": Rejected,
+            "TWICE": ("holds a key that is there more than once", "each key once"),
             "MISSING": MISSING,
         }
 
@@ -110,12 +85,27 @@ class _Decoder:
         source = self.source
         with source.block(f"def {self.functions[shape.cls]}(element):"):
             variables = {field.name: f"f{number}" for number, field in enumerate(shape.fields)}
+            self._check_inside("element", *variables, once=True)
             if shape.fields:
                 self._read_children(shape, variables)
+            # Factories of defaults are the class's code, too.
             with source.block("try:"):
+                if not shape.pydantic:
+                    for field in shape.fields:
+                        self._default(field, variables[field.name])
                 source.line(f"return {self._construct(shape, variables)}")
             with source.block("except Exception as error:"):
                 source.line("raise Rejected(element, error) from error")
+
+    def _check_inside(self, element: str, *names: str, once: bool = False) -> None:
+        if self.alone:
+            self.source.line(f"check_inside({element}, {self.source.constant(frozenset(names))}, {once})")
+
+    def _text(self, element: str) -> str:
+        if self.alone:
+            with self.source.block(f"if len({element}) or {element}.keys():"):
+                self.source.line("raise Mismatch")
+        return f"{element}.text"
 
     def _read_children(self, shape: Shape, variables: dict[str, str]) -> None:
         source = self.source
@@ -133,14 +123,12 @@ class _Decoder:
                     with source.block("if c is not None:"):
                         self._read_field(field, variables[field.name])
         else:
-            with source.block("for c in element:"):
+            # A slice is made faster than an iterator, and nearly all elements hold their few fields and no more.
+            with source.block("for c in element[:]:"):
                 source.line("tag = c.tag")
                 for number, field in enumerate(shape.fields):
                     with source.block(f"{'elif' if number else 'if'} tag == {field.name!r}:"):
                         self._read_field(field, variables[field.name])
-        if not shape.pydantic:
-            for number, field in enumerate(shape.fields):
-                self._default(field, f"f{number}")
 
     def _read_field(self, field: Field, variable: str) -> None:
         if field.nil:
@@ -183,78 +171,93 @@ class _Decoder:
         ]
         return f"{self.source.constant(shape.cls, 'C')}({', '.join(args)})"
 
-    def _value(self, node: Node, element: str) -> str:
+    def _value(self, node: nodes.Node, element: str) -> str:
         """Statements that read an element's value; returns an expression."""
         source = self.source
         match node:
-            case Scalar():
+            case nodes.Scalar():
                 return self._scalar(node, element)
-            case Choice(values=values):
-                return f"{source.constant(choice_value(dict(values)))}({element}.text or '')"
-            case Nested(cls):
+            case nodes.Choice():
+                return f"{source.constant(node.reader())}({self._text(element)} or '')"
+            case nodes.Nested(cls):
                 return f"{self.functions[cls]}({element})"
-            case Nullable(inner):
+            case nodes.Nullable(inner):
                 result = source.name()
                 with source.block(f"if is_nil({element}):"):
                     source.line(f"{result} = None")
                 with source.block("else:"):
                     source.line(f"{result} = {self._value(inner, element)}")
                 return result
-            case ListOf():
+            case nodes.ListOf():
                 return self._list(node, element)
-            case TupleOf(items):
-                return self._tuple(items, element)
-            case DictOf():
+            case nodes.TupleOf():
+                return self._tuple(node, element)
+            case nodes.DictOf():
                 return self._dict(node, element)
-            case Union(choices):
+            case nodes.Union(choices):
                 return self._union(choices, element)
 
-    def _scalar(self, node: Scalar, element: str) -> str:
-        source, kind = self.source, node.kind
+    def _scalar(self, node: nodes.Scalar, element: str) -> str:
+        source, kind, text = self.source, node.kind, self._text(element)
         if kind is STR:
-            value = f"{element}.text or ''"
+            value = f"{text} or ''"
+        elif self.alone and kind not in (BOOL, INT):
+            value = f"xsd_value({source.constant(kind)}, {text} or '')"
         elif kind is INT:
-            value = f"int({element}.text)"
+            if self.alone:  # int() reads 1_000 and the digits of all alphabets
+                with source.block(f"if '_' in {text} or not {text}.isascii():"):
+                    source.line("raise Mismatch")
+            value = f"int({text})"
         elif kind is FLOAT:
-            value = f"float({element}.text)"
+            value = f"float({text})"
         elif kind is BOOL:
-            value = f"bool_value({element}.text)"
+            name = source.name("t")
+            source.line(f"{name} = {text}")
+            value = f"True if {name} == 'true' else False if {name} == 'false' else bool_value({name})"
         else:
-            value = f"{source.constant(kind.from_text)}({element}.text or '')"
-        rest = beyond_xsd(node)
+            value = f"{source.constant(kind.from_text)}({text} or '')"
+        rest = node.constraints if self.alone else beyond_xsd(node)
         if rest == FREE:
             return value
         name = source.name()
         source.line(f"{name} = {value}")
-        source.hold(rest, name)
+        self._hold(rest, name, element)
         return name
 
-    def _list(self, node: ListOf, element: str) -> str:
+    def _hold(self, constraints: Constraints, value: str, element: str) -> None:
+        broken = f"{self.source.constant(constraints)}.broken({value})"
+        self.source.hold(constraints, value, f"Rejected({element}, Mismatch({value}, {broken}))")
+
+    def _list(self, node: nodes.ListOf, element: str) -> str:
         source = self.source
         result, item = source.name("l"), source.name("i")
+        self._check_inside(element, "item")
         source.line(f"{result} = []")
         with source.block(f"for {item} in {element}:"):
             source.line(f"{result}.append({self._value(node.item, item)})")
         if node.container is not list:
             source.line(f"{result} = {node.container.__name__}({result})")
-        source.hold(node.constraints, result)
+        self._hold(node.constraints, result, element)
         return result
 
-    def _tuple(self, items: tuple[Node, ...], element: str) -> str:
+    def _tuple(self, node: nodes.TupleOf, element: str) -> str:
         source = self.source
         values = []
-        for index, item in enumerate(items):
+        self._check_inside(element, *node.tags)
+        for index, item in enumerate(node.items):
             child, value = source.name("i"), source.name()
             source.line(f"{child} = {element}[{index}]")
             source.line(f"{value} = {self._value(item, child)}")
             values.append(value)
         return f"({''.join(f'{value}, ' for value in values)})"
 
-    def _dict(self, node: DictOf, element: str) -> str:
+    def _dict(self, node: nodes.DictOf, element: str) -> str:
         source = self.source
         result, entry, key, item = source.name("d"), source.name("e"), source.name("k"), source.name("i")
+        self._check_inside(element, "entry")
         source.line(f"{result} = {{}}")
         with source.block(f"for {entry} in {element}:"):
+            self._check_inside(entry, "key", "value", once=True)
             source.line(f"{key}, {item} = {entry}")
             with source.block(f"if {key}.tag != 'key':"):
                 source.line(f"{key}, {item} = {item}, {key}")
@@ -262,13 +265,14 @@ class _Decoder:
             source.line(f"{value} = {self._value(node.key, key)}")
             source.line(f"{result}[{value}] = {self._value(node.value, item)}")
         with source.block(f"if len({result}) != len({element}):"):
-            source.line("raise Mismatch")
-        source.hold(node.constraints, result)
+            source.line(f"raise Rejected({element}, Mismatch({result}, TWICE))")
+        self._hold(node.constraints, result, element)
         return result
 
-    def _union(self, choices: tuple[tuple[str, Node], ...], element: str) -> str:
+    def _union(self, choices: tuple[tuple[str, nodes.Node], ...], element: str) -> str:
         source = self.source
         child, result = source.name("i"), source.name("u")
+        self._check_inside(element, *(tag for tag, _ in choices), once=True)
         source.line(f"{child} = {element}[0]")
         source.line(f"tag = {child}.tag")
         for number, (tag, node) in enumerate(choices):

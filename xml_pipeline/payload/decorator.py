@@ -9,9 +9,9 @@ from types import FrameType
 from typing import Any, TypeVar, overload
 
 from xml_pipeline.errors import PayloadTypeError, Violation
+from xml_pipeline.payload.classes import REGISTRATION, refuse, shapes_of
 from xml_pipeline.payload.codec import Codec
-from xml_pipeline.payload.nodes import Shapes
-from xml_pipeline.payload.shapes import REGISTRATION, refuse, shapes_of
+from xml_pipeline.payload.shapes import Shapes
 
 T = TypeVar("T")
 

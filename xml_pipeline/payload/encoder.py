@@ -1,34 +1,18 @@
 """Shape → compiled encoder: value → what stands between the root's tags, in Exclusive C14N form.
 
 The text is canonical by construction: no attributes but xsi:nil, no empty-element tags, escapes as C14N has
-them. Whatever does not fit raises some error; `value_errors` then
-finds the field.
+them. Whatever does not fit raises some error; `explain` then finds the field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from xml_pipeline.hardened import XSI
-from xml_pipeline.payload.membership import belongs
-from xml_pipeline.payload.nodes import (
-    MAX_DEPTH,
-    Choice,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Scalar,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
+from xml_pipeline.payload import nodes
 from xml_pipeline.payload.scalars import BOOL, FLOAT, INT, STR, bool_text, float_text, int_text, str_text
+from xml_pipeline.payload.shapes import MAX_DEPTH, Field, Shape, Shapes
 from xml_pipeline.payload.source import Source
 from xml_pipeline.payload.text import escape, plain
 
@@ -63,6 +47,9 @@ class _Encoder:
             cls = source.constant(shape.cls, "C")
             with source.block(f"if value.__class__ is not {cls} or depth > {MAX_DEPTH - shape.levels}:"):
                 source.line("raise Mismatch")
+            if shape.remade:
+                with source.block(f"if {source.constant(shape.lost)}(value) is not None:"):
+                    source.line("raise Mismatch")
             pieces = [self._field(field) for field in shape.fields]
             source.line(f"return {_format(pieces)}")
 
@@ -80,9 +67,9 @@ class _Encoder:
             source.line(f"{result} = {_format([self._element(tag, field.node, value, 1)])}")
         return f"{{{result}}}"
 
-    def _element(self, tag: str, node: Node, value: str, level: int) -> str:
+    def _element(self, tag: str, node: nodes.Node, value: str, level: int) -> str:
         """Statements for an element; returns its f-string piece."""
-        if isinstance(node, Nullable):
+        if isinstance(node, nodes.Nullable):
             result = self.source.name("e")
             with self.source.block(f"if {value} is None:"):
                 self.source.line(f"{result} = {f'<{tag}{NIL}></{tag}>'!r}")
@@ -91,28 +78,28 @@ class _Encoder:
             return f"{{{result}}}"
         return f"<{tag}>{self._content(node, value, level)}</{tag}>"
 
-    def _content(self, node: Node, value: str, level: int) -> str:
+    def _content(self, node: nodes.Node, value: str, level: int) -> str:
         """Statements that check `value`; returns the f-string piece of its content."""
         match node:
-            case Scalar():
+            case nodes.Scalar():
                 return self._scalar(node, value)
-            case Choice(values=values):
+            case nodes.Choice(values=values):
                 texts = {(member.__class__, member): escape(text) for text, member in values}
                 return f"{{{self.source.constant(texts)}[{value}.__class__, {value}]}}"
-            case Nested(cls):
+            case nodes.Nested(cls):
                 return f"{{{self.functions[cls]}({value}, depth + {level})}}"
-            case ListOf():
+            case nodes.ListOf():
                 return self._list(node, value, level)
-            case TupleOf(items):
+            case nodes.TupleOf(items):
                 return self._tuple(node, items, value, level)
-            case DictOf():
+            case nodes.DictOf():
                 return self._dict(node, value, level)
-            case Union(choices):
-                return self._union(choices, value, level)
-            case Nullable():
+            case nodes.Union():
+                return self._union(node, value, level)
+            case nodes.Nullable():
                 raise AssertionError("a nullable is written by its element")
 
-    def _scalar(self, node: Scalar, value: str) -> str:
+    def _scalar(self, node: nodes.Scalar, value: str) -> str:
         source, kind = self.source, node.kind
         text = source.name("t")
         if kind is STR:
@@ -129,17 +116,19 @@ class _Encoder:
                 f" else float_text({value})"
             )
         elif kind is BOOL:
-            source.line(f"{text} = bool_text({value})")
+            source.line(
+                f"{text} = 'true' if {value} is True else 'false' if {value} is False else bool_text({value})"
+            )
         else:
             source.line(f"{text} = {source.constant(kind.to_text)}({value})")
-        source.hold(node.constraints, value)
+        source.hold(node.constraints, value, "Mismatch")
         return f"{{{text}}}"
 
-    def _list(self, node: ListOf, value: str, level: int) -> str:
+    def _list(self, node: nodes.ListOf, value: str, level: int) -> str:
         source = self.source
         with source.block(f"if {value}.__class__ is not {node.container.__name__}:"):
             source.line("raise Mismatch")
-        source.hold(node.constraints, value)
+        source.hold(node.constraints, value, "Mismatch")
         items, item = source.name("l"), source.name("i")
         source.line(f"{items} = []")
         with source.block(f"for {item} in {value}:"):
@@ -149,7 +138,7 @@ class _Encoder:
             source.line(f"{items}.sort()")
         return f"{{''.join({items})}}"
 
-    def _tuple(self, node: TupleOf, items: tuple[Node, ...], value: str, level: int) -> str:
+    def _tuple(self, node: nodes.TupleOf, items: tuple[nodes.Node, ...], value: str, level: int) -> str:
         source = self.source
         with source.block(f"if {value}.__class__ is not tuple or len({value}) != {len(items)}:"):
             source.line("raise Mismatch")
@@ -160,11 +149,11 @@ class _Encoder:
             pieces.append(self._element(tag, item, name, level + 1))
         return "".join(pieces)
 
-    def _dict(self, node: DictOf, value: str, level: int) -> str:
+    def _dict(self, node: nodes.DictOf, value: str, level: int) -> str:
         source = self.source
         with source.block(f"if {value}.__class__ is not dict:"):
             source.line("raise Mismatch")
-        source.hold(node.constraints, value)
+        source.hold(node.constraints, value, "Mismatch")
         entries, key, item = source.name("l"), source.name("k"), source.name("i")
         source.line(f"{entries} = []")
         with source.block(f"for {key}, {item} in {value}.items():"):
@@ -175,41 +164,18 @@ class _Encoder:
             source.line(f"{entries}.append({_format(['<entry>', *pieces, '</entry>'])})")
         return f"{{''.join({entries})}}"
 
-    def _union(self, choices: tuple[tuple[str, Node], ...], value: str, level: int) -> str:
-        """By exact class first, so that True is no int and a datetime no date; an int may then be a float."""
+    def _union(self, node: nodes.Union, value: str, level: int) -> str:
         source = self.source
-        result = source.name("u")
-        keyword = "if"
-        loose: list[tuple[str, str, Node]] = []
-        for tag, node in choices:
-            with source.block(f"{keyword} {self._belongs(node, value)}:"):
-                source.line(f"{result} = {_format([self._element(tag, node, value, level + 1)])}")
-            if isinstance(node, Scalar):
-                loose.append((f"{source.constant(partial(belongs, node), 'B')}({value})", tag, node))
-            keyword = "elif"
-        for condition, tag, node in loose:
-            with source.block(f"elif {condition}:"):
-                source.line(f"{result} = {_format([self._element(tag, node, value, level + 1)])}")
+        number, result = source.name("n"), source.name("u")
+        source.line(f"{number} = {source.constant(node.by_class())}.get({value}.__class__)")
+        with source.block(f"if {number} is None:"):
+            source.line(f"{number} = {source.constant(node.member)}({value})")
+        for index, (tag, inner) in enumerate(node.choices):
+            with source.block(f"{'elif' if index else 'if'} {number} == {index}:"):
+                source.line(f"{result} = {_format([self._element(tag, inner, value, level + 1)])}")
         with source.block("else:"):
             source.line("raise Mismatch")
         return f"{{{result}}}"
-
-    def _belongs(self, node: Node, value: str) -> str:
-        match node:
-            case Choice(values=values):
-                members = self.source.constant({(member.__class__, member) for _, member in values})
-                # An unhashable value is no member, and may belong to a later member of the union.
-                return f"{value}.__class__.__hash__ is not None and ({value}.__class__, {value}) in {members}"
-            case Nested(cls):
-                return f"{value}.__class__ is {self.source.constant(cls, 'C')}"
-            case Scalar(kind):
-                return f"{value}.__class__ is {self.source.constant(kind.python, 'C')}"
-            case ListOf(container):
-                return f"{value}.__class__ is {container.__name__}"
-            case TupleOf():
-                return f"{value}.__class__ is tuple"
-            case _:
-                return f"{value}.__class__ is dict"
 
 
 def _format(pieces: list[str]) -> str:

@@ -2,205 +2,188 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from xml_pipeline.hardened import XSI
-from xml_pipeline.payload.constraints import Constraints
-from xml_pipeline.payload.nodes import (
-    MISSING,
-    Choice,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Scalar,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
-from xml_pipeline.payload.pattern_sample import sample_of_pattern
+from lxml import etree
+
+from xml_pipeline import hardened
+from xml_pipeline.payload import nodes
+from xml_pipeline.payload.arguments import field_json, scalar_json
 from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
-from xml_pipeline.payload.text import escape
+from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
+from xml_pipeline.payload.sides import JsonSide
+from xml_pipeline.payload.walk import Walk
 
 
 def example_of(shapes: Shapes) -> str:
     """The document: required fields and those with a plain default; all that may be there if none must be.
 
-    It passes the XSD and the constraints, unless a predicate or an unusual pattern asks for what no sample
-    has.
+    It passes the XSD and the constraints, unless a set or dict asks for more distinct values than are known. An
+    optional field of which no example is known is left out.
     """
-    lines = list(_Writer(shapes).instance(shapes.root, shapes.root.root, "", ()))
-    return "\n".join(lines) + "\n"
+    arguments = _Example(shapes).instance(shapes.root, ())
+    document = Walk(shapes, JsonSide()).whole(arguments) or f"<{shapes.root.root}/>"
+    element = hardened.parse(document.encode())
+    etree.indent(element)
+    return etree.tostring(element, method="c14n").decode() + "\n"
 
 
-class _Writer:
-    def __init__(self, shapes: Shapes) -> None:
-        self.shapes = shapes
+@dataclass(frozen=True, slots=True)
+class _Example:
+    """Makes the arguments of a tool call; `outer` are the classes that are open around a value."""
 
-    def instance(self, shape: Shape, tag: str, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
-        shown = [field for field in shape.fields if field.required or _plain_default(field)]
-        if not any(field.required for field in shape.fields):
-            shown = [field for field in shape.fields if not _leads_to(field.node, (*outer, shape.cls))]
-        inside = [line for field in shown for line in self._field(field, indent + "  ", (*outer, shape.cls))]
-        yield from _wrapped(tag, inside, indent)
+    shapes: Shapes
 
-    def _field(self, field: Field, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
-        if _plain_default(field) and isinstance(field.node, Scalar | Choice):
-            text = _text_of(field.node, field.default)
-            if text is not None:
-                yield f"{indent}<{field.name}>{text}</{field.name}>"
-                return
-        yield from self.element(field.name, field.node, indent, outer)
+    def instance(self, shape: Shape, outer: tuple[type[Any], ...]) -> dict[str, Any]:
+        outer = (*outer, shape.cls)
+        required = any(field.required for field in shape.fields)
+        found = {}
+        for field in shape.fields:
+            default = self._default(field)
+            if required and not field.required and field.default in (MISSING, None):
+                continue
+            if default is not MISSING:
+                found[field.name] = default
+            elif field.required or (has_sample(field.node) and not _leads_to(field.node, outer)):
+                found[field.name] = self.value(field.node, outer)
+        return found
 
-    def element(self, tag: str, node: Node, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
+    def _default(self, field: Field) -> Any:
+        """A legal default that is one value, else MISSING."""
+        if field.default is None or not isinstance(field.node, nodes.Scalar | nodes.Choice):
+            return MISSING
+        with suppress(ValueError):
+            default = field_json(self.shapes, field, field.default)
+            if isinstance(field.node, nodes.Choice) or field.node.constraints.broken(field.default) is None:
+                return default
+        return MISSING
+
+    def value(self, node: nodes.Node, outer: tuple[type[Any], ...]) -> Any:
         match node:
-            case Scalar():
-                yield f"{indent}<{tag}>{_scalar(node)}</{tag}>"
-            case Choice(values=values):
-                yield f"{indent}<{tag}>{escape(values[0][0])}</{tag}>"
-            case Nested(cls):
-                yield from self.instance(self.shapes.by_class[cls], tag, indent, outer)
-            case Nullable(inner) if _leads_to(inner, outer):
-                yield f'{indent}<{tag} xmlns:xsi="{XSI}" xsi:nil="true"/>'
-            case Nullable(inner):
-                yield from self.element(tag, inner, indent, outer)
-            case ListOf() | DictOf():
-                yield from _wrapped(tag, list(self._children(node, indent + "  ", outer)), indent)
-            case TupleOf(items):
-                pairs = zip(node.tags, items, strict=True)
-                inside = [
-                    line for name, item in pairs for line in self.element(name, item, indent + "  ", outer)
-                ]
-                yield from _wrapped(tag, inside, indent)
-            case Union(choices):
+            case nodes.Scalar():
+                return scalar_json(node, sample(node))
+            case nodes.Choice(json=values):
+                return values[0]
+            case nodes.Nested(cls):
+                return self.instance(self.shapes.by_class[cls], outer)
+            case nodes.Nullable(inner):
+                return None if _leads_to(inner, outer) else self.value(inner, outer)
+            case nodes.ListOf(container, item):
+                count = range(self._count(node, item, outer))
+                if container in (set, frozenset):
+                    return [self._distinct(item, number, outer) for number in count]
+                return [self.value(item, outer) for _ in count]
+            case nodes.TupleOf(items):
+                return [self.value(item, outer) for item in items]
+            case nodes.DictOf(key, inner):
+                keys = [self._distinct(key, n, outer) for n in range(self._count(node, inner, outer))]
+                texts = [name if isinstance(name, str) else json.dumps(name) for name in keys]
+                return {text: self.value(inner, outer) for text in texts}
+            case nodes.Union(choices):
                 ending = [choice for choice in choices if not _leads_to(choice[1], outer)]
-                name, inner = (ending or list(choices))[0]
-                yield from _wrapped(tag, list(self.element(name, inner, indent + "  ", outer)), indent)
+                tag, inner = (ending or list(choices))[0]
+                return self.value(inner, outer) if node.native else {tag: self.value(inner, outer)}
 
-    def _children(self, node: ListOf | DictOf, indent: str, outer: tuple[type[Any], ...]) -> Iterator[str]:
-        inner = node.item if isinstance(node, ListOf) else node.value
-        least = node.constraints.min_length or 0
+    def _count(
+        self, node: nodes.ListOf | nodes.DictOf, inner: nodes.Node, outer: tuple[type[Any], ...]
+    ) -> int:
+        least, most = node.constraints.min_length or 0, node.constraints.max_length
         count = least if _leads_to(inner, outer) else max(least, 1)
-        if node.constraints.max_length is not None:
-            count = min(count, node.constraints.max_length)
-        distinct = isinstance(node, DictOf) or node.container in (set, frozenset)
-        for number in range(count):
-            if isinstance(node, ListOf):
-                item = _numbered(node.item, number) if distinct else node.item
-                yield from self.element("item", item, indent, outer)
-            else:
-                key = next(self.element("key", _numbered(node.key, number), indent + "  ", outer))
-                value = self.element("value", node.value, indent + "  ", outer)
-                yield from _wrapped("entry", [key, *value], indent)
+        return count if most is None else min(count, most)
+
+    def _distinct(self, node: nodes.Node, number: int, outer: tuple[type[Any], ...]) -> Any:
+        """The `number`-th of several distinct examples, where that is easy."""
+        if isinstance(node, nodes.Choice):
+            return node.json[number % len(node.json)]
+        if isinstance(node, nodes.Scalar) and number < len(node.examples):
+            return scalar_json(node, node.examples[number])
+        if isinstance(node, nodes.Scalar) and node.kind is INT:
+            return sample(node) + number
+        if isinstance(node, nodes.Scalar) and node.kind is STR and node.constraints.pattern is None:
+            return f"text{number}".ljust(node.constraints.min_length or 0, "x")
+        return self.value(node, outer)
 
 
-def _wrapped(tag: str, inside: list[str], indent: str) -> Iterator[str]:
-    if inside:
-        yield f"{indent}<{tag}>"
-        yield from inside
-        yield f"{indent}</{tag}>"
-    else:
-        yield f"{indent}<{tag}></{tag}>"
-
-
-def _plain_default(field: Field) -> bool:
-    return field.default is not MISSING and field.default is not None
-
-
-def _leads_to(node: Node, outer: tuple[type[Any], ...]) -> bool:
+def _leads_to(node: nodes.Node, outer: tuple[type[Any], ...]) -> bool:
     """Whether writing this node would open a class that is open already."""
-    match node:
-        case Nested(cls):
-            return cls in outer
-        case Nullable(inner) | ListOf(item=inner) | DictOf(value=inner):
-            return _leads_to(inner, outer)
-        case TupleOf(items):
-            return any(_leads_to(item, outer) for item in items)
-        case Union(choices):
-            return all(_leads_to(inner, outer) for _, inner in choices)
-        case _:
-            return False
+    if isinstance(node, nodes.Nested):
+        return node.cls in outer
+    leading = [_leads_to(inner, outer) for inner in nodes.inside(node)]
+    return all(leading) if isinstance(node, nodes.Union) else any(leading)
 
 
-def _text_of(node: Scalar | Choice, value: Any) -> str | None:
-    """A default's text, or None when the default is no legal value."""
-    if isinstance(node, Choice):
-        for text, member in node.values:
-            if member.__class__ is value.__class__ and member == value:
-                return escape(text)
-        return None
+def has_sample(node: nodes.Node) -> bool:
+    """Whether a value is known for each scalar in the type."""
     try:
-        return node.kind.to_text(value) if node.constraints.broken(value) is None else None
-    except (ValueError, TypeError):
-        return None
+        check_samples(node)
+    except ValueError:
+        return False
+    return True
 
 
-def _numbered(node: Node, number: int) -> Node:
-    """A node whose only example is the `number`-th of several distinct ones."""
-    if isinstance(node, Choice):
-        return Choice(
-            node.name, (node.values[number % len(node.values)],), (node.json[number % len(node.json)],)
-        )
-    if isinstance(node, Scalar) and node.kind is INT:
-        low = int(sample(node)) + number
-        return Scalar(INT, Constraints(ge=low, le=low))
-    if isinstance(node, Scalar) and node.kind is STR and node.constraints.pattern is None:
-        length = max(node.constraints.min_length or 0, len(f"text{number}"))
-        return Choice("", ((f"text{number}".ljust(length, "x"), None),), (None,))
-    return node
+def check_samples(node: nodes.Node) -> None:
+    """Raise ValueError, as `sample` does, where no value is known for a scalar in the type."""
+    if isinstance(node, nodes.Scalar):
+        sample(node)
+    for inner in nodes.inside(node):
+        check_samples(inner)
 
 
-def _scalar(node: Scalar) -> str:
-    return node.kind.to_text(sample(node))
+def sample(node: nodes.Scalar) -> Any:
+    """A value of the type that keeps its constraints: the first of the user's examples, else the usual ones.
 
-
-def sample(node: Scalar) -> Any:
-    """A value of the type that keeps its constraints, if one is found; else the type's usual sample."""
-    for candidate in _candidates(node):
-        try:
-            if node.constraints.broken(candidate) is None:
-                node.kind.to_text(candidate)
-                return candidate
-        except (ValueError, TypeError, ArithmeticError):
-            continue
-    return node.kind.sample
-
-
-def _candidates(node: Scalar) -> Iterator[Any]:
+    Raises:
+        ValueError: none of them does, so the user has to give one (ADR 31).
+    """
     bounds = node.constraints
-    yield node.kind.sample
-    if node.kind is STR and bounds.pattern is not None:
-        yield from sample_of_pattern(bounds.pattern)
-    if node.kind.python in (str, bytes):
-        filler: Any = "text " if node.kind is STR else b"bytes "
+    with suppress(OverflowError):  # a bound at the end of time has no next day
+        for candidate in node.examples or _candidates(node):
+            with suppress(ValueError):
+                if bounds.broken(candidate) is None:
+                    node.kind.to_text(candidate)
+                    return candidate
+    if node.examples:
+        raise ValueError(
+            f"its examples {list(node.examples)!r} are not {node.kind.words}, {bounds.describe()}"
+        )
+    raise ValueError(
+        f"no example is known of {node.kind.words}, {bounds.describe()}; give one to show to models and people:"
+        f" Annotated[{node.kind.name}, Field(..., examples=[...])]"
+    )
+
+
+_TEXTS = ("text", "TEXT", "Text", "a", "1", "12345")
+_STEPS: dict[Any, Any] = {
+    int: 1,
+    float: 1.0,
+    Decimal: Decimal(1),
+    **dict.fromkeys((date, datetime, timedelta), timedelta(days=1)),
+}
+
+
+def _candidates(node: nodes.Scalar) -> Iterator[Any]:
+    kind, bounds = node.kind, node.constraints
+    yield kind.sample
+    if kind.python in (str, bytes):
+        yield from _TEXTS if kind is STR else ()
+        filler: Any = "text " if kind is STR else b"bytes "
         length = max(bounds.min_length or 0, min(4, bounds.max_length or 4))
         yield (filler * (length // len(filler) + 1))[:length].rstrip().ljust(length, filler[:1])
         yield filler[:0]
-        return
-    low = bounds.ge if bounds.ge is not None else bounds.gt
-    high = bounds.le if bounds.le is not None else bounds.lt
-    yield from (bound for bound in (low, high) if bound is not None)
-    if node.kind in (INT, FLOAT, DECIMAL):
-        yield from _numbers(node, low, high)
-
-
-def _numbers(node: Scalar, low: Any, high: Any) -> Iterator[Any]:
-    python = node.kind.python
-    step = node.constraints.multiple_of
-    one = python(1)
-    if low is not None:
-        yield python(low) + one
-    if high is not None:
-        yield python(high) - one
-    if low is not None and high is not None and python is not int:
-        yield (python(low) + python(high)) / python(2)
-    if step is not None:
-        start = (
-            python(low) if low is not None else python(high) - python(step) if high is not None else python(0)
-        )
-        whole = start // python(step)
-        yield from (python(step) * (whole + python(offset)) for offset in (0, 1, 2, -1))
+    ends = [bound for bound in (bounds.ge, bounds.gt, bounds.le, bounds.lt) if bound is not None]
+    yield from ends
+    if kind in (INT, FLOAT, DECIMAL):
+        ends = [kind.python(end) for end in ends] or [kind.python(0)]
+    for end in ends if kind.python in _STEPS else ():
+        yield end + (ends[-1] - end) / 2
+        for times in (0, 1, -1, 2, 10):
+            yield end + times * _STEPS[kind.python]
+            if bounds.multiple_of is not None:
+                step = kind.python(bounds.multiple_of)
+                yield (end // step + times) * step

@@ -5,24 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from xml_pipeline.payload import nodes
+from xml_pipeline.payload.arguments import field_json
 from xml_pipeline.payload.constraints import Constraints
-from xml_pipeline.payload.nodes import (
-    MISSING,
-    Choice,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Scalar,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
 from xml_pipeline.payload.scalars import DECIMAL, FLOAT, INT, STR
-from xml_pipeline.payload.to_json import json_of, native_union
+from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 
 
 def json_schema_of(shapes: Shapes) -> dict[str, Any]:
@@ -59,47 +46,47 @@ class _Writer:
         return schema
 
     def _field(self, field: Field) -> dict[str, Any]:
-        schema = self.value(Nullable(field.node) if field.nullable else field.node)
+        schema = self.value(nodes.Nullable(field.node) if field.nullable else field.node)
         if field.description:
             schema = {**schema, "description": field.description}
         if field.default is not MISSING:
             with suppress(ValueError, TypeError, AttributeError):  # an illegal default: not our business
-                schema = {**schema, "default": json_of(self.shapes, field, field.default)}
+                schema = {**schema, "default": field_json(self.shapes, field, field.default)}
         return schema
 
-    def value(self, node: Node) -> dict[str, Any]:
+    def value(self, node: nodes.Node) -> dict[str, Any]:
         match node:
-            case Scalar(kind, constraints):
+            case nodes.Scalar(kind, constraints):
                 return {**kind.json, **_bounds(node, constraints)}
-            case Choice(json=values):
+            case nodes.Choice(json=values):
                 return {"enum": list(values)}
-            case Nullable(inner):
+            case nodes.Nullable(inner):
                 return {"anyOf": [self.value(inner), {"type": "null"}]}
-            case Nested(cls):
+            case nodes.Nested(cls):
                 self.wanted.append(cls)
                 return {"$ref": f"#/$defs/{self.names[cls]}"}
-            case ListOf(container, item, constraints):
+            case nodes.ListOf(container, item, constraints):
                 schema: dict[str, Any] = {"type": "array", "items": self.value(item)}
                 if container in (set, frozenset):
                     schema["uniqueItems"] = True
                 return schema | _counts(constraints, "Items")
-            case TupleOf(items):
+            case nodes.TupleOf(items):
                 if not items:
                     return {"type": "array", "maxItems": 0}
                 prefix = [self.value(item) for item in items]
                 return {"type": "array", "prefixItems": prefix, "items": False, "minItems": len(items)}
-            case DictOf(value=item, constraints=constraints):
+            case nodes.DictOf(value=item, constraints=constraints):
                 return (
                     {"type": "object", "additionalProperties": self.value(item)}
                     | _keys(node)
                     | _counts(constraints, "Properties")
                 )
-            case Union(choices):
-                if native_union(choices):
+            case nodes.Union(choices):
+                if node.native:
                     return {"anyOf": [self.value(inner) for _, inner in choices]}
                 return {"anyOf": [self._tagged(tag, inner) for tag, inner in choices]}
 
-    def _tagged(self, tag: str, node: Node) -> dict[str, Any]:
+    def _tagged(self, tag: str, node: nodes.Node) -> dict[str, Any]:
         return {
             "type": "object",
             "properties": {tag: self.value(node)},
@@ -108,13 +95,13 @@ class _Writer:
         }
 
 
-def _keys(node: DictOf) -> dict[str, Any]:
-    if isinstance(node.key, Choice):
+def _keys(node: nodes.DictOf) -> dict[str, Any]:
+    if isinstance(node.key, nodes.Choice):
         return {"propertyNames": {"enum": [text for text, _ in node.key.values]}}
     return {} if node.key.kind is STR else {"description": f"each key is {node.key.kind.words}"}
 
 
-def _bounds(node: Scalar, bounds: Constraints) -> dict[str, Any]:
+def _bounds(node: nodes.Scalar, bounds: Constraints) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if node.kind in (INT, FLOAT):
         pairs = (

@@ -1,23 +1,35 @@
-"""The type tree: what a payload class looks like once Python's typing is left behind.
+"""The type tree: what a field's type looks like once Python's typing is left behind.
 
-Everything else (XSD, encoder, decoder, JSON Schema, prompt text) is a fold over these nodes.
+Everything else (XSD, encoder, decoder, JSON Schema, prompt text) is a fold over these nodes. The others import
+this module whole, so that `nodes.Union` is not taken for Python's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
 from typing import Any, TypeAlias
 
 from xml_pipeline.payload.constraints import FREE, Constraints
-from xml_pipeline.payload.scalars import ScalarKind
+from xml_pipeline.payload.scalars import BOOL, DATE, FLOAT, INT, LONGEST, STR, ScalarKind
+from xml_pipeline.payload.text import collapse
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A value that is one text: int, str, datetime, …"""
+    """A value that is one text: int, str, datetime, …
+
+    Attributes:
+        kind: which.
+        constraints: what else holds of it.
+        examples: values that the user gave for examples.
+    """
 
     kind: ScalarKind
     constraints: Constraints = FREE
+    examples: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,26 @@ class Choice:
     name: str
     values: tuple[tuple[str, Any], ...]
     json: tuple[Any, ...]
+
+    def reader(self) -> Callable[[str], Any]:
+        """A function text → value, with XML's blanks around the text or not. It raises ValueError."""
+        values = dict(self.values)
+
+        def read(text: str) -> Any:
+            if text in values:
+                return values[text]
+            if len(text) <= LONGEST and (word := collapse(text)) in values:
+                return values[word]
+            raise ValueError("is none of the values")
+
+        return read
+
+    def text(self, value: Any) -> str | None:
+        """The text of one of the values, None for any other value; 1, 1.0 and True are three."""
+        for text, member in self.values:
+            if value.__class__ is member.__class__ and value == member:
+                return text
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,121 +119,78 @@ class Union:
 
     choices: tuple[tuple[str, Node], ...]
 
+    @property
+    def native(self) -> bool:
+        """Whether JSON's own types tell the members apart; otherwise the member's name goes before its value."""
+        return all(
+            isinstance(node, Scalar) and node.kind in (STR, INT, FLOAT, BOOL) for _, node in self.choices
+        )
 
-MAX_DEPTH = 248  # element levels of a payload: the parser allows 256, and the envelope needs a few
+    def by_class(self) -> dict[type[Any], int]:
+        """The number of the choice for values whose class alone decides."""
+        found: dict[type[Any], int] = {}
+        undecided: set[type[Any]] = set()  # Literal["a"] | str: it depends on the text
+        for number, (_, node) in enumerate(self.choices):
+            match node:
+                case Scalar(kind):
+                    found.setdefault(kind.python, number)
+                case Nested(cls) | ListOf(container=cls):
+                    found.setdefault(cls, number)
+                case Choice(values=values):
+                    undecided |= {member.__class__ for _, member in values}
+                case _:
+                    found.setdefault(tuple if isinstance(node, TupleOf) else dict, number)
+        return {cls: number for cls, number in found.items() if cls not in undecided}
+
+    def member(self, value: Any) -> int | None:
+        """The number of the choice for a value: by class first, so that True is no int; then by `belongs`."""
+        exact = (
+            number
+            for number, (_, node) in enumerate(self.choices)
+            if (value.__class__ is node.kind.python if isinstance(node, Scalar) else belongs(node, value))
+        )
+        loose = (number for number, (_, node) in enumerate(self.choices) if belongs(node, value))
+        return next(chain(exact, loose), None)
+
 
 Node: TypeAlias = Scalar | Choice | Nullable | ListOf | TupleOf | DictOf | Nested | Union
 
 
-class _Missing:
-    """Marks a field without default."""
-
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING = _Missing()
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a payload class.
-
-    Attributes:
-        name: as written in the class, and the element's name.
-        node: its type, without None.
-        nullable: None is allowed.
-        default: the default value, or MISSING (also when there is a factory).
-        factory: makes the default, or None.
-        description: the field's documentation, or "".
-        kw_only: it must be passed by keyword.
-    """
-
-    name: str
-    node: Node
-    nullable: bool = False
-    default: Any = MISSING
-    factory: Any = None
-    description: str = ""
-    kw_only: bool = False
-
-    @property
-    def has_default(self) -> bool:
-        """Whether the class itself fills the field."""
-        return self.default is not MISSING or self.factory is not None
-
-    @property
-    def required(self) -> bool:
-        """Whether the element must be there. A nullable field without default is None when absent."""
-        return not (self.has_default or self.nullable)
-
-    @property
-    def nil(self) -> bool:
-        """Whether None is written as xsi:nil, because absence means another default."""
-        return self.nullable and self.has_default and self.default is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A payload class, as far as its wire form goes.
-
-    Attributes:
-        cls: the class.
-        root: name of its element when it stands for itself.
-        description: its docstring, "" when it has none of its own.
-        fields: in declaration order.
-        pydantic: it is a pydantic model, built by its validator.
-        by_keyword: its constructor takes the fields by keyword only.
-    """
-
-    cls: type[Any]
-    root: str
-    description: str
-    fields: tuple[Field, ...]
-    pydantic: bool = False
-    by_keyword: bool = False
-
-    @property
-    def levels(self) -> int:
-        """Element levels below the class's own element, without those of nested classes."""
-        return max((_levels(field.node) for field in self.fields), default=0)
-
-
-def _levels(node: Node) -> int:
+def inside(node: Node) -> tuple[Node, ...]:
+    """The types that a type is made of; none for scalars, choices and payload classes."""
     match node:
-        case Nullable(inner):
-            return _levels(inner)
-        case ListOf(item=inner):
-            return 1 + _levels(inner)
+        case Nullable(inner) | ListOf(item=inner):
+            return (inner,)
+        case DictOf(key, value):
+            return key, value
         case TupleOf(items):
-            return 1 + max(map(_levels, items), default=0)
-        case DictOf(value=inner):
-            return 2 + _levels(inner)
+            return items
         case Union(choices):
-            return 1 + max(_levels(inner) for _, inner in choices)
+            return tuple(inner for _, inner in choices)
         case _:
-            return 1
+            return ()
 
 
-@dataclass(slots=True)
-class Shapes:
-    """A payload class with all classes that its fields lead to.
-
-    Attributes:
-        root: the class itself.
-        by_class: every class's shape, the root first.
-    """
-
-    root: Shape
-    by_class: dict[type[Any], Shape] = field(default_factory=dict)
-
-    def names(self) -> dict[type[Any], str]:
-        """A distinct name for each class: its root name, numbered where two share one."""
-        names: dict[type[Any], str] = {}
-        for cls, shape in self.by_class.items():
-            name, number = shape.root, 1
-            while name in names.values():
-                number += 1
-                name = f"{shape.root}-{number}"
-            names[cls] = name
-        return names
+def belongs(node: Node, value: Any) -> bool:
+    """Whether a value's type is the node's, whatever else may be wrong with it."""
+    match node:
+        case Scalar(kind):
+            if isinstance(value, bool):
+                return kind.python is bool
+            if kind is DATE and isinstance(value, datetime):
+                return False
+            return isinstance(value, kind.python) or (kind is FLOAT and isinstance(value, int))
+        case Choice():
+            return node.text(value) is not None
+        case Nested(cls):
+            return value.__class__ is cls
+        case Nullable(inner):
+            return value is None or belongs(inner, value)
+        case ListOf(container):
+            return value.__class__ is container
+        case TupleOf():
+            return value.__class__ is tuple
+        case DictOf():
+            return value.__class__ is dict
+        case Union(choices):
+            return any(belongs(inner, value) for _, inner in choices)

@@ -19,9 +19,9 @@ from uuid import UUID
 
 from xml_pipeline.payload.text import escape
 
-LONGEST = (
-    10_000  # characters of a scalar that is neither text nor bytes; no number, date or name needs as many
-)
+LONGEST = 10_000
+"""Characters of a scalar that is neither text nor bytes; no number, date or name needs as many."""
+
 _BLANK = " \t\r\n"  # XML's white space; Python's strip() knows more
 
 
@@ -31,7 +31,6 @@ class ScalarKind:
 
     Attributes:
         python: the type.
-        name: its name for people and for the element of a union, as `int`.
         xsd: XSD built-in type.
         pattern: XSD pattern that narrows it, or "".
         to_text: value → canonical text, escaped where needed.
@@ -42,7 +41,6 @@ class ScalarKind:
     """
 
     python: type[Any]
-    name: str
     xsd: str
     to_text: Callable[[Any], str]
     from_text: Callable[[str], Any]
@@ -50,6 +48,11 @@ class ScalarKind:
     sample: Any
     words: str
     pattern: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name for people and for the element of a union, as `int`."""
+        return self.python.__name__
 
 
 class WrongType(ValueError):
@@ -126,9 +129,28 @@ def _int_value(text: str) -> int:
         raise ValueError("has more digits than Python reads") from None
 
 
-def _decimal_text(value: Any) -> str:
-    if not isinstance(value, Decimal):
-        raise _refuse(value, "Decimal")
+def _typed(python: type[Any], write: Callable[[Any], str]) -> Callable[[Any], str]:
+    """`write` for values of one type, others refused."""
+
+    def to_text(value: Any) -> str:
+        if not isinstance(value, python):
+            raise _refuse(value, python.__name__)
+        return write(value)
+
+    return to_text
+
+
+def _iso(python: Any, words: str) -> Callable[[str], Any]:
+    def from_text(text: str) -> Any:
+        try:
+            return python.fromisoformat(text.strip(_BLANK))
+        except ValueError:
+            raise ValueError(f"is not {words} that Python holds") from None
+
+    return from_text
+
+
+def _decimal_text(value: Decimal) -> str:
     text = str(value)
     if len(text) > LONGEST:
         raise ValueError(f"has more than {LONGEST:,} digits")
@@ -144,12 +166,6 @@ def _decimal_value(text: str) -> Decimal:
     return Decimal(text)
 
 
-def _bytes_text(value: Any) -> str:
-    if not isinstance(value, bytes):
-        raise _refuse(value, "bytes")
-    return b64encode(value).decode("ascii")
-
-
 def _bytes_value(text: str) -> bytes:
     """What XSD's base64Binary lets through, no more: the one canonical spelling, with blanks anywhere."""
     try:
@@ -162,9 +178,7 @@ def _bytes_value(text: str) -> bytes:
     return value
 
 
-def _datetime_text(value: Any) -> str:
-    if not isinstance(value, datetime):
-        raise _refuse(value, "datetime")
+def _datetime_text(value: datetime) -> str:
     offset = value.utcoffset()
     if offset is None:
         return value.replace(tzinfo=None).isoformat()
@@ -176,29 +190,13 @@ def _datetime_text(value: Any) -> str:
         raise ValueError(f"has the offset {offset}, which XSD cannot write") from None
 
 
-def _datetime_value(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text.strip(_BLANK))
-    except ValueError:
-        raise ValueError("is not a date and time that Python holds") from None
-
-
 def _date_text(value: Any) -> str:
     if not isinstance(value, date) or isinstance(value, datetime):
         raise _refuse(value, "date")
     return value.isoformat()
 
 
-def _date_value(text: str) -> date:
-    try:
-        return date.fromisoformat(text.strip(_BLANK))
-    except ValueError:
-        raise ValueError("is not a date that Python holds") from None
-
-
-def _time_text(value: Any) -> str:
-    if not isinstance(value, time):
-        raise _refuse(value, "time")
+def _time_text(value: time) -> str:
     offset = value.utcoffset()
     if offset is None:
         return value.replace(tzinfo=None).isoformat()
@@ -215,21 +213,12 @@ def _time_text(value: Any) -> str:
     raise ValueError(f"has the offset {offset}, which XSD cannot write")
 
 
-def _time_value(text: str) -> time:
-    try:
-        return time.fromisoformat(text.strip(_BLANK))
-    except ValueError:
-        raise ValueError("is not a time that Python holds") from None
-
-
 def _writable(offset: timedelta) -> bool:
     """XSD has offsets of whole minutes, up to 14 hours."""
     return abs(offset) <= timedelta(hours=14) and not offset % timedelta(minutes=1)
 
 
-def _duration_text(value: Any) -> str:
-    if not isinstance(value, timedelta):
-        raise _refuse(value, "timedelta")
+def _duration_text(value: timedelta) -> str:
     sign, size = ("-", -value) if value < timedelta(0) else ("", value)
     text = f"{sign}P{size.days}D" if size.days else f"{sign}P"
     if size.seconds or size.microseconds or not size.days:
@@ -256,12 +245,6 @@ def _duration_value(text: str) -> timedelta:
     return -size if sign else size
 
 
-def _uuid_text(value: Any) -> str:
-    if not isinstance(value, UUID):
-        raise _refuse(value, "UUID")
-    return str(value)
-
-
 def _uuid_value(text: str) -> UUID:
     word = text.strip(_BLANK)
     if not _UUID.fullmatch(word):
@@ -275,86 +258,62 @@ _DECIMAL_PATTERN = r"[+\-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+\-]?[0-9]+)?|[+\-]
 _DURATION = re.compile(r"(-)?P(?:([0-9]+)D)?(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]+))?S)?)?")
 _UUID_PATTERN = "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 _UUID = re.compile(_UUID_PATTERN)
-
-STR = ScalarKind(str, "str", "string", str_text, str, {"type": "string"}, "text", "text")
-INT = ScalarKind(int, "int", "integer", int_text, _int_value, {"type": "integer"}, 1, "a whole number")
-FLOAT = ScalarKind(float, "float", "double", float_text, _float_value, {"type": "number"}, 1.5, "a number")
-BOOL = ScalarKind(bool, "bool", "boolean", bool_text, bool_value, {"type": "boolean"}, True, "true or false")
 _DECIMAL = re.compile(_DECIMAL_PATTERN)
+
+
+def _json(**more: str) -> dict[str, Any]:
+    return {"type": "string", **more}
+
+
+def xsd_value(kind: ScalarKind, text: str) -> Any:
+    """What `from_text` reads, from no spelling but those that XSD has. Raises ValueError."""
+    spelling = _SPELLINGS.get(kind.xsd)
+    if spelling is not None and not spelling.fullmatch(text.strip(_BLANK)):
+        raise ValueError("is not in XSD's spelling")
+    return kind.from_text(text)
+
+
+_DAY, _HOUR = "[0-9]{4}-[0-9]{2}-[0-9]{2}", r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})?"
+_SPELLINGS = {
+    "date": re.compile(_DAY),
+    "time": re.compile(_HOUR),
+    "dateTime": re.compile(f"{_DAY}T{_HOUR}"),
+}
+
+STR = ScalarKind(str, "string", str_text, str, _json(), "text", "text")
+INT = ScalarKind(int, "integer", int_text, _int_value, {"type": "integer"}, 1, "a whole number")
+FLOAT = ScalarKind(float, "double", float_text, _float_value, {"type": "number"}, 1.5, "a number")
+BOOL = ScalarKind(bool, "boolean", bool_text, bool_value, {"type": "boolean"}, True, "true or false")
 DECIMAL = ScalarKind(
-    Decimal,
-    "Decimal",
-    "token",
-    _decimal_text,
-    _decimal_value,
-    {"type": "string", "description": "a decimal number"},
-    Decimal("1.50"),
-    "a decimal number, as 1.50",
-    pattern=_DECIMAL_PATTERN,
-)
+    Decimal, "token", _typed(Decimal, _decimal_text), _decimal_value, _json(description="a decimal number"),
+    Decimal("1.50"), "a decimal number, as 1.50", _DECIMAL_PATTERN,
+)  # fmt: skip
 BYTES = ScalarKind(
-    bytes,
-    "bytes",
-    "base64Binary",
-    _bytes_text,
-    _bytes_value,
-    {"type": "string", "contentEncoding": "base64"},
-    b"bytes",
-    "base64",
-)
+    bytes, "base64Binary", _typed(bytes, lambda value: b64encode(value).decode("ascii")), _bytes_value,
+    _json(contentEncoding="base64"), b"bytes", "base64",
+)  # fmt: skip
 DATETIME = ScalarKind(
-    datetime,
-    "datetime",
-    "dateTime",
-    _datetime_text,
-    _datetime_value,
-    {"type": "string", "format": "date-time"},
-    datetime(2026, 1, 31, 12, 0, tzinfo=UTC),
+    datetime, "dateTime", _typed(datetime, _datetime_text), _iso(datetime, "a date and time"),
+    _json(format="date-time"), datetime(2026, 1, 31, 12, 0, tzinfo=UTC),
     "a date and time, as 2026-01-31T12:00:00+00:00",
-)
+)  # fmt: skip
 DATE = ScalarKind(
-    date,
-    "date",
-    "date",
-    _date_text,
-    _date_value,
-    {"type": "string", "format": "date"},
-    date(2026, 1, 31),
-    "a date, as 2026-01-31",
-    pattern="[0-9]{4}-[0-9]{2}-[0-9]{2}",
-)
+    date, "date", _date_text, _iso(date, "a date"), _json(format="date"), date(2026, 1, 31),
+    "a date, as 2026-01-31", _DAY,
+)  # fmt: skip
 TIME = ScalarKind(
-    time,
-    "time",
-    "time",
-    _time_text,
-    _time_value,
-    {"type": "string", "format": "time"},
-    time(12, 0),
+    time, "time", _typed(time, _time_text), _iso(time, "a time"), _json(format="time"), time(12, 0),
     "a time, as 12:00:00",
-)
+)  # fmt: skip
 TIMEDELTA = ScalarKind(
-    timedelta,
-    "timedelta",
-    "duration",
-    _duration_text,
-    _duration_value,
-    {"type": "string", "format": "duration"},
-    timedelta(seconds=90),
-    "a duration, as P1DT90S",
-    pattern=r"[^YM]*(T.*)?",  # no years and months: they have no fixed length
-)
+    timedelta, "duration", _typed(timedelta, _duration_text), _duration_value, _json(format="duration"),
+    timedelta(seconds=90), "a duration, as P1DT90S",
+    r"[^YM]*(T.*)?",  # no years and months: they have no fixed length
+)  # fmt: skip
 UUID_KIND = ScalarKind(
-    UUID,
-    "UUID",
-    "token",
-    _uuid_text,
-    _uuid_value,
-    {"type": "string", "format": "uuid"},
-    UUID("2f1c0c4e-8a52-4f5b-9d3e-6b7a8c9d0e1f"),
-    "a UUID",
-    pattern=_UUID_PATTERN,
-)
+    UUID, "token", _typed(UUID, str), _uuid_value, _json(format="uuid"),
+    UUID("2f1c0c4e-8a52-4f5b-9d3e-6b7a8c9d0e1f"), "a UUID", _UUID_PATTERN,
+)  # fmt: skip
 
 KINDS: dict[type[Any], ScalarKind] = {
     kind.python: kind

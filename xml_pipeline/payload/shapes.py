@@ -1,200 +1,140 @@
-"""Payload class → shape: which fields it has, their types, defaults and documentation."""
+"""The shape of a payload class, and of all classes that its fields lead to, as plain values.
+
+Whatever declares a payload (a dataclass, a pydantic model) ends as `Shapes`; all that a codec knows follows from it.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import re
-import typing
-from collections.abc import Iterator, Mapping
+import copy
+from dataclasses import dataclass, field
 from typing import Any
 
-from xml_pipeline.errors import PayloadTypeError, Violation
-from xml_pipeline.payload.nodes import (
-    MISSING,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
-from xml_pipeline.payload.types import SUPPORTED, Unsupported, described, metadata_of, node_of
+from xml_pipeline.payload import nodes
 
-REGISTRATION = "__xml_payload__"
-_NAME = re.compile(r"[^\W\d][\w.\-]*")
+MAX_DEPTH = 248  # element levels of a payload: the parser allows 256, and the envelope needs a few
 
 
-def root_name(cls: type[Any]) -> str:
-    """The name of the class's root element: as given to @xmlify, else the class's own."""
-    registration = cls.__dict__.get(REGISTRATION)
-    name = registration.name if registration is not None else cls.__name__
-    return typing.cast("str", name)
+class _Missing:
+    """Marks a field without default."""
+
+    def __repr__(self) -> str:
+        return "MISSING"
 
 
-def shapes_of(cls: type[Any], scope: Mapping[str, Any]) -> Shapes:
-    """The shapes of a class and of all classes that its fields lead to.
+MISSING = _Missing()
 
-    Args:
-        cls: a dataclass or a pydantic model.
-        scope: names for forward references, besides the class's module.
 
-    Raises:
-        PayloadTypeError: a field has no wire form.
-        NameError: an annotation names something that does not exist (yet).
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a payload class.
+
+    Attributes:
+        name: as written in the class, and the element's name.
+        node: its type, without None.
+        nullable: None is allowed.
+        default: the default value, or MISSING (also when there is a factory).
+        factory: makes the default, or None.
+        description: the field's documentation, or "".
+        kw_only: it must be passed by keyword.
     """
-    scope = {**scope, cls.__name__: cls}
-    found = Shapes(_shape(cls, scope))
-    found.by_class[cls] = found.root
-    waiting = [found.root]
-    while waiting:
-        for field in waiting.pop(0).fields:
-            for nested in _nested(field.node):
-                if nested not in found.by_class:
-                    found.by_class[nested] = _nested_shape(nested, cls, scope)
-                    waiting.append(found.by_class[nested])
-    return found
+
+    name: str
+    node: nodes.Node
+    nullable: bool = False
+    default: Any = MISSING
+    factory: Any = None
+    description: str = ""
+    kw_only: bool = False
+
+    @property
+    def has_default(self) -> bool:
+        """Whether the class itself fills the field."""
+        return self.default is not MISSING or self.factory is not None
+
+    @property
+    def required(self) -> bool:
+        """Whether the element must be there. A nullable field without default is None when absent."""
+        return not (self.has_default or self.nullable)
+
+    @property
+    def nil(self) -> bool:
+        """Whether None is written as xsi:nil, because absence means another default."""
+        return self.nullable and self.has_default and self.default is not None
+
+    @property
+    def element(self) -> nodes.Node:
+        """Its type as its element holds it: Nullable where xsi:nil may stand."""
+        return nodes.Nullable(self.node) if self.nil else self.node
 
 
-def _nested_shape(nested: type[Any], cls: type[Any], scope: Mapping[str, Any]) -> Shape:
-    """A nested class's shape: as resolved where it was decorated, else with what the outer class can see."""
-    registration = nested.__dict__.get(REGISTRATION)
-    if registration is not None and registration.shapes is not None:
-        return typing.cast("Shape", registration.shapes.root)
-    visible = dict(scope) if nested.__module__ == cls.__module__ else {}
-    return _shape(nested, visible | dict(registration.scope() if registration is not None else {}))
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A payload class, as far as its wire form goes.
 
+    Attributes:
+        cls: the class.
+        root: name of its element when it stands for itself.
+        description: its docstring, "" when it has none of its own.
+        fields: in declaration order.
+        pydantic: it is a pydantic model, built by its validator.
+        by_keyword: its constructor takes the fields by keyword only.
+        remade: what two instances are compared by, if the constructor sets some of it from what is no field
+            (`InitVar`, `field(init=False)`); else empty.
+    """
 
-def refuse(cls: type[Any], field: str, rule: str) -> PayloadTypeError:
-    """A PayloadTypeError for one field (or, with "", for the whole class)."""
-    return PayloadTypeError(Violation(f"{cls.__qualname__}.{field}" if field else cls.__qualname__, rule))
+    cls: type[Any]
+    root: str
+    description: str
+    fields: tuple[Field, ...]
+    pydantic: bool = False
+    by_keyword: bool = False
+    remade: tuple[str, ...] = ()
 
+    def lost(self, value: Any) -> str | None:
+        """The first attribute of an instance that its fields alone do not bring back, None when all come back.
 
-def _nested(node: Node) -> Iterator[type[Any]]:
-    match node:
-        case Nested(cls):
-            yield cls
-        case Nullable(inner):
-            yield from _nested(inner)
-        case ListOf(item=inner) | DictOf(value=inner):
-            yield from _nested(inner)
-        case TupleOf(items):
-            for item in items:
-                yield from _nested(item)
-        case Union(choices):
-            for _, inner in choices:
-                yield from _nested(inner)
-
-
-def _shape(cls: type[Any], scope: Mapping[str, Any]) -> Shape:
-    root = root_name(cls)
-    if not _NAME.fullmatch(root):
-        raise refuse(cls, "", f"{root!r} cannot be an element's name; give one with @xmlify(name=...)")
-    if hasattr(cls, "__pydantic_core_schema__") and hasattr(cls, "model_fields"):
-        return _pydantic_shape(cls, root)
-    if dataclasses.is_dataclass(cls) and hasattr(cls, "__pydantic_fields__"):
-        return _pydantic_dataclass_shape(cls, root)
-    if not dataclasses.is_dataclass(cls):
-        raise refuse(cls, "", "is neither a dataclass nor a pydantic model; put @dataclass below @xmlify")
-    hints = _hints(cls, scope)
-    params = cls.__dataclass_params__  # type: ignore[attr-defined]  # every dataclass has it
-    by_keyword = _has_init_vars(cls) or not params.init
-    fields = tuple(_dataclass_field(cls, f, hints[f.name]) for f in dataclasses.fields(cls) if f.init)
-    return Shape(cls, root, _docstring(cls), fields, by_keyword=by_keyword)
-
-
-def _hints(cls: type[Any], scope: Mapping[str, Any]) -> dict[str, Any]:
-    """The annotations of the class and its bases, each read where it was written."""
-    hints: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        own = inspect.get_annotations(base) if base is not object else {}
-        if own:
-            visible = scope if base.__module__ == cls.__module__ else {}
-            try:
-                known = typing.get_type_hints(
-                    base, localns={**visible, base.__name__: base}, include_extras=True
-                )
-            except (TypeError, SyntaxError, AttributeError) as error:
-                raise refuse(cls, "", f"has an annotation that cannot be read: {error}") from None
-            hints |= {name: known[name] for name in own}
-    return hints
-
-
-def _dataclass_field(cls: type[Any], field: dataclasses.Field[Any], hint: Any) -> Field:
-    node, nullable = _field_node(cls, field.name, hint)
-    default: Any = MISSING if field.default is dataclasses.MISSING else field.default
-    factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
-    description = field.metadata.get("description") or described(metadata_of(hint))
-    return Field(field.name, node, nullable, default, factory, str(description), bool(field.kw_only))
-
-
-def _field_node(cls: type[Any], name: str, annotation: Any) -> tuple[Node, bool]:
-    if not _NAME.fullmatch(name):
-        raise refuse(cls, name, "cannot be an element's name")
-    try:
-        node = node_of(annotation, root_name, cls)
-    except Unsupported as error:
-        raise refuse(cls, name, f"{error}; supported are {SUPPORTED}") from None
-    return (node.inner, True) if isinstance(node, Nullable) else (node, False)
-
-
-def _has_init_vars(cls: type[Any]) -> bool:
-    """Whether the constructor takes more than the fields. What it takes leaves no trace, so it needs a default."""
-    marker = dataclasses._FIELD_INITVAR  # type: ignore[attr-defined]  # no public way to list them
-    all_fields = getattr(cls, "__dataclass_fields__", {})
-    found = [field for field in all_fields.values() if field._field_type is marker]
-    for field in found:
-        if field.default is dataclasses.MISSING:
-            raise refuse(
-                cls, field.name, "is an InitVar without default, whose value is lost; give it a default"
+        ADR 33 tells what for.
+        """
+        try:
+            given = {field.name: getattr(value, field.name) for field in self.fields}
+            again = self.cls(**copy.deepcopy(given))  # a constructor may change what it gets
+            pairs = (
+                (name, getattr(value, name, MISSING), getattr(again, name, MISSING)) for name in self.remade
             )
-    return bool(found)
+            return next((name for name, old, new in pairs if old is not new and old != new), None)
+        except Exception:
+            return None  # something else is wrong with the value, or the class refuses it: both are told elsewhere
+
+    @property
+    def levels(self) -> int:
+        """Element levels below the class's own element, without those of nested classes."""
+        return max((_levels(field.node) for field in self.fields), default=0)
 
 
-def _pydantic_shape(cls: Any, root: str) -> Shape:
-    if not cls.__pydantic_complete__:
-        cls.model_rebuild(raise_errors=False)
-        if not cls.__pydantic_complete__:
-            raise NameError(f"{cls.__name__} has forward references that are not defined yet")
-    if cls.model_config.get("extra") == "allow":
-        raise refuse(cls, "", 'extra="allow" lets in what no schema describes; use "forbid" or "ignore"')
-    if getattr(cls, "__pydantic_root_model__", False):
-        raise refuse(cls, "", "a RootModel has no named fields; use a model with one field")
-    fields = tuple(_pydantic_field(cls, name, info) for name, info in cls.model_fields.items())
-    return Shape(cls, root, _docstring(cls), fields, pydantic=True)
+def _levels(node: nodes.Node) -> int:
+    own = {nodes.Nullable: 0, nodes.DictOf: 2}.get(type(node), 1)
+    return own + max(map(_levels, nodes.inside(node)), default=0)
 
 
-def _pydantic_dataclass_shape(cls: Any, root: str) -> Shape:
-    if not cls.__pydantic_complete__:
-        from pydantic.dataclasses import (
-            rebuild_dataclass,
-        )  # loaded already, since the class is one of its own
+@dataclass(slots=True)
+class Shapes:
+    """A payload class with all classes that its fields lead to.
 
-        if not rebuild_dataclass(cls, raise_errors=False):
-            raise NameError(f"{cls.__name__} has forward references that are not defined yet")
-    _has_init_vars(cls)
-    infos = cls.__pydantic_fields__
-    fields = tuple(_pydantic_field(cls, f.name, infos[f.name]) for f in dataclasses.fields(cls) if f.init)
-    return Shape(cls, root, _docstring(cls), fields, by_keyword=True)
+    Attributes:
+        root: the class itself.
+        by_class: every class's shape, the root first.
+    """
 
+    root: Shape
+    by_class: dict[type[Any], Shape] = field(default_factory=dict)
 
-def _pydantic_field(cls: type[Any], name: str, info: Any) -> Field:
-    annotation = info.annotation
-    if info.metadata:
-        annotation = typing.Annotated[(annotation, *info.metadata)]
-    node, nullable = _field_node(cls, name, annotation)
-    default = info.default if not info.is_required() and info.default_factory is None else MISSING
-    description = info.description or described(metadata_of(annotation))
-    return Field(name, node, nullable, default, info.default_factory, description, kw_only=True)
-
-
-def _docstring(cls: type[Any]) -> str:
-    """The class's own docstring; the signature that @dataclass puts there says nothing."""
-    text = cls.__dict__.get("__doc__")
-    if not text or str(text).startswith(f"{cls.__name__}("):
-        return ""
-    return inspect.cleandoc(str(text))
+    def names(self) -> dict[type[Any], str]:
+        """A distinct name for each class: its root name, numbered where two share one."""
+        names: dict[type[Any], str] = {}
+        for cls, shape in self.by_class.items():
+            name, number = shape.root, 1
+            while name in names.values():
+                number += 1
+                name = f"{shape.root}-{number}"
+            names[cls] = name
+        return names

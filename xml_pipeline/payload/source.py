@@ -48,21 +48,16 @@ class Source:
         self.constants[name] = value
         return name
 
-    def hold(self, constraints: Constraints, value: str) -> None:
-        """Refuse a value (an expression) that breaks a constraint."""
-        for condition in self._conditions(constraints, value):
-            with self.block(f"if not ({condition}):"):
-                self.line("raise Mismatch")
+    def hold(self, constraints: Constraints, value: str, refusal: str) -> None:
+        """Refuse a value (an expression) that breaks a constraint: with `raise` and `refusal`."""
+        conditions = list(self._conditions(constraints, value))
+        if conditions:
+            with self.block(f"if not ({' and '.join(conditions)}):"):
+                self.line(f"raise {refusal}")
 
     def _conditions(self, constraints: Constraints, value: str) -> Iterator[str]:
-        for sign, bound in (
-            (">=", constraints.ge),
-            (">", constraints.gt),
-            ("<=", constraints.le),
-            ("<", constraints.lt),
-        ):
-            if bound is not None:
-                yield f"{value} {sign} {self.constant(bound)}"
+        for comparison, bound in constraints.comparisons():
+            yield f"{value} {comparison.sign} {self.constant(bound)}"
         if constraints.multiple_of is not None:
             yield f"is_multiple({value}, {self.constant(constraints.multiple_of)})"
         if constraints.min_length is not None:

@@ -28,6 +28,11 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#xD;")
 
 
+def carried(text: str) -> bool:
+    """Whether XML 1.0 can carry the text."""
+    return _ILLEGAL.search(text) is None
+
+
 def collapse(text: str) -> str:
     """`text` as XSD's white space facet `collapse` leaves it: XML's blanks only, not all that str.split() knows."""
     return _BLANKS.sub(" ", text).strip(" ")

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints
-from xml_pipeline.payload.decoder import is_whole
-from xml_pipeline.payload.nodes import (
-    Choice,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Scalar,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
 from xml_pipeline.payload.scalars import BYTES, DECIMAL, FLOAT, INT, float_text
-from xml_pipeline.payload.text import escape
+from xml_pipeline.payload.shapes import Field, Shape, Shapes
+from xml_pipeline.payload.text import carried, escape
 
 _MANY = 1000  # above it, counts are left to Python: some validators build an automaton of that size
 
 
-def xsd_of(shapes: Shapes, *, widened: bool = False) -> str:
+def xsd_of(shapes: Shapes, *, checked_by_python: bool = False, in_order: bool = False) -> str:
     """The document. Children of a class come in any order (xs:all), each field once.
 
-    `widened` leaves the text of enumerations, Decimals and base64 to Python, which is as strict about them: libxml2
-    takes most of a second for ten hostile megabytes of each, Python a few milliseconds.
+    Args:
+        shapes: the class.
+        checked_by_python: leave the text of enumerations, Decimals and base64 to Python, which is as strict about
+            them: libxml2 takes most of a second for ten hostile megabytes of each, Python a few milliseconds.
+        in_order: take the fields in declaration order only.
     """
-    writer = _Writer(shapes.names(), widened)
+    writer = _Writer(shapes.names(), checked_by_python, "xs:sequence" if in_order else "xs:all")
     writer.line('<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">')
     writer.indent += 1
     writer.line(f'<xs:element name="{shapes.root.root}" type="{writer.names[shapes.root.cls]}"/>')
@@ -48,6 +38,7 @@ def xsd_of(shapes: Shapes, *, widened: bool = False) -> str:
 class _Writer:
     names: dict[type[Any], str]
     widened: bool
+    group: str  # the model group of a class's fields
     lines: list[str] = field(default_factory=list)
     indent: int = 0
 
@@ -76,24 +67,23 @@ class _Writer:
             return
         self.open(f'xs:complexType name="{name}"')
         self._annotation(shape.description)
-        self.open("xs:all")
+        self.open(self.group)
         for item in shape.fields:
             self._field(item)
-        self.close("xs:all", "xs:complexType")
+        self.close(self.group, "xs:complexType")
 
     def _field(self, item: Field) -> None:
         extra = "" if item.required else ' minOccurs="0"'
         self.element(item.name, item.node, extra, nillable=item.nil, description=item.description)
 
     def element(
-        self, tag: str, node: Node, extra: str = "", *, nillable: bool = False, description: str = ""
+        self, tag: str, node: nodes.Node, extra: str = "", *, nillable: bool = False, description: str = ""
     ) -> None:
         """An element declaration, its type by name where there is one."""
-        if isinstance(node, Nullable):
+        if isinstance(node, nodes.Nullable):
             node, nillable = node.inner, True
-        head = (
-            f'xs:element name="{tag}"{extra}{" nillable=" + chr(34) + "true" + chr(34) if nillable else ""}'
-        )
+        nil = ' nillable="true"' if nillable else ""
+        head = f'xs:element name="{tag}"{extra}{nil}'
         named = self._named(node)
         if named and not description:
             self.line(f'<{head} type="{named}"/>')
@@ -104,38 +94,38 @@ class _Writer:
             self._anonymous(node)
         self.close("xs:element")
 
-    def _named(self, node: Node) -> str:
+    def _named(self, node: nodes.Node) -> str:
         match node:
-            case Nested(cls):
+            case nodes.Nested(cls):
                 return self.names[cls]
-            case Choice() if self.widened:
+            case nodes.Choice() if self.widened:
                 return "xs:string"
-            case Scalar(kind) if self.widened and kind in (BYTES, DECIMAL):
+            case nodes.Scalar(kind) if self.widened and kind in (BYTES, DECIMAL):
                 return "xs:string"
-            case Scalar(kind) if not kind.pattern and not facets(node):
+            case nodes.Scalar(kind) if not kind.pattern and not facets(node):
                 return f"xs:{kind.xsd}"
             case _:
                 return ""
 
-    def _anonymous(self, node: Node) -> None:
+    def _anonymous(self, node: nodes.Node) -> None:
         match node:
-            case Scalar(kind):
+            case nodes.Scalar(kind):
                 self._restriction(f"xs:{kind.xsd}", [*_patterns(node), *facets(node)])
-            case Choice(values=values):
+            case nodes.Choice(values=values):
                 self._restriction("xs:token", [("enumeration", text) for text, _ in values])
-            case ListOf(item=item):
+            case nodes.ListOf(item=item):
                 self.open("xs:complexType", "xs:sequence")
                 self.element("item", item, occurs(node))
                 self.close("xs:sequence", "xs:complexType")
-            case TupleOf(items):
+            case nodes.TupleOf(items):
                 self._tuple(node, items)
-            case DictOf(key, value):
+            case nodes.DictOf(key, value):
                 self.open("xs:complexType", "xs:sequence", f'xs:element name="entry"{occurs(node)}')
                 self.open("xs:complexType", "xs:all")
                 self.element("key", key)
                 self.element("value", value)
                 self.close("xs:all", "xs:complexType", "xs:element", "xs:sequence", "xs:complexType")
-            case Union(choices):
+            case nodes.Union(choices):
                 self.open("xs:complexType", "xs:choice")
                 for tag, choice in choices:
                     self.element(tag, choice)
@@ -143,7 +133,7 @@ class _Writer:
             case _:
                 raise AssertionError(f"{node} has a named type")
 
-    def _tuple(self, node: TupleOf, items: tuple[Node, ...]) -> None:
+    def _tuple(self, node: nodes.TupleOf, items: tuple[nodes.Node, ...]) -> None:
         self.open("xs:complexType", "xs:sequence")
         if node.tags and node.tags[0] == "item":
             self.element("item", items[0], f' minOccurs="{len(items)}" maxOccurs="{len(items)}"')
@@ -159,17 +149,17 @@ class _Writer:
         self.close("xs:restriction", "xs:simpleType")
 
     def _annotation(self, text: str) -> None:
-        if text and _carried(text):
+        if text and carried(text):
             self.open("xs:annotation")
             self.line(f"<xs:documentation>{escape(text)}</xs:documentation>")
             self.close("xs:annotation")
 
 
-def _patterns(node: Scalar) -> list[tuple[str, str]]:
+def _patterns(node: nodes.Scalar) -> list[tuple[str, str]]:
     return [("pattern", node.kind.pattern)] if node.kind.pattern else []
 
 
-def facets(node: Scalar) -> list[tuple[str, str]]:
+def facets(node: nodes.Scalar) -> list[tuple[str, str]]:
     """What XSD can say of a scalar's constraints.
 
     Bounds of times and decimals are not among them (XSD orders times with and without an offset otherwise,
@@ -179,7 +169,7 @@ def facets(node: Scalar) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if kind in (INT, FLOAT):
         for name, bound in _tightest(bounds):
-            if kind is INT and is_whole(bound):
+            if kind is INT and _is_whole(bound):
                 found.append((name, str(int(bound))))
             elif kind is FLOAT:
                 found.append((name, float_text(float(bound))))
@@ -207,11 +197,26 @@ def _tightest(bounds: Constraints) -> list[tuple[str, Any]]:
     return found
 
 
-def occurs(node: ListOf | DictOf) -> str:
+def beyond_xsd(node: nodes.Scalar) -> Constraints:
+    """What of a scalar's constraints `facets` does not hold: XSD's order of doubles has NaN in it."""
+    rest = node.constraints
+    if node.kind is INT and all(_is_whole(bound) for bound in (rest.ge, rest.gt, rest.le, rest.lt)):
+        rest = replace(rest, ge=None, gt=None, le=None, lt=None)
+    if node.kind.python is str:
+        rest = replace(rest, min_length=None, max_length=None)
+    return rest
+
+
+def _is_whole(bound: Any) -> bool:
+    """Whether a bound can be a facet of xs:integer, or there is none."""
+    return bound is None or isinstance(bound, int) or int(bound) == bound
+
+
+def occurs(node: nodes.ListOf | nodes.DictOf) -> str:
     """The occurrence attributes of a collection's children; a set counts only after reading."""
     low = node.constraints.min_length or 0
     high = node.constraints.max_length
-    is_set = isinstance(node, ListOf) and node.container in (set, frozenset)
+    is_set = isinstance(node, nodes.ListOf) and node.container in (set, frozenset)
     upper = "unbounded" if high is None or high > _MANY or is_set else str(high)
     lower = low if low <= _MANY and not is_set else min(low, 1)
     return f' minOccurs="{lower}" maxOccurs="{upper}"'
@@ -219,11 +224,3 @@ def occurs(node: ListOf | DictOf) -> str:
 
 def _attribute(value: str) -> str:
     return escape(value).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")
-
-
-def _carried(text: str) -> bool:
-    try:
-        escape(text)
-    except ValueError:
-        return False
-    return True

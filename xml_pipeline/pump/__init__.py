@@ -1,25 +1,26 @@
 """The engine that moves messages, and the contract of the handlers it calls."""
 
-from xml_pipeline.pump.asker import Asker, LastingSessions
-from xml_pipeline.pump.effects import DeadLetter
-from xml_pipeline.pump.listener import Handler, Listener, listener
+from xml_pipeline.pump.listener import Attaching, Handler, Listener, ListenerOptions, Surroundings, listener
 from xml_pipeline.pump.loop import Pump
-from xml_pipeline.pump.machine import ConversationLimits, Machine
-from xml_pipeline.pump.response import GatherResponse, HandlerMetadata, HandlerResponse
-from xml_pipeline.pump.settings import PumpSettings
+from xml_pipeline.pump.machine import Machine
+from xml_pipeline.pump.response import GatherResponse, HandlerMetadata, HandlerResponse, Keep
+from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
+from xml_pipeline.threads import DeadLetter
 
 __all__ = [
-    "Asker",
+    "Attaching",
     "ConversationLimits",
     "DeadLetter",
     "GatherResponse",
     "Handler",
     "HandlerMetadata",
     "HandlerResponse",
-    "LastingSessions",
+    "Keep",
     "Listener",
+    "ListenerOptions",
     "Machine",
     "Pump",
     "PumpSettings",
+    "Surroundings",
     "listener",
 ]

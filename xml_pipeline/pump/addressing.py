@@ -10,7 +10,6 @@ from xml_pipeline.errors import RoutingError, did_you_mean
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.pump.instructions import usage_instructions
 from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
-from xml_pipeline.threads import Call
 
 NOT_DELIVERABLE = "the message could not be delivered"
 """All that a sender learns of a peer it may not address: nothing, not even whether it exists."""
@@ -72,14 +71,13 @@ class Addressing:
             self._unaddressed[key] = receivers
         return receivers
 
-    def from_text(self, sender: Listener, call: Call) -> tuple[list[PayloadCodec[Any]], set[str]]:
+    def from_text(self, sender: str, caller: str | None) -> tuple[list[PayloadCodec[Any]], set[str]]:
         """Codecs that text of `sender` may hold payloads of, and the roots among them that call a peer.
 
-        The others answer the caller: what it accepts, or for a caller outside whatever this organism knows.
+        The others answer the caller: what it accepts, or for a caller outside (None) whatever this organism knows.
         """
-        calls = _requests(self._peers(sender))
-        caller = call.parent
-        answered = self._table.values() if caller is None else [self._table[caller.listener]]
+        calls = _requests(self._peers(self._table[sender]))
+        answered = self._table.values() if caller is None else [self._table[caller]]
         return list({**_requests(answered), **calls}.values()), set(calls)
 
     def _peers(self, listener: Listener) -> list[Listener]:

@@ -9,20 +9,79 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, runtime_checkable
+
+from typing_extensions import Unpack
 
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Huh, SystemError
-from xml_pipeline.errors import ConfigError
+from xml_pipeline.errors import ConfigError, PayloadError, Violation
+from xml_pipeline.events import Event
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
-from xml_pipeline.pump.response import HandlerMetadata, Returned
+from xml_pipeline.pump.response import HandlerMetadata, Keep, Sent
 
-Handler: TypeAlias = Callable[[Any, HandlerMetadata], Awaitable[Returned] | Returned]
+S = TypeVar("S")
+
+PlainHandler: TypeAlias = Callable[[Any, HandlerMetadata], Awaitable[Sent] | Sent]
+"""A handler without a state of its own."""
+
+StatefulHandler: TypeAlias = Callable[
+    [Any, HandlerMetadata, S | None], Awaitable[Keep[S] | Sent] | Keep[S] | Sent
+]
+"""A handler that keeps an `S` for each of its threads: it gets the one it kept, and returns the new one."""
+
+Handler: TypeAlias = PlainHandler | StatefulHandler[Any]
+
+Span: TypeAlias = Literal["session", "conversation"]
 
 SYSTEM_CLASSES = (Huh, SystemError, Gathered)
 SYSTEM_ROOTS = frozenset({codec_of(Huh).root, codec_of(SystemError).root, GatheredCodec.root})
 
+OUTSIDE = "outside"
+"""What listeners see as `from_id` when the outside gives itself no other name; no listener may have it."""
+
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,99}")
 """A listener's name: a letter, then letters, digits, `_`, `-` and `.`; a dot has no meaning of its own."""
+
+
+class Surroundings(Protocol):
+    """What a handler that is an object may know of its organism; see `Attaching`."""
+
+    @property
+    def listeners(self) -> Mapping[str, Listener]:
+        """All listeners by name."""
+
+    @property
+    def observed(self) -> bool:
+        """Whether anybody looks on: without observers nothing need be made for them."""
+
+    def emit(self, event: Event) -> None:
+        """Tell the observers something."""
+
+
+@runtime_checkable
+class Attaching(Protocol):
+    """A handler that is an object and wants to know its surroundings when the organism starts."""
+
+    def attach(self, surroundings: Surroundings) -> None:
+        """Called once, before the first message."""
+
+
+class ListenerOptions(TypedDict, total=False):
+    """What may be said of a listener beside name and handler; each as in `Listener`.
+
+    `accepts` here are payload classes; without it the handler's annotation says them.
+    """
+
+    accepts: Iterable[type] | type | None
+    description: str
+    peers: Iterable[str]
+    agent: bool
+    broadcast: bool
+    cpu_bound: bool
+    timeout_seconds: float | None
+    max_concurrent: int | None
+    remembers: Span
+    keep: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +100,9 @@ class Listener:
         human: whether a person answers; no handler, no slot held while waiting.
         timeout_seconds: how long one handler call may take; None for the organism's default.
         max_concurrent: handler calls at once; None for the organism's default.
+        state: the payload class that its handler keeps for each thread; None for none.
+        remembers: whether `respond(..., remember=)` is for later calls of the same session or conversation.
+        keep: how many entries such a memory holds, the newest.
         is_async: whether the handler runs on the event loop.
     """
 
@@ -55,6 +117,9 @@ class Listener:
     human: bool = False
     timeout_seconds: float | None = None
     max_concurrent: int | None = None
+    state: type | None = None
+    remembers: Span = "session"
+    keep: int = 100
 
     is_async: bool = field(init=False)
 
@@ -63,28 +128,45 @@ class Listener:
         runs_on_loop = inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
         object.__setattr__(self, "is_async", runs_on_loop)  # asked once, not at every message
 
+    def unaccepted(self, root: str) -> Huh:
+        """What the sender of a class that it does not take is told."""
+        allowed = ", ".join(self.accepts)
+        rule = Violation(root, f"is not what '{self.name}' takes", None, allowed)
+        first = next(iter(self.accepts.values()))
+        return Huh.from_error(PayloadError(rule), root, first.example)
+
 
 def listener(
     name: str,
     handler: Handler | None,
     *,
-    accepts: Iterable[type] | type | None = None,
-    description: str = "",
-    peers: Iterable[str] = (),
+    human: bool = False,
     localns: Mapping[str, Any] | None = None,
-    **options: Any,
+    **options: Unpack[ListenerOptions],
 ) -> Listener:
-    """A checked `Listener`; `accepts` overrides what the handler's annotation says.
+    """A checked `Listener`.
+
+    Args:
+        name: unique in its organism.
+        handler: called with payload and metadata, and with its state when it declares one; None for a person.
+        human: whether a person answers.
+        localns: names that the handler's annotations may use beside its module's.
+        options: `accepts` overrides what the handler's annotation says.
 
     Raises:
         ConfigError: a bad name, a handler that cannot be called with (payload, metadata), a class that is no
             payload or has the name of a system message, two classes of one name, peers that are no list of
-            names, a `timeout_seconds` or `max_concurrent` that is not positive.
+            names, a `timeout_seconds`, `max_concurrent` or `keep` that is not positive, an unknown option.
     """
     check_name(name)
+    if name == OUTSIDE:
+        raise ConfigError(f"'{OUTSIDE}' is the name of outside callers; no listener may have it")
+    _check_options(name, options)
+    state = None
     if handler is not None:
-        _check_handler(name, handler)
-    _check_options(name, peers, options)
+        state = _state_class(name, handler, localns)
+        _check_handler(name, handler, with_state=state is not None)
+    accepts, description = options.get("accepts"), options.get("description", "")
     if accepts is None:
         classes = _annotated(name, handler, localns)
     else:
@@ -99,8 +181,16 @@ def listener(
         handler,
         _codecs(name, classes),
         description=description,
-        peers=tuple(dict.fromkeys(peers)),
-        **options,
+        peers=tuple(dict.fromkeys(options.get("peers", ()))),
+        agent=options.get("agent", False),
+        broadcast=options.get("broadcast", False),
+        cpu_bound=options.get("cpu_bound", False),
+        human=human,
+        timeout_seconds=options.get("timeout_seconds"),
+        max_concurrent=options.get("max_concurrent"),
+        state=state,
+        remembers=options.get("remembers", "session"),
+        keep=options.get("keep", 100),
     )
 
 
@@ -114,24 +204,35 @@ def check_name(name: str) -> None:
         raise ConfigError(f"'{SYSTEM}' is the sender of system messages; no listener may have that name")
 
 
-def _check_options(name: str, peers: Iterable[str], options: Mapping[str, Any]) -> None:
+def _check_options(name: str, options: ListenerOptions) -> None:
+    unknown = set(options) - ListenerOptions.__optional_keys__
+    if unknown:
+        raise ConfigError(
+            f"listener '{name}': unknown {', '.join(sorted(unknown))}; there are"
+            f" {', '.join(sorted(ListenerOptions.__optional_keys__))}"
+        )
+    peers = options.get("peers", ())
     if isinstance(peers, str) or not all(isinstance(peer, str) for peer in peers):
         raise ConfigError(f"the peers of '{name}' are {peers!r}; a list of listeners' names is needed")
     seconds = options.get("timeout_seconds")
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
         raise ConfigError(f"timeout_seconds of '{name}' is {seconds!r}; a number greater than 0 is needed")
-    most = options.get("max_concurrent")
-    if most is not None and not (isinstance(most, int) and most > 0):
-        raise ConfigError(f"max_concurrent of '{name}' is {most!r}; a whole number greater than 0 is needed")
+    for key, most in (("max_concurrent", options.get("max_concurrent")), ("keep", options.get("keep"))):
+        if most is not None and not (isinstance(most, int) and most > 0):
+            raise ConfigError(f"{key} of '{name}' is {most!r}; a whole number greater than 0 is needed")
+    span = options.get("remembers", "session")
+    if span not in typing.get_args(Span):
+        raise ConfigError(f"remembers of '{name}' is {span!r}; allowed: {', '.join(typing.get_args(Span))}")
 
 
-def _check_handler(name: str, handler: Handler) -> None:
+def _check_handler(name: str, handler: Handler, *, with_state: bool) -> None:
     if not callable(handler):
         raise ConfigError(
             f"the handler of '{name}' is {handler!r}; a function of (payload, metadata) is needed"
         )
+    arguments = (None, None, None) if with_state else (None, None)
     try:
-        inspect.signature(handler).bind(None, None)
+        inspect.signature(handler).bind(*arguments)
     except TypeError as error:
         raise ConfigError(
             f"the handler of '{name}' cannot be called as handler(payload, metadata): {error}"
@@ -140,31 +241,67 @@ def _check_handler(name: str, handler: Handler) -> None:
         return  # a builtin without a signature: nothing to check
 
 
-def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | None) -> tuple[type, ...]:
-    """The payload classes that the handler's first parameter is annotated with."""
-    function: Any = None if handler is None else inspect.unwrap(handler)
+def _parameters(handler: Handler | None) -> list[inspect.Parameter]:
+    """The positional parameters that a caller has to give."""
+    try:
+        every = [] if handler is None else list(inspect.signature(handler).parameters.values())
+    except (TypeError, ValueError):
+        return []  # no callable, or a builtin without a signature
+    return [
+        each
+        for each in every
+        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) and each.default is each.empty
+    ]
+
+
+def _resolved(
+    name: str, handler: Handler | None, parameter: inspect.Parameter, localns: Mapping[str, Any] | None
+) -> Any:
+    """A parameter's annotation, read where its function is defined."""
+    annotation = parameter.annotation
+    if not isinstance(annotation, str):
+        return annotation
+    function: Any = handler
     while isinstance(function, functools.partial):
         function = function.func
-    if function is not None and not inspect.isroutine(function):
+    function = inspect.unwrap(function)
+    if not inspect.isroutine(function):
         function = type(function).__call__
-    parameters = [] if function is None else list(inspect.signature(function).parameters.values())
-    if parameters and parameters[0].name in ("self", "cls") and not inspect.ismethod(function):
-        parameters = parameters[1:]
+    namespace = {**getattr(function, "__globals__", {}), **(localns or {})}
+    try:
+        return eval(annotation, namespace)  # noqa: S307 - the handler's own annotation, as typing does
+    except Exception as error:
+        raise ConfigError(f"the annotation {annotation!r} of '{name}' cannot be resolved: {error}") from None
+
+
+def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | None) -> tuple[type, ...]:
+    """The payload classes that the handler's first parameter is annotated with."""
+    parameters = _parameters(handler)
     if not parameters or parameters[0].annotation is inspect.Parameter.empty:
         raise ConfigError(
             f"the handler of '{name}' does not say what it accepts: annotate its first parameter with a payload"
             " class (or several: `payload: Sum | SystemError`), or set payload_class"
         )
-    annotation = parameters[0].annotation
-    if isinstance(annotation, str):
-        namespace = {**getattr(function, "__globals__", {}), **(localns or {})}
-        try:
-            annotation = eval(annotation, namespace)  # noqa: S307 - the handler's own annotation, as typing does
-        except Exception as error:
-            raise ConfigError(
-                f"the annotation {annotation!r} of '{name}' cannot be resolved: {error}"
-            ) from None
-    return _members(annotation)
+    return _members(_resolved(name, handler, parameters[0], localns))
+
+
+def _state_class(name: str, handler: Handler, localns: Mapping[str, Any] | None) -> type | None:
+    """The payload class that the handler's third parameter is annotated with; None without one."""
+    parameters = _parameters(handler)
+    if len(parameters) != 3:
+        return None
+    classes = [
+        cls
+        for cls in _members(_resolved(name, handler, parameters[2], localns))
+        if cls is not types.NoneType and cls is not None
+    ]
+    if len(classes) != 1 or not is_payload(classes[0]):
+        raise ConfigError(
+            f"the handler of '{name}' cannot be called as handler(payload, metadata): its third parameter"
+            f" '{parameters[2].name}' can only be its state; annotate that with one payload class or None, as in"
+            " `state: Tally | None`"
+        )
+    return classes[0]
 
 
 def _members(annotation: Any) -> tuple[type, ...]:

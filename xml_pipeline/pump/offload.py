@@ -17,7 +17,6 @@ from concurrent.futures import Future
 from typing import Any
 
 from xml_pipeline.pump.listener import Handler
-from xml_pipeline.pump.response import HandlerMetadata
 
 
 class Job:
@@ -47,10 +46,10 @@ class Threads:
         self._backlog = 0  # jobs in the queue that no thread is on its way to
         self._lock = threading.Lock()
 
-    async def run(self, handler: Handler, payload: Any, metadata: HandlerMetadata) -> Any:
+    async def run(self, handler: Handler, arguments: tuple[Any, ...]) -> Any:
         """Call `handler` in a thread, within a copy of the current context."""
         context = contextvars.copy_context()
-        job = Job(functools.partial(context.run, handler, payload, metadata))
+        job = Job(functools.partial(context.run, handler, *arguments))
         with self._lock:
             if self._unclaimed:
                 self._unclaimed -= 1
@@ -126,18 +125,18 @@ class Processes:
         # spawn: a fork of a process with running threads may deadlock
         self._pool = ProcessPool(max_workers=size, context=multiprocessing.get_context("spawn"))
 
-    async def run(self, handler: Handler, payload: Any, metadata: HandlerMetadata) -> Any:
+    async def run(self, handler: Handler, arguments: tuple[Any, ...]) -> Any:
         """Call `handler` in a process; cancelling the wait kills that process."""
-        return await asyncio.wrap_future(self._pool.submit(_call, None, handler, payload, metadata))
+        return await asyncio.wrap_future(self._pool.submit(_call, None, handler, arguments))
 
     def close(self) -> None:
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble does not annotate it
         self._pool.join(timeout=5)
 
 
-def _call(handler: Handler, payload: Any, metadata: HandlerMetadata) -> Any:
+def _call(handler: Handler, arguments: tuple[Any, ...]) -> Any:
     """In the process: an async handler gets an event loop of its own."""
-    returned = handler(payload, metadata)
+    returned = handler(*arguments)
     return asyncio.run(_wait(returned)) if inspect.isawaitable(returned) else returned
 
 

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from xml_pipeline.threads.ids import uuid_source
+from msgspec import Struct
+
+from xml_pipeline.attribution import current_caller
+from xml_pipeline.errors import PayloadError, Violation
+from xml_pipeline.hardened import Limits, parse
+from xml_pipeline.payload import codec_of, is_payload
+from xml_pipeline.threads.ids import DerivedIds, random_ids
+from xml_pipeline.threads.record import Entry
 
 SEND: Final = "send"
 RESPOND: Final = "respond"
 DELEGATE: Final = "delegate"
 
-_new_id = uuid_source()
+Kind: TypeAlias = Literal["send", "respond", "delegate"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+KEPT = Limits(
+    max_bytes=64 << 20,
+    max_elements=1_000_000,
+    max_attributes=1_000_000,
+    max_references=64 << 20,
+    max_markup=64 << 20,
+)
+"""Of a state, and of one entry of a memory: it may hold many messages."""
+
+_random_id = random_ids()
 
 
-@dataclass(frozen=True, slots=True)
-class HandlerMetadata:
-    """The circumstances of one handler call.
+class HandlerMetadata(Struct, frozen=True, gc=False):
+    """The circumstances of one handler call: a frozen value (`copy.replace` or `msgspec.structs.replace` varies it).
 
     Attributes:
-        thread_id: names the call being worked on; everything that comes back while it is open carries it, so
-            the state of one task is kept by it.
+        thread_id: names the call being worked on; everything that comes back while it is open carries it.
         from_id: who sent this message: a listener, an outside name, or `system`.
         own_name: the listener's own name; None for listeners that are no agents.
         is_self_call: whether the listener sent this message to itself.
         usage_instructions: how to call each peer, for a prompt; "" for listeners that are no agents.
         message_id: names this message; the same on every attempt.
         attempt: which delivery of this message this is, from 1.
-        session_id: the same for all calls that one caller's thread makes here: for what to remember between them.
+        session_id: the same for all calls that one caller's thread makes here.
         conversation_id: names everything that followed from one message from outside.
         in_reply_to: for an answer, the `message_id` of the call that it answers; else "".
+        received_at: when the message was accepted, in seconds of Unix time; the same on every attempt.
+        memory: what this listener remembered of earlier calls (`respond(..., remember=)`) when its thread opened,
+            oldest first; `recall` reads it.
     """
 
     thread_id: str
@@ -43,6 +64,30 @@ class HandlerMetadata:
     session_id: str
     conversation_id: str
     in_reply_to: str
+    received_at: float = 0.0
+    memory: tuple[Entry, ...] = ()
+
+    def recall(self, cls: type[T]) -> tuple[T, ...]:
+        """The remembered entries of one payload class, oldest first.
+
+        Raises:
+            PayloadTypeError: the class is no payload.
+            PayloadError: an entry was written by another version of the class, and does not fit this one.
+        """
+        codec = codec_of(cls)
+        return tuple(
+            codec.decode(parse(entry.data, KEPT)) for entry in self.memory if entry.root == codec.root
+        )
+
+    def new_id(self) -> str:
+        """An opaque UUID: the first, the second, … is the same each time this message is handled."""
+        return new_id()
+
+
+def new_id() -> str:
+    """An opaque UUID, derived from the message that is being handled; a random one outside of handlers."""
+    caller = current_caller.get()
+    return _random_id() if caller is None else caller.new_id()
 
 
 class HandlerResponse:
@@ -52,26 +97,35 @@ class HandlerResponse:
     Without `to` it goes to every `broadcast: true` peer that accepts the class, or to the only peer that does.
     """
 
-    __slots__ = ("_message_id", "kind", "payload", "repairs", "to")
+    __slots__ = ("_message_id", "kind", "payload", "remember", "repairs", "to")
 
     def __init__(
         self,
         payload: Any,
         to: str | None = None,
         *,
-        kind: Literal["send", "respond", "delegate"] = SEND,
+        kind: Kind = SEND,
         repairs: tuple[str, ...] = (),
     ) -> None:
         self.payload = payload
         self.to = to
         self.kind = kind
         self.repairs = repairs  # what the text of a model needed before it was this payload
+        self.remember: Any = None
         self._message_id = ""
 
     @classmethod
-    def respond(cls, payload: Any) -> HandlerResponse:
-        """Answer the caller; this thread and everything below it ends."""
-        return cls(payload, kind=RESPOND)
+    def respond(cls, payload: Any, *, remember: Any = None) -> HandlerResponse:
+        """Answer the caller; this thread and everything below it ends.
+
+        Args:
+            payload: the answer.
+            remember: a payload for this listener's memory, added when the answer is accepted: later calls of the
+                same session (or conversation, as the listener says) read it with `metadata.recall`.
+        """
+        response = cls(payload, kind=RESPOND)
+        response.remember = remember
+        return response
 
     @classmethod
     def delegate(cls, payload: Any, to: str) -> HandlerResponse:
@@ -92,27 +146,163 @@ class HandlerResponse:
     def message_id(self) -> str:
         """The id that this message will have; an answer to it carries it as `metadata.in_reply_to`."""
         if not self._message_id:
-            self._message_id = _new_id()
+            self._message_id = new_id()
         return self._message_id
 
-    def take_id(self) -> str:
+    def take_id(self, ids: DerivedIds) -> str:
         """The id, for sending; a response that is returned again is another message with another id."""
-        taken, self._message_id = self.message_id, ""
+        taken = self._message_id
+        if not taken:
+            return ids.take()
+        self._message_id = ""
         return taken
 
     def __repr__(self) -> str:
         return f"HandlerResponse({self.payload!r}, to={self.to!r}, kind={self.kind!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class GatherResponse:
+class GatherResponse(Struct, frozen=True):
     """Several calls whose answers come back together; made by `HandlerResponse.gather`."""
 
     responses: tuple[HandlerResponse, ...]
     timeout: float | None = None
 
 
-Returned: TypeAlias = (
-    HandlerResponse | GatherResponse | list[HandlerResponse | GatherResponse] | str | bytes | None
+Sent: TypeAlias = (
+    HandlerResponse | GatherResponse | Sequence[HandlerResponse | GatherResponse] | str | bytes | None
 )
-"""What a handler may return; design §4 says what each means."""
+"""What a handler wants sent; design §4 says what each means."""
+
+
+class Keep(Generic[S]):
+    """The new state of a thread, and what is sent with it: what a handler with a state returns.
+
+    A handler declares a state by a third parameter, a payload class or None: `state: Tally | None`. It gets what it
+    kept at the last message of the same thread, or None at the first. To return no `Keep` leaves the state as it
+    is. State and messages are accepted in one step, or neither.
+    """
+
+    __slots__ = ("sent", "state")
+
+    def __init__(self, state: S | None, sent: Sent = None) -> None:
+        self.state = state
+        self.sent = sent
+
+
+Returned: TypeAlias = Sent | Keep[Any]
+"""What a handler may return."""
+
+
+class NonsenseReturned(Exception):
+    """A handler returned what the contract does not know; the text says what it was."""
+
+
+class Outcome(Struct, frozen=True):
+    """What a handler returned, checked.
+
+    Attributes:
+        text: dirty text of a model; None for none.
+        responses: to be sent in order.
+        keeps: whether the thread's state changes, to `state`.
+    """
+
+    text: str | bytes | None = None
+    responses: tuple[HandlerResponse | GatherResponse, ...] = ()
+    keeps: bool = False
+    state: Entry | None = None
+
+
+def outcome(returned: Any, accepts: Mapping[str, Any], state_class: type | None) -> Outcome:
+    """What a handler wants, every part checked before one is sent: no half-sent list.
+
+    Args:
+        returned: by the handler.
+        accepts: what its listener accepts, by root element name.
+        state_class: of its threads' state, if it has one.
+
+    Raises:
+        NonsenseReturned: the contract does not know it.
+    """
+    if type(returned) is HandlerResponse:
+        _check_response(returned)
+        return Outcome(None, (returned,))
+    keeps, state = False, None
+    if isinstance(returned, Keep):
+        keeps, state, returned = True, _kept(returned.state, state_class), returned.sent
+    if isinstance(returned, str | bytes):
+        return Outcome(returned, (), keeps, state)
+    if returned is None:
+        return Outcome(None, (), keeps, state)
+    responses = tuple(returned) if isinstance(returned, list | tuple) else (returned,)
+    for response in responses:
+        _check(response, accepts)
+    return Outcome(None, responses, keeps, state)
+
+
+def entry_of(payload: Any) -> Entry:
+    """A payload as it is kept. Raises PayloadError for one that is not valid, or too large."""
+    codec = codec_of(type(payload))
+    data = codec.encode(payload)
+    if len(data) > KEPT.max_bytes:
+        rule = f"has {len(data)} bytes; at most {KEPT.max_bytes} can be kept"
+        raise PayloadError(Violation(codec.root, rule))
+    return Entry(codec.root, data)
+
+
+def _kept(state: Any, state_class: type | None) -> Entry | None:
+    if state_class is None:
+        raise NonsenseReturned(
+            "a Keep, but it declares no state: give it a third parameter, as in `state: Tally | None`"
+        )
+    if state is None:
+        return None
+    if not isinstance(state, state_class):
+        raise NonsenseReturned(f"a {type(state).__name__} as state; its own is {state_class.__name__}")
+    try:
+        return entry_of(state)
+    except Exception as error:
+        raise NonsenseReturned(f"a state that is not valid: {error}") from error
+
+
+def _check(response: object, accepts: Mapping[str, Any]) -> None:
+    if isinstance(response, HandlerResponse):
+        _check_response(response)
+    elif isinstance(response, GatherResponse):
+        _check_gather(response, accepts)
+    else:
+        raise NonsenseReturned(
+            f"a {type(response).__name__}; a handler returns HandlerResponse, a list of them,"
+            " HandlerResponse.gather(...), text with payloads, or None"
+        )
+
+
+def _check_response(response: HandlerResponse) -> None:
+    payload, to = response.payload, response.to
+    if not is_payload(type(payload)):
+        if isinstance(payload, type):
+            raise NonsenseReturned(
+                f"the class {payload.__name__} as payload; return an instance, {payload.__name__}(...)"
+            )
+        raise NonsenseReturned(f"a {type(payload).__name__} as payload; decorate its class with @xmlify")
+    if not isinstance(to, str) and (to is not None or response.kind == DELEGATE):
+        raise NonsenseReturned(f"a response to {to!r}; the name of a listener is a text")
+    if response.remember is not None and not is_payload(type(response.remember)):
+        raise NonsenseReturned(
+            f"a {type(response.remember).__name__} to remember; a memory holds instances of payload classes"
+        )
+
+
+def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:
+    if "Gathered" not in accepts:
+        raise NonsenseReturned("a gather, but its annotation does not accept Gathered")
+    seconds = gather.timeout
+    if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
+        raise NonsenseReturned(f"a gather with the timeout {seconds!r}; it takes seconds, 0 or more")
+    if not isinstance(gather.responses, tuple | list):
+        raise NonsenseReturned(f"a gather of {gather.responses!r}; it takes a list of calls")
+    for each in gather.responses:
+        if not isinstance(each, HandlerResponse) or each.kind != SEND:
+            raise NonsenseReturned(
+                f"a gather of {each!r}; it takes calls, as HandlerResponse(payload, to=...)"
+            )
+        _check_response(each)

@@ -1,11 +1,11 @@
-"""Where handlers run.
+"""Where handlers run: a few long-lived tasks ("runners") that take messages one after the other (ADR 3).
 
-Handlers run in a few long-lived tasks ("runners"), one message after the other: no task is made per message.
-A runner whose handler waits is simply busy; the next one is woken for the rest of the work. So a handler that
-does not wait costs no switch at all, and one that does costs one.
+No task is made per message. One runner at a time is at the queue. Before it calls a handler it sees to it that
+another will come if the handler waits; when the handler returns without having waited, it goes on itself. So a
+handler that does not wait costs no switch at all, and there are never more runners than handlers that wait, and two.
 
-A handler that is given up (too late, or its conversation cancelled) is cancelled and no longer waited for: its
-slots are free at once, even if it ignores the cancel. Its runner goes with it.
+A handler that is given up (too late, or its thread has ended) is cancelled and no longer waited for: its slots are
+free at once, even if it ignores the cancel. Its runner goes with it.
 """
 
 from __future__ import annotations
@@ -13,82 +13,86 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from typing import Any, Protocol
 
 from xml_pipeline.attribution import current_caller
-from xml_pipeline.pump.deadlines import Deadlines
-from xml_pipeline.pump.effects import Message
+from xml_pipeline.envelope import Message
+from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.offload import Processes, Threads
-from xml_pipeline.pump.response import HandlerMetadata
+from xml_pipeline.pump.running import Run
 from xml_pipeline.pump.schedule import Scheduler
-from xml_pipeline.threads import Call
+from xml_pipeline.pump.settings import PumpSettings
 
-_TURN = 32  # messages that a runner handles before it lets the event loop see to I/O
+_SLICE = 32  # messages that are handled before the event loop sees to I/O
 _LAST_WAIT = 1.0  # seconds that a stop waits for cancelled handlers, twice
 
 logger = logging.getLogger("xml_pipeline.pump")
 
 
-class Outcomes(Protocol):
-    """Who decides what is to be called, and what follows from it."""
+class Work(Protocol):
+    """Who knows what is to be done with a message, and what follows from it."""
 
-    def begin(self, message: Message) -> HandlerMetadata | None: ...
-    def returned(self, message: Message, value: Any) -> None: ...
-    def raised(self, message: Message, error: BaseException) -> None: ...
-    def late(self, message: Message) -> None: ...
-    def too_late(self, message: Message) -> None: ...
+    def begin(self, message: Message) -> Run | None:
+        """A message's turn: the handler call that is to be made, if one is."""
 
+    def returned(self, message: Message, value: Any) -> None:
+        """Its handler returned, perhaps after it was given up."""
 
-class Run:
-    """One handler call in progress."""
+    def raised(self, message: Message, error: BaseException) -> None:
+        """Its handler raised."""
 
-    __slots__ = ("given_up", "message", "task")
-
-    def __init__(self, message: Message, task: asyncio.Task[Any]) -> None:
-        self.message = message
-        self.task = task
-        self.given_up = False
+    def late(self, message: Message, seconds: float) -> None:
+        """Its handler took too long, and was given up."""
 
 
 class Runners:
-    """The tasks that call handlers, as many as the scheduler has slots, made when they are needed."""
+    """The tasks that call handlers, as many as there are handlers that wait.
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        outcomes: Outcomes,
-        *,
-        timeout_seconds: float,
-        threads: int,
-        processes: int,
-    ) -> None:
-        self._scheduler = scheduler
-        self._outcomes = outcomes
-        self._timeout = timeout_seconds
-        self._threads = Threads(threads)
-        self._process_count = processes
-        self._processes: Processes | None = None
-        self._deadlines = Deadlines()
+    Args:
+        settings: sizes and times.
+        listeners: all by name.
+        work: what is done.
+
+    Attributes:
+        scheduler: whose turn it is.
+    """
+
+    def __init__(self, settings: PumpSettings, listeners: Mapping[str, Listener], work: Work) -> None:
+        self.scheduler = Scheduler(settings.scheduling, settings.max_concurrent_handlers, self._wake)
+        self._settings = settings
+        self._listeners = listeners
+        self._work = work
+        self._runs: dict[str, Run] = {}  # by thread
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
-        self._waking = False
+        self._at_queue = False  # a runner is
+        self._coming = False  # another was woken
         self._stopping = False
+        self._threads = Threads(settings.max_concurrent_handlers)
+        self._processes: Processes | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
         self._loop: asyncio.AbstractEventLoop
+        self._time: Callable[[], float]
         self._context: Context
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Handlers run in a copy of the current context."""
-        self._loop = loop
+        self._loop, self._time = loop, loop.time
         self._context = copy_context()
         self._context.run(current_caller.set, None)
-        self._deadlines.start(loop)
+        usual = self._settings.max_concurrent_per_agent
+        self.scheduler.limit({name: each.max_concurrent or usual for name, each in self._listeners.items()})
 
     async def stop(self) -> None:
         """Cancel what still runs, and do not wait long for it."""
         self._stopping = True
-        self._deadlines.close()
+        if self._alarm is not None:
+            self._alarm.cancel()
         try:
             for _ in range(2):  # a handler may be deaf to the first: it was cleaning up, or swallowed it
                 for task in self._tasks:
@@ -96,26 +100,34 @@ class Runners:
                 if self._tasks:
                     await asyncio.wait(self._tasks, timeout=_LAST_WAIT)
         finally:
-            self._close()
+            for task in tuple(self._tasks):
+                _break_off(task)
+            self._threads.close()
+            if self._processes is not None:
+                self._processes.close()
 
-    def _close(self) -> None:
-        for task in tuple(self._tasks):
-            # Deaf to every cancel: the loop would wait for it at its own end, for ever.
-            logger.error("a handler ignores its cancellation; it is broken off where it waits: %r", task)
-            coroutine = task.get_coro()
-            assert inspect.iscoroutine(coroutine)
-            with suppress(Exception):  # what it says to that changes nothing
-                coroutine.close()
-            task.cancel()
-        self._threads.close()
-        if self._processes is not None:
-            self._processes.close()
+    def give_up(self, message: Message) -> bool:
+        """Nobody waits for a message's handler any more; False when it does not run."""
+        run = self._runs.get(message.thread_id)
+        if run is None or run.message.message_id != message.message_id:
+            return False
+        self._give_up(run)
+        return True
 
-    def wake(self) -> None:
-        """See to it that a runner comes for the work that is ready."""
-        if self._waking or not self._scheduler.can_run:
+    def _give_up(self, run: Run) -> None:
+        run.given_up = True
+        del self._runs[run.thread_id]
+        self.scheduler.release(run.listener)
+        if run.task is not None:
+            run.task.cancel()
+
+    # --- tasks ---
+
+    def _wake(self) -> None:
+        """A message can run and nobody attends: see to it that a runner comes for it."""
+        if self._stopping:
             return
-        self._waking = True
+        self._coming = self.scheduler.attended = True
         while self._idle:
             sleeper = self._idle.pop()
             if not sleeper.done():
@@ -130,74 +142,79 @@ class Runners:
         """However a runner ends, the work goes on."""
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and not self._stopping:
+        if self._stopping:
+            return
+        if error is not None:
             logger.error("a runner ended with an error", exc_info=error)
-        self._waking = False
-        if not self._stopping:
-            self.wake()
-
-    def give_up(self, call: Call) -> Message:
-        """Give up the handler that runs for `call`; returns what it was working on."""
-        run: Run = call.run
-        self._give_up(run)
-        return run.message
-
-    def _give_up(self, run: Run) -> None:
-        run.given_up = True
-        run.message.call.run = None
-        self._deadlines.discard(run)
-        self._scheduler.release(run.message)
-        run.task.cancel()
-
-    def _late(self, run: Run) -> None:
-        self._give_up(run)
-        self._outcomes.late(run.message)
+        if self.scheduler.can_run and not self.scheduler.attended:
+            self._wake()
 
     async def _run(self) -> None:
-        """A runner's life: take a message, call its handler, see to what follows."""
+        """A runner's life: at the queue while nobody else is, else idle until it is woken."""
         task = asyncio.current_task()
         assert task is not None
-        pristine = copy_context()
-        self._waking = False
-        since_pause = 0
+        pristine = tuple(copy_context().items())
         while True:
-            message = self._scheduler.take()
-            if message is None:
-                sleeper = self._loop.create_future()
-                self._idle.append(sleeper)
-                await sleeper
-                self._waking = False
-                since_pause = 0
-                continue
-            metadata = self._outcomes.begin(message)
-            if metadata is None:
-                self._scheduler.release(message)
-            elif (
-                not await self._handle(message, metadata, task)
-                or task.cancelling()
-                or not _same(copy_context(), pristine)
-            ):
-                # Its handler was given up, cancelled itself, or left context variables behind: the next message
-                # gets a clean runner.
+            self._coming = False
+            if not self._at_queue and not await self._take_turns(task, pristine):
                 return
-            since_pause += 1
-            if since_pause >= _TURN:
-                since_pause = 0
-                self.wake()
-                await asyncio.sleep(0)
+            sleeper = self._loop.create_future()
+            self._idle.append(sleeper)
+            await sleeper
 
-    async def _handle(self, message: Message, metadata: HandlerMetadata, task: asyncio.Task[Any]) -> bool:
-        """Call the handler; False when it was given up meanwhile, and its runner with it."""
-        run = Run(message, task)
-        message.call.run = run
-        self._deadlines.add(run, message.to.timeout_seconds or self._timeout, self._late)
-        current_caller.set(message.call)
-        if self._scheduler.can_run:
-            self.wake()  # in case this handler waits
-        failure: BaseException | None = None
-        returned = None
+    async def _take_turns(
+        self, task: asyncio.Task[Any], pristine: tuple[tuple[ContextVar[Any], Any], ...]
+    ) -> bool:
+        """Take message after message, until there is none or another runner is at the queue.
+
+        Returns:
+            Whether this runner may go on: not when its handler was given up, cancelled the task, or left context
+            variables behind; the next message gets a clean one.
+        """
+        take, begin, handled, here = self.scheduler.take, self._work.begin, 0, True
+        self._at_queue = self.scheduler.attended = True
         try:
-            returned = await self._call(message, metadata)
+            while here and (message := take()) is not None:
+                run = begin(message)
+                if run is None:
+                    self.scheduler.release(message.to)
+                else:
+                    here = False
+                    self._leave_queue()  # the handler may wait
+                    here = await self._handle(run, task)
+                    if run.given_up or task.cancelling() or _changed(copy_context(), pristine):
+                        return False
+                handled += 1
+                if not handled % _SLICE:
+                    await asyncio.sleep(0)
+            return True
+        finally:
+            if here:
+                self._leave_queue()
+
+    def _leave_queue(self) -> None:
+        self._at_queue = False
+        self.scheduler.attended = self._coming
+        if not self._coming and self.scheduler.can_run:
+            self._wake()
+
+    async def _handle(self, run: Run, task: asyncio.Task[Any]) -> bool:
+        """Call a handler and see to what follows; whether this runner is at the queue again."""
+        message = run.message
+        run.task = task
+        run.due = due = self._time() + run.seconds
+        if due < self._alarm_at:
+            self._set_alarm(due)
+        self._runs[message.thread_id] = run
+        value: Any = None
+        failure: BaseException | None = None
+        current_caller.set(run)
+        try:
+            listener = self._listeners[message.to]
+            if listener.is_async and not listener.cpu_bound:
+                value = await listener.handler(*run.arguments)  # type: ignore[misc]  # it is awaitable
+            else:
+                value = await self._elsewhere(listener, run.arguments)
         except asyncio.CancelledError:
             if not run.given_up:
                 if self._stopping and task.cancelling():
@@ -207,38 +224,73 @@ class Runners:
             if isinstance(error, GeneratorExit) and (self._stopping or self._loop.is_closed()):
                 raise  # the task itself is thrown away
             failure = error
-        finally:
-            current_caller.set(None)
+        current_caller.set(None)
+        here = not self._at_queue
+        if here:
+            self._at_queue = self.scheduler.attended = True
         if run.given_up:
-            if returned is not None:
-                self._outcomes.too_late(message)
-            return False
-        message.call.run = None
-        self._deadlines.discard(run)
-        self._scheduler.release(message)
+            if value is not None:
+                self._work.returned(message, value)
+            return here
+        del self._runs[message.thread_id]
+        self.scheduler.release(message.to)
         if failure is None:
-            self._outcomes.returned(message, returned)
-        else:
-            self._outcomes.raised(message, failure)
-            if isinstance(failure, KeyboardInterrupt):
-                raise failure
-        return True
+            self._work.returned(message, value)
+            return here
+        self._work.raised(message, failure)
+        if isinstance(failure, KeyboardInterrupt):
+            if here:
+                self._leave_queue()
+            raise failure
+        return here
 
-    async def _call(self, message: Message, metadata: HandlerMetadata) -> Any:
-        listener = message.to
+    async def _elsewhere(self, listener: Listener, arguments: tuple[Any, ...]) -> Any:
+        """What a handler returns that may not run on the event loop."""
         handler = listener.handler
         assert handler is not None
         if listener.cpu_bound:
             if self._processes is None:
-                self._processes = Processes(self._process_count)
-            return await self._processes.run(handler, message.payload, metadata)
-        if listener.is_async:
-            return await handler(message.payload, metadata)  # type: ignore[misc]  # is_async: it is awaitable
-        returned = await self._threads.run(handler, message.payload, metadata)
+                self._processes = Processes(self._settings.processes)
+            return await self._processes.run(handler, arguments)
+        returned = await self._threads.run(handler, arguments)
         # A function that is not async by its looks, but wraps one that is, or returns what it got from one.
         return await returned if inspect.isawaitable(returned) else returned
 
+    # --- time ---
 
-def _same(one: Context, other: Context) -> bool:
-    """Whether two contexts hold the very same values; what the values say of their equality does not matter."""
-    return len(one) == len(other) and all(value is other.get(variable) for variable, value in one.items())
+    def _set_alarm(self, at: float) -> None:
+        """One timer looks after all handlers: most return long before, so a hop must not pay for one of its own."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = at
+        self._alarm = self._loop.call_at(at, self._look_for_late, context=self._context)
+
+    def _look_for_late(self) -> None:
+        self._alarm, self._alarm_at = None, math.inf
+        now = self._time()
+        for run in [run for run in self._runs.values() if run.due <= now]:
+            if not run.given_up:  # what followed from an earlier one may have ended this one
+                self._give_up(run)
+                self._work.late(run.message, run.seconds)
+        if self._runs:
+            self._set_alarm(min(run.due for run in self._runs.values()))
+
+
+def _changed(context: Context, values: tuple[tuple[ContextVar[Any], Any], ...]) -> bool:
+    """Whether a context holds other values than these; what the values say of their equality does not matter."""
+    if len(context) != len(values):
+        return True
+    for variable, value in values:  # noqa: SIM110 - a generator costs more than the loop, at every message
+        if context.get(variable) is not value:
+            return True
+    return False
+
+
+def _break_off(task: asyncio.Task[None]) -> None:
+    """End a task that is deaf to every cancel: the event loop would wait for it at its own end, for ever."""
+    logger.error("a handler ignores its cancellation; it is broken off where it waits: %r", task)
+    coroutine = task.get_coro()
+    assert inspect.iscoroutine(coroutine)
+    with suppress(Exception):  # what it says to that changes nothing
+        coroutine.close()
+    task.cancel()

@@ -1,25 +1,32 @@
 """Whose turn it is. Fair between conversations, or newest first; no listener's backlog holds up another's.
 
-At most one message of a thread is ready or being handled at a time; the others wait in the thread. So the
-messages of one thread start in the order sent, and a handler never races itself over one thread's state.
+At most one message of a thread is ready or being handled at a time; the others wait in their order. So the messages
+of one thread start in the order sent, and a handler never races itself over one thread's state (ADR 7).
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, Protocol, TypeAlias
 
-from xml_pipeline.pump.effects import Message
-from xml_pipeline.threads import Conversation
+from xml_pipeline.envelope import Message
 
 Scheduling: TypeAlias = Literal["breadth-first", "depth-first"]
+
+_SWEEP = 256  # discarded messages that may lie in the queues before they are swept
+
+
+Waiting: TypeAlias = tuple[Message, str]
+"""A message, and the group in which it keeps its order in depth-first scheduling."""
 
 
 class ReadyQueue(Protocol):
     """Messages that only wait for a slot."""
 
-    def push(self, message: Message) -> None: ...
-    def pop(self) -> Message | None: ...
+    def push(self, waiting: Waiting) -> None: ...
+    def pop(self) -> Waiting | None: ...
+    def drop(self, gone: set[str]) -> None: ...
     def __len__(self) -> int: ...
 
 
@@ -27,32 +34,42 @@ class BreadthFirst:
     """Conversations take turns, one message each: a flood in one cannot starve another."""
 
     def __init__(self) -> None:
-        self._ring: deque[Conversation] = deque()
-        self._waiting: dict[Conversation, deque[Message]] = {}
+        self._ring: deque[Waiting] = deque()  # the next message of each conversation
+        self._later: dict[str, deque[Waiting] | None] = {}  # and those behind it
         self._size = 0
 
-    def push(self, message: Message) -> None:
-        conversation = message.call.conversation
-        waiting = self._waiting.get(conversation)
-        if waiting is None:
-            self._waiting[conversation] = deque((message,))
-            self._ring.append(conversation)
-        else:
-            waiting.append(message)
+    def push(self, waiting: Waiting) -> None:
         self._size += 1
+        conversation = waiting[0].conversation_id
+        if conversation not in self._later:
+            self._later[conversation] = None
+            self._ring.append(waiting)
+        elif (later := self._later[conversation]) is None:
+            self._later[conversation] = deque((waiting,))
+        else:
+            later.append(waiting)
 
-    def pop(self) -> Message | None:
+    def pop(self) -> Waiting | None:
         if not self._size:
             return None
         self._size -= 1
-        conversation = self._ring.popleft()
-        waiting = self._waiting[conversation]
-        message = waiting.popleft()
-        if waiting:
-            self._ring.append(conversation)
+        waiting = self._ring.popleft()
+        conversation = waiting[0].conversation_id
+        later = self._later[conversation]
+        if later:
+            self._ring.append(later.popleft())
         else:
-            del self._waiting[conversation]
-        return message
+            del self._later[conversation]
+        return waiting
+
+    def drop(self, gone: set[str]) -> None:
+        every = [*self._ring, *(each for later in self._later.values() for each in later or ())]
+        self._ring.clear()
+        self._later.clear()
+        self._size = 0
+        for waiting in every:
+            if waiting[0].message_id not in gone:
+                self.push(waiting)
 
     def __len__(self) -> int:
         return self._size
@@ -61,33 +78,40 @@ class BreadthFirst:
 class DepthFirst:
     """The newest message first: what was begun last is finished first, few conversations are open at once.
 
-    Calls that one thread makes keep their order among each other.
+    Messages of one group (calls that one thread makes) keep their order among each other.
     """
 
     def __init__(self) -> None:
-        self._stack: dict[object, deque[Message]] = {}  # the newest last; calls by the thread that makes them
+        self._stack: dict[str, deque[Waiting]] = {}  # by group, the newest last
         self._size = 0
 
-    def push(self, message: Message) -> None:
-        call = message.call
-        opens = call.parent is not None and message.message_id == call.opening_id
-        key = call.parent if opens else message
-        waiting = self._stack.pop(key, None)
-        if waiting is None:
-            waiting = deque()
-        waiting.append(message)
-        self._stack[key] = waiting
+    def push(self, waiting: Waiting) -> None:
+        group = waiting[1]
+        behind = self._stack.pop(group, None)
+        if behind is None:
+            behind = deque()
+        behind.append(waiting)
+        self._stack[group] = behind
         self._size += 1
 
-    def pop(self) -> Message | None:
+    def pop(self) -> Waiting | None:
         if not self._size:
             return None
         self._size -= 1
-        key, waiting = next(reversed(self._stack.items()))
-        message = waiting.popleft()
-        if not waiting:
-            del self._stack[key]
-        return message
+        group, behind = next(reversed(self._stack.items()))
+        waiting = behind.popleft()
+        if not behind:
+            del self._stack[group]
+        return waiting
+
+    def drop(self, gone: set[str]) -> None:
+        for group, behind in tuple(self._stack.items()):
+            kept = deque(each for each in behind if each[0].message_id not in gone)
+            self._size -= len(behind) - len(kept)
+            if kept:
+                self._stack[group] = kept
+            else:
+                del self._stack[group]
 
     def __len__(self) -> int:
         return self._size
@@ -100,41 +124,64 @@ QUEUES: dict[Scheduling, type[BreadthFirst] | type[DepthFirst]] = {
 
 
 class Scheduler:
-    """Hands out messages as slots come free.
+    """Hands out messages as slots come free, and says when there is one to hand out.
 
     Args:
         scheduling: the order between conversations.
         slots: handlers at once, in all.
-        per_listener: handlers at once of a listener that sets no limit of its own.
+        wake: called when a message can run and nobody attends.
+
+    Attributes:
+        attended: whether somebody will come for the next message without being woken.
+        running: slots that are taken.
+        threads: those with a message that is ready or handled, and the messages behind it. A thread that ends is
+            taken out.
     """
 
-    def __init__(self, scheduling: Scheduling, slots: int, per_listener: int) -> None:
+    def __init__(self, scheduling: Scheduling, slots: int, wake: Callable[[], None]) -> None:
+        self.attended = False
+        self.running = 0
         self._queue = QUEUES[scheduling]
         self._ready: ReadyQueue = self._queue()
         self._granted: deque[Message] = deque()  # each holds a slot of its listener that another has left
         self._parked: dict[str, ReadyQueue] = {}
         self._busy: dict[str, int] = {}
+        self._limits: dict[str, int] = {}
+        self.threads: dict[str, OrderedDict[str, Waiting] | None] = {}
+        self._gone: set[str] = set()
         self._turn = False
         self._slots = slots
-        self._per_listener = per_listener
-        self._share = slots
-        self.running = 0
+        self._wake = wake
 
-    def share_between(self, listeners: int) -> None:
-        """Leave a slot free of each listener for the others, as far as there are any: one slow listener whose
-        own limit is as high as that of all together would else hold up everybody."""
-        self._share = max(1, self._slots - 1) if listeners > 1 else self._slots
+    def limit(self, limits: Mapping[str, int]) -> None:
+        """How many handlers of each listener may run at once.
 
-    def add(self, message: Message) -> None:
-        """A message was accepted."""
-        call = message.call
-        if call.active:
-            if call.pending is None:
-                call.pending = deque()
-            call.pending.append(message)
-        else:
-            call.active = True
-            self._ready.push(message)
+        A slot is left free of each listener for the others, as far as there are any: one slow listener whose own
+        limit is as high as that of all together would else hold up everybody.
+        """
+        share = max(1, self._slots - 1) if len(limits) > 1 else self._slots
+        self._limits = {name: min(most, share) for name, most in limits.items()}
+
+    def add(self, message: Message, group: str) -> None:
+        """A message was accepted; `group` names what keeps its order in depth-first scheduling."""
+        threads = self.threads
+        thread_id = message.thread_id
+        if thread_id in threads:
+            pending = threads[thread_id]
+            if pending is None:
+                pending = threads[thread_id] = OrderedDict()
+            pending[message.message_id] = (message, group)
+            return
+        threads[thread_id] = None
+        self._ready.push((message, group))
+        if not self.attended and self.running < self._slots:
+            self._wake()
+
+    def again(self, message: Message) -> None:
+        """A message that was taken is due once more, before the others of its thread."""
+        self._ready.push((message, message.message_id))
+        if not self.attended and self.running < self._slots:
+            self._wake()
 
     def take(self) -> Message | None:
         """The next message, its slots taken; None when nothing can run now."""
@@ -145,39 +192,85 @@ class Scheduler:
             self.running += 1
             return self._granted.popleft()
         busy = self._busy
-        while (message := self._ready.pop()) is not None:
-            listener = message.to
-            count = busy.get(listener.name, 0)
-            if count < min(listener.max_concurrent or self._per_listener, self._share):
-                busy[listener.name] = count + 1
+        while (waiting := self._ready.pop()) is not None:
+            message = waiting[0]
+            if self._gone and message.message_id in self._gone:
+                self._gone.discard(message.message_id)
+                continue
+            name = message.to
+            count = busy.get(name, 0)
+            if count < self._limits[name]:
+                busy[name] = count + 1
                 self.running += 1
                 return message
-            parked = self._parked.get(listener.name)
+            parked = self._parked.get(name)
             if parked is None:
-                parked = self._parked[listener.name] = self._queue()
-            parked.push(message)
+                parked = self._parked[name] = self._queue()
+            parked.push(waiting)
         if self._granted:
             self.running += 1
             return self._granted.popleft()
         return None
 
-    def release(self, message: Message) -> None:
-        """The handler of `message` is done: its slots and its thread are free."""
+    def release(self, listener: str) -> None:
+        """A handler of `listener` is done: its slots are free."""
         self.running -= 1
-        name = message.to.name
-        parked = self._parked.get(name)
-        following = parked.pop() if parked is not None else None
+        following = self._unpark(listener) if self._parked else None
         if following is not None:
             self._granted.append(following)
         else:
-            self._busy[name] -= 1
-        call = message.call
-        if call.pending:
-            self._ready.push(call.pending.popleft())
+            self._busy[listener] -= 1
+        if not self.attended and self.can_run:
+            self._wake()
+
+    def _unpark(self, listener: str) -> Message | None:
+        parked = self._parked.get(listener)
+        while parked is not None and (waiting := parked.pop()) is not None:
+            message = waiting[0]
+            if message.message_id not in self._gone:
+                return message
+            self._gone.discard(message.message_id)
+        return None
+
+    def free(self, thread_id: str) -> None:
+        """The message of a thread that was ready or handled is done: the next one's turn."""
+        pending = self.threads.get(thread_id)
+        if pending:
+            self._ready.push(pending.popitem(last=False)[1])
+            if not self.attended and self.running < self._slots:
+                self._wake()
         else:
-            call.active = False
+            self.threads.pop(thread_id, None)
+
+    def discard(self, message: Message) -> None:
+        """A message that was not taken yet shall never be; its thread has ended."""
+        pending = self.threads.get(message.thread_id)
+        if pending and pending.pop(message.message_id, None) is not None:
+            return
+        if message in self._granted:
+            self._granted.remove(message)
+            self._grant_on(message.to)
+            return
+        self._gone.add(message.message_id)
+        if len(self._gone) > _SWEEP and len(self._gone) * 2 > len(self):
+            queues: Iterable[ReadyQueue] = (self._ready, *self._parked.values())
+            for queue in queues:
+                queue.drop(self._gone)
+            self._gone.clear()
+
+    def _grant_on(self, listener: str) -> None:
+        """A granted message went away: its slot is the next one's."""
+        following = self._unpark(listener)
+        if following is not None:
+            self._granted.append(following)
+        else:
+            self._busy[listener] -= 1
 
     @property
     def can_run(self) -> bool:
         """Whether `take` may give a message (it may still park what it finds)."""
         return self.running < self._slots and bool(self._granted or len(self._ready))
+
+    def __len__(self) -> int:
+        """Messages in the queues, discarded ones too."""
+        return len(self._ready) + sum(len(each) for each in self._parked.values()) + len(self._granted)

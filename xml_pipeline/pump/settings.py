@@ -50,3 +50,18 @@ class PumpSettings:
         if problems:
             raise ConfigError([Problem(problem) for problem in problems])
         return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationLimits:
+    """What ends a runaway conversation.
+
+    Attributes:
+        messages: accepted in all its threads.
+        depth: calls below calls.
+        seconds: from its first message on.
+    """
+
+    messages: int = 10_000
+    depth: int = 64
+    seconds: float = 3600.0

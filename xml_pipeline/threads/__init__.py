@@ -1,5 +1,16 @@
-"""Calls, sessions, conversations: who waits for whom. No I/O, no clock of its own."""
+"""Threads, sessions, conversations: who waits for whom, as plain data and the events that made it. No I/O."""
 
-from xml_pipeline.threads.registry import Call, Conversation, Gather, Port, Registry
+from xml_pipeline.threads.record import DeadLetter, Entry, Event
+from xml_pipeline.threads.state import Conversation, Gather, OutsideSession, State, Thread, lineage
 
-__all__ = ["Call", "Conversation", "Gather", "Port", "Registry"]
+__all__ = [
+    "Conversation",
+    "DeadLetter",
+    "Entry",
+    "Event",
+    "Gather",
+    "OutsideSession",
+    "State",
+    "Thread",
+    "lineage",
+]

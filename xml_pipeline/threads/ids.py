@@ -1,12 +1,15 @@
-"""Opaque ids: version 4 UUIDs (RFC 9562), cut from one block of random bytes at a time.
+"""Opaque ids: UUIDs as text (RFC 9562), random ones for what comes from outside, derived ones for what follows.
 
-`uuid.uuid4()` asks the operating system each time and builds an object; a hop needs two ids and only text.
+Whatever a step of the machine makes is named by a digest of the message that caused it and a number. So a rerun
+after a crash, a replay under new rules and an idempotency key given to the outside all agree (ADR 10). A digest
+tells nothing of what it was made from: who called whom stays private.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import TypeAlias
 
 IdSource: TypeAlias = Callable[[], str]
@@ -14,8 +17,12 @@ IdSource: TypeAlias = Callable[[], str]
 _BLOCK = 256
 
 
-def uuid_source(random_bytes: Callable[[int], bytes] = os.urandom) -> IdSource:
-    """A source of version 4 UUIDs as text; `random_bytes` is injected by tests."""
+def random_ids(random_bytes: Callable[[int], bytes] = os.urandom) -> IdSource:
+    """A source of version 4 UUIDs; `random_bytes` is injected by tests.
+
+    They are cut from one block of random bytes at a time: `uuid.uuid4()` asks the operating system each time and
+    builds an object where only text is needed.
+    """
     stock: list[str] = []
 
     def refill() -> None:
@@ -33,3 +40,22 @@ def uuid_source(random_bytes: Callable[[int], bytes] = os.urandom) -> IdSource:
                 refill()
 
     return take
+
+
+class DerivedIds:
+    """The ids that follow from a seed, in order: version 8 UUIDs, the same for the same seed for ever."""
+
+    __slots__ = ("_count", "_prefix", "_seed")
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed
+        self._prefix = ""
+        self._count = 0
+
+    def take(self) -> str:
+        """The next id."""
+        if not self._prefix:
+            d = blake2b(self._seed.encode(), digest_size=16).hexdigest()
+            self._prefix = f"{d[:8]}-{d[8:12]}-8{d[12:15]}-8{d[15:18]}-{d[18:24]}"
+        self._count = count = self._count + 1
+        return f"{self._prefix}{count:06x}"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.llm.callers import Handler, running
 from xml_pipeline.errors import BudgetExceededError, NoBackendError, ServerError
-from xml_pipeline.events import BudgetWarning, ConversationEnded, Event, ThreadEnded
+from xml_pipeline.events import BudgetWarning, Event
 from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
@@ -84,8 +84,8 @@ async def test_a_conversations_budget_and_its_end() -> None:
         await router.complete("m", "hello", max_tokens=20)
         with pytest.raises(BudgetExceededError, match="conversation c1"):
             await router.complete("m", "hello", max_tokens=20)
-        router.observe(ThreadEnded("c1", "t1", "worker", "answered"))
-        router.observe(ConversationEnded("c1", answered=True))
+        router.forget_thread("t1")
+        router.forget_conversation("c1")
         await router.complete("m", "hello", max_tokens=20)
 
 

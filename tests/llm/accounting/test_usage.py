@@ -8,7 +8,7 @@ import pytest
 
 from tests.llm.callers import Handler, answered, running
 from xml_pipeline.errors import BackendError, NoBackendError
-from xml_pipeline.events import ConversationEnded, Event, LLMCalled
+from xml_pipeline.events import Event, LLMCalled
 from xml_pipeline.llm import LLMResponse, Price, Router, StreamEnd, Usage, complete, stream, use_router
 from xml_pipeline.llm.accounting.usage import MAX_THREADS, Charge, UsageTally
 from xml_pipeline.llm.http.backend import Backend
@@ -202,4 +202,4 @@ async def test_a_call_that_nobody_can_serve_is_charged_to_nobody() -> None:
     with pytest.raises(NoBackendError):
         await router.complete("m", "hello", agent_id="greeter")
     assert router.get_all_usage() == {}
-    router.observe(ConversationEnded("c1", answered=True))
+    router.forget_conversation("c1")

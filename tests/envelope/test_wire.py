@@ -21,6 +21,7 @@ from xml_pipeline.envelope import (
     META_NS,
     Gathered,
     GatheredCodec,
+    Heading,
     Huh,
     SystemError,
     decode,
@@ -81,18 +82,8 @@ def test_an_encoding_is_canonical_valid_and_read_back(
     attempt: int,
     repairs: tuple[str, ...],
 ) -> None:
-    data = encode(
-        CODEC,
-        item,
-        from_id=sender,
-        to=to,
-        thread_id=thread,
-        message_id=ids[0],
-        causation_id=ids[1],
-        in_reply_to=ids[2],
-        attempt=attempt,
-        repairs=repairs,
-    )
+    heading = Heading(sender, to, thread, *ids, attempt, repairs)
+    data = encode(heading, CODEC, item)
     root = etree.fromstring(data)
     assert etree.tostring(root, method="c14n", exclusive=True) == data
     etree.XMLSchema(etree.fromstring(ENVELOPE_XSD.encode())).assertValid(root)
@@ -116,7 +107,7 @@ def test_xmllint_takes_the_schema_as_a_file(tmp_path: Path) -> None:
 def test_text_that_xml_cannot_carry_is_refused_by_field() -> None:
     for bad in ("\x00", "\x0b", "\ud800", "\ufffe"):
         with pytest.raises(PayloadError, match=r"Item\.more\[0\]"):
-            encode(CODEC, Item("x", [bad]), from_id="a", to="b", thread_id=THREAD, message_id=THREAD)
+            encode(Heading("a", "b", THREAD, THREAD), CODEC, Item("x", [bad]))
 
 
 # --- what is read ---
@@ -209,7 +200,7 @@ ANSWERS: st.SearchStrategy[Any] = (
 def test_gathered_answers_come_back_in_order_and_canonical(answers: list[Any]) -> None:
     codec = GatheredCodec([None if answer is None else codec_of(type(answer)) for answer in answers])
     gathered = Gathered(tuple(answers))
-    data = encode(codec, gathered, from_id="system", to="b", thread_id=THREAD, message_id=THREAD)
+    data = encode(Heading("system", "b", THREAD, THREAD), codec, gathered)
     assert etree.tostring(etree.fromstring(data), method="c14n", exclusive=True) == data
     element = decode(data).payload
     assert codec.decode(element) == gathered

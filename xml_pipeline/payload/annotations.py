@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, Flag
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints, constraints_of
-from xml_pipeline.payload.nodes import Choice, DictOf, ListOf, Nested, Node, Nullable, Scalar, TupleOf, Union
 from xml_pipeline.payload.scalars import KINDS
-from xml_pipeline.payload.text import collapse, escape
+from xml_pipeline.payload.text import carried, collapse
 
 SUPPORTED = (
     "str, int, float, bool, Decimal, bytes, datetime, date, time, timedelta, UUID, Enum, Literal, T | None,"
@@ -35,7 +35,7 @@ def is_class_with_fields(annotation: Any) -> bool:
     )
 
 
-def node_of(annotation: Any, root_of: Callable[[type[Any]], str], owner: type[Any]) -> Node:
+def node_of(annotation: Any, root_of: Callable[[type[Any]], str], owner: type[Any]) -> nodes.Node:
     """The type tree of an annotation.
 
     Args:
@@ -54,14 +54,14 @@ class _Reader:
     root_of: Callable[[type[Any]], str]
     owner: type[Any]
 
-    def read(self, annotation: Any, metadata: Sequence[Any]) -> Node:
+    def read(self, annotation: Any, metadata: Sequence[Any]) -> nodes.Node:
         annotation, metadata = _unwrapped(annotation, metadata)
         origin, args = get_origin(annotation), get_args(annotation)
         if annotation is typing.Self:
-            return Nested(self.owner)
+            return nodes.Nested(self.owner)
         if annotation in KINDS if isinstance(annotation, type) else False:
             kind = KINDS[annotation]
-            return Scalar(kind, _constraints(metadata, kind.sample))
+            return nodes.Scalar(kind, _constraints(metadata, kind.sample), _examples(metadata))
         if isinstance(annotation, type) and issubclass(annotation, Enum):
             return _enum(annotation)
         if origin is Literal:
@@ -73,64 +73,64 @@ class _Reader:
         if origin is dict:
             return self._dict(args, metadata)
         if is_class_with_fields(annotation):
-            return Nested(annotation)
+            return nodes.Nested(annotation)
         raise Unsupported(_why(annotation))
 
-    def _collection(self, origin: type[Any], args: tuple[Any, ...], metadata: Sequence[Any]) -> Node:
+    def _collection(self, origin: type[Any], args: tuple[Any, ...], metadata: Sequence[Any]) -> nodes.Node:
         if origin is tuple and (len(args) != 2 or args[1] is not Ellipsis):
             if args in ((), ((),)):
-                return TupleOf(())
-            return TupleOf(tuple(self.read(arg, ()) for arg in args))
+                return nodes.TupleOf(())
+            return nodes.TupleOf(tuple(self.read(arg, ()) for arg in args))
         item = self.read(args[0], ())
         if origin in (set, frozenset) and not _hashable(item):
             raise Unsupported(f"the items of a {origin.__name__} must be hashable")
-        return ListOf(origin, item, _constraints(metadata, origin()))
+        return nodes.ListOf(origin, item, _constraints(metadata, origin()))
 
-    def _dict(self, args: tuple[Any, ...], metadata: Sequence[Any]) -> Node:
+    def _dict(self, args: tuple[Any, ...], metadata: Sequence[Any]) -> nodes.Node:
         key = self.read(args[0], ())
-        if not isinstance(key, Scalar | Choice):
+        if not isinstance(key, nodes.Scalar | nodes.Choice):
             raise Unsupported("the keys of a dict must be scalars")
-        return DictOf(key, self.read(args[1], ()), _constraints(metadata, {}))
+        return nodes.DictOf(key, self.read(args[1], ()), _constraints(metadata, {}))
 
-    def _literal(self, values: tuple[Any, ...]) -> Node:
+    def _literal(self, values: tuple[Any, ...]) -> nodes.Node:
         plain = tuple(value for value in values if value is not None)
-        node = Choice(
+        node = nodes.Choice(
             "Literal", tuple((_literal_text(value), value) for value in plain), tuple(map(_json, plain))
         )
         texts = [text for text, _ in node.values]
         if not plain or len(set(texts)) < len(texts) or len({repr(v) for v in plain}) > len(set(plain)):
             raise Unsupported(f"the values {values!r} of a Literal cannot be told apart as text")
-        return Nullable(node) if None in values else node
+        return nodes.Nullable(node) if None in values else node
 
-    def _union(self, args: tuple[Any, ...], metadata: Sequence[Any]) -> Node:
+    def _union(self, args: tuple[Any, ...], metadata: Sequence[Any]) -> nodes.Node:
         options = [arg for arg in args if arg is not type(None)]
         if len(options) == 1:
             node = self.read(options[0], metadata)
         else:
-            choices: list[tuple[str, Node]] = []
+            choices: list[tuple[str, nodes.Node]] = []
             for option in options:
                 inner = self.read(option, metadata if _takes(option, metadata) else ())
-                inner = inner.inner if isinstance(inner, Nullable) else inner
-                choices += inner.choices if isinstance(inner, Union) else [(self._tag(inner), inner)]
+                inner = inner.inner if isinstance(inner, nodes.Nullable) else inner
+                choices += inner.choices if isinstance(inner, nodes.Union) else [(self._tag(inner), inner)]
             tags = [tag for tag, _ in choices]
             twice = sorted({tag for tag in tags if tags.count(tag) > 1})
             if twice:
                 raise Unsupported(f"two members of the union would both be written as <{twice[0]}>")
-            node = Union(tuple(choices))
-        nullable = len(options) < len(args) and not isinstance(node, Nullable)
-        return Nullable(node) if nullable else node
+            node = nodes.Union(tuple(choices))
+        nullable = len(options) < len(args) and not isinstance(node, nodes.Nullable)
+        return nodes.Nullable(node) if nullable else node
 
-    def _tag(self, node: Node) -> str:
+    def _tag(self, node: nodes.Node) -> str:
         match node:
-            case Nested(cls):
+            case nodes.Nested(cls):
                 return self.root_of(cls)
-            case Scalar(kind):
+            case nodes.Scalar(kind):
                 return kind.name
-            case Choice(name):
+            case nodes.Choice(name):
                 return name
-            case ListOf(container):
+            case nodes.ListOf(container):
                 return container.__name__
-            case TupleOf():
+            case nodes.TupleOf():
                 return "tuple"
             case _:
                 return "dict"
@@ -159,6 +159,16 @@ def _constraints(metadata: Sequence[Any], sample: Any) -> Constraints:
         raise Unsupported(str(error)) from None
 
 
+def _examples(metadata: Sequence[Any]) -> tuple[Any, ...]:
+    """The values in pydantic's `Field(examples=[...])` or `Field(json_schema_extra={"examples": [...]})`."""
+    for item in metadata:
+        extra = getattr(item, "json_schema_extra", None)
+        found = getattr(item, "examples", None) or (isinstance(extra, dict) and extra.get("examples"))
+        if isinstance(found, list | tuple):
+            return tuple(found)
+    return ()
+
+
 def _takes(option: Any, metadata: Sequence[Any]) -> bool:
     """Whether constraints on a whole union make sense for this member of it."""
     plain, _ = _unwrapped(option, ())
@@ -171,7 +181,7 @@ def _takes(option: Any, metadata: Sequence[Any]) -> bool:
     return True
 
 
-def _enum(cls: type[Enum]) -> Choice:
+def _enum(cls: type[Enum]) -> nodes.Choice:
     if issubclass(cls, Flag):
         raise Unsupported("Flag enumerations combine values; use set[...] of an Enum")
     members = list(cls)
@@ -180,21 +190,15 @@ def _enum(cls: type[Enum]) -> Choice:
     values = [member.value for member in members]
     plain = {type(value) for value in values}
     if plain in ({str}, {int}) and all(map(_clean, values)):
-        return Choice(cls.__name__, tuple((str(member.value), member) for member in members), tuple(values))
-    return Choice(cls.__name__, tuple((m.name, m) for m in members), tuple(m.name for m in members))
+        return nodes.Choice(
+            cls.__name__, tuple((str(member.value), member) for member in members), tuple(values)
+        )
+    return nodes.Choice(cls.__name__, tuple((m.name, m) for m in members), tuple(m.name for m in members))
 
 
 def _clean(value: Any) -> bool:
     """A text that white space around it does not change, and that XML can carry as it is."""
-    return isinstance(value, int) or (value == collapse(value) and _legal(value))
-
-
-def _legal(text: str) -> bool:
-    try:
-        escape(text)
-    except ValueError:
-        return False
-    return True
+    return isinstance(value, int) or (value == collapse(value) and carried(value))
 
 
 def _literal_text(value: Any) -> str:
@@ -215,22 +219,16 @@ def _json(value: Any) -> Any:
     return _literal_text(value) if isinstance(value, Enum) else value
 
 
-def _hashable(node: Node) -> bool:
+def _hashable(node: nodes.Node) -> bool:
     match node:
-        case ListOf(container, item):
-            return container in (tuple, frozenset) and _hashable(item)
-        case TupleOf(items):
-            return all(map(_hashable, items))
-        case DictOf():
+        case nodes.DictOf():
             return False
-        case Nested(cls):
+        case nodes.ListOf(container) if container in (list, set):
+            return False
+        case nodes.Nested(cls):
             return getattr(cls, "__hash__", None) is not None
-        case Nullable(inner):
-            return _hashable(inner)
-        case Union(choices):
-            return all(_hashable(inner) for _, inner in choices)
         case _:
-            return True
+            return all(map(_hashable, nodes.inside(node)))
 
 
 def _why(annotation: Any) -> str:

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from xml_pipeline.payload.nodes import (
-    MISSING,
-    Choice,
-    DictOf,
-    Field,
-    ListOf,
-    Nested,
-    Node,
-    Nullable,
-    Scalar,
-    Shape,
-    Shapes,
-    TupleOf,
-    Union,
-)
+from xml_pipeline.payload import nodes
+from xml_pipeline.payload.arguments import field_json
 from xml_pipeline.payload.scalars import STR
-from xml_pipeline.payload.to_json import json_of
+from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +41,7 @@ def only_field(shape: Shape) -> str | None:
     for fields in (
         [field for field in shape.fields if field.required],
         list(shape.fields),
-        [field for field in shape.fields if field.required and is_text(field.node)],
+        [field for field in shape.fields if field.required and _is_text(field.node)],
     ):
         if len(fields) == 1 and _typable(fields[0].node):
             return fields[0].name
@@ -82,24 +69,24 @@ def prompt_text_of(shapes: Shapes, example: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def type_text(node: Node) -> str:
+def type_text(node: nodes.Node) -> str:
     """A type as people write it."""
     match node:
-        case Scalar(kind):
+        case nodes.Scalar(kind):
             return kind.name
-        case Choice(values=values):
+        case nodes.Choice(values=values):
             return " | ".join(repr(text) for text, _ in values)
-        case Nullable(inner):
+        case nodes.Nullable(inner):
             return f"{type_text(inner)} | None"
-        case Nested(cls):
+        case nodes.Nested(cls):
             return cls.__name__
-        case ListOf(container, item):
+        case nodes.ListOf(container, item):
             return f"{container.__name__}[{type_text(item)}{', ...' if container is tuple else ''}]"
-        case TupleOf(items):
+        case nodes.TupleOf(items):
             return f"tuple[{', '.join(map(type_text, items))}]"
-        case DictOf(key, item):
+        case nodes.DictOf(key, item):
             return f"dict[{type_text(key)}, {type_text(item)}]"
-        case Union(choices):
+        case nodes.Union(choices):
             return " | ".join(type_text(inner) for _, inner in choices)
 
 
@@ -116,7 +103,7 @@ def _default(shapes: Shapes, field: Field) -> str:
     if field.default is MISSING or field.default is None:
         return ""
     try:
-        value = json_of(shapes, field, field.default)
+        value = field_json(shapes, field, field.default)
     except ValueError:
         return ""
     return repr(value) if isinstance(value, str) else str(value)
@@ -131,18 +118,12 @@ def _line(info: FieldInfo) -> str:
     return f"{head}: {rest}" if rest else head
 
 
-def is_text(node: Node) -> bool:
-    """Whether a field takes any text."""
-    return isinstance(node, Scalar) and node.kind is STR
+def _is_text(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.Scalar) and node.kind is STR
 
 
-def _typable(node: Node) -> bool:
-    match node:
-        case Scalar() | Choice():
-            return True
-        case ListOf(item=inner):
-            return isinstance(inner, Scalar | Choice)
-        case Union(choices):
-            return all(isinstance(inner, Scalar | Choice) for _, inner in choices)
-        case _:
-            return False
+def _typable(node: nodes.Node) -> bool:
+    """Whether a person can type it: one value, a list of values, or a choice of kinds of values."""
+    if isinstance(node, nodes.ListOf | nodes.Union):
+        return all(isinstance(inner, nodes.Scalar | nodes.Choice) for inner in nodes.inside(node))
+    return isinstance(node, nodes.Scalar | nodes.Choice)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Annotated, Any, ClassVar, Generic, Literal, NewType, Optional, Self, TypeVar
 
+import pydantic
 import pytest
 
 from xml_pipeline.errors import PayloadError, PayloadTypeError
@@ -121,7 +122,7 @@ def test_an_unsupported_type_fails_at_decoration_naming_class_and_field(annotati
     assert not is_payload(cls)
 
 
-@pytest.mark.parametrize("name", ["", "1a", "a b", "a:b", "<a>", "xs:schema"])
+@pytest.mark.parametrize("name", ["", "1a", "a b", "a:b", "<a>", "xs:schema", "-a", "é b", "é<", "é\u00d7"])
 def test_a_root_name_must_be_a_name(name: str) -> None:
     def decorate() -> None:
         @xmlify(name=name or " ")
@@ -170,6 +171,30 @@ def test_names_of_any_alphabet_work() -> None:
         名前: str
 
     assert back(Größe(1, "x")) == Größe(1, "x")
+
+
+# Letters that Python takes in names and libxml2 does not, in documents or only in schemas.
+@pytest.mark.parametrize("name", ["ꙁ", "ꀀ", "𐐀x", "ႠႡ", "ᏸ", "ހ", "ስም", "ᠨᠡᠷᠡ", "နာမည်", "නම"])
+def test_a_name_works_or_is_refused_at_decoration(name: str) -> None:
+    for build in (
+        lambda: dataclasses.make_dataclass("Cls", [(name, int)]),
+        lambda: dataclasses.make_dataclass(name, [("x", int)]),
+    ):
+        cls: Any = build()
+        try:
+            xmlify(cls)
+        except PayloadTypeError:
+            with pytest.raises(PayloadTypeError, match="cannot be an element's name"):
+                xmlify(cls)
+            continue
+        assert back(cls(1)) == cls(1)
+
+
+@pytest.mark.parametrize("name", ["größe_2", "नाम", "ชื่อ", "பெயர்", "дом", "名前", "სახელი", "اسم", "שם"])
+def test_names_of_living_scripts_work(name: str) -> None:
+    cls: Any = xmlify(dataclasses.make_dataclass(name, [(name, int)]))
+    assert back(cls(1)) == cls(1)
+    assert codec_of(cls).from_json({name: 1}) == cls(1)
 
 
 def test_fields_named_like_what_the_codec_uses_itself_do_no_harm() -> None:
@@ -234,6 +259,80 @@ def test_an_init_var_without_default_is_refused() -> None:
 
     with pytest.raises(PayloadTypeError, match=r"Lossy\.seed: is an InitVar without default"):
         decorate()
+
+
+def _set_total(odd: Any) -> Any:
+    odd.total = 99
+    return odd
+
+
+def _lossy() -> list[tuple[Any, str]]:
+    @xmlify
+    @dataclass
+    class Summed:
+        a: int
+        total: int = field(init=False, default=0)
+
+    @xmlify
+    @dataclass
+    class Seeded:
+        a: int
+        seed: InitVar[int] = 1
+        b: list[int] = field(init=False)
+
+        def __post_init__(self, seed: int) -> None:
+            self.b = [self.a * seed]
+
+    @xmlify
+    @dataclass
+    class Scaled:
+        a: int
+        seed: InitVar[int] = 2
+
+        def __post_init__(self, seed: int) -> None:
+            self.a *= seed
+
+    @xmlify
+    @pydantic.dataclasses.dataclass
+    class Checked:
+        a: int
+        total: int = field(init=False, default=0)
+
+    return [
+        (_set_total(Summed(1)), "Summed.total"),
+        (Seeded(1, seed=5), "Seeded.b"),
+        (Scaled(1), "Scaled.a"),
+        (_set_total(Checked(1)), "Checked.total"),
+    ]
+
+
+@pytest.mark.parametrize(("value", "path"), _lossy(), ids=str)
+def test_what_only_the_constructor_sets_is_never_lost_in_silence(value: Any, path: str) -> None:
+    codec = codec_of(type(value))
+    for write in (codec.encode, codec.to_json):
+        with pytest.raises(PayloadError, match=rf"{path}: would be lost"):
+            write(value)
+    outer = xmlify(dataclasses.make_dataclass("Outer", [("inner", list[type(value)])]))  # type: ignore[misc]
+    with pytest.raises(PayloadError, match=r"Outer\.inner\[0\]\.\w+: would be lost"):
+        codec_of(outer).encode(outer([value]))
+
+
+def test_what_is_not_compared_may_be_lost_and_what_is_made_again_is_not() -> None:
+    @xmlify
+    @dataclass
+    class Cached:
+        tags: list[str]
+        first: str = field(init=False)
+        cache: dict[str, int] = field(init=False, compare=False, default_factory=dict)
+
+        def __post_init__(self) -> None:
+            self.first = self.tags[0]
+
+    cached = Cached(["a"])
+    cached.cache["a"] = 1
+    assert back(cached) == cached
+    cached.tags.append("b")
+    assert back(cached).tags == ["a", "b"]
 
 
 def test_an_own_constructor_gets_the_fields_by_name() -> None:
@@ -308,3 +407,65 @@ def test_a_refusing_constructor_is_a_payload_error() -> None:
         codec_of(Even).decode_bytes(b"<Even><n>3</n></Even>")
     with pytest.raises(PayloadError, match="Even: refused by its class: must be even"):
         codec_of(Even).from_json({"n": 3})
+
+
+class Hostile(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Spiteful:
+    """What raises whenever it is looked at."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("eq")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _refuse() -> Any:
+    raise Hostile
+
+
+@xmlify
+@dataclass
+class Moody:
+    n: int = 0
+    made: list[int] = field(default_factory=list)
+    colour: Literal["red"] = "red"
+
+    def __post_init__(self) -> None:
+        if self.n == 1:
+            raise Hostile
+
+
+@xmlify
+@dataclass
+class Factory:
+    made: list[int] = field(default_factory=_refuse)
+
+
+def test_whatever_a_class_does_when_it_is_looked_at_is_a_payload_error() -> None:
+    class Sneaky(Moody):
+        pass
+
+    moody = codec_of(Moody)
+    sneaky: Any = Moody()
+    sneaky.colour = Spiteful()
+    for attempt in (
+        lambda: moody.encode(sneaky),
+        lambda: moody.encode(Spiteful()),  # type: ignore[arg-type]
+        lambda: moody.encode(Sneaky()),
+        lambda: moody.decode_bytes(b"<Moody><n>1</n></Moody>"),
+        lambda: moody.from_json({"n": 1}),
+        lambda: moody.from_json({"n": Spiteful()}),
+        lambda: codec_of(Factory).decode_bytes(b"<Factory/>"),
+        lambda: codec_of(Factory).from_json({}),
+    ):
+        with pytest.raises(PayloadError):
+            attempt()
+    with pytest.raises(PayloadError, match="Factory: refused by its class: Hostile"):
+        codec_of(Factory).from_json({})

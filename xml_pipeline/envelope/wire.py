@@ -7,11 +7,11 @@ serialiser has to run on the way, and the tests hold the output against lxml's o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from lxml import etree
+from msgspec import Struct
 
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
@@ -39,62 +39,58 @@ _REPAIR = f'<repair xmlns="{META_NS}">'
 _ATTEMPT = f'<attempt xmlns="{META_NS}">'
 
 
-@dataclass(slots=True)
-class Envelope:
-    """One message as read from the wire.
+class Heading(Struct, frozen=True, gc=False):
+    """All that is said about a message beside its payload.
+
+    Names and ids must be free of markup: the listener table and the id source see to that.
 
     Attributes:
-        from_id: the sending listener's name.
-        to: the receiving listener's name, or "" when the message names none.
-        thread_id: an opaque UUID.
-        message_id: names this message; "" when the sender gave none.
+        from_id: the sender: a listener, an outside name, or `system`.
+        to: the receiving listener's name (the outside name for what leaves); "" when the message names none.
+        thread_id: the call that the message belongs to, an opaque UUID.
+        message_id: names this message, the same on every attempt; "" when the sender gave none.
         causation_id: the message whose handling produced this one, or "".
         in_reply_to: the message that this one answers, or "".
         attempt: which delivery this is, from 1.
         repairs: what the text of a model needed before it was this message.
-        payload: the payload's element, not validated yet.
+        conversation_id: what it is part of; not on the wire.
+        at: when it was accepted, in seconds of Unix time; not on the wire.
     """
 
     from_id: str
     to: str
     thread_id: str
-    message_id: str
-    causation_id: str
-    in_reply_to: str
-    attempt: int
-    repairs: tuple[str, ...]
+    message_id: str = ""
+    causation_id: str = ""
+    in_reply_to: str = ""
+    attempt: int = 1
+    repairs: tuple[str, ...] = ()
+    conversation_id: str = ""
+    at: float = 0.0
+
+
+class Envelope(Heading, frozen=True, kw_only=True):
+    """One message as read from the wire: its heading, and its payload's element, not validated yet."""
+
     payload: etree._Element
 
 
-def encode(
-    codec: PayloadCodec[Any],
-    payload: object,
-    *,
-    from_id: str,
-    to: str,
-    thread_id: str,
-    message_id: str,
-    causation_id: str = "",
-    in_reply_to: str = "",
-    attempt: int = 1,
-    repairs: tuple[str, ...] = (),
-) -> bytes:
-    """One message as canonical bytes; `repairs` are those its text needed, kept on the message.
-
-    Names and ids must be free of markup: the listener table and the id source see to that.
+def encode(heading: Heading, codec: PayloadCodec[Any], payload: object) -> bytes:
+    """One message as canonical bytes.
 
     Raises:
         PayloadError: the payload holds a value its class does not allow or XML cannot carry.
     """
     root = codec.root
     body = codec.encode_body(payload)
-    extra = f"{_REPLY}{in_reply_to}</in-reply-to>" if in_reply_to else ""
-    if attempt > 1:
-        extra += f"{_ATTEMPT}{attempt}</attempt>"
-    for repair in repairs:
+    extra = f"{_REPLY}{heading.in_reply_to}</in-reply-to>" if heading.in_reply_to else ""
+    if heading.attempt > 1:
+        extra += f"{_ATTEMPT}{heading.attempt}</attempt>"
+    for repair in heading.repairs:
         extra += f"{_REPAIR}{escape(repair)}</repair>"
     return (
-        f"{_HEAD}{from_id}</from><to>{to}</to><thread>{thread_id}{_ID}{message_id}{_CAUSE}{causation_id}"
+        f"{_HEAD}{heading.from_id}</from><to>{heading.to}</to><thread>{heading.thread_id}"
+        f"{_ID}{heading.message_id}{_CAUSE}{heading.causation_id}"
         f'</causation>{extra}</meta><{root} xmlns="">{body}</{root}></message>'
     ).encode()
 

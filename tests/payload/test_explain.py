@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -204,3 +206,67 @@ def test_bounds_hold_both_ways() -> None:
         codec_of(Bound).encode(Bound(6))
     with pytest.raises(PayloadError, match=r"Bound\.n: too large \(got '6'\); allowed: <= 5"):
         codec_of(Bound).decode_bytes(b"<Bound><n>6</n></Bound>")
+
+
+@xmlify
+@dataclass
+class Line:
+    text: str = ""
+    note: str | None = None
+
+
+@xmlify
+@dataclass
+class Ledger:
+    numbers: list[Annotated[int, Ge(1)]] = field(default_factory=list)
+    names: list[Annotated[str, MinLen(2)]] = field(default_factory=list)
+    days: list[dt.datetime] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    pairs: list[tuple[int, str]] = field(default_factory=list)
+    either: list[int | str] = field(default_factory=list)
+    maps: list[dict[str, int]] = field(default_factory=list)
+    colours: list[Literal["red", "blue"]] = field(default_factory=list)
+    spins: list[bool] = field(default_factory=list)
+
+
+@pytest.mark.parametrize(
+    ("name", "item"),
+    [
+        ("numbers", "<item>0</item>"),
+        ("numbers", "<item>1_0</item>"),
+        ("numbers", "<item a='1'>1</item>"),
+        ("numbers", "<item><b/></item>"),
+        ("numbers", f"<item {XSI} xsi:nil='true'/>"),
+        ("names", "<item>x</item>"),
+        ("days", "<item>20260131T120000</item>"),
+        ("days", "<item>2026-01-31</item>"),
+        ("lines", "<item>x</item>"),
+        ("lines", "<item><x/></item>"),
+        ("lines", "<item><text/><text/></item>"),
+        ("lines", "<item a='1'/>"),
+        ("pairs", "<item><item1>1</item1></item>"),
+        ("pairs", "<item><item1>1</item1><item2/><item3/></item>"),
+        ("either", "<item><int>1</int><int>1</int></item>"),
+        ("either", "<item><float>1</float></item>"),
+        ("maps", "<item><entry><key/></entry></item>"),
+        ("maps", "<item><x/></item>"),
+        ("colours", "<item>green</item>"),
+        ("spins", "<item>yes</item>"),
+    ],
+)
+def test_thousands_of_mistakes_in_one_message_cost_no_more_than_five(name: str, item: str) -> None:
+    codec = codec_of(Ledger)
+    text = f"<Ledger><{name}>{item * (600_000 // len(item))}</{name}></Ledger>"
+    element = hardened.parse(text.encode(), hardened.Limits(max_elements=10**6, max_attributes=10**6))
+    start = time.process_time()
+    with pytest.raises(PayloadError) as caught:
+        codec.decode(element, size=len(text))
+    assert time.process_time() - start < 1.0  # libxml2 alone takes seconds for each of these
+    assert 1 <= len(caught.value.violations) <= 5
+
+
+def test_a_large_message_in_any_order_is_read() -> None:
+    items = "<item><note/><text>x</text></item>" * 4_000
+    text = f"<Ledger><lines>{items}</lines><numbers> <item>1</item> </numbers></Ledger>"
+    found = codec_of(Ledger).decode_bytes(text.encode())
+    assert (len(found.lines), found.numbers) == (4_000, [1])

@@ -13,7 +13,6 @@ MAX_DEPTH = 3
 @dataclass(eq=False)
 class Conversation:
     root: Call | None = None
-    load: int = 0
     messages: int = 0
     outcomes: list[str] = field(default_factory=list)  # what the outside got: a class name, or "unanswered"
     freed: bool = False
@@ -27,7 +26,7 @@ class Call:
     opened_by: str
     place: tuple[Gather, int] | None = None
     children: list[Call] = field(default_factory=list)
-    load: int = 0
+    inbox: list[Sent] = field(default_factory=list)
     open: bool = True
 
     @property
@@ -56,10 +55,11 @@ class Listener:
 
 @dataclass(eq=False)
 class Sent:
-    """A message that the model expects to be accepted."""
+    """A message that the model expects to be accepted; pending until it is handled, or buried with its thread."""
 
     call: Call
     cls: str
+    pending: bool = True
 
 
 class Model:
@@ -85,34 +85,35 @@ class Model:
 
     def begin(self, sent: Sent) -> bool:
         """Whether a handler is to be called."""
-        if not sent.call.open:
-            self.dead += 1
-        elif sent.cls in self.table[sent.call.listener].accepts:
+        if sent.cls in self.table[sent.call.listener].accepts:
             return True
-        else:
-            self.answer(sent.call, sent.cls)
+        self.handled(sent)
+        self.answer(sent.call, sent.cls)
         self.settle(sent.call)
         return False
 
+    def handled(self, sent: Sent) -> None:
+        sent.pending = False
+        sent.call.inbox.remove(sent)
+
     def finish(self, sent: Sent, actions: list[tuple] | None) -> None:
-        if actions is not None and not sent.call.open:
-            self.dead += 1
-        else:
-            for action in actions or ():
-                self.act(sent.call, action)
-                if sent.call.conversation.messages > MAX_MESSAGES:
-                    break
+        self.handled(sent)
+        for action in actions or ():
+            self.act(sent.call, action)
+            if sent.call.conversation.messages > MAX_MESSAGES:
+                break
         self.settle(sent.call)
         conversation = sent.call.conversation
-        if conversation.messages > MAX_MESSAGES and conversation.load:
+        if conversation.messages > MAX_MESSAGES and not conversation.freed:
             self.abort(conversation, "SystemError")
 
+    def late(self, actions: list[tuple] | None) -> None:
+        """A handler returned after its message was buried."""
+        self.dead += actions is not None
+
     def fail(self, sent: Sent) -> None:
-        if sent.call.open:
-            self.answer(sent.call, "SystemError")
-        else:
-            self.dead += 1
-        self.settle(sent.call)
+        self.handled(sent)
+        self.answer(sent.call, "SystemError")
 
     def expire(self, gather: Gather) -> None:
         if not gather.closed and gather.call.open:
@@ -124,18 +125,21 @@ class Model:
     def abort(self, conversation: Conversation, outcome: str) -> None:
         root = conversation.root
         assert root is not None
-        if root.open:
-            self.close(root)
-            conversation.outcomes.append(outcome)
+        self.close(root)
+        self.over(conversation, outcome)
+
+    def over(self, conversation: Conversation, outcome: str) -> None:
+        conversation.outcomes.append(outcome)
+        conversation.freed = True
 
     # --- what a handler wants ---
 
     def act(self, call: Call, action: tuple) -> None:
         kind, *rest = action
-        if kind == "gather":
+        if not call.open:
+            self.dead += len(rest[0]) if kind == "gather" else 1
+        elif kind == "gather":
             self.gather(call, rest[0])
-        elif not call.open:
-            self.dead += 1
         elif kind == "respond":
             self.answer(call, rest[0])
         elif kind == "invalid":
@@ -206,17 +210,17 @@ class Model:
     # --- who owes what to whom ---
 
     def deliver(self, call: Call, cls: str) -> None:
-        call.load += 1
-        call.conversation.load += 1
+        sent = Sent(call, cls)
+        call.inbox.append(sent)
         call.conversation.messages += 1
-        self.sent.append(Sent(call, cls))
+        self.sent.append(sent)
 
     def answer(self, call: Call, cls: str) -> None:
         self.close(call)
         if call.place is not None:
             self.fill(*call.place, cls)
         elif call.parent is None:
-            call.conversation.outcomes.append(cls)
+            self.over(call.conversation, cls)
         else:
             self.deliver(call.parent, cls)
 
@@ -236,17 +240,17 @@ class Model:
             call.parent.children.remove(call)
         for child in list(call.children):
             self.close(child)
+        for sent in call.inbox:
+            sent.pending = False
+            self.dead += 1
+        call.inbox.clear()
 
     def settle(self, call: Call) -> None:
-        call.load -= 1
-        call.conversation.load -= 1
         over: Call | None = call
-        while over is not None and over.open and not over.load and not over.children:
+        while over is not None and over.open and not over.inbox and not over.children:
             self.close(over)
             if over.place is not None:
                 self.fill(*over.place, None)
             elif over.parent is None:
-                over.conversation.outcomes.append("unanswered")
+                self.over(over.conversation, "unanswered")
             over = over.parent
-        if not call.conversation.load:
-            call.conversation.freed = True

@@ -1,0 +1,369 @@
+"""The machine against a simple model of threads: call, answer, pass on, delegate, gather, prune, end.
+
+Beside it the events are folded into another state, without listeners and without payloads: it is the same at every
+step. At the end the facts are told to a second machine, which makes the same events.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, precondition, rule
+from msgspec.structs import replace
+
+from tests.pump import model
+from xml_pipeline import Gathered, Huh, SystemError, xmlify
+from xml_pipeline.envelope import Message
+from xml_pipeline.pump import ConversationLimits, DeadLetter, HandlerResponse, Machine, listener
+from xml_pipeline.pump.facts import Aborted, Due, Expired, Fact, Failed, Injected, Interrupted, Returned
+from xml_pipeline.threads import State
+from xml_pipeline.threads.record import Accepted, Event, Gathering, Handled, Over, Redelivered
+
+
+@xmlify
+@dataclass
+class Task:
+    """Work."""
+
+    n: int = 0
+
+
+@xmlify
+@dataclass
+class Result:
+    """What came of it."""
+
+    n: int = 0
+
+
+ACCEPTS: dict[str, tuple[type, ...]] = {
+    "all": (Task, Result, Huh, SystemError, Gathered),
+    "some.results": (Task, Result, Gathered),
+    "tasks": (Task, Gathered),
+    "simple": (Task,),
+    "leaf": (Task,),
+}
+PEERS = {
+    "all": ("some.results", "tasks", "simple", "leaf", "all"),
+    "some.results": ("all", "tasks", "leaf"),
+    "tasks": ("simple", "leaf"),
+    "simple": ("all", "leaf"),
+    "leaf": (),
+}
+NAMES = {Huh: "huh"}
+CLASSES = {"Task": Task, "Result": Result}
+
+
+def actions_of(name: str) -> st.SearchStrategy[list[tuple]]:
+    """What a handler of this listener may want, mostly what it may have."""
+    peers = st.sampled_from([*PEERS[name], name])
+    others = st.sampled_from([*ACCEPTS, "unknown", model.OUTSIDE])
+    task, either = st.just("Task"), st.sampled_from([*CLASSES])
+    respond = st.tuples(st.just("respond"), either)
+    calls = st.tuples(st.just("call"), peers, task)
+    gathers = st.tuples(
+        st.just("gather"),
+        st.lists(st.tuples(peers, task), min_size=1, max_size=3)
+        | st.lists(st.tuples(others, either), max_size=2),
+    )
+    delegate = st.tuples(st.just("delegate"), peers, task)
+    odd = st.one_of(
+        st.tuples(st.just("call"), others, either),
+        st.tuples(st.just("delegate"), others, either),
+        st.tuples(st.just("invalid")),
+    )
+    gather = [gathers, gathers] if Gathered in ACCEPTS[name] else [gathers]
+    one = st.one_of(respond, calls, calls, *gather, delegate, odd)
+    return st.lists(one, min_size=1, max_size=2)
+
+
+ACTIONS = {name: actions_of(name) for name in ACCEPTS}
+
+
+def name_of(payload: Any) -> str:
+    return NAMES.get(type(payload), type(payload).__name__)
+
+
+def response(action: tuple) -> Any:
+    match action:
+        case ("respond", cls):
+            return HandlerResponse.respond(CLASSES[cls]())
+        case ("invalid",):
+            return HandlerResponse.respond(Result("no number"))  # type: ignore[arg-type]
+        case ("call", to, cls):
+            return HandlerResponse(CLASSES[cls](), to=to)
+        case ("delegate", to, cls):
+            return HandlerResponse.delegate(CLASSES[cls](), to=to)
+        case ("gather", calls):
+            return HandlerResponse.gather(
+                [HandlerResponse(CLASSES[cls](), to=to) for to, cls in calls], timeout=1
+            )
+    raise AssertionError(action)
+
+
+def never(payload: Any, metadata: Any) -> None:
+    """A handler that is not called: the rules say what handlers return."""
+
+
+@dataclass(eq=False)
+class Pair:
+    """One accepted message, real and modelled."""
+
+    real: Message
+    modelled: model.Sent
+
+
+def without_payloads(event: Event) -> Event:
+    """What is left of an event in a place where no payload class can be imported."""
+    message = getattr(event, "message", None)
+    return event if message is None else replace(event, message=pickle.loads(pickle.dumps(bare(message))))
+
+
+def bare(message: Message) -> Message:
+    return replace(message, payload=None)
+
+
+class Threads(RuleBasedStateMachine):
+    """Each rule is one thing that happens to both; each step compares what followed."""
+
+    gathers = Bundle("gathers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = {
+            name: listener(name, never, accepts=ACCEPTS[name], peers=PEERS[name]) for name in ACCEPTS
+        }
+        self.limits = ConversationLimits(messages=model.MAX_MESSAGES, depth=model.MAX_DEPTH)
+        self.machine = Machine(self.table, self.limits)
+        self.folded = State()
+        self.history: list[tuple[Fact, list[Event]]] = []
+        self.model = model.Model(
+            {
+                name: model.Listener(frozenset(each.accepts), frozenset(each.peers))
+                for name, each in self.table.items()
+            }
+        )
+        self.threads: dict[model.Call, str] = {}
+        self.conversations: dict[model.Conversation, str] = {}
+        self.outcomes: dict[str, list[str]] = {}
+        self.queued: list[Pair] = []
+        self.running: list[Pair] = []
+        self.accepted = self.handled = self.buried = 0
+
+    # --- comparing ---
+
+    def step(self, conversation_id: str, fact: Fact) -> list[Event]:
+        """What the machine makes of a fact is what the model expects, in its order."""
+        events = self.machine.step(fact)
+        self.history.append((fact, events))
+        for event in events:
+            self.folded.apply(conversation_id, without_payloads(event))
+        self.compare(conversation_id, events)
+        return events
+
+    def compare(self, conversation_id: str, events: list[Event]) -> None:
+        messages = [
+            event.message
+            for event in events
+            if isinstance(event, Accepted) and event.fills is None and not event.leaves
+        ]
+        assert [(each.to, name_of(each.payload)) for each in messages] == [
+            (each.call.listener, each.cls) for each in self.model.sent
+        ]
+        for real, modelled in zip(messages, self.model.sent, strict=True):
+            known = self.threads.setdefault(modelled.call, real.thread_id)
+            assert known == real.thread_id, "a message in the wrong thread"
+            assert real.in_reply_to != "" or real.from_id != "system" or modelled.cls == "Gathered"
+            self.queued.append(Pair(real, modelled))
+        self.accepted += len(messages)
+        letters = [event for event in events if isinstance(event, DeadLetter)]
+        assert len(letters) == self.model.dead
+        self.handled += sum(isinstance(event, Handled) for event in events)
+        self.buried += sum(letter.pending for letter in letters)
+        for event in events:
+            if isinstance(event, Accepted) and event.leaves:
+                self.outcomes[conversation_id].append(name_of(event.message.payload))
+            elif isinstance(event, Over):
+                if not event.answered:
+                    self.outcomes[conversation_id].append("unanswered")
+                assert conversation_id not in self.machine.state.conversations
+        self.model.forget_step()
+        self.queued = [pair for pair in self.queued if pair.modelled.pending]
+
+    def take(self, pairs: list[Pair], data: st.DataObject) -> Pair:
+        return pairs.pop(data.draw(st.integers(0, len(pairs) - 1)))
+
+    # --- what happens ---
+
+    @precondition(lambda self: sum(not each.freed for each in self.model.conversations) < 3)
+    @rule(to=st.sampled_from([*ACCEPTS]))
+    def inject(self, to: str) -> None:
+        conversation_id = f"conversation-{len(self.conversations)}"
+        modelled = self.model.inject(to)
+        self.conversations[modelled] = conversation_id
+        self.outcomes[conversation_id] = []
+        self.step(conversation_id, Injected(conversation_id, model.OUTSIDE, to, Task()))
+
+    def begin(self, pair: Pair) -> bool:
+        runs = self.model.begin(pair.modelled)
+        events = self.step(pair.real.conversation_id, Due(pair.real))
+        assert (not events) == runs
+        return runs
+
+    def finish(self, pair: Pair, actions: list[tuple] | None) -> Any:
+        returned = None if actions is None else [response(action) for action in actions]
+        conversation_id = pair.real.conversation_id
+        fact = Returned(pair.real, returned)
+        if not pair.modelled.pending:
+            self.model.late(actions)
+            self.step(conversation_id, fact)
+            return multiple()
+        accepts = self.model.table[pair.modelled.call.listener].accepts
+        gathers = [action for action in actions or () if action[0] == "gather"]
+        if gathers and "Gathered" not in accepts:
+            self.model.fail(pair.modelled)
+            self.step(conversation_id, fact)
+            return multiple()
+        self.model.finish(pair.modelled, actions)
+        events = self.step(conversation_id, fact)
+        begun = [event for event in events if isinstance(event, Gathering)]
+        if len(gathers) == 1 and len(begun) == 1:
+            timer = (conversation_id, begun[0].thread_id, begun[0].gather_id)
+            return multiple((timer, self.model.last_gather))
+        return multiple()
+
+    def draw_actions(self, data: st.DataObject, pair: Pair) -> list[tuple] | None:
+        if data.draw(st.integers(0, 4)) == 0:
+            return None
+        return data.draw(ACTIONS[pair.modelled.call.listener])
+
+    @precondition(lambda self: self.queued)
+    @rule(target=gathers, data=st.data())
+    def handle(self, data: st.DataObject) -> Any:
+        """A message's turn, and its handler returns at once."""
+        pair = self.take(self.queued, data)
+        return self.finish(pair, self.draw_actions(data, pair)) if self.begin(pair) else multiple()
+
+    @precondition(lambda self: self.queued)
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        """A message's turn; its handler takes its time."""
+        pair = self.take(self.queued, data)
+        if self.begin(pair):
+            self.running.append(pair)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def interrupt(self, data: st.DataObject) -> None:
+        """A handler was cut off: its message is due once more, as another attempt."""
+        pair = self.take(self.running, data)
+        events = self.step(pair.real.conversation_id, Interrupted(pair.real))
+        if pair.modelled.pending:
+            (again,) = events
+            assert isinstance(again, Redelivered)
+            assert again.message.message_id == pair.real.message_id
+            assert again.message.attempt == pair.real.attempt + 1
+            self.queued.append(Pair(again.message, pair.modelled))
+        else:
+            assert not events
+
+    @precondition(lambda self: self.running)
+    @rule(target=gathers, data=st.data())
+    def end(self, data: st.DataObject) -> Any:
+        """A handler that took its time returns, perhaps to nobody any more."""
+        pair = self.take(self.running, data)
+        return self.finish(pair, self.draw_actions(data, pair))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def fail(self, data: st.DataObject) -> None:
+        pair = self.take(self.running, data)
+        if pair.modelled.pending:
+            self.model.fail(pair.modelled)
+        self.step(pair.real.conversation_id, Failed(pair.real, "handler", "crashed", "it crashed"))
+
+    @rule(gather=gathers)
+    def expire(self, gather: tuple[tuple[str, str, str], model.Gather]) -> None:
+        timer, modelled = gather
+        self.model.expire(modelled)
+        self.step(timer[0], Expired(*timer))
+
+    @precondition(
+        lambda self: len(self.conversations) > 2 and not all(each.freed for each in self.conversations)
+    )
+    @rule(data=st.data(), error=st.booleans())
+    def abort(self, data: st.DataObject, error: bool) -> None:
+        alive = [each for each in self.model.conversations if not each.freed]
+        modelled = data.draw(st.sampled_from(alive))
+        self.model.abort(modelled, "SystemError" if error else "unanswered")
+        conversation_id = self.conversations[modelled]
+        what = SystemError("limit", "too long") if error else None
+        self.step(conversation_id, Aborted(conversation_id, what))
+
+    # --- what is always so ---
+
+    @invariant()
+    def every_accepted_message_is_pending_handled_or_dead(self) -> None:
+        pending = sum(
+            len(thread.inbox)
+            for conversation in self.machine.state.conversations.values()
+            for thread in conversation.threads.values()
+        )
+        assert self.accepted == self.handled + self.buried + pending
+
+    @invariant()
+    def the_folded_events_are_the_state(self) -> None:
+        assert self.folded == self.machine.state
+
+    @invariant()
+    def the_trees_are_the_same(self) -> None:
+        real = {
+            thread.id: thread
+            for conversation in self.machine.state.conversations.values()
+            for thread in conversation.threads.values()
+        }
+        modelled = {self.threads[call]: call for call in self.threads if call.open}
+        assert set(real) == set(modelled)
+        for thread_id, call in modelled.items():
+            thread = real[thread_id]
+            assert len(thread.inbox) == len(call.inbox)
+            assert thread.depth == call.depth
+            assert thread.caller == call.caller
+            assert not thread.parent or thread.parent in real, "a call without an open caller"
+            assert set(thread.children or ()) == {self.threads[child] for child in call.children}
+
+    @invariant()
+    def the_outside_gets_one_outcome_at_most_and_one_when_it_is_over(self) -> None:
+        for modelled, conversation_id in self.conversations.items():
+            assert self.outcomes[conversation_id] == modelled.outcomes
+            assert len(modelled.outcomes) == modelled.freed
+            assert modelled.freed == (conversation_id not in self.machine.state.conversations)
+
+    def teardown(self) -> None:
+        """When all handlers return nothing any more, all is over and freed; and the facts give the same events."""
+        while self.queued or self.running:
+            if self.running:
+                self.finish(self.running.pop(), None)
+            else:
+                pair = self.queued.pop(0)
+                if self.begin(pair):
+                    self.running.append(pair)
+        assert self.machine.state == State()
+        assert all(len(outcome) == 1 for outcome in self.outcomes.values())
+        assert self.accepted == self.handled + self.buried
+        again = Machine(self.table, self.limits)
+        for fact, events in self.history:
+            assert again.step(fact) == events
+
+
+TestThreads = Threads.TestCase
+TestThreads.settings = settings(
+    max_examples=150,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)

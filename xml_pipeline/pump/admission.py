@@ -1,0 +1,86 @@
+"""Backpressure: how many messages are in flight, and who waits outside until there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from xml_pipeline.errors import OrganismClosed
+
+
+class Admission:
+    """Counts messages in flight; the outside waits, first come first served, while there are too many.
+
+    Messages between listeners are counted and never wait: a full queue cannot deadlock a conversation.
+
+    Args:
+        most: messages in flight from which on the outside waits.
+
+    Attributes:
+        in_flight: accepted and not handled yet, and places reserved; what waits for a person does not count.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.in_flight = 0
+        self._most = most
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._empty: asyncio.Future[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether a newcomer has to wait."""
+        return self.in_flight >= self._most or bool(self._waiting)
+
+    async def wait(self) -> None:
+        """Wait for a place; it is counted in when this returns. Raises OrganismClosed."""
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place  # whoever makes room has counted us in
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.leave()
+            raise
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody waits for messages to be done."""
+        return bool(self._waiting) or self._empty is not None
+
+    def settle(self) -> None:
+        """Messages were done, and those that followed are counted: let in as many as there is room for."""
+        while self._waiting and self.in_flight < self._most:
+            place = self._waiting.popleft()
+            if not place.done():
+                self.in_flight += 1
+                place.set_result(None)
+        if not self.in_flight:
+            self.hurry()
+
+    def leave(self) -> None:
+        """Give a reserved place back."""
+        self.in_flight -= 1
+        self.settle()
+
+    def refuse_all(self) -> None:
+        """Whoever waits is told that the organism closes."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_exception(OrganismClosed("the organism is stopping"))
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until nothing is in flight, or `seconds` are over, or `hurry` is called."""
+        if self.in_flight:
+            loop = asyncio.get_running_loop()
+            self._empty = loop.create_future()
+            timer = loop.call_later(seconds, self.hurry)
+            try:
+                await self._empty
+            finally:
+                timer.cancel()
+
+    def hurry(self) -> None:
+        """Let a `drain` that is going on return now."""
+        if self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)

@@ -1,0 +1,67 @@
+"""One handler call in progress."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from xml_pipeline.envelope import Message
+from xml_pipeline.threads import Conversation, Thread, lineage
+from xml_pipeline.threads.ids import DerivedIds
+
+
+class Run:
+    """A handler at work on a message; also what accounting sees as the current caller (`attribution.Caller`).
+
+    Attributes:
+        message: what is worked on.
+        arguments: what the handler is called with.
+        seconds: how long it may take.
+        task: the runner, once it has begun.
+        due: when it is too late, by the event loop's clock.
+        given_up: whether nobody waits for it any more.
+    """
+
+    __slots__ = (
+        "_conversation", "_ids", "_thread", "arguments", "due", "given_up", "message", "seconds", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        message: Message,
+        conversation: Conversation,
+        thread: Thread,
+        arguments: tuple[Any, ...],
+        seconds: float,
+    ) -> None:
+        self.message = message
+        self.arguments = arguments
+        self.seconds = seconds
+        self.task: asyncio.Task[Any] | None = None
+        self.due = 0.0
+        self.given_up = False
+        self._conversation = conversation
+        self._thread = thread
+        self._ids: DerivedIds | None = None
+
+    @property
+    def listener(self) -> str:
+        return self.message.to
+
+    @property
+    def thread_id(self) -> str:
+        return self.message.thread_id
+
+    @property
+    def conversation_id(self) -> str:
+        return self.message.conversation_id
+
+    def lineage(self) -> tuple[str, ...]:
+        """The thread's id and those above it, innermost first; the open ones, for a handler that was given up."""
+        return lineage(self._conversation, self._thread)
+
+    def new_id(self) -> str:
+        """The first, the second, … id that this handler takes: the same at every attempt."""
+        if self._ids is None:
+            self._ids = DerivedIds(f"{self.message.message_id}/handler")
+        return self._ids.take()

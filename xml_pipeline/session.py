@@ -1,0 +1,177 @@
+"""The outside's side of an organism: ask and wait, send, raw envelopes, and what is remembered between them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from xml_pipeline.envelope import Huh, Message, SystemError, decode
+from xml_pipeline.envelope.wire import Heading, encode
+from xml_pipeline.errors import (
+    AnswerError,
+    AskTimeout,
+    ConfigError,
+    EnvelopeError,
+    NoReply,
+    RoutingError,
+)
+from xml_pipeline.payload import codec_of
+from xml_pipeline.payload.text import escape
+from xml_pipeline.pump import Pump
+from xml_pipeline.pump.facts import Injected
+from xml_pipeline.pump.listener import OUTSIDE, check_name
+
+T = TypeVar("T")
+
+
+class Session:
+    """One outside caller over several asks: listeners see one `session_id`, and may remember.
+
+    An async context manager. An unnamed session ends when it is closed. A named one goes on in its organism, for
+    whoever opens it again by its name, until it is closed or was not used for `ttl` seconds.
+
+    Args:
+        pump: of the organism.
+        sender: what listeners see as `from_id`.
+        key: names the session; "" for one that ends with each conversation.
+        new_id: where conversation ids come from.
+        named: whether leaving the context leaves it open.
+        ttl: seconds without a conversation after which it ends; None for never.
+    """
+
+    def __init__(
+        self,
+        pump: Pump,
+        sender: str,
+        key: str,
+        new_id: Callable[[], str],
+        *,
+        named: bool = False,
+        ttl: float | None = None,
+    ) -> None:
+        self._pump = pump
+        self._sender = sender
+        self._key = key
+        self._new_id = new_id
+        self._named = named
+        self._ttl = ttl
+        self._closed = False
+
+    @overload
+    async def ask(
+        self, to: str, payload: Any, *, answer_type: type[T], timeout: float | None = None
+    ) -> T: ...
+    @overload
+    async def ask(self, to: str, payload: Any, *, timeout: float | None = None) -> Any: ...
+    async def ask(
+        self, to: str, payload: Any, *, answer_type: type[Any] = object, timeout: float | None = None
+    ) -> Any:
+        """As `Organism.ask`, within this session."""
+        message = await self.message(to, payload, timeout)
+        answer = message.payload
+        if isinstance(answer, SystemError):
+            raise AnswerError(answer, answer.code, answer.message)
+        if isinstance(answer, Huh):
+            raise AnswerError(answer, "validation", str(answer))
+        if not isinstance(answer, answer_type):
+            got, wanted = type(answer).__name__, answer_type.__name__
+            raise AnswerError(answer, "validation", f"the answer is a {got}; a {wanted} was asked for")
+        return answer
+
+    async def send(self, to: str, payload: Any) -> str:
+        """As `Organism.send`, within this session."""
+        fact = self._injected(to, payload, awaited=False)
+        await self._pump.inject(fact, None)
+        return fact.conversation_id
+
+    async def message(self, to: str, payload: Any, timeout: float | None = None) -> Message:
+        """The answering message, also when it is an error; otherwise as `ask`."""
+        answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        fact = self._injected(to, payload, awaited=True)
+        if timeout is None:
+            message = await self._wait(fact, answer)
+        else:
+            _check_timeout(timeout)
+            limit = asyncio.timeout(timeout)
+            try:
+                async with limit:
+                    message = await self._wait(fact, answer)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise AskTimeout(f"'{to}' did not answer within {timeout:g} s") from None
+        if message is None:
+            raise NoReply(f"the conversation with '{to}' ended and nobody answered")
+        return message
+
+    async def _wait(self, fact: Injected, answer: asyncio.Future[Message | None]) -> Message | None:
+        try:
+            await self._pump.inject(fact, answer)
+            return await answer
+        except asyncio.CancelledError:
+            self._pump.cancel(fact.conversation_id)  # nobody waits for it any more
+            raise
+
+    def _injected(self, to: str, payload: Any, *, awaited: bool) -> Injected:
+        if self._closed:
+            raise RoutingError("the session is closed; open another with organism.session()")
+        self._pump.check_loop()
+        if self._ttl is not None:
+            self._pump.keep_session(self._key, self._ttl)
+        return Injected(self._new_id(), self._sender, to, payload, self._key, awaited, self._pump.clock())
+
+    def close(self) -> None:
+        """End the session: what listeners remember under it is forgotten, when its conversations are over."""
+        self._closed = True
+        self._pump.end_session(self._key)
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self._named:
+            self.close()
+
+
+async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Callable[[], str]) -> bytes:
+    """A raw envelope in, the answer's envelope out; `Organism.exchange` documents it."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"an envelope is bytes, not {type(data).__name__}")
+    _check_timeout(timeout)
+    pump.check_loop()
+    envelope = decode(data, pump.machine.terms.wire_limits)
+    if not envelope.to:
+        raise EnvelopeError("envelope", "the envelope names no receiver: <to> is missing")
+    target = pump.machine.terms.addressing.named(envelope.to)
+    root = envelope.payload.tag
+    if root not in target.accepts:
+        raise RoutingError(f"'{target.name}' does not take {root}; it takes {', '.join(target.accepts)}")
+    payload = target.accepts[root].decode(envelope.payload, size=len(data))
+    session = Session(pump, sender_name(pump, envelope.from_id), "", new_id)
+    answer = await session.message(envelope.to, payload, timeout)
+    cause = escape(envelope.message_id)  # an id from outside is any text
+    reply = Heading(answer.from_id, envelope.from_id, envelope.thread_id, answer.message_id, cause, cause)
+    return encode(reply, codec_of(type(answer.payload)), answer.payload)
+
+
+def sender_name(pump: Pump, sender: str) -> str:
+    """Nobody outside may pass for a listener or for the system. Raises RoutingError."""
+    if not isinstance(sender, str):
+        raise RoutingError(f"the sender is a name, a text, not a {type(sender).__name__}")
+    if sender in pump.listeners:
+        raise RoutingError(f"'{sender}' is a listener; the outside needs a name of its own")
+    if sender != OUTSIDE:
+        try:
+            check_name(sender)
+        except ConfigError as error:
+            raise RoutingError(f"as a sender: {error}") from None
+    return sender
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is None:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout):
+        raise TypeError(f"timeout is a number of seconds, or None; not {timeout!r}")

@@ -1,0 +1,358 @@
+"""Conversations, threads, gathers, sessions as plain data, and `apply`, which alone changes them.
+
+A conversation begins with a message from outside and is a tree of threads: each is one call of one listener, named
+by an opaque id. A thread is over when it was answered, or when nothing waits in it and nothing is open below it;
+with its first thread the conversation is over.
+
+`apply` decides nothing and runs nobody's code: it sets and removes. What happens is decided by the rules
+(`pump.machine`), and the events of record in order are the state: fold them again and it is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from msgspec import Struct, field
+
+from xml_pipeline.envelope import Message
+from xml_pipeline.threads.record import (
+    Accepted,
+    Asked,
+    Began,
+    DeadLetter,
+    Ended,
+    Entry,
+    Event,
+    Gathering,
+    Handled,
+    Over,
+    Redelivered,
+    Refused,
+    Remembered,
+    Slot,
+    StateKept,
+)
+
+Memory: TypeAlias = tuple[Entry, ...]
+"""Entries, oldest first. A tuple: a thread keeps the one that was there when it opened."""
+
+
+class Gather(Struct):
+    """Calls of one thread whose answers come back together.
+
+    Attributes:
+        calls: the open threads by position, "" where none is open.
+        answers: by position; None where none came.
+        missing: how many positions are still open.
+        cause: the message whose handling asked for it.
+    """
+
+    calls: list[str]
+    answers: list[Message | None]
+    missing: int
+    cause: str
+
+
+class Thread(Struct):
+    """One call of one listener, until it is answered.
+
+    Attributes:
+        id: names it.
+        listener: who works on it.
+        parent: the calling thread; "" for a call from outside.
+        caller: its listener, or the outside name.
+        opened_by: who sent the opening message: the caller, or one that handed over.
+        opening_id: the message that the answer is a reply to.
+        depth: 1 for a call from outside, 2 for a call below it, …
+        session_id: of all calls that its caller's thread makes to this listener.
+        slot: the place in the caller's gather that the answer fills, if any.
+        memory: what the listener remembered of earlier calls when this one came.
+        inbox: messages that are queued, being handled or waiting for a person, by id, in order.
+        children: open threads below it.
+        sessions: of its own calls, by listener.
+        gathers: open ones by id.
+        state: what its handler keeps while it is open.
+        asked: the message that waits for a person; "" for none.
+    """
+
+    id: str
+    listener: str
+    parent: str
+    caller: str
+    opened_by: str
+    opening_id: str
+    depth: int
+    session_id: str
+    slot: Slot | None
+    memory: Memory
+    inbox: dict[str, Message]
+    children: dict[str, None] | None = None
+    sessions: dict[str, str] | None = None
+    gathers: dict[str, Gather] | None = None
+    state: Entry | None = None
+    asked: str = ""
+
+    @property
+    def session_ids(self) -> tuple[str, ...]:
+        """Of its own calls."""
+        return tuple(self.sessions.values()) if self.sessions else ()
+
+
+class Conversation(Struct):
+    """Everything that follows from one message from outside.
+
+    Attributes:
+        id: names it.
+        caller: the outside name that listeners see.
+        session: of the outside caller.
+        lasting: whether that session outlives the conversation.
+        awaited: whether somebody outside waits for the answer.
+        root: its first thread (or the one that it was handed over to); "" when that has ended.
+        threads: open ones by id.
+        messages: how many were accepted so far.
+        seq: how many events were applied so far.
+        answered: whether an answer left.
+        sessions: of the outside caller's own calls, by listener.
+        memory: entries by session id, or by listener for those that remember per conversation.
+    """
+
+    id: str
+    caller: str
+    session: str
+    lasting: bool
+    awaited: bool
+    root: str = ""
+    threads: dict[str, Thread] = field(default_factory=dict)
+    messages: int = 0
+    seq: int = 0
+    answered: bool = False
+    sessions: dict[str, str] | None = None
+    memory: dict[str, Memory] | None = None
+
+
+class OutsideSession(Struct):
+    """What listeners remember of one outside caller over several conversations.
+
+    Attributes:
+        sessions: of its calls, by listener.
+        memory: entries by session id.
+        running: conversations that are open.
+        ending: whether it goes with the last of them.
+    """
+
+    sessions: dict[str, str] = field(default_factory=dict)
+    memory: dict[str, Memory] = field(default_factory=dict)
+    running: int = 0
+    ending: bool = False
+
+
+class State(Struct):
+    """All that a running organism knows, except what runs.
+
+    Attributes:
+        conversations: open ones by id.
+        sessions: lasting ones of outside callers, by id.
+    """
+
+    conversations: dict[str, Conversation] = field(default_factory=dict)
+    sessions: dict[str, OutsideSession] = field(default_factory=dict)
+
+    def apply(self, conversation_id: str, event: Event) -> None:
+        """Let `event` have happened to the conversation; one that is over already does not change any more."""
+        conversation = self.conversations.get(conversation_id)
+        if conversation is not None:
+            apply(self, conversation, event)
+        elif type(event) is Began:
+            _begin(self, conversation_id, event)
+
+
+def apply(state: State, conversation: Conversation, event: Event) -> None:
+    """Let `event` have happened to an open conversation of `state`."""
+    conversation.seq += 1
+    _CHANGES[type(event)](state, conversation, event)
+
+
+def lineage(conversation: Conversation, thread: Thread) -> tuple[str, ...]:
+    """The id of a thread and those of the open ones above it, innermost first."""
+    ids = [thread.id]
+    above = conversation.threads.get(thread.parent)
+    while above is not None:
+        ids.append(above.id)
+        above = conversation.threads.get(above.parent)
+    return tuple(ids)
+
+
+def _begin(state: State, conversation_id: str, event: Began) -> None:
+    state.conversations[conversation_id] = Conversation(
+        conversation_id, event.caller, event.session, event.lasting, event.awaited, seq=1
+    )
+    if event.lasting:
+        session = state.sessions.get(event.session)
+        if session is None:
+            session = state.sessions[event.session] = OutsideSession()
+        session.running += 1
+
+
+def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
+    message = event.message
+    if event.ends:
+        _remove(conversation, event.ends, event.sessions)
+    if event.leaves:
+        conversation.answered = True
+        return
+    opens = event.opens
+    if opens is not None:
+        _open(state, conversation, event)
+        conversation.messages += 1
+        return
+    thread = conversation.threads[message.thread_id]
+    if event.fills is not None:
+        _fill(thread, event.fills, message)
+        return
+    if event.closes:
+        assert thread.gathers is not None
+        del thread.gathers[event.closes]
+    thread.inbox[message.message_id] = message
+    conversation.messages += 1
+
+
+def _open(state: State, conversation: Conversation, event: Accepted) -> None:
+    message, opens = event.message, event.opens
+    assert opens is not None
+    thread_id, listener, slot = message.thread_id, message.to, opens.slot
+    owner: Thread | Conversation | OutsideSession
+    if opens.parent:
+        parent = owner = conversation.threads[opens.parent]
+        if parent.children is None:
+            parent.children = {}
+        parent.children[thread_id] = None
+        if slot is not None:
+            assert parent.gathers is not None
+            parent.gathers[slot[0]].calls[slot[1]] = thread_id
+    else:
+        conversation.root = thread_id
+        owner = state.sessions[conversation.session] if conversation.lasting else conversation
+    if owner.sessions is None:
+        owner.sessions = {}
+    owner.sessions[listener] = opens.session_id
+    conversation.threads[thread_id] = Thread(
+        thread_id,
+        listener,
+        opens.parent,
+        opens.caller,
+        message.from_id,
+        opens.opening_id,
+        opens.depth,
+        opens.session_id,
+        slot,
+        recalled(state, conversation, opens.memory),
+        {message.message_id: message},
+    )
+
+
+def recalled(state: State, conversation: Conversation, key: str) -> Memory:
+    """The entries of a memory as they are now."""
+    if conversation.memory is not None and key in conversation.memory:
+        return conversation.memory[key]
+    return state.sessions[conversation.session].memory.get(key, ()) if conversation.lasting else ()
+
+
+def _fill(thread: Thread, slot: Slot, answer: Message | None) -> None:
+    assert thread.gathers is not None
+    gather_id, position = slot
+    gather = thread.gathers[gather_id]
+    gather.calls[position] = ""
+    gather.answers[position] = answer
+    gather.missing -= 1
+
+
+def _remove(conversation: Conversation, thread_id: str, sessions: tuple[str, ...]) -> Thread:
+    thread = conversation.threads.pop(thread_id)
+    if thread.parent:
+        children = conversation.threads[thread.parent].children
+        assert children is not None
+        del children[thread_id]
+    else:
+        conversation.root = ""
+    if conversation.memory is not None:
+        for session_id in sessions:
+            conversation.memory.pop(session_id, None)
+    return thread
+
+
+def _handle(state: State, conversation: Conversation, event: Handled) -> None:
+    thread = conversation.threads[event.thread_id]
+    del thread.inbox[event.message_id]
+    if thread.asked == event.message_id:
+        thread.asked = ""
+
+
+def _ask(state: State, conversation: Conversation, event: Asked) -> None:
+    conversation.threads[event.message.thread_id].asked = event.message.message_id
+
+
+def _redeliver(state: State, conversation: Conversation, event: Redelivered) -> None:
+    message = event.message
+    conversation.threads[message.thread_id].inbox[message.message_id] = message
+
+
+def _gather(state: State, conversation: Conversation, event: Gathering) -> None:
+    thread = conversation.threads[event.thread_id]
+    if thread.gathers is None:
+        thread.gathers = {}
+    size = event.size
+    thread.gathers[event.gather_id] = Gather([""] * size, [None] * size, size, event.cause)
+
+
+def _refuse(state: State, conversation: Conversation, event: Refused) -> None:
+    """What the sender is told is a message of its own."""
+
+
+def _end(state: State, conversation: Conversation, event: Ended) -> None:
+    thread = _remove(conversation, event.thread_id, event.sessions)
+    if event.fills is not None:
+        _fill(conversation.threads[thread.parent], event.fills, None)
+
+
+def _bury(state: State, conversation: Conversation, event: DeadLetter) -> None:
+    if event.pending:
+        thread = conversation.threads[event.message.thread_id]
+        del thread.inbox[event.message.message_id]
+        if thread.asked == event.message.message_id:
+            thread.asked = ""
+
+
+def _keep(state: State, conversation: Conversation, event: StateKept) -> None:
+    conversation.threads[event.thread_id].state = event.state
+
+
+def _remember(state: State, conversation: Conversation, event: Remembered) -> None:
+    if event.lasting:
+        memory = state.sessions[conversation.session].memory
+    else:
+        if conversation.memory is None:
+            conversation.memory = {}
+        memory = conversation.memory
+    memory[event.memory] = (*memory.get(event.memory, ()), event.entry)[-event.keep :]
+
+
+def _over(state: State, conversation: Conversation, event: Over) -> None:
+    del state.conversations[conversation.id]
+    if conversation.lasting:
+        state.sessions[conversation.session].running -= 1
+
+
+_CHANGES: dict[type[Any], Callable[[State, Conversation, Any], None]] = {
+    Accepted: _accept,
+    Asked: _ask,
+    DeadLetter: _bury,
+    Ended: _end,
+    Gathering: _gather,
+    Handled: _handle,
+    Over: _over,
+    Redelivered: _redeliver,
+    Refused: _refuse,
+    Remembered: _remember,
+    StateKept: _keep,
+}
