@@ -34,12 +34,13 @@ No message ever holds a key: texts from providers are scrubbed before they come 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 VALUE_CUT = 80  # characters of an offending value that an error shows
+NAMES_LISTED = 20  # known names that an error lists
 
 
 def described(error: BaseException) -> str:
@@ -59,9 +60,29 @@ def cut(value: object, length: int = VALUE_CUT) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], form: str = "; {}", *, cutoff: float = 0.6) -> str:
-    """`did you mean 'shouter'?` for the nearest of `known`, set into `form`; "" when none is near."""
-    near = get_close_matches(word, list(known), n=1, cutoff=cutoff)
-    return form.format(f"did you mean {near[0]!r}?") if near else ""
+    """`did you mean 'shouter'?` for the nearest of `known`, set into `form`; "" when none is near.
+
+    Upper and lower case, `-` and `_` are taken for the same letters.
+    """
+    by_fold = {_folded(name): name for name in sorted(set(known), reverse=True)}
+    near = get_close_matches(_folded(word), by_fold, n=1, cutoff=cutoff)
+    return form.format(f"did you mean {by_fold[near[0]]!r}?") if near else ""
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("-", "_")
+
+
+def listing(names: Iterable[str]) -> str:
+    """`a, b, c`, sorted, each once, cut when there are many."""
+    known = sorted(set(names))
+    more = f", … ({len(known)} in all)" if len(known) > NAMES_LISTED else ""
+    return ", ".join(known[:NAMES_LISTED]) + more
+
+
+def no_such(what: str, word: str, known: Collection[str]) -> str:
+    """`no listener 'shoutr'; there are greeter, shouter; did you mean 'shouter'?`."""
+    return f"no {what} '{word}'; there are {listing(known) or 'none'}{did_you_mean(word, known)}"
 
 
 class XmlPipelineError(Exception):

@@ -1,107 +1,985 @@
-"""Every key of `organism` and `listeners` has a test that shows its effect, and this table says where.
+"""What each key of organism.yaml changes in a running organism or in its router: one case a key.
 
-The keys of `llm` are the router's; tests/llm shows what they do.
+A key without a case, or a case without a key, fails `test_every_key_has_a_case`.
 """
 
 from __future__ import annotations
 
-import ast
+import asyncio
+import os
+import socket
+import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from pydantic import BaseModel
 
+from tests.config.running import (
+    Project,
+    Section,
+    agent,
+    ask,
+    chat,
+    completed,
+    llm,
+    most_at_once,
+    outcome,
+    requests,
+    run,
+    scripted,
+    seconds,
+    streamed,
+    text_of,
+    tool,
+    with_server,
+)
+from tests.console.organisms import Paper
+from tests.emulators import Answer as Said
+from tests.emulators import Fault, OllamaEmulator, OpenAIEmulator, closed_port
+from xml_pipeline import AnswerError, Organism
+from xml_pipeline.agents import Answer, Task
 from xml_pipeline.config import OrganismConfig
-from xml_pipeline.llm.section import LLMSection
+from xml_pipeline.console.session import Console
+from xml_pipeline.errors import (
+    BackendTimeoutError,
+    ConfigError,
+    ConnectionFailedError,
+    NoBackendError,
+    RateLimitedError,
+    RoutingError,
+    ServerError,
+)
+from xml_pipeline.events import BudgetWarning, LLMCalled, MessageDelivered
+from xml_pipeline.llm import PROVIDER_CLASSES, Backend, LLMRequest, TextDelta, ToolSpec
+from xml_pipeline.llm.providers import BUILTIN
+from xml_pipeline.llm.providers.keys import keys_of
+from xml_pipeline.testing import Recorder
 
-ROOT = Path(__file__).parents[2]
-RUNNING = "tests/test_config_effects.py"
-LOADING = "tests/config/test_load.py"
-
-EFFECTS = {
-    "organism.name": f"{RUNNING}::test_organism_name",
-    "organism.description": f"{RUNNING}::test_organism_description",
-    "organism.default": f"{RUNNING}::test_organism_default",
-    "organism.thread_scheduling": f"{RUNNING}::test_organism_thread_scheduling",
-    "organism.max_in_flight": f"{RUNNING}::test_organism_max_in_flight",
-    "organism.max_concurrent_handlers": f"{RUNNING}::test_organism_max_concurrent_handlers",
-    "organism.max_concurrent_per_agent": f"{RUNNING}::test_organism_max_concurrent_per_agent",
-    "organism.shutdown_seconds": f"{RUNNING}::test_organism_shutdown_seconds",
-    "organism.timeout_seconds": f"{RUNNING}::test_organism_timeout_seconds",
-    "organism.limits.messages": f"{RUNNING}::test_organism_limits_messages",
-    "organism.limits.depth": f"{RUNNING}::test_organism_limits_depth",
-    "organism.limits.seconds": f"{RUNNING}::test_organism_limits_seconds",
-    "organism.limits.message_bytes": f"{RUNNING}::test_organism_limits_message_bytes",
-    "listeners[].name": f"{RUNNING}::test_listener_name",
-    "listeners[].description": f"{RUNNING}::test_listener_description",
-    "listeners[].handler": f"{RUNNING}::test_listener_handler",
-    "listeners[].payload_class": f"{RUNNING}::test_listener_payload_class",
-    "listeners[].agent": f"{RUNNING}::test_listener_agent",
-    "listeners[].human": f"{RUNNING}::test_listener_human",
-    "listeners[].peers": f"{RUNNING}::test_listener_peers",
-    "listeners[].broadcast": f"{RUNNING}::test_listener_broadcast",
-    "listeners[].cpu_bound": f"{RUNNING}::test_listener_cpu_bound",
-    "listeners[].timeout_seconds": f"{RUNNING}::test_listener_timeout_seconds",
-    "listeners[].max_concurrent": f"{RUNNING}::test_listener_max_concurrent",
-    "listeners[].model": f"{RUNNING}::test_listener_model",
-    "listeners[].prompt": f"{RUNNING}::test_listener_prompt",
-    "listeners[].prompt_file": f"{LOADING}::test_a_prompt_file_is_the_prompt",
-    "listeners[].max_turns": f"{RUNNING}::test_listener_max_turns",
-    "listeners[].max_tokens": f"{RUNNING}::test_listener_max_tokens",
-    "listeners[].temperature": f"{RUNNING}::test_listener_temperature",
-    "listeners[].accepts": f"{RUNNING}::test_listener_accepts",
-    "listeners[].answer_class": f"{RUNNING}::test_listener_answer_class",
-    "listeners[].history.messages": f"{RUNNING}::test_listener_history_messages",
-    "listeners[].history.tokens": f"{RUNNING}::test_listener_history_tokens",
-    "listeners[].tools": f"{RUNNING}::test_listener_tools",
-    "listeners[].memory": f"{RUNNING}::test_listener_memory",
-    "listeners[].peer_timeout_seconds": f"{RUNNING}::test_listener_peer_timeout_seconds",
-    "listeners[].budget[].tokens": f"{RUNNING}::test_listener_budget",
-    "listeners[].budget[].usd": f"{RUNNING}::test_listener_budget",
-    "listeners[].budget[].per": f"{RUNNING}::test_listener_budget",
-    "listeners[].budget[].warn_at": f"{RUNNING}::test_listener_budget",
-}
+Case: TypeAlias = Callable[[Project], None]
+CASES: dict[str, Case] = {}
 
 
-def leaf_keys(model: type[BaseModel] = OrganismConfig, path: str = "") -> Iterator[str]:
-    """Every key of the file that holds no section, but those of the router's."""
+def effect(*keys: str) -> Callable[[Case], Case]:
+    """The function below shows what these keys do."""
+
+    def add(case: Case) -> Case:
+        CASES.update(dict.fromkeys(keys, case))
+        return case
+
+    return add
+
+
+# --- organism ---
+
+
+@effect("organism.name")
+def _organism_name(project: Project) -> None:
+    assert project.organism(tool("echo"), name="zoo").name == "zoo"
+
+
+@effect("organism.description")
+def _organism_description(project: Project) -> None:
+    assert project.organism(tool("echo"), description="Talks back.").description == "Talks back."
+
+
+@effect("organism.default")
+def _organism_default(project: Project) -> None:
+    organism, paper = project.organism(tool("echo"), tool("who"), default="echo"), Paper()
+
+    async def main() -> None:
+        async with organism, Console(organism, paper) as console:
+            console.submit("to nobody by name")
+            await console.settled()
+
+    run(main())
+    assert paper.rows == ["echo #1: to nobody by name"]
+
+
+@effect("organism.thread_scheduling")
+def _thread_scheduling(project: Project) -> None:
+    for scheduling, order in (("breadth-first", ["a", "b", "c"]), ("depth-first", ["c", "b", "a"])):
+        organism = project.organism(tool("echo"), thread_scheduling=scheduling)
+        project.module.log.clear()
+
+        async def main(organism: Organism = organism) -> None:
+            async with organism:
+                for text in "abc":
+                    await organism.send("echo", project.word(organism, text))
+
+        run(main())
+        assert project.module.log == order
+
+
+@effect("organism.max_in_flight")
+def _organism_max_in_flight(project: Project) -> None:
+    organism = project.organism(tool("slow"), max_in_flight=2)
+
+    async def main() -> int:
+        async with organism:
+            sends = [asyncio.create_task(organism.send("slow", project.word(organism))) for _ in range(5)]
+            await asyncio.sleep(1)
+            accepted = sum(send.done() for send in sends)
+            await asyncio.gather(*sends)
+            return accepted
+
+    assert run(main()) == 2
+
+
+@effect("organism.max_concurrent_handlers")
+def _organism_max_concurrent_handlers(project: Project) -> None:
+    organism = project.organism(tool("slow"), tool("slow2", "slow"), max_concurrent_handlers=3)
+    assert most_at_once(project, organism, "slow", "slow2") == 3
+
+
+@effect("organism.max_concurrent_per_agent")
+def _organism_max_concurrent_per_agent(project: Project) -> None:
+    organism = project.organism(tool("slow"), tool("slow2", "slow"), max_concurrent_per_agent=2)
+    assert most_at_once(project, organism, "slow", "slow2") == 4
+
+
+@effect("organism.shutdown_seconds")
+def _shutdown_seconds(project: Project) -> None:
+    def answered(seconds: float) -> bool:
+        organism = project.organism(tool("slow"), shutdown_seconds=seconds)
+
+        async def main() -> bool:
+            await organism.start()
+            answer = asyncio.create_task(organism.ask("slow", project.word(organism)))
+            await asyncio.sleep(0.5)
+            await organism.stop()
+            return bool((await asyncio.gather(answer, return_exceptions=True))[0] == project.word(organism))
+
+        return bool(run(main()))
+
+    assert answered(60)
+    assert not answered(1)
+
+
+@effect("organism.timeout_seconds")
+def _organism_timeout_seconds(project: Project) -> None:
+    organism = project.organism(tool("never"), timeout_seconds=5)
+    with pytest.raises(AnswerError) as caught:
+        ask(organism, "never", project.word(organism))
+    assert caught.value.code == "timeout"
+
+
+@effect("organism.limits.messages")
+def _organism_limits_messages(project: Project) -> None:
+    organism = project.organism(tool("again"), limits={"messages": 20})
+    with pytest.raises(AnswerError, match="more than 20 messages") as caught:
+        ask(organism, "again", project.word(organism))
+    assert caught.value.code == "limit"
+
+
+@effect("organism.limits.depth")
+def _organism_limits_depth(project: Project) -> None:
+    circle = [("round1", "round2"), ("round2", "round3"), ("round3", "round1")]
+    organism = project.organism(*(tool(name, peers=[peer]) for name, peer in circle), limits={"depth": 7})
+    with pytest.raises(AnswerError, match="deeper than 7") as caught:
+        ask(organism, "round1", project.word(organism))
+    assert caught.value.code == "limit"
+
+
+@effect("organism.limits.seconds")
+def _organism_limits_seconds(project: Project) -> None:
+    organism = project.organism(tool("never"), limits={"seconds": 3})
+    with pytest.raises(AnswerError, match="longer than 3 s") as caught:
+        ask(organism, "never", project.word(organism))
+    assert caught.value.code == "limit"
+
+
+@effect("organism.limits.message_bytes")
+def _organism_limits_message_bytes(project: Project) -> None:
+    organism = project.organism(tool("echo"), limits={"message_bytes": 2000})
+    assert ask(organism, "echo", project.word(organism, "x" * 100))
+    organism = project.organism(tool("echo"), limits={"message_bytes": 2000})
+    with pytest.raises(Exception, match=r"2,?000"):
+        ask(organism, "echo", project.word(organism, "x" * 2000))
+
+
+# --- listeners ---
+
+
+@effect("listeners[].name")
+def _listener_name(project: Project) -> None:
+    organism = project.organism(tool("calc.echo", "echo"))
+    assert ask(organism, "calc.echo", project.word(organism, "hi")).text == "hi"
+
+
+@effect("listeners[].description")
+def _listener_description(project: Project) -> None:
+    organism = project.organism(tool("echo", description="Repeats."), tool("who", agent=True, peers=["echo"]))
+    assert "Repeats." in organism.usage_instructions("who")
+
+
+@effect("listeners[].handler")
+def _listener_handler(project: Project) -> None:
+    organism = project.organism(tool("x", "who"))
+    assert ask(organism, "x", project.word(organism)).text == "None"
+
+
+@effect("listeners[].payload_class")
+def _listener_payload_class(project: Project) -> None:
+    organism = project.organism(tool("anything", payload_class=["words.Word", "words.Other"]))
+    assert ask(organism, "anything", project.word(organism, "o", "Other")).text == "o"
+
+
+@effect("listeners[].agent")
+def _listener_agent(project: Project) -> None:
+    organism = project.organism(tool("who", agent=True))
+    assert ask(organism, "who", project.word(organism)).text == "who"
+
+
+@effect("listeners[].human")
+def _listener_human(project: Project) -> None:
+    organism = project.organism({"name": "boss", "human": True})
+
+    async def main() -> Any:
+        async with organism:
+            answer = asyncio.create_task(organism.ask("boss", Task("May I?")))
+            async for event in organism.events():
+                if isinstance(event, MessageDelivered):
+                    break
+            organism.answer(organism.questions()[0].thread_id, Answer("yes"))
+            return await answer
+
+    assert run(main()) == Answer("yes")
+
+
+@effect("listeners[].peers")
+def _listener_peers(project: Project) -> None:
+    organism = project.organism(tool("call_echo"), tool("echo"))
+    with pytest.raises(AnswerError) as caught:
+        ask(organism, "call_echo", project.word(organism))
+    assert caught.value.code == "routing"
+    organism = project.organism(tool("call_echo", peers=["echo"]), tool("echo"))
+    assert ask(organism, "call_echo", project.word(organism, "hi")).text == "hi"
+
+
+@effect("listeners[].broadcast")
+def _broadcast(project: Project) -> None:
+    def organism(broadcast: bool) -> Organism:
+        both = [tool(name, "echo", broadcast=broadcast) for name in ("echo", "echo2")]
+        return project.organism(*both, tool("to_all", peers=["echo", "echo2"]))
+
+    one = organism(True)
+    assert ask(one, "to_all", project.word(one, "hi")).text == "hi"
+    assert project.module.log == ["hi", "hi"]
+    one = organism(False)
+    with pytest.raises(AnswerError):
+        ask(one, "to_all", project.word(one, "hi"))
+
+
+@effect("listeners[].cpu_bound")
+def _cpu_bound(project: Project) -> None:
+    for cpu_bound in (True, False):
+        organism = project.organism(tool("where", cpu_bound=cpu_bound))
+
+        async def main(organism: Organism = organism) -> Any:
+            async with organism:
+                return await organism.ask("where", project.word(organism))
+
+        assert (asyncio.run(main()).text != str(os.getpid())) is cpu_bound
+
+
+@effect("listeners[].timeout_seconds")
+def _listener_timeout_seconds(project: Project) -> None:
+    organism = project.organism(tool("never", timeout_seconds=5))
+    with pytest.raises(AnswerError) as caught:
+        ask(organism, "never", project.word(organism))
+    assert caught.value.code == "timeout"
+
+
+@effect("listeners[].max_concurrent")
+def _listener_max_concurrent(project: Project) -> None:
+    organism = project.organism(tool("slow", max_concurrent=2))
+    assert most_at_once(project, organism, "slow") == 2
+
+
+# --- agents ---
+
+
+@effect("listeners[].model")
+def _listener_model(project: Project) -> None:
+    organism = project.organism(agent(model="fast"), llm=llm(models={"fast": "tiny-1"}))
+    ask(organism, "bot", Task("hi"))
+    assert requests(organism)[0].model == "tiny-1"
+
+
+@effect("listeners[].prompt")
+def _listener_prompt(project: Project) -> None:
+    organism = project.organism(agent(prompt="You are a lighthouse."), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    assert "You are a lighthouse." in text_of(requests(organism)[0])
+
+
+@effect("listeners[].prompt_file")
+def _prompt_file(project: Project) -> None:
+    (project.folder / "prompt.md").write_text("You are ${NO} variable.")
+    organism = project.organism(agent(prompt_file="prompt.md"), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    assert "You are ${NO} variable." in text_of(requests(organism)[0])
+
+
+CALLS_FOR_EVER: list[Section] = [
+    {"tool": "echo", "arguments": '{"text": "x"}'},
+    {"on": "tool", "tool": "echo", "arguments": '{"text": "x"}'},
+]
+
+
+@effect("listeners[].max_turns")
+def _listener_max_turns(project: Project) -> None:
+    organism = project.organism(tool("echo"), agent(peers=["echo"], max_turns=3), llm=llm(*CALLS_FOR_EVER))
+    with pytest.raises(AnswerError) as caught:
+        ask(organism, "bot", Task("hi"))
+    assert caught.value.code == "limit"
+    assert len(requests(organism)) == 3
+
+
+@effect("listeners[].max_tokens")
+def _listener_max_tokens(project: Project) -> None:
+    organism = project.organism(agent(max_tokens=77), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    assert requests(organism)[0].max_tokens == 77
+
+
+@effect("listeners[].temperature")
+def _listener_temperature(project: Project) -> None:
+    organism = project.organism(agent(temperature=0.25), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    assert requests(organism)[0].temperature == 0.25
+
+
+@effect("listeners[].accepts")
+def _listener_accepts(project: Project) -> None:
+    organism = project.organism(agent(accepts=["words.Word"]), llm=llm())
+    assert ask(organism, "bot", project.word(organism, "hi")) == Answer("plain")
+    organism = project.organism(agent(accepts=["words.Word"]), llm=llm())
+    with pytest.raises(RoutingError):
+        ask(organism, "bot", Task("hi"))
+
+
+@effect("listeners[].answer_class")
+def _listener_answer_class(project: Project) -> None:
+    rules = [{"reply": '{"text": "typed"}'}]
+    organism = project.organism(tool("echo"), agent(answer_class="words.Word"), llm=llm(*rules))
+    assert ask(organism, "bot", Task("hi")) == project.word(organism, "typed")
+
+
+@effect("listeners[].history.messages")
+def _listener_history_messages(project: Project) -> None:
+    organism = project.organism(agent(history={"messages": 2}), llm=llm())
+    chat(organism, "first", "second", "third")
+    last = text_of(requests(organism)[-1])
+    assert "first" not in last
+    assert "second" in last
+
+
+@effect("listeners[].history.tokens")
+def _listener_history_tokens(project: Project) -> None:
+    organism = project.organism(agent(history={"tokens": 60}), llm=llm())
+    chat(organism, "first " + "x" * 400, "second", "third")
+    last = text_of(requests(organism)[-1])
+    assert "first" not in last
+    assert "second" in last
+
+
+@effect("listeners[].tools")
+def _tools(project: Project) -> None:
+    for tools, native in (("native", True), ("xml", False)):
+        organism = project.organism(tool("echo"), agent(peers=["echo"], tools=tools), llm=llm())
+        ask(organism, "bot", Task("hi"))
+        request = requests(organism)[0]
+        assert bool(request.tools) is native
+        assert ("<Word>" in text_of(request)) is not native
+
+
+@effect("listeners[].memory")
+def _memory(project: Project) -> None:
+    for memory, remembers in (("session", True), ("call", False), ("none", False)):
+        organism = project.organism(agent(memory=memory), llm=llm())
+        chat(organism, "the word is swordfish", "again?")
+        assert ("swordfish" in text_of(requests(organism)[-1])) is remembers
+
+
+@effect("listeners[].peer_timeout_seconds")
+def _listener_peer_timeout_seconds(project: Project) -> None:
+    rules = [
+        {"tool": "never", "arguments": '{"text": "x"}'},
+        {"on": "tool", "match": "(?s).*", "reply": r"saw \g<0>"},
+    ]
+    organism = project.organism(
+        tool("never"), agent(peers=["never"], peer_timeout_seconds=5), llm=llm(*rules)
+    )
+    assert "timeout" in ask(organism, "bot", Task("hi")).text
+
+
+# --- budgets: a listener's, and those of the section ---
+
+
+def _with_budget(project: Project, place: str, budget: Section) -> Organism:
+    """`bot` asks a model, and answers with the budget that refuses it."""
+    prices = {"m": {"input": 1, "output": 1}}
+    if place == "listeners[].budget[]":
+        return project.organism(tool("bot", "think", budget=budget), llm=llm(prices=prices))
+    scope = place.removeprefix("llm.budgets.").removesuffix("[]")
+    budgets = {"agents": {"b*": budget}} if scope.startswith("agents") else {scope: [budget]}
+    return project.organism(tool("bot", "think"), llm=llm(budgets=budgets, prices=prices))
+
+
+def _budget_cases(place: str, scope: str) -> None:
+    def refused(project: Project, said: str, **budget: Any) -> None:
+        organism = _with_budget(project, place, budget)
+        text = ask(organism, "bot", project.word(organism, "hi")).text
+        assert text.startswith(scope)
+        assert text.endswith(f": {said}")
+        assert not requests(organism)
+
+    @effect(f"{place}.tokens")
+    def tokens(project: Project) -> None:
+        refused(project, "10 tokens per run", tokens=10)
+
+    @effect(f"{place}.usd")
+    def usd(project: Project) -> None:
+        refused(project, "1e-06 usd per run", usd=0.000001)
+
+    @effect(f"{place}.per")
+    def per(project: Project) -> None:
+        refused(project, "10 tokens per month", tokens=10, per="month")
+
+    @effect(f"{place}.warn_at")
+    def warn_at(project: Project) -> None:
+        organism = _with_budget(project, place, {"tokens": 100_000, "warn_at": [0.00001]})
+        recorder = Recorder(organism)
+        assert ask(organism, "bot", project.word(organism, "hi")).text == "plain"
+        assert recorder.of(BudgetWarning)[0].fraction == 0.00001
+
+
+for _place, _scope in (
+    ("listeners[].budget[]", "agent bot"),
+    ("llm.budgets.organism[]", "organism"),
+    ("llm.budgets.agents.NAME[]", "agent bot"),
+    ("llm.budgets.thread[]", "thread"),
+    ("llm.budgets.conversation[]", "conversation"),
+):
+    _budget_cases(_place, _scope)
+
+
+@effect("llm.budgets.default_max_tokens")
+def _default_max_tokens(project: Project) -> None:
+    organism = project.organism(llm=llm(budgets={"organism": {"tokens": 1000}, "default_max_tokens": 50}))
+    completed(organism)
+    assert requests(organism)[0].max_tokens == 50
+
+
+# --- llm ---
+
+FAILS_ONCE: Section = {"error": "ServerError", "times": 1}
+
+
+@effect("llm.strategy")
+def _strategy(project: Project) -> None:
+    for strategy, order in (("round-robin", ["a", "b"]), ("failover", ["a", "a"])):
+        section = {"strategy": strategy, "backends": [scripted("a"), scripted("b")]}
+        assert [each.backend for each in completed(project.organism(llm=section), "x", "y")] == order
+
+
+@effect("llm.retries")
+def _retries(project: Project) -> None:
+    assert isinstance(completed(project.organism(llm=llm(FAILS_ONCE, retries=0))), ServerError)
+    assert completed(project.organism(llm=llm(FAILS_ONCE, {"reply": "x"}, retries=1))).content == "x"
+
+
+@effect("llm.retry_base_delay")
+def _retry_base_delay(project: Project) -> None:
+    fails = llm({"error": "ServerError"}, retries=3)
+    assert seconds(project.organism(llm={**fails, "retry_base_delay": 0.0001})) < 0.01
+    assert seconds(project.organism(llm={**fails, "retry_base_delay": 8})) > 0.01
+
+
+@effect("llm.retry_max_delay")
+def _retry_max_delay(project: Project) -> None:
+    limited = llm({"error": "RateLimitedError", "retry_after": 30, "times": 1}, retries=1)
+    assert seconds(project.organism(llm={**limited, "retry_max_delay": 60})) == 30
+    assert seconds(project.organism(llm={**limited, "retry_max_delay": 5})) == 5
+
+
+@effect("llm.request_timeout")
+def _request_timeout(project: Project) -> None:
+    section = llm({"latency": 9}, request_timeout=3)
+    assert isinstance(completed(project.organism(llm=section)), BackendTimeoutError)
+    assert seconds(project.organism(llm=section)) == 3
+
+
+@effect("llm.attempt_timeout")
+def _attempt_timeout(project: Project) -> None:
+    slow_once = llm({"latency": 9, "times": 1}, {"reply": "x"}, retries=1, retry_base_delay=0.001)
+    assert seconds(project.organism(llm={**slow_once, "attempt_timeout": 2})) == pytest.approx(2, abs=0.1)
+
+
+@effect("llm.connect_timeout")
+def _connect_timeout(project: Project) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]  # they fill the queue of connections
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        backend = {
+            "provider": "ollama",
+            "base_url": f"http://127.0.0.1:{address[1]}",
+            "supported_models": ["m"],
+        }
+        section = {"backends": [backend], "retries": 0, "connect_timeout": 0.2, "request_timeout": 20}
+        found = asyncio.run(outcome(project.organism(llm=section)))
+        for one in waiting:
+            one.close()
+    assert isinstance(found, BackendTimeoutError)
+    assert "connect" in str(found)
+
+
+@effect("llm.first_token_timeout")
+def _first_token_timeout(project: Project) -> None:
+    slow = llm({"latency": 9, "reply": "x"}, first_token_timeout=4)
+    assert "no content within 4 s" in streamed(project.organism(llm=slow))[1]
+
+
+def _server_section(server: OpenAIEmulator, **keys: Any) -> Section:
+    backend = {"provider": "openai", "base_url": server.base_url, "supported_models": ["*"]}
+    return {"backends": [backend], "retries": 0, **keys}
+
+
+@effect("llm.idle_timeout")
+def _idle_timeout(project: Project) -> None:
+    server = OpenAIEmulator()
+    server.script.then(Said("one two three", fault=Fault.STALL))
+
+    async def main() -> str:
+        section = _server_section(server, idle_timeout=0.2)
+        organism = project.organism(llm=section, environ={"OPENAI_API_KEY": server.key})
+        with pytest.raises(BackendTimeoutError) as caught:
+            async for _ in organism.router.stream("gpt-4o", "hi"):
+                pass
+        await organism.router.aclose()
+        return str(caught.value)
+
+    assert "0.2 s" in with_server(server, main)
+
+
+@effect("llm.hedge_after")
+def _hedge_after(project: Project) -> None:
+    slow = scripted("a", rules=[{"latency": 50, "reply": "slow"}])
+    quick = scripted("b", rules=[{"latency": 1, "reply": "quick"}], priority=2)
+    section = {"hedge_after": 2, "backends": [slow, quick]}
+    assert completed(project.organism(llm=section)).content == "quick"
+    assert seconds(project.organism(llm=section)) == 3
+
+
+@effect("llm.proxy")
+def _proxy(project: Project) -> None:
+    server = OpenAIEmulator()
+    server.script.say("through the proxy")
+
+    async def main() -> Any:
+        section = _server_section(server, proxy=server.origin)
+        section["backends"][0]["base_url"] = "http://nowhere.invalid/v1"
+        organism = project.organism(llm=section, environ={"OPENAI_API_KEY": server.key})
+        return await outcome(organism, model="gpt-4o")
+
+    assert with_server(server, main).content == "through the proxy"
+
+
+@effect("llm.trust_env")
+def _trust_env(project: Project) -> None:
+    server = OpenAIEmulator()
+    server.script.say("through the proxy")
+
+    async def main() -> list[Any]:
+        found = []
+        for trust_env in (True, False):
+            section = _server_section(server, trust_env=trust_env)
+            section["backends"][0]["base_url"] = f"http://localhost:{closed_port()}/v1"
+            organism = project.organism(llm=section, environ={"OPENAI_API_KEY": server.key})
+            with pytest.MonkeyPatch.context() as environment:
+                environment.setenv("HTTP_PROXY", server.origin)
+                environment.setenv("http_proxy", server.origin)
+                found.append(await outcome(organism, model="gpt-4o"))
+            await organism.router.aclose()
+        return found
+
+    trusting, alone = with_server(server, main)
+    assert trusting.content == "through the proxy"
+    assert isinstance(alone, ConnectionFailedError)
+
+
+@effect("llm.ca_file")
+def _ca_file(project: Project) -> None:
+    backend = {"provider": "ollama", "base_url": "https://127.0.0.1:1", "supported_models": ["m"]}
+    organism = project.organism(llm={"backends": [backend], "ca_file": "/no/such/file.pem", "retries": 0})
+    assert "ca_file '/no/such/file.pem' cannot be read as PEM" in str(asyncio.run(outcome(organism)))
+
+
+@effect("llm.offline")
+def _offline(project: Project) -> None:
+    section = {"backends": [{"provider": "openai"}]}
+    assert isinstance(completed(project.organism(llm=section), model="gpt-4o"), NoBackendError)
+    answer = completed(project.organism(llm={**section, "offline": True}), model="gpt-4o")
+    assert answer.backend == "offline"
+
+
+@effect("llm.models")
+def _models(project: Project) -> None:
+    backend = scripted(supported_models=["small"])
+    section = {"models": {"smart": ["big", "small"], "s": "small"}, "backends": [backend]}
+    assert completed(project.organism(llm=section), model="smart").model == "small"
+    assert completed(project.organism(llm=section), model="s").model == "small"
+
+
+def _price_case(key: str, **usage: int) -> None:
+    @effect(f"llm.prices.NAME.{key}")
+    def price(project: Project) -> None:
+        prices = {"input": 0, "output": 0, "cached": 0, "cache_write": 0, key: 1e6}
+        organism = project.organism(llm=llm({"reply": "x", "usage": usage}, prices={"m*": prices}))
+        assert completed(organism, model="m1").cost == 3
+
+
+_price_case("input", prompt_tokens=3)
+_price_case("output", completion_tokens=3)
+_price_case("cached", prompt_tokens=5, cached_tokens=3)
+_price_case("cache_write", prompt_tokens=5, cache_write_tokens=3)
+
+
+# --- llm.backends ---
+
+
+def _sent_to_openai(project: Project, environ: dict[str, str] | None = None, **keys: Any) -> Any:
+    """What an OpenAI backend with these keys sends."""
+    server = OpenAIEmulator()
+    server.script.say("served")
+
+    async def main() -> Any:
+        section = _server_section(server)
+        section["backends"][0].update(keys)
+        organism = project.organism(llm=section, environ=environ or {"OPENAI_API_KEY": server.key})
+        assert (await outcome(organism, model="gpt-4o")).content == "served"
+        return server.last
+
+    return with_server(server, main)
+
+
+@effect("llm.backends[].provider", "llm.backends[].base_url")
+def _provider(project: Project) -> None:
+    assert _sent_to_openai(project).path == "/v1/chat/completions"
+
+
+@effect("llm.backends[].name")
+def _name(project: Project) -> None:
+    assert completed(project.organism(llm={"backends": [scripted("mine")]})).backend == "mine"
+
+
+@effect("llm.backends[].api_key_env")
+def _api_key_env(project: Project) -> None:
+    environ = {"OTHER": OpenAIEmulator.default_key, "OPENAI_API_KEY": "not this"}
+    _sent_to_openai(project, environ, api_key_env="OTHER")
+
+
+@effect("llm.backends[].headers")
+def _headers(project: Project) -> None:
+    sent = _sent_to_openai(project, headers={"X-Team": "blue"}).headers
+    assert {name.lower(): value for name, value in sent.items()}["x-team"] == "blue"
+
+
+@effect("llm.backends[].priority")
+def _priority(project: Project) -> None:
+    section = {"backends": [scripted("a", priority=2), scripted("b", priority=1)]}
+    assert completed(project.organism(llm=section)).backend == "b"
+
+
+def _rules(*rules: Section, **keys: Any) -> Section:
+    return {"backends": [scripted(rules=list(rules), **keys)], "retries": 0}
+
+
+@effect("llm.backends[].rate_limit_rpm")
+def _rate_limit_rpm(project: Project) -> None:
+    assert seconds(project.organism(llm=_rules(rate_limit_rpm=2)), calls=3) > 10
+    assert seconds(project.organism(llm=_rules(rate_limit_rpm=3)), calls=3) == 0
+
+
+@effect("llm.backends[].rate_limit_tpm")
+def _rate_limit_tpm(project: Project) -> None:
+    fifty_tokens = {"reply": "word " * 40}
+    assert (
+        seconds(project.organism(llm=_rules(fifty_tokens, rate_limit_tpm=200)), calls=6, max_tokens=90) > 10
+    )
+
+
+@effect("llm.backends[].max_concurrent")
+def _max_concurrent(project: Project) -> None:
+    for most, whole in ((1, 30), (3, 10)):
+        organism = project.organism(llm=_rules({"latency": 10, "reply": "x"}, max_concurrent=most))
+        assert seconds(organism, calls=3) == pytest.approx(whole)
+
+
+@effect("llm.backends[].supported_models")
+def _supported_models(project: Project) -> None:
+    section = {"backends": [scripted(supported_models=["llama*"])]}
+    assert completed(project.organism(llm=section), model="llama3").model == "llama3"
+    assert isinstance(completed(project.organism(llm=section), model="gpt"), NoBackendError)
+
+
+@effect("llm.backends[].model_map")
+def _model_map(project: Project) -> None:
+    organism = project.organism(llm={"backends": [scripted(model_map={"here": "there"})]})
+    completed(organism, model="here")
+    assert requests(organism)[0].model == "there"
+
+
+@effect("llm.backends[].preset")
+def _preset(project: Project) -> None:
+    organism = project.organism(llm={"backends": [{"provider": "openai-compatible", "preset": "vllm"}]})
+    assert organism.router.describe()[0].base_url == "http://localhost:8000/v1"
+
+
+@effect("llm.backends[].keep_alive", "llm.backends[].num_ctx")
+def _ollama(project: Project) -> None:
+    server = OllamaEmulator()
+    server.script.say("served")
+
+    async def main() -> Any:
+        backend = {"provider": "ollama", "base_url": server.base_url, "keep_alive": "30m", "num_ctx": 8192}
+        answer = await outcome(project.organism(llm={"backends": [backend]}), model="llama3.3")
+        assert answer.content == "served"
+        return server.last.body
+
+    body = with_server(server, main)
+    assert body["keep_alive"] == "30m"
+    assert body["options"]["num_ctx"] == 8192
+
+
+def _wire(project: Project, request: LLMRequest, **backend: Any) -> Any:
+    """What a backend of this entry would send."""
+    made = next(iter(project.organism(llm={"backends": [backend]}).router.backends.values()))
+    assert made.dialect is not None
+    return made.dialect.encode(request, stream=False)
+
+
+HI = LLMRequest("m", [{"role": "user", "content": "Hi"}])
+
+
+@effect("llm.backends[].min_num_ctx", "llm.backends[].max_num_ctx")
+def _context_lengths(project: Project) -> None:
+    for least, tokens, length in ((4096, 1, 4096), (4096, 6000, 8192)):
+        request = replace(HI, prompt_tokens_estimate=tokens)
+        keys = {"min_num_ctx": least, "max_num_ctx": 8192}
+        assert _wire(project, request, provider="ollama", **keys).body["options"]["num_ctx"] == length
+
+
+@effect("llm.backends[].max_tokens", "llm.backends[].cache_ttl")
+def _anthropic_body(project: Project) -> None:
+    request = replace(HI, model="claude-x", cache_prompt=True)
+    body = _wire(project, request, provider="anthropic", max_tokens=77, cache_ttl="1h").body
+    assert body["max_tokens"] == 77
+    assert body["messages"][-1]["content"][-1]["cache_control"]["ttl"] == "1h"
+
+
+@effect("llm.backends[].api_version", "llm.backends[].beta")
+def _anthropic_headers(project: Project) -> None:
+    headers = _wire(project, HI, provider="anthropic", api_version="2023-06-01", beta="x").headers
+    assert headers == {"anthropic-version": "2023-06-01", "anthropic-beta": "x"}
+
+
+@effect("llm.backends[].organization", "llm.backends[].project")
+def _openai_headers(project: Project) -> None:
+    section = {"backends": [{"provider": "openai", "organization": "o", "project": "p"}]}
+    backend = project.organism(llm=section).router.backends["openai"]
+    assert backend._auth_headers() == {"OpenAI-Organization": "o", "OpenAI-Project": "p"}
+
+
+@effect("llm.backends[].api")
+def _api(project: Project) -> None:
+    assert _wire(project, HI, provider="openai", api="responses").path == "/responses"
+
+
+@effect("llm.modules", "llm.on_event")
+def _modules_and_on_event(project: Project) -> None:
+    OBSERVED.clear()
+    name = "tests.config.test_effects"
+    completed(project.organism(llm=llm(modules=[name], on_event=f"{name}:observe")))
+    assert [type(event) for event in sys.modules[name].OBSERVED] == [LLMCalled]
+    with pytest.raises(ConfigError, match="no_such_module"):
+        project.organism(llm=llm(modules=["no_such_module"]))
+
+
+OBSERVED: list[Any] = []
+
+
+def observe(event: Any) -> None:
+    OBSERVED.append(event)
+
+
+@effect("llm.backends[].native_tools")
+def _native_tools(project: Project) -> None:
+    for native in (True, False):
+        organism = project.organism(llm=_rules({"reply": "x"}, native_tools=native))
+        completed(organism, tools=[ToolSpec("add", "Adds.", {"type": "object", "properties": {}})])
+        assert bool(requests(organism)[0].tools) is native
+
+
+@effect("llm.backends[].native_schema")
+def _native_schema(project: Project) -> None:
+    for native in (True, False):
+        reply = '{"text": "x"}' if native else "<Answer><text>x</text></Answer>"
+        organism = project.organism(llm=_rules({"reply": reply}, native_schema=native))
+        assert completed(organism, response_type=Answer).parsed == Answer("x")
+        assert bool(requests(organism)[0].response_schema) is native
+
+
+@dataclass
+class Coloured(Backend):
+    """A provider of one's own."""
+
+    provider: str = "coloured"
+    colour: str = "red"
+
+
+@effect("llm.backends[].options")
+def _options(project: Project) -> None:
+    with pytest.MonkeyPatch.context() as registry:
+        registry.setitem(typing.cast(dict[str, Any], PROVIDER_CLASSES), "coloured", Coloured)
+        section = {"backends": [{"provider": "coloured", "options": {"colour": "blue"}}]}
+        backend = project.organism(llm=section).router.backends["coloured"]
+    assert isinstance(backend, Coloured)
+    assert backend.colour == "blue"
+
+
+# --- llm.backends[].rules ---
+
+
+@effect("llm.backends[].rules[].match", "llm.backends[].rules[].reply")
+def _match(project: Project) -> None:
+    organism = project.organism(llm=_rules({"match": "hi (.*)", "reply": r"hello \1"}, {"reply": "other"}))
+    assert [each.content for each in completed(organism, "hi Bob", "bye")] == ["hello Bob", "other"]
+
+
+@effect("llm.backends[].rules[].on")
+def _on(project: Project) -> None:
+    section = _rules({"on": "tool", "reply": "a result"}, {"reply": "a question"})
+    result = [{"role": "tool", "tool_call_id": "1", "content": "2"}]
+    found = completed(project.organism(llm=section), "x", typing.cast(str, result))
+    assert [each.content for each in found] == ["a question", "a result"]
+
+
+@effect("llm.backends[].rules[].model")
+def _rule_model(project: Project) -> None:
+    section = _rules({"model": "b*", "reply": "big"}, {"reply": "other"})
+    assert completed(project.organism(llm=section), model="big").content == "big"
+    assert completed(project.organism(llm=section), model="small").content == "other"
+
+
+@effect("llm.backends[].rules[].agent")
+def _rule_agent(project: Project) -> None:
+    rules = [{"agent": "b*", "reply": "for bot"}, {"reply": "other"}]
+    organism = project.organism(agent(), agent("other"), llm=_rules(*rules))
+    assert ask(organism, "bot", Task("hi")) == Answer("for bot")
+    organism = project.organism(agent(), agent("other"), llm=_rules(*rules))
+    assert ask(organism, "other", Task("hi")) == Answer("other")
+
+
+@effect(
+    "llm.backends[].rules[].tool",
+    "llm.backends[].rules[].arguments",
+    "llm.backends[].rules[].calls[].tool",
+    "llm.backends[].rules[].calls[].arguments",
+)
+def _rule_calls(project: Project) -> None:
+    further = {"tool": "say", "arguments": {"text": r"\g<0>"}}
+    rule = {"match": "B.b", "tool": "add", "arguments": {"a": 1}, "calls": [further]}
+    calls = completed(project.organism(llm=_rules(rule)), "hi Bob")[0].tool_calls
+    assert [(call.name, call.arguments) for call in calls] == [("add", {"a": 1}), ("say", {"text": "Bob"})]
+
+
+@effect("llm.backends[].rules[].error", "llm.backends[].rules[].retry_after")
+def _rule_error(project: Project) -> None:
+    rule = {"error": "RateLimitedError", "retry_after": 900}
+    found = completed(project.organism(llm=_rules(rule)))
+    assert isinstance(found, RateLimitedError)
+    assert found.retry_after == 900
+
+
+@effect("llm.backends[].rules[].latency")
+def _rule_latency(project: Project) -> None:
+    assert seconds(project.organism(llm=_rules({"latency": 7}))) == 7
+
+
+@effect("llm.backends[].rules[].chunks", "llm.backends[].rules[].fail_after")
+def _rule_chunks(project: Project) -> None:
+    rule = {"reply": "abc", "chunks": ["a", "bc"]}
+    pieces, error = streamed(project.organism(llm=_rules(rule)))
+    assert [each.text for each in pieces if isinstance(each, TextDelta)] == ["a", "bc"]
+    assert not error
+    pieces, error = streamed(project.organism(llm=_rules({**rule, "error": "ServerError", "fail_after": 1})))
+    assert [each.text for each in pieces if isinstance(each, TextDelta)] == ["a"]
+    assert error
+
+
+@effect("llm.backends[].rules[].usage")
+def _rule_usage(project: Project) -> None:
+    assert (
+        completed(project.organism(llm=_rules({"usage": {"prompt_tokens": 5}}))).usage["prompt_tokens"] == 5
+    )
+
+
+@effect("llm.backends[].rules[].finish_reason")
+def _rule_finish_reason(project: Project) -> None:
+    assert completed(project.organism(llm=_rules({"finish_reason": "length"}))).finish_reason == "length"
+
+
+@effect("llm.backends[].rules[].times")
+def _rule_times(project: Project) -> None:
+    organism = project.organism(llm=_rules({"reply": "once", "times": 1}, {"reply": "then"}))
+    assert [each.content for each in completed(organism, "a", "b", "c")] == ["once", "then", "then"]
+
+
+# --- every key has one ---
+
+
+def keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Every key of the file that holds no section; `[]` stands for a list's parts, `NAME` for a mapping's."""
     for name, field in model.model_fields.items():
         here = f"{path}.{name}".removeprefix(".")
-        section, suffix = _section_of(field.annotation, "")
-        if section is None:
+        below = list(_sections(field.annotation, here))
+        if not below:
             yield here
-        elif section is not LLMSection:
-            yield from leaf_keys(section, here + suffix)
+        for inner, section in below:
+            yield from keys(section, inner)
 
 
-def _section_of(annotation: Any, suffix: str) -> tuple[type[BaseModel] | None, str]:
+def _sections(annotation: Any, path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections that a key may hold, and their paths."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, suffix
-    origin = typing.get_origin(annotation)
-    if origin in (tuple, typing.Union, types.UnionType, typing.Annotated):
-        for inner in typing.get_args(annotation):
-            section, inner_suffix = _section_of(inner, "[]" if origin is tuple else suffix)
-            if section is not None:
-                return section, inner_suffix
-    return None, suffix
+        yield path, annotation
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is tuple:
+        yield from _sections(inner[0], f"{path}[]")
+    elif origin is dict:
+        yield from _sections(inner[1], f"{path}.NAME")
+    elif origin in (typing.Union, types.UnionType, typing.Annotated):
+        for option in inner:
+            yield from _sections(option, path)
 
 
-def test_every_key_is_in_the_table_and_nothing_else_is() -> None:
-    assert list(leaf_keys()) == list(EFFECTS)
+def test_every_key_has_a_case() -> None:
+    own = {key for name in BUILTIN for key in keys(keys_of(PROVIDER_CLASSES[name]), "llm.backends[]")}
+    assert sorted(CASES) == sorted({*keys(OrganismConfig), *own})
 
 
-@pytest.mark.parametrize("file", sorted({node.split("::")[0] for node in EFFECTS.values()}))
-def test_every_test_of_the_table_exists(file: str) -> None:
-    if not (ROOT / file).exists():
-        pytest.xfail(f"{file} is not written yet")
-    functions = {
-        node.name
-        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    wanted = {node.split("::")[1] for node in EFFECTS.values() if node.startswith(file)}
-    assert wanted - functions == set()
+@pytest.mark.parametrize("key", CASES)
+def test_effect(key: str, tmp_path: Path) -> None:
+    CASES[key](Project(tmp_path))

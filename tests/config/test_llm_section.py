@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from tests.config.projects import config_of, only, problems_of, write
 from xml_pipeline import Organism
 from xml_pipeline.config import load
-from xml_pipeline.llm import PROVIDER_CLASSES
+from xml_pipeline.errors import ConfigError
+from xml_pipeline.llm import PROVIDER_CLASSES, Backend
 from xml_pipeline.llm.routing.strategies import STRATEGIES
 
 HEAD = """\
@@ -213,3 +216,26 @@ def test_a_key_of_a_provider_of_ones_own_is_checked_by_it(tmp_path: Path, regist
         "llm.backends[1].loudness",
         "llm.backends[1].colour",
     }
+
+
+@dataclass
+class Echo(Backend):
+    """A provider of one's own, which refuses a field of its own."""
+
+    provider: str = "echo"
+    loudness: int = 1
+
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        if given.get("loudness", cls.loudness) > 10:
+            raise ConfigError("loudness is at most 10")
+        super().check(given)
+
+
+def test_a_provider_of_one_s_own_refuses_its_fields_with_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cast(dict[str, Any], PROVIDER_CLASSES), "echo", Echo)
+    text = "organism: {name: x}\nllm:\n  backends:\n    - {provider: echo, options: {loudness: 11}}\n"
+    problem = only(problems_of(text))
+    assert (problem.line, problem.path, problem.message) == (4, "llm.backends[0]", "loudness is at most 10")
+    with pytest.raises(ConfigError, match="at most 10"):
+        Echo(loudness=11)

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.config.test_load import MISTAKES, VALID
+from tests.config.test_loader import MISTAKES, VALID
 from xml_pipeline.config import json_schema
 
 validator = jsonschema.Draft202012Validator(json_schema())

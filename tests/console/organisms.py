@@ -11,9 +11,9 @@ from pydantic import Field
 
 from xml_pipeline import HandlerMetadata, HandlerResponse, Organism, SystemError, xmlify
 from xml_pipeline.agents.contract import Answer, Task
-from xml_pipeline.console.styled import Line, plain
 from xml_pipeline.events import TextGenerated
 from xml_pipeline.pump import Surroundings
+from xml_pipeline.terminal import Line, plain
 
 
 @xmlify

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.console.organisms import AddPayload, Greeting, Order, Ping, Refund, build
 from xml_pipeline.agents.contract import Answer, Task
-from xml_pipeline.console.fill import fill, requests, usage
+from xml_pipeline.console.fill import accepted, fill, how_to_write, pairs
 from xml_pipeline.console.parse import InputError
 from xml_pipeline.errors import EnvelopeError, PayloadError
 from xml_pipeline.payload import codec_of
@@ -17,7 +19,7 @@ LISTENERS = build().listeners
 
 
 def filled(name: str, body: str) -> Any:
-    return fill(name, requests(LISTENERS[name]), body)
+    return fill(name, accepted(LISTENERS[name]), body)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,41 @@ def test_nothing_can_be_sent_to_who_takes_only_system_messages() -> None:
 
 
 def test_usage_shows_required_fields_only() -> None:
-    assert usage("@shop", codec_of(Order)) == "@shop <item>"
-    assert usage("@shop", codec_of(Refund)) == "@shop number=<int> reason=<str>"
-    assert usage("@shop", codec_of(Ping)) == "@shop"
+    assert how_to_write("@shop", codec_of(Order)) == "@shop <item>"
+    assert how_to_write("@shop", codec_of(Refund)) == "@shop number=<int> reason=<str>"
+    assert how_to_write("@shop", codec_of(Ping)) == "@shop"
+
+
+@pytest.mark.parametrize(
+    ("body", "found", "rest"),
+    [
+        ("a=2 b=40", [("a", "2"), ("b", "40")], ""),
+        ('text="two words" n=1', [("text", "two words"), ("n", "1")], ""),
+        ("text='it is \\n' n=1", [("text", "it is \\n"), ("n", "1")], ""),
+        (r'text="a \"b\" \\ \n"', [("text", 'a "b" \\ \n')], ""),
+        ("a=", [("a", "")], ""),
+        ("a=2 and more", [("a", "2")], "and more"),
+        ("no pairs", [], "no pairs"),
+        ("url=http://x/?a=b", [("url", "http://x/?a=b")], ""),
+        ('a="open', [], 'a="open'),
+        ('a="x"y', [], 'a="x"y'),
+        ("2=3", [], "2=3"),
+        ("größe=3", [("größe", "3")], ""),
+    ],
+)
+def test_pairs_are_read_with_their_quotes(body: str, found: list[tuple[str, str]], rest: str) -> None:
+    assert pairs(body) == (found, rest)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z_]\w{0,5}", fullmatch=True), st.text(), max_size=4))
+def test_any_text_can_be_quoted(texts: dict[str, str]) -> None:
+    def quoted(text: str) -> str:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    body = " ".join(f"{key}={quoted(text)}" for key, text in texts.items())
+    assert pairs(body) == (list(texts.items()), "")
+
+
+@given(st.text())
+def test_pairs_of_any_text(text: str) -> None:
+    pairs(text)

@@ -1,58 +1,18 @@
-"""What the console says of models at its start, while it runs, and on its toolbar."""
+"""What the console says of models while it runs, of costs, and on its toolbar."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.console.organisms import Paper, Task, build
-from tests.emulators import Failure, OllamaEmulator, OpenAIEmulator, closed_port
+from tests.emulators import Failure, OpenAIEmulator
 from xml_pipeline import HandlerMetadata, HandlerResponse, Organism, complete
 from xml_pipeline.agents import AgentSettings, Answer, agent_listener
 from xml_pipeline.console import overview
-from xml_pipeline.console.reachable import absent
 from xml_pipeline.console.session import Console
-from xml_pipeline.console.styled import plain
-from xml_pipeline.llm import Budget, Budgets, Router
-from xml_pipeline.llm.http.backend import Backend
-from xml_pipeline.llm.providers.ollama import OllamaBackend
+from xml_pipeline.llm import Budget, Budgets, Router, UsageTotals
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
-
-
-async def banner(*backends: Backend) -> str:
-    organism = Organism.build(name="demo", description="Shows.\nMore.", router=Router(backends))
-    missing = await absent(organism.router.describe())
-    return "\n".join(map(plain, overview.banner(organism, missing)))
-
-
-async def test_a_local_server_that_runs_is_live() -> None:
-    async with OllamaEmulator() as server:
-        text = await banner(OllamaBackend(base_url=server.base_url), ScriptedBackend(name="rules"))
-    assert "models live: ollama\n" in text
-    assert "backend 'rules' answers when no other backend can" in text
-    assert text.startswith("demo  Shows.\n")
-
-
-async def test_a_local_server_that_does_not_run_is_named_with_its_address() -> None:
-    url = f"http://127.0.0.1:{closed_port()}"
-    text = await banner(OllamaBackend(base_url=url))
-    assert f"not running: ollama ({url})" in text
-    assert "no model can answer" in text
-
-
-async def test_a_key_is_live_and_never_shown_and_a_missing_one_is_named() -> None:
-    assert "models live: openai\n" in await banner(OpenAIBackend(api_key="sk-0123456789abcdef"))
-    assert "sk-" not in await banner(OpenAIBackend(api_key="sk-0123456789abcdef"))
-    text = await banner(OpenAIBackend(api_key_env="WORK_KEY"))
-    assert "without a key: openai (set WORK_KEY)" in text
-
-
-async def test_an_organism_without_models_says_nothing_of_them() -> None:
-    assert "model" not in await banner()
-
-
-async def test_no_backend_elsewhere_is_contacted_at_the_start() -> None:
-    assert await absent(Router([OpenAIBackend(api_key="sk-0123456789abcdef")]).describe()) == frozenset()
 
 
 async def test_a_dead_key_and_a_used_up_budget_are_said_aloud() -> None:
@@ -129,3 +89,17 @@ async def test_the_toolbar_counts_what_goes_on(waiting: int) -> None:
         text = overview.toolbar(organism)
         assert text.startswith("house · ")
         assert ("1 question for you" in text) == bool(waiting)
+
+
+@pytest.mark.parametrize(
+    ("totals", "text"),
+    [
+        (UsageTotals(), "$0"),
+        (UsageTotals(known_cost=0.00123), "$0.0012"),
+        (UsageTotals(known_cost=1234.5), "$1,234.50"),
+        (UsageTotals(unpriced_count=1), "cost unknown"),
+        (UsageTotals(known_cost=0.5, unpriced_count=1), "$0.5000 + unpriced"),
+    ],
+)
+def test_an_unknown_cost_is_not_shown_as_nothing(totals: UsageTotals, text: str) -> None:
+    assert overview.cost(totals) == text

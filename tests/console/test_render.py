@@ -1,4 +1,4 @@
-"""Payloads, errors and hostile text as lines."""
+"""Payloads, errors and events as lines."""
 
 from __future__ import annotations
 
@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tests.console.organisms import Order, Ping, Shout, Sum
 from xml_pipeline import AnswerError, ConfigError, Huh, SystemError, xmlify
 from xml_pipeline.console import render
-from xml_pipeline.console.overview import cost, table
-from xml_pipeline.console.styled import Line, labelled, line, plain, visible
 from xml_pipeline.envelope import Gathered
 from xml_pipeline.envelope.system import BrokenRule
 from xml_pipeline.errors import PayloadError, Problem, Violation
-from xml_pipeline.llm import UsageTotals
+from xml_pipeline.terminal import Line, plain
 
 
 @xmlify
@@ -84,26 +80,6 @@ def test_several_mistakes_are_several_lines() -> None:
     assert shown(render.error(broken)) == "error: A.a: is missing\nerror: A.b: is missing"
 
 
-@given(st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Lu", "So", "Mn", "Cn"])))
-def test_no_text_can_give_orders_to_a_terminal(text: str) -> None:
-    obeyed = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u202e\u2028\u2029\u2066\u200e"} - {
-        "\n"
-    }
-    assert not obeyed & set(visible(text))
-    visible(text).encode()
-
-
-def test_escapes_are_shown_and_emoji_kept() -> None:
-    assert visible("\x1b]0;owned\x07 \u202eabc\r\n") == "\\x1b]0;owned\\x07 \\u202eabc\n"
-    assert visible("naïve 👩‍🔬 العربية 漢字\tx") == "naïve 👩‍🔬 العربية 漢字    x"
-    assert visible("a\rb") == "a\\x0db"
-
-
-def test_hostile_names_and_texts_stay_on_their_line() -> None:
-    shown_line = plain(line("a\nb", ("error", "\x1b[31m")))
-    assert shown_line == "a b\\x1b[31m"
-
-
 def test_a_trace_line_is_one_line_and_cut() -> None:
     whole = plain(render.trace("a", "b", Shout("x\n" * 1000), whole=True))
     assert whole.startswith('  a → b  Shout {"text": "x\\nx')
@@ -117,26 +93,3 @@ def test_a_trace_line_is_one_line_and_cut() -> None:
         '  a → b  Gathered 3 answers: Sum {"value": 42}; (no answer); Shout {"text": "xxx'
     )
     assert len(several) < 400
-
-
-def test_a_label_stands_before_the_first_line_only() -> None:
-    assert shown(labelled(line("x: "), render.answer(Shout("a\nb")))) == "x: a\nb"
-    assert shown(labelled(line("x: "), [])) == "x: "
-
-
-def test_columns_line_up() -> None:
-    assert shown(table([("a", "bbb", "c"), ("aaa", "b", "")])) == "a    bbb  c\naaa  b    "
-
-
-@pytest.mark.parametrize(
-    ("totals", "text"),
-    [
-        (UsageTotals(), "$0"),
-        (UsageTotals(known_cost=0.00123), "$0.0012"),
-        (UsageTotals(known_cost=1234.5), "$1,234.50"),
-        (UsageTotals(unpriced_count=1), "cost unknown"),
-        (UsageTotals(known_cost=0.5, unpriced_count=1), "$0.5000 + unpriced"),
-    ],
-)
-def test_an_unknown_cost_is_not_shown_as_nothing(totals: UsageTotals, text: str) -> None:
-    assert cost(totals) == text

@@ -1,12 +1,12 @@
-"""`init`: a small working project."""
+"""`init`: write a small working project."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from importlib.resources import files
 from pathlib import Path
 
+from xml_pipeline.cli.command import argument, command
 from xml_pipeline.errors import ConfigError
 
 FILES = {
@@ -21,6 +21,11 @@ FILES = {
 """Path in the project: template beside this module."""
 
 
+@command(
+    "init",
+    "make a small working project with its tests",
+    argument("directory", metavar="DIR", help="where to put it; nothing that is there is overwritten"),
+)
 def init(arguments: argparse.Namespace) -> int:
     """Write the files. Raises ConfigError when that would change anything that is there."""
     directory = Path(arguments.directory)
@@ -44,5 +49,7 @@ def init(arguments: argparse.Namespace) -> int:
 
 
 def _text(template: str, name: str) -> str:
+    from importlib.resources import files
+
     text = (files("xml_pipeline.cli") / "skeleton" / template).read_text(encoding="utf-8")
     return text.replace("@NAME@", json.dumps(name, ensure_ascii=False)).replace("@TITLE@", name)

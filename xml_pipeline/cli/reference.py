@@ -1,7 +1,4 @@
-"""The reference page of the command line, written from its parser.
-
-python -m xml_pipeline.cli.reference docs/reference/cli.md
-"""
+"""The reference page of the command line, written from its parser: `python -m xml_pipeline.cli.reference FILE`."""
 
 from __future__ import annotations
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
 from lxml import etree
 
-from xml_pipeline.cli.layout import Graph, Node, layers
+from xml_pipeline.cli.graph import Graph, Node, layers
+from xml_pipeline.terminal import columns
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 
-_CELL = 8.0  # pixels of a character at 14 px monospace, a little more than its advance
+_COLUMN = 8.0  # pixels of a character at 14 px monospace, a little more than its advance
 _PADDING = 14.0
 _HEIGHT = 36.0
 _GAP = 28.0
@@ -19,10 +19,9 @@ _LAYER = 92.0
 _MARGIN = 20.0
 _TITLE = 30.0
 _STYLE = (
-    "text{font:14px ui-monospace,monospace;fill:#222}.title{font-weight:bold}"
-    "rect{fill:#f6f8fa;stroke:#57606a}.agent rect{fill:#ddf4ff;stroke:#0969da}"
-    ".person rect{fill:#fff8c5;stroke:#9a6700}.default rect{stroke-width:3}"
-    "path.edge{fill:none;stroke:#57606a}marker path{fill:#57606a}"
+    "text{font:14px ui-monospace,monospace;fill:#222}.title{font-weight:bold}rect{fill:#f6f8fa;stroke:#57606a}.agent"
+    " rect{fill:#ddf4ff;stroke:#0969da}.person rect{fill:#fff8c5;stroke:#9a6700}.default"
+    " rect{stroke-width:3}path.edge{fill:none;stroke:#57606a}marker path{fill:#57606a}"
 )
 
 
@@ -41,26 +40,18 @@ class _Box:
 def svg(graph: Graph) -> str:
     """An SVG 1.1 document: agents blue, people yellow, the default listener with a thick frame."""
     boxes, width, height = _placed(graph)
-    root = etree.Element(
-        f"{{{NAMESPACE}}}svg",
-        {
-            "width": _number(width),
-            "height": _number(height),
-            "viewBox": f"0 0 {_number(width)} {_number(height)}",
-            "role": "img",
-        },
-        nsmap={None: NAMESPACE},  # type: ignore[dict-item]  # the stubs do not know the default namespace
+    root = etree.Element(f"{{{NAMESPACE}}}svg", nsmap={None: NAMESPACE})  # type: ignore[dict-item]  # not in the stubs
+    _set(root, width=width, height=height, viewBox=f"0 0 {_number(width)} {_number(height)}", role="img")
+    _add(root, "title", graph.title)
+    _add(root, "style", _STYLE)
+    marker = _add(
+        _add(root, "defs"), "marker", id="head", markerWidth=8, markerHeight=8, refX=7, refY=4, orient="auto"
     )
-    _add(root, "title", text=graph.title)
-    _add(root, "style", text=_STYLE)
-    _add_arrow_head(root)
-    _add(root, "text", {"class": "title", "x": _number(_MARGIN), "y": _number(_MARGIN + 12)}, graph.title)
+    _add(marker, "path", d="M0 0 L8 4 L0 8 z")
+    _add(root, "text", graph.title, class_="title", x=_MARGIN, y=_MARGIN + 12)
     for caller, callee in graph.edges:
-        _add(
-            root,
-            "path",
-            {"class": "edge", "d": _curve(boxes[caller], boxes[callee]), "marker-end": "url(#head)"},
-        )
+        curve = _curve(boxes[caller], boxes[callee])
+        _add(root, "path", class_="edge", d=curve, marker_end="url(#head)")
     for box in boxes.values():
         _add_box(root, box)
     etree.indent(root)
@@ -70,7 +61,7 @@ def svg(graph: Graph) -> str:
 def _placed(graph: Graph) -> tuple[dict[str, _Box], float, float]:
     rows = layers(graph)
     widths = [sum(map(_width, row)) + _GAP * (len(row) - 1) for row in rows]
-    whole = max([*widths, _cells(graph.title) * _CELL])
+    whole = max([*widths, columns(graph.title) * _COLUMN])
     boxes = {}
     for number, (row, width) in enumerate(zip(rows, widths, strict=True)):
         x = _MARGIN + (whole - width) / 2
@@ -82,11 +73,7 @@ def _placed(graph: Graph) -> tuple[dict[str, _Box], float, float]:
 
 
 def _width(node: Node) -> float:
-    return _cells(node.name) * _CELL + 2 * _PADDING
-
-
-def _cells(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return columns(node.name) * _COLUMN + 2 * _PADDING
 
 
 def _curve(start: _Box, end: _Box) -> str:
@@ -96,53 +83,37 @@ def _curve(start: _Box, end: _Box) -> str:
         bend = (to_y - y) / 2
         numbers = (x, y, x, y + bend, to_x, to_y - bend, to_x, to_y)
     else:
-        x, y, to_x, to_y = (
-            start.x + start.width,
-            start.y + _HEIGHT / 2,
-            end.x + end.width,
-            end.y + _HEIGHT / 2 + (6 if end is start else 0),
-        )
+        below = 6 if end is start else 0
+        x, y = start.x + start.width, start.y + _HEIGHT / 2
+        to_x, to_y = end.x + end.width, end.y + _HEIGHT / 2 + below
         side = max(x, to_x) + _GAP
-        numbers = (x, y, side, y - (6 if end is start else 0), side, to_y + 4, to_x, to_y)
+        numbers = (x, y, side, y - below, side, to_y + 4, to_x, to_y)
     return "M{} {} C{} {} {} {} {} {}".format(*map(_number, numbers))
 
 
-def _add_arrow_head(root: etree._Element) -> None:
-    marker = _add(
-        _add(root, "defs"),
-        "marker",
-        {"id": "head", "markerWidth": "8", "markerHeight": "8", "refX": "7", "refY": "4", "orient": "auto"},
-    )
-    _add(marker, "path", {"d": "M0 0 L8 4 L0 8 z"})
-
-
 def _add_box(root: etree._Element, box: _Box) -> None:
-    group = _add(root, "g", {"class": f"{box.node.kind} default" if box.node.default else box.node.kind})
+    node = box.node
+    group = _add(root, "g", class_=f"{node.kind} default" if node.default else node.kind)
     _add(
-        group,
-        "rect",
-        {
-            "x": _number(box.x),
-            "y": _number(box.y),
-            "width": _number(box.width),
-            "height": _number(_HEIGHT),
-            "rx": "4" if box.node.kind == "tool" else "18",
-        },
+        group, "rect", x=box.x, y=box.y, width=box.width, height=_HEIGHT, rx=4 if node.kind == "tool" else 18
     )
-    _add(
-        group,
-        "text",
-        {"x": _number(box.middle), "y": _number(box.y + _HEIGHT / 2 + 5), "text-anchor": "middle"},
-        box.node.name,
-    )
+    _add(group, "text", node.name, x=box.middle, y=box.y + _HEIGHT / 2 + 5, text_anchor="middle")
 
 
 def _add(
-    parent: etree._Element, tag: str, attributes: dict[str, str] | None = None, text: str | None = None
+    parent: etree._Element, tag: str, text: str | None = None, **attributes: str | float
 ) -> etree._Element:
-    element = etree.SubElement(parent, f"{{{NAMESPACE}}}{tag}", attributes or {})
+    element = etree.SubElement(parent, f"{{{NAMESPACE}}}{tag}")
     element.text = text
+    _set(element, **attributes)
     return element
+
+
+def _set(element: etree._Element, **attributes: str | float) -> None:
+    """Attributes by name, where `class_` is `class` and `text_anchor` is `text-anchor`."""
+    for name, value in attributes.items():
+        written = value if isinstance(value, str) else _number(value)
+        element.set(name.rstrip("_").replace("_", "-"), written)
 
 
 def _number(value: float) -> str:

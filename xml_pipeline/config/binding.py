@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from xml_pipeline.config import document as documents
-from xml_pipeline.config.checks import RESERVED_NAMES
 from xml_pipeline.config.document import Document
-from xml_pipeline.config.imports import ImportFault, find
-from xml_pipeline.config.located import located
+from xml_pipeline.config.imports import ImportFault, find, located
 from xml_pipeline.envelope import Gathered
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.payload import is_payload
-from xml_pipeline.pump.listener import NAME
-from xml_pipeline.pump.listener import listener as make_listener
+from xml_pipeline.pump.listener import NAME, contract
 
 _CLASS_KEYS = ("payload_class", "accepts", "answer_class")
 
@@ -102,9 +99,10 @@ def _check_contract(
     at = key
     try:
         if accepts is not None:
-            make_listener(name, None, accepts=accepts)
-        at = "handler"
-        make_listener(name, handler, accepts=accepts)
+            contract(name, None, accepts)
+        if handler is not None:
+            at = "handler"
+            contract(name, handler, accepts)
     except ConfigError as error:
         for problem in error.problems:
             document.report((*path, at), problem.message)
@@ -112,5 +110,5 @@ def _check_contract(
 
 def _shown_name(document: Document, path: documents.Path, entry: Mapping[str, object]) -> str:
     name = entry.get("name")
-    usable = isinstance(name, str) and NAME.fullmatch(name) and name not in RESERVED_NAMES
-    return str(name) if usable and (*path, "name") not in document.hidden else "unnamed"
+    usable = isinstance(name, str) and NAME.fullmatch(name) and (*path, "name") not in document.hidden
+    return str(name) if usable else "unnamed"

@@ -9,37 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from xml_pipeline.config.document import Document, Path
-from xml_pipeline.config.models import ListenerConfig
-from xml_pipeline.config.nearest import listing, suggestion
+from xml_pipeline.config.models import HANDLERS, listener_keys
+from xml_pipeline.envelope import SYSTEM
+from xml_pipeline.errors import did_you_mean, listing
 
-_HANDLER_KEYS = ("payload_class", "cpu_bound")
-_AGENT_KEYS = (
-    "model",
-    "prompt",
-    "prompt_file",
-    "max_turns",
-    "max_tokens",
-    "temperature",
-    "accepts",
-    "answer_class",
-    "history",
-    "tools",
-    "memory",
-    "peer_timeout_seconds",
-)
-_HUMAN_KEYS = ("name", "description", "human", "agent", "accepts")
-KEYS_OF_KINDS: Mapping[str, str] = {
-    **dict.fromkeys(ListenerConfig.model_fields, "handlers, agents"),
-    **dict.fromkeys(_HANDLER_KEYS, "handlers"),
-    **dict.fromkeys(_AGENT_KEYS, "agents"),
-    "accepts": "agents, people",
-    **dict.fromkeys(("name", "description"), "all"),
-    "handler": "handlers",
-    "human": "people",
-}
-"""Listener key → the kinds of listeners that may have it, for the reference page."""
+_KEYS = listener_keys()
+_OF_HANDLERS = [key for key, who in _KEYS.items() if who == HANDLERS and key != "handler"]
+_OF_AGENTS = [key for key, who in _KEYS.items() if who.agents and not who.handlers]
+_OF_PEOPLE = [
+    key for key, who in _KEYS.items() if who.people or key == "agent"
+]  # `agent: false` does no harm
 _INSTEAD = {"payload_class": "; agents take `accepts`", "accepts": "; handlers take `payload_class`"}
-RESERVED_NAMES = ("system",)
 
 
 def check(document: Document) -> None:
@@ -73,7 +53,7 @@ def _names(document: Document, entries: Sequence[tuple[Path, Mapping[str, object
         if not isinstance(name, str):
             continue
         shown = document.shown(here, name)
-        if name in RESERVED_NAMES:
+        if name == SYSTEM:
             document.report(here, f"'{shown}' is the sender of system messages; choose another name")
         if name in first:
             place = document.values.get(first[name])
@@ -88,7 +68,7 @@ def _check_known(document: Document, path: Path, name: object, names: Mapping[st
         return
     # What is near to a name from the environment would tell of it.
     literal = [known for known, shown in names.items() if known == shown]
-    hint = "" if path in document.hidden else suggestion(name, literal)
+    hint = "" if path in document.hidden else did_you_mean(name, literal)
     known = f"; listeners are: {listing(names.values())}" if names else "; there are no listeners"
     document.report(path, f"there is no listener '{document.shown(path, name)}'{hint}{known}")
 
@@ -133,32 +113,26 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> 
         return
     if human:
         if agent:
-            document.report(
-                (*path, "agent"), "a listener is an agent or a person, not both; remove `agent` or `human`"
-            )
+            both = "a listener is an agent or a person, not both; remove `agent` or `human`"
+            document.report((*path, "agent"), both)
+        allowed = f"allowed with `human: true`: {listing(_OF_PEOPLE)}"
         for key in entry:
-            if key not in _HUMAN_KEYS and key in KEYS_OF_KINDS:
-                reason = "a person has no `" + key + "`"
-                document.report(
-                    (*path, key),
-                    f"{reason}; allowed with `human: true`: {listing(_HUMAN_KEYS)}",
-                    at_key=True,
-                )
+            if key in _KEYS and key not in _OF_PEOPLE:
+                document.report((*path, key), f"a person has no `{key}`; {allowed}", at_key=True)
         return
     if handler is not None or "handler" in entry:
-        _refuse(document, path, entry, _AGENT_KEYS, _of_agents(agent))
+        _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
         if handler is None:
             document.report((*path, "handler"), "is empty; write `module.function`")
         return
-    _refuse(document, path, entry, _HANDLER_KEYS, "goes with a `handler`, and there is none")
+    _refuse(document, path, entry, _OF_HANDLERS, "goes with a `handler`, and there is none")
     if not agent:
         document.report(
             path,
-            "has no `handler`; write `handler: module.function`, or `agent: true` with a `model` for an LLM"
-            " agent,"
+            "has no `handler`; write `handler: module.function`, or `agent: true` with a `model` for an LLM agent,"
             " or `human: true`",
         )
-        _refuse(document, path, entry, _AGENT_KEYS, _of_agents(agent))
+        _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
         return
     if entry.get("model") is None and (*path, "model") not in document.broken:
         document.report(

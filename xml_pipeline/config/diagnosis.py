@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from xml_pipeline.config.document import Document, Path, plain_value
 from xml_pipeline.config.models import DOTTED_PATTERN, NAME_PATTERN
-from xml_pipeline.config.nearest import listing, suggestion
-from xml_pipeline.errors import cut
+from xml_pipeline.errors import cut, did_you_mean, listing
 
 Schema = Mapping[str, Any]
 
@@ -101,7 +100,7 @@ def _report_unknown(document: Document, path: Path, schema: Schema) -> None:
     known = {key for place in _at(schema, schema, path[:-1]) for key in place.get("properties", {})}
     document.report(
         path,
-        f"`{cut(name)}` is no key here{suggestion(name, known)}; keys are: {listing(known)}",
+        f"`{cut(name)}` is no key here{did_you_mean(name, known)}; keys are: {listing(known)}",
         at_key=True,
     )
 
@@ -119,7 +118,7 @@ def _message(document: Document, path: Path, detail: Mapping[str, Any], schema: 
         return _without_hidden(document, path, text)
     if isinstance(value, str):
         options = {str(option) for place in _at(schema, schema, path) for option in place.get("enum", ())}
-        hint = suggestion(value, options)
+        hint = did_you_mean(value, options)
         if kind in ("tuple_type", "list_type"):
             hint = f": `[{cut(value)}]`"
         elif kind == "bool_type" and value.lower() in ("yes", "no", "on", "off", "y", "n"):

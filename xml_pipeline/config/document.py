@@ -18,7 +18,7 @@ from yaml.parser import Parser
 from yaml.reader import Reader, ReaderError
 from yaml.scanner import Scanner
 
-from xml_pipeline.config.interpolation import expand
+from xml_pipeline.config.variables import expand
 from xml_pipeline.errors import Problem
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -157,7 +157,7 @@ def _position(place: Place) -> tuple[str, int, int]:
 
 
 class _Refused(Exception):
-    """The text is readable and yet not taken."""
+    """Something that YAML allows and this file may not have: too deep, or too much."""
 
     def __init__(self, message: str, mark: yaml.Mark | None) -> None:
         self.mark = mark

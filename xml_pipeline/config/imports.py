@@ -2,23 +2,24 @@
 
 Modules beside organism.yaml are found without being installed: their directory leads the import search while
 an import of the file runs, and only then. Two organisms of one process may each have a `handlers.py`: what is
-found beside one file is never taken for another file's.
+found beside one file is never taken for another file's. `located` lets another process find a handler again.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import pkgutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xml_pipeline.config.nearest import suggestion
-from xml_pipeline.errors import ConfigError, cut
+from xml_pipeline.errors import ConfigError, cut, did_you_mean
 
 _BESIDE = "__organism_directory__"  # set on modules found beside an organism.yaml
 _import_search = threading.RLock()  # sys.path and sys.modules belong to the process
@@ -93,10 +94,10 @@ def _broken(name: str, error: BaseException) -> ImportFault:
     place = ""
     trace = error.__traceback__
     while trace is not None:
-        if not trace.tb_frame.f_code.co_filename.startswith("<frozen") and trace.tb_frame.f_globals.get(
-            "__name__"
-        ) not in (__name__, "importlib"):
-            place = f" ({Path(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno})"
+        frame = trace.tb_frame
+        file, module = frame.f_code.co_filename, frame.f_globals.get("__name__")
+        if not file.startswith("<frozen") and module not in (__name__, "importlib"):
+            place = f" ({Path(file).name}, line {trace.tb_lineno})"
         trace = trace.tb_next
     kind = f"its module fails while it is imported: {type(error).__name__}"
     return ImportFault(kind, f"the module '{name}' fails while it is imported: {reason}{place}")
@@ -113,14 +114,14 @@ def _no_module(missing: str, base: Path) -> ImportFault:
     names = {module.name for module in pkgutil.iter_modules(search)} if search else set()
     if not parent:
         names |= {name for name in sys.modules if "." not in name and not name.startswith("_")}
-    hint = suggestion(last, names)
+    hint = did_you_mean(last, names)
     return ImportFault("there is no such module", f"there is no module '{missing}'{hint} ({where})")
 
 
 def _no_attribute(owner: object, path: str, name: str) -> ImportFault:
     known = {name for name in dir(owner) if not name.startswith("_")}
     known |= {module.name for module in pkgutil.iter_modules(getattr(owner, "__path__", ()))}
-    hint = suggestion(name, known)
+    hint = did_you_mean(name, known)
     file = getattr(owner, "__file__", None)
     where = f" ({file})" if isinstance(file, str) else ""
     return ImportFault("the module has no such name", f"'{path}'{where} has no '{name}'{hint}")
@@ -152,3 +153,39 @@ def _searching(base: Path) -> Iterator[None]:
                     setattr(module, _BESIDE, home)
             for name, module in foreign.items():
                 sys.modules.setdefault(name, module)
+
+
+class _Located:
+    """Calls `handler`; unpickled, it is what `dotted` stands for beside `base`."""
+
+    def __init__(self, handler: Callable[..., Any], dotted: str, base: Path) -> None:
+        functools.update_wrapper(self, handler)
+        self._handler = handler
+        self._origin = (dotted, str(base))
+
+    def __call__(self, payload: Any, metadata: Any) -> Any:
+        return self._handler(payload, metadata)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+        return _found_again, self._origin
+
+
+class _AsyncLocated(_Located):
+    """As `_Located`, for an async handler, which has to be recognised as one."""
+
+    async def __call__(self, payload: Any, metadata: Any) -> Any:
+        return await self._handler(payload, metadata)
+
+
+def located(handler: Callable[..., Any], dotted: str, base: Path) -> Callable[..., Any]:
+    """`handler`, so that a process without `base` in its import path can unpickle it.
+
+    Python pickles a function as the name of its module; the processes that run `cpu_bound` handlers would not find
+    a module beside organism.yaml by that.
+    """
+    kind = _AsyncLocated if inspect.iscoroutinefunction(handler) else _Located
+    return kind(handler, dotted, base)
+
+
+def _found_again(dotted: str, base: str) -> Any:
+    return resolve(dotted, base=base)

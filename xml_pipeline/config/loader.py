@@ -15,16 +15,14 @@ from xml_pipeline.config import document as documents
 from xml_pipeline.config.binding import bind
 from xml_pipeline.config.checks import check
 from xml_pipeline.config.diagnosis import diagnose, retype
-from xml_pipeline.config.document import MAX_BYTES, Document
-from xml_pipeline.config.environment import environment
+from xml_pipeline.config.document import Document
+from xml_pipeline.config.files import bytes_of, include_listeners, read_prompts, unreadable
 from xml_pipeline.config.llm import import_named
 from xml_pipeline.config.models import OrganismConfig
-from xml_pipeline.config.nearest import suggestion
 from xml_pipeline.config.secrets import literal_keys
+from xml_pipeline.config.variables import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.http.secrets import scrub
-
-_SUFFIXES = (".yaml", ".yml")
 
 
 def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> OrganismConfig:
@@ -41,9 +39,9 @@ def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> Organ
     """
     file = Path(path)
     try:
-        text = _bytes_of(file)
+        text = bytes_of(file)
     except OSError as error:
-        raise ConfigError([Problem(_unreadable(file, error), "", str(path))]) from None
+        raise ConfigError([Problem(unreadable(file, error), "", str(path))]) from None
     return loads(text, file=str(path), base=file.parent, environ=environ)
 
 
@@ -65,8 +63,8 @@ def loads(
     document.problems.extend(problems)
     readable = isinstance(document.data, dict)
     if readable:
-        directories = {file: home, **_include_listeners(document, home, variables)}
-        prompts = _read_prompts(document, directories)
+        directories = {file: home, **include_listeners(document, home, variables)}
+        prompts = read_prompts(document, directories)
         _report_keys(document)
         hook = import_named(document, home)
         config = _validate(document)
@@ -123,99 +121,6 @@ def _complete(
     complete._environ = MappingProxyType(dict(variables))
     complete._resolved = MappingProxyType(dict(resolved))
     return complete
-
-
-def _include_listeners(document: Document, home: Path, variables: Mapping[str, str]) -> dict[str, Path]:
-    """`listeners: directory` → the list that its files make together; each file's directory by its label."""
-    data: Any = document.data
-    name = data.get("listeners")
-    if not isinstance(name, str):
-        return {}
-    here: documents.Path = ("listeners",)
-    shown = document.shown(here, name)
-    directory = home / name
-    data["listeners"] = []
-    try:
-        files = sorted(entry for entry in directory.iterdir() if entry.suffix in _SUFFIXES)
-    except (OSError, ValueError) as error:
-        hint = "" if here in document.hidden else _near_file(directory)
-        document.report(here, f"the directory {shown} cannot be read: {_reason(error)}{hint}")
-        document.broken.add(here)
-        return {}
-    directories: dict[str, Path] = {}
-    if not files:
-        document.report(here, f"the directory {shown} holds no *.yaml files")
-    for file in files:
-        label = os.path.join(os.path.dirname(document.values[()].file), shown, file.name)
-        directories[label] = directory
-        try:
-            part = documents.read(_bytes_of(file), file=label, environ=variables)
-        except OSError as error:
-            document.problems.append(Problem(f"cannot be read: {_reason(error)}", "", label))
-            continue
-        _append(document, part)
-    return directories
-
-
-def _append(document: Document, part: Document) -> None:
-    listeners: list[object] = document.data["listeners"]  # type: ignore[index]  # made a mapping above
-    entries = part.data if isinstance(part.data, list) else [part.data]
-    if part.data is None:
-        if not part.problems:
-            part.report((), "holds no listener; it takes one listener, or a list of them")
-        document.problems.extend(part.problems)
-        return
-    single = part.data is not entries
-    for index, entry in enumerate(entries):
-        document.graft(("listeners", len(listeners)), part.below(() if single else (index,)))
-        listeners.append(entry)
-    document.problems.extend(part.problems)
-
-
-def _read_prompts(document: Document, directories: Mapping[str, Path]) -> dict[int, str]:
-    """The texts of `prompt_file`s, by the index of their listener; relative to the file that names them."""
-    data: Any = document.data
-    prompts: dict[int, str] = {}
-    listeners = data.get("listeners")
-    for index, listener in enumerate(listeners if isinstance(listeners, list) else ()):
-        name = listener.get("prompt_file") if isinstance(listener, dict) else None
-        if not isinstance(name, str) or not name:
-            continue
-        here: documents.Path = ("listeners", index, "prompt_file")
-        file = directories[document.values[here].file] / name
-        try:
-            prompts[index] = _bytes_of(file).decode("utf-8-sig")
-        except (OSError, ValueError) as error:
-            hint = "" if here in document.hidden else _near_file(file)
-            document.report(
-                here, f"the file {document.shown(here, name)} cannot be read: {_reason(error)}{hint}"
-            )
-    return prompts
-
-
-def _bytes_of(file: Path) -> bytes:
-    """At most one byte more than may be read, so that a device or a huge file cannot fill memory."""
-    with file.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8 text"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return "it is no path"
-
-
-def _unreadable(file: Path, error: OSError) -> str:
-    return f"cannot be read: {_reason(error)}{_near_file(file)}"
-
-
-def _near_file(file: Path) -> str:
-    try:
-        return suggestion(file.name, (entry.name for entry in file.parent.iterdir()))
-    except (OSError, ValueError):
-        return ""
 
 
 def _report_keys(document: Document) -> None:

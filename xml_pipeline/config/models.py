@@ -6,34 +6,27 @@ Rules that concern more than one key (peers that exist, keys that fit the kind o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 
-from xml_pipeline.llm.section import BudgetSection, LLMSection
+from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
+from xml_pipeline.pump.listener import NAME
 
-NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$"
+NAME_PATTERN = f"^{NAME.pattern}$"
 DOTTED_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
 
 
 def _several(value: object) -> object:
-    """One name or a list of names, as a tuple."""
-    if isinstance(value, str):
+    """One name or mapping, or a list of them, as a tuple."""
+    if isinstance(value, str | Mapping):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _one_or_more(value: object) -> object:
-    """One mapping or a list of mappings, as a tuple."""
-    if isinstance(value, Mapping):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
-
-
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN)]
 Classes = Annotated[
@@ -43,15 +36,24 @@ Classes = Annotated[
 ]
 BudgetSections = Annotated[
     tuple[BudgetSection, ...],
-    BeforeValidator(_one_or_more, json_schema_input_type=BudgetSection | list[BudgetSection]),
+    BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
 Kind = Literal["tool", "agent", "human"]
 
 
-class Section(BaseModel):
-    """A mapping of the file: its keys are fixed, its values do not change."""
+@dataclass(frozen=True, slots=True)
+class For:
+    """Marks a key with the kinds of listeners that may have it; one without a mark is for handlers and agents."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    handlers: bool = False
+    agents: bool = False
+    people: bool = False
+
+
+EVERYBODY = For(handlers=True, agents=True, people=True)
+HANDLERS = For(handlers=True)
+AGENTS = For(agents=True)
+PEOPLE = For(people=True)
 
 
 class LimitsSection(Section):
@@ -67,8 +69,7 @@ class LimitsSection(Section):
     )
     seconds: Seconds = Field(
         default=3600.0,
-        description="Seconds that one conversation may last from its first message; then it ends with"
-        " `limit`.",
+        description="Seconds that one conversation may last from its first message; then it ends with `limit`.",
     )
     message_bytes: Count = Field(
         default=12_582_912,
@@ -85,14 +86,12 @@ class OrganismSection(Section):
     description: str = Field(default="", description="What the organism is for, in a sentence.")
     default: Name | None = Field(
         default=None,
-        description="The listener that gets what is typed in the console without `@name`. Without it, bare"
-        " text"
-        " is refused with the list of listeners.",
+        description="The listener that gets what is typed in the console without `@name`. Without it, bare text is"
+        " refused with the list of listeners.",
     )
     thread_scheduling: Literal["breadth-first", "depth-first"] = Field(
         default="breadth-first",
-        description="Whose message is next when several wait: `breadth-first` takes turns between"
-        " conversations,"
+        description="Whose message is next when several wait: `breadth-first` takes turns between conversations,"
         " `depth-first` takes the newest message.",
     )
     max_in_flight: Count = Field(
@@ -111,13 +110,11 @@ class OrganismSection(Section):
         default=10.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds that a stop waits for running handlers before it cancels them; 0 cancels at"
-        " once.",
+        description="Seconds that a stop waits for running handlers before it cancels them; 0 cancels at once.",
     )
     timeout_seconds: Seconds = Field(
         default=300.0,
-        description="Seconds that one handler call may take; then its caller gets a `SystemError` with the"
-        " code"
+        description="Seconds that one handler call may take; then its caller gets a `SystemError` with the code"
         " `timeout`. A listener's own `timeout_seconds` goes first.",
     )
     limits: LimitsSection = Field(
@@ -141,32 +138,28 @@ class HistorySection(Section):
 class ListenerConfig(Section):
     """One listener: a tool (`handler`), an agent (`agent: true`) or a person (`human: true`)."""
 
-    name: Name = Field(
-        description="The listener's name: letters, digits, `_`, `-` and `.` (a dot has no meaning of its"
-        " own)."
+    name: Annotated[Name, EVERYBODY] = Field(
+        description="The listener's name: letters, digits, `_`, `-` and `.` (a dot has no meaning of its own)."
     )
-    description: str = Field(
+    description: Annotated[str, EVERYBODY] = Field(
         default="", description="What it does, in a sentence; agents that may call it read this text."
     )
-    handler: Dotted | None = Field(
+    handler: Annotated[Dotted | None, HANDLERS] = Field(
         default=None,
-        description="The function that handles a message, as `module.function` or `module:function`; the"
-        " module is"
+        description="The function that handles a message, as `module.function` or `module:function`; the module is"
         " looked for beside organism.yaml first, then as every import.",
     )
-    payload_class: Classes | None = Field(
+    payload_class: Annotated[Classes | None, HANDLERS] = Field(
         default=None,
-        description="The payload class, or classes, that the handler accepts, as `module.Class`; without it"
-        " the"
+        description="The payload class, or classes, that the handler accepts, as `module.Class`; without it the"
         " annotation of the handler's first parameter says so.",
     )
     agent: bool = Field(
         default=False,
-        description="Whether an LLM drives it. Without a `handler` it is the built-in agent; with one, the"
-        " handler"
+        description="Whether an LLM drives it. Without a `handler` it is the built-in agent; with one, the handler"
         " is told its own name and how to call its peers.",
     )
-    human: bool = Field(
+    human: Annotated[bool, PEOPLE] = Field(
         default=False, description="Whether a person answers: the console asks, and no slot is held."
     )
     peers: tuple[Name, ...] = Field(
@@ -178,7 +171,7 @@ class ListenerConfig(Section):
         description="Whether it also gets what a caller that has it as a peer sends to nobody by name, beside the"
         " other peers that take the class and broadcast.",
     )
-    cpu_bound: bool = Field(
+    cpu_bound: Annotated[bool, HANDLERS] = Field(
         default=False,
         description="Whether the handler runs in a process of its own pool, off the event loop.",
     )
@@ -188,62 +181,58 @@ class ListenerConfig(Section):
     )
     max_concurrent: Count | None = Field(
         default=None,
-        description="Handler calls of this listener that run at once; default:"
-        " `organism.max_concurrent_per_agent`.",
+        description="Handler calls of this listener that run at once; default: `organism.max_concurrent_per_agent`.",
     )
-    model: str | None = Field(
+    model: Annotated[str | None, AGENTS] = Field(
         default=None,
         min_length=1,
         description="The model, or an alias of the `llm` section. Every built-in agent needs one.",
     )
-    prompt: str | None = Field(
+    prompt: Annotated[str | None, AGENTS] = Field(
         default=None, description="The system prompt; how to call the peers is added to it."
     )
-    prompt_file: str | None = Field(
+    prompt_file: Annotated[str | None, AGENTS] = Field(
         default=None,
         min_length=1,
-        description="A UTF-8 file with the system prompt, relative to the file that names it; read once, at"
-        " load.",
+        description="A UTF-8 file with the system prompt, relative to the file that names it; read once, at load.",
     )
-    max_turns: Count = Field(
+    max_turns: Annotated[Count, AGENTS] = Field(
         default=8,
         description="Turns for one task, each an answer of the model with all its calls; after the last one the"
         " caller gets an error. Corrections of an invalid answer, at most two in a row, are not counted.",
     )
-    max_tokens: Count | None = Field(
+    max_tokens: Annotated[Count | None, AGENTS] = Field(
         default=None, description="Tokens that one answer of the model may have; default: the provider's."
     )
-    temperature: float | None = Field(
+    temperature: Annotated[float | None, AGENTS] = Field(
         default=None,
         ge=0,
         le=2,
         allow_inf_nan=False,
         description="Sampling temperature; default: the provider's.",
     )
-    accepts: Classes | None = Field(
+    accepts: Annotated[Classes | None, For(agents=True, people=True)] = Field(
         default=None,
         description="The payload class, or classes, of its tasks, as `module.Class`; default: `Task`.",
     )
-    answer_class: Dotted | None = Field(
+    answer_class: Annotated[Dotted | None, AGENTS] = Field(
         default=None,
         description="The payload class of its answers, as `module.Class`; default: `Answer`, one text field.",
     )
-    history: HistorySection = Field(
+    history: Annotated[HistorySection, AGENTS] = Field(
         default_factory=HistorySection, description="Bounds of what the agent remembers."
     )
-    tools: Literal["auto", "native", "xml"] = Field(
+    tools: Annotated[Literal["auto", "native", "xml"], AGENTS] = Field(
         default="auto",
-        description="How the model calls peers: `native` tool calls, `xml` in its text, or `auto`: native"
-        " where the"
+        description="How the model calls peers: `native` tool calls, `xml` in its text, or `auto`: native where the"
         " backend can.",
     )
-    memory: Literal["call", "session", "conversation", "none"] = Field(
+    memory: Annotated[Literal["call", "session", "conversation", "none"], AGENTS] = Field(
         default="session",
-        description="How long it remembers: one `call` with all its turns, a `session` (all calls that one"
-        " caller's"
+        description="How long it remembers: one `call` with all its turns, a `session` (all calls that one caller's"
         " thread makes), the `conversation`, or `none` (a model call sees the task and the latest results only).",
     )
-    peer_timeout_seconds: Seconds = Field(
+    peer_timeout_seconds: Annotated[Seconds, AGENTS] = Field(
         default=300.0,
         description="Seconds that the agent waits for its peers' answers; a missing one becomes a tool"
         " result that says so. Calls that may end up with a person have no such limit.",
@@ -269,9 +258,8 @@ class OrganismConfig(Section):
     organism: OrganismSection = Field(description="The organism as a whole.")
     listeners: tuple[ListenerConfig, ...] = Field(
         default=(),
-        description="The listeners; or a directory, relative to this file, of *.yaml files that hold one"
-        " listener"
-        " or a list of them each.",
+        description="The listeners; or a directory, relative to this file, of *.yaml files that hold one listener or"
+        " a list of them each.",
     )
     llm: LLMSection = Field(
         default_factory=LLMSection, description="Backends, models, limits and budgets of language models."
@@ -295,3 +283,13 @@ class OrganismConfig(Section):
     def resolved(self) -> Mapping[str, Any]:
         """What the import paths of the file (`handler`, `payload_class`, …) stand for."""
         return self._resolved
+
+
+def listener_keys() -> dict[str, For]:
+    """Each key of a listener, and who may have it."""
+    return {
+        name: next(
+            (each for each in field.metadata if isinstance(each, For)), For(handlers=True, agents=True)
+        )
+        for name, field in ListenerConfig.model_fields.items()
+    }

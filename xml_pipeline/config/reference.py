@@ -8,12 +8,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xml_pipeline.config.checks import KEYS_OF_KINDS
 from xml_pipeline.config.document import MAX_BYTES, MAX_DEPTH
-from xml_pipeline.config.models import DOTTED_PATTERN, NAME_PATTERN, OrganismConfig
+from xml_pipeline.config.models import (
+    DOTTED_PATTERN,
+    EVERYBODY,
+    NAME_PATTERN,
+    For,
+    OrganismConfig,
+    listener_keys,
+)
 
 EXAMPLE = """\
 organism:
@@ -121,10 +128,14 @@ def _table(root: Mapping[str, Any], path: str, section: Mapping[str, Any]) -> st
     for name, key in section["properties"].items():
         cells = [f"`{name}`", _type(key), "**required**" if name in required else _default(key)]
         if kinds:
-            cells.append(KEYS_OF_KINDS.get(name, "all"))
+            cells.append(_kinds(listener_keys()[name]))
         cells.append(_described(root, key))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _kinds(who: For) -> str:
+    return "all" if who == EVERYBODY else ", ".join(kind for kind, may in asdict(who).items() if may)
 
 
 def _described(root: Mapping[str, Any], key: Mapping[str, Any]) -> str:

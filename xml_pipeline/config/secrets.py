@@ -46,11 +46,8 @@ def _walk(
 
 
 def _message(name: str, value: str, from_environment: bool, known: bool) -> str:
-    if (
-        not known
-        and name.lower().replace("-", "_") in ("api_key", "apikey")
-        and not (from_environment and name != "api_key")
-    ):
+    is_key = name.lower().replace("-", "_") in ("api_key", "apikey")
+    if not known and is_key and (name == "api_key" or not from_environment):
         return (
             "keys do not stand in this file; write `api_key_env: NAME` with the name of the environment"
             " variable that holds the key"

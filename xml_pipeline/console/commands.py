@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xml_pipeline.config.nearest import listing, suggestion
 from xml_pipeline.console import overview
 from xml_pipeline.console.parse import Command, InputError
 from xml_pipeline.console.people import question_of
-from xml_pipeline.console.styled import line
+from xml_pipeline.errors import did_you_mean, no_such
+from xml_pipeline.organism import Organism
+from xml_pipeline.terminal import Line, line
 
 if TYPE_CHECKING:
     from xml_pipeline.console.session import Console
@@ -41,13 +42,18 @@ def run(console: Console, command: Command) -> None:
     """
     entry = COMMANDS.get(command.name)
     if entry is None:
-        near = suggestion(command.name, COMMANDS).replace("'", "'/", 1)
+        near = did_you_mean(command.name, COMMANDS).replace("'", "'/", 1)
         raise InputError(f"no command '/{command.name}'{near}; /help lists them")
     if command.rest and not entry.arguments:
         raise InputError(f"/{entry.name} takes nothing behind it, not '{command.rest}'")
     if not command.rest and entry.arguments and not entry.arguments.startswith("["):
         raise InputError(f"write /{entry.name} {entry.arguments}")
     entry.act(console, command.rest)
+
+
+def _page(lines_of: Callable[[Organism], list[Line]]) -> Callable[[Console, str], None]:
+    """A command that shows a view of the organism."""
+    return lambda console, _: console.screen.show(lines_of(console.organism))
 
 
 def _help(console: Console, _: str) -> None:
@@ -59,38 +65,20 @@ def _help(console: Console, _: str) -> None:
                  ("name", "@name <Payload>…</Payload>"), "  sends a message"),
             line(("name", "text"), f"  goes to {console.organism.default or 'nobody: there is no default listener'}"),
             line(("name", "!text"), "  answers the oldest question that waits for a person"),
-            *(
-                line(("name", heads[entry.name].ljust(width)), f"  {entry.does}")
-                for entry in COMMANDS.values()
-            ),
+            *(line(("name", heads[entry.name].ljust(width)), f"  {entry.does}") for entry in COMMANDS.values()),
         ]
     )  # fmt: skip
-
-
-def _listeners(console: Console, _: str) -> None:
-    console.screen.show(overview.listeners(console.organism))
 
 
 def _describe(console: Console, name: str) -> None:
     listener = console.organism.listeners.get(name.removeprefix("@"))
     if listener is None:
-        known = console.organism.listeners
-        raise InputError(
-            f"no listener '{name}'; there are {listing(known) or 'none'}{suggestion(name, known)}"
-        )
+        raise InputError(no_such("listener", name, console.organism.listeners))
     console.screen.show(overview.listener(listener))
-
-
-def _threads(console: Console, _: str) -> None:
-    console.screen.show(overview.threads(console.organism))
 
 
 def _thread(console: Console, start: str) -> None:
     console.screen.show(overview.thread(console.organism, start))
-
-
-def _usage(console: Console, _: str) -> None:
-    console.screen.show(overview.usage(console.organism))
 
 
 def _status(console: Console, _: str) -> None:
@@ -104,10 +92,6 @@ def _trace(console: Console, word: str) -> None:
         raise InputError(f"/trace is 'on' or 'off', not '{word}'")
     console.tracing = word == "on"
     console.screen.note([line(("dim", f"trace is {word}"))])
-
-
-def _dead(console: Console, _: str) -> None:
-    console.screen.show(overview.dead_letters(console.organism))
 
 
 def _cancel(console: Console, word: str) -> None:
@@ -135,14 +119,14 @@ COMMANDS = {
     entry.name: entry
     for entry in (
         Entry("help", "", "this list", _help),
-        Entry("listeners", "", "who can be addressed, and what each takes", _listeners),
+        Entry("listeners", "", "who can be addressed, and what each takes", _page(overview.listeners)),
         Entry("describe", "NAME", "a listener in full: fields, peers, an example", _describe, "listeners"),
-        Entry("threads", "", "open threads, callees below their callers", _threads),
+        Entry("threads", "", "open threads, callees below their callers", _page(overview.threads)),
         Entry("thread", "ID", "one thread: its calls below, its tokens", _thread),
-        Entry("usage", "", "tokens and cost of each agent", _usage),
+        Entry("usage", "", "tokens and cost of each agent", _page(overview.usage)),
         Entry("status", "", "messages, threads, backends", _status),
         Entry("trace", "on|off", "show every message on its way", _trace, "on off"),
-        Entry("dead", "", "messages that ended without a receiver", _dead),
+        Entry("dead", "", "messages that ended without a receiver", _page(overview.dead_letters)),
         Entry("answer", "ID TEXT", "answer one of several questions that wait for a person", _answer),
         Entry("cancel", "[ID]", "cancel what runs: all of it, or one number", _cancel),
         Entry("quit", "", "leave, after the answers that are still to come", _quit),

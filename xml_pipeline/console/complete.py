@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from xml_pipeline.console.commands import COMMANDS
-from xml_pipeline.console.fill import requests
+from xml_pipeline.console.fill import accepted
 from xml_pipeline.console.overview import kind
 from xml_pipeline.organism import Organism
 
@@ -64,7 +64,7 @@ def _fields(organism: Organism, name: str, start: str, text: str) -> Iterator[Co
     if listener is None:
         return
     used = set(_USED.findall(text))
-    classes = [codec for codec in requests(listener) if used <= {field.name for field in codec.fields}]
+    classes = [codec for codec in accepted(listener) if used <= {field.name for field in codec.fields}]
     if not start and any(codec.only_field and not used for codec in classes):
         return  # any text will do: no menu over it
     for codec in classes:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xml_pipeline.config.nearest import suggestion
-from xml_pipeline.console.parse import InputError, pairs
-from xml_pipeline.errors import EnvelopeError
+from xml_pipeline.console.parse import InputError
+from xml_pipeline.errors import EnvelopeError, did_you_mean
 from xml_pipeline.hardened import parse as parse_xml
 from xml_pipeline.payload import Codec, codec_of
 from xml_pipeline.pump import Listener
@@ -17,9 +16,15 @@ from xml_pipeline.pump.listener import SYSTEM_CLASSES
 
 _WORD = re.compile(r"(\S+)(.*)", re.DOTALL)
 _ELEMENT = re.compile(r"<[A-Za-z_][\w.\-]*[\s/>]")
+_PAIR = re.compile(
+    r"""\s*(?P<key>[A-Za-z_]\w*)=(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"']\S*|))(?=\s|$)""",
+    re.DOTALL,
+)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPED = {"n": "\n", "t": "\t"}
 
 
-def requests(listener: Listener) -> tuple[Codec[Any], ...]:
+def accepted(listener: Listener) -> tuple[Codec[Any], ...]:
     """What a person may send to a listener: what it accepts, system messages left out."""
     return tuple(codec_of(each.cls) for each in listener.accepts.values() if each.cls not in SYSTEM_CLASSES)
 
@@ -32,7 +37,7 @@ def fill(name: str, classes: Sequence[Codec[Any]], body: str, *, sign: str = "@"
 
     Args:
         name: the listener's, for messages.
-        classes: what it takes, see `requests`.
+        classes: what it takes, see `accepted`.
         body: what was typed after the name.
         sign: what a line for it starts with, for messages: `@` (then its name follows) or `!`.
 
@@ -46,12 +51,30 @@ def fill(name: str, classes: Sequence[Codec[Any]], body: str, *, sign: str = "@"
     return _Filling(name, classes, f"{sign}{name}" if sign == "@" else sign).read(body)
 
 
-def usage(head: str, codec: Codec[Any]) -> str:
+def how_to_write(head: str, codec: Codec[Any]) -> str:
     """How to write a message of this class, as `@calculator.add a=<int> b=<int>` for the head `@calculator.add`."""
     required = [field for field in codec.fields if field.required] or list(codec.fields)
     if codec.only_field and len(required) == 1:
         return f"{head} <{codec.only_field}>"
     return " ".join([head, *(f"{field.name}=<{field.type}>" for field in required)])
+
+
+def pairs(body: str) -> tuple[list[tuple[str, str]], str]:
+    """The leading `key=value` pairs of `body`, and what is left behind them.
+
+    A value with blanks stands in quotes: in double ones `\\"`, `\\\\`, `\\n` and `\\t` mean what they mean in
+    Python, in single ones everything is text.
+    """
+    found: list[tuple[str, str]] = []
+    position = 0
+    while match := _PAIR.match(body, position):
+        if match["double"] is not None:
+            value = _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), match["double"])
+        else:
+            value = match["single"] if match["single"] is not None else match["bare"]
+        found.append((match["key"], value))
+        position = match.end()
+    return found, body[position:].strip()
 
 
 def _names(codec: Codec[Any]) -> list[str]:
@@ -95,7 +118,7 @@ class _Filling:
         roots = [codec.root for codec in self.classes]
         raise InputError(
             f"'{self.name}' does not take <{element.tag}>; it takes"
-            f" {' or '.join(f'<{root}>' for root in roots)}{suggestion(str(element.tag), roots)}"
+            f" {' or '.join(f'<{root}>' for root in roots)}{did_you_mean(str(element.tag), roots)}"
         )
 
     def _from_words(self, classes: Sequence[Codec[Any]], body: str) -> Any:
@@ -137,7 +160,7 @@ class _Filling:
         self, classes: Sequence[Codec[Any]], key: str, obvious: Sequence[Codec[Any]]
     ) -> None:
         """`nam=Alice` is a slip; `x=3` for a listener that takes any text is text."""
-        near = suggestion(key, (name for codec in classes for name in _names(codec)))
+        near = did_you_mean(key, (name for codec in classes for name in _names(codec)))
         if not obvious or near:
             near = near or ";"
             as_text = f'; to send it as text, write {obvious[0].only_field}="…"' if obvious else ""
@@ -155,4 +178,4 @@ class _Filling:
         heads = [
             f"{self.head} {codec.root}".replace("! ", "!") if several else self.head for codec in classes
         ]
-        return "write " + " or ".join(map(usage, heads, classes))
+        return "write " + " or ".join(map(how_to_write, heads, classes))

@@ -1,33 +1,19 @@
-"""What an organism looks like from outside: its listeners, threads, usage, backends."""
+"""An organism as lines for a person: its listeners, threads, usage, backends, dead letters."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from xml_pipeline.console.fill import requests
-from xml_pipeline.console.fill import usage as how_to_write
+from xml_pipeline.console.fill import accepted, how_to_write
 from xml_pipeline.console.parse import InputError
 from xml_pipeline.console.people import SHOWN_ID
-from xml_pipeline.console.render import answer, count, money
-from xml_pipeline.console.styled import Line, Style, line, lines
-from xml_pipeline.llm import BackendStatus, UsageTotals
+from xml_pipeline.console.render import answer
+from xml_pipeline.llm import UsageTotals
 from xml_pipeline.organism import Organism, ThreadInfo
 from xml_pipeline.pump import Listener
+from xml_pipeline.terminal import Line, count, line, lines, money, table
 
 DEAD_SHOWN = 20
-
-
-def table(rows: Sequence[Sequence[str]], style: Style = "name") -> list[Line]:
-    """Rows in columns; the first column in `style`."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        line(
-            (style, row[0].ljust(widths[0])),
-            *(f"  {cell.ljust(width)}" for cell, width in zip(row[1:-1], widths[1:-1], strict=True)),
-            *(f"  {cell}" for cell in row[-1:] if len(row) > 1),
-        )
-        for row in rows
-    ]
 
 
 def kind(listener: Listener) -> str:
@@ -40,12 +26,13 @@ def listeners(organism: Organism) -> list[Line]:
     rows = []
     for each in organism.listeners.values():
         default = " (default)" if each.name == organism.default else ""
-        takes = ", ".join(codec.root for codec in requests(each))
-        rows.append((f"@{each.name}", f"{kind(each)}{default}", takes, _first_line(each.description)))
+        takes = ", ".join(codec.root for codec in accepted(each))
+        rows.append((f"@{each.name}", f"{kind(each)}{default}", takes, first_line(each.description)))
     return table(rows) if rows else [line(("dim", "no listeners"))]
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
+    """What a description says first."""
     return text.strip().split("\n", 1)[0]
 
 
@@ -56,8 +43,8 @@ def listener(each: Listener) -> list[Line]:
         *lines(each.description or "(no description)"),
     ]
     shown.append(line(("dim", "may call: "), ", ".join(each.peers) or "nobody"))
-    several = len(requests(each)) > 1
-    for codec in requests(each):
+    several = len(accepted(each)) > 1
+    for codec in accepted(each):
         head = f"@{each.name} {codec.root}" if several else f"@{each.name}"
         shown += [
             line(),
@@ -154,45 +141,6 @@ def backends(organism: Organism) -> list[Line]:
         for each in organism.router.describe()
     ]
     return table(rows) if rows else []
-
-
-def banner(organism: Organism, absent: Collection[str] = ()) -> list[Line]:
-    """What a person should know at the start: who is there, and which models can answer.
-
-    Args:
-        organism: the one to talk to.
-        absent: names of backends on this machine that are not running.
-    """
-    shown = [line(("name", organism.name), f"  {_first_line(organism.description)}")]
-    shown += _models(organism.router.describe(), absent)
-    who = f"; text without @name goes to {organism.default}" if organism.default else ""
-    shown.append(line(("dim", f"{count(len(organism.listeners), 'listener')}{who}; /help says more")))
-    return shown
-
-
-def _models(found: Sequence[BackendStatus], absent: Collection[str]) -> list[Line]:
-    missing = [each for each in found if each.key == "missing"]
-    offline = [each.name for each in found if each.offline]
-    silent = [each for each in found if each.name in absent and each not in missing]
-    live = [each.name for each in found if not each.offline and each not in (*missing, *silent)]
-    shown = []
-    if live:
-        shown.append(line(("good", "models live: "), ", ".join(live)))
-    if missing:
-        keys = ", ".join(f"{each.name} (set {each.key_variable})" for each in missing)
-        shown.append(line(("warn", "without a key: "), keys))
-    if silent:
-        places = ", ".join(f"{each.name} ({each.base_url})" for each in silent)
-        shown.append(line(("warn", "not running: "), places))
-    if offline:
-        when = "when no other backend can" if live else "because no other backend can"
-        names = ", ".join(offline)
-        shown.append(line(("dim", f"backend '{names}' answers {when}: it is offline, rules and no model")))
-    elif found and not live:
-        shown.append(
-            line(("warn", "no model can answer: set a key, or add `offline: true` to the llm section"))
-        )
-    return shown
 
 
 def dead_letters(organism: Organism) -> list[Line]:

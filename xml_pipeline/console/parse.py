@@ -60,29 +60,3 @@ def parse(text: str) -> Typed | None:
             raise InputError("name a listener after the @, as in `@greeter Alice`; /listeners lists them")
         return Say(found[1], found[2].strip())
     return Say(None, text)
-
-
-_PAIR = re.compile(
-    r"""\s*(?P<key>[A-Za-z_]\w*)=(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"']\S*|))(?=\s|$)""",
-    re.DOTALL,
-)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_ESCAPED = {"n": "\n", "t": "\t"}
-
-
-def pairs(body: str) -> tuple[list[tuple[str, str]], str]:
-    """The leading `key=value` pairs of `body`, and what is left behind them.
-
-    A value with blanks stands in quotes: in double ones `\\"`, `\\\\`, `\\n` and `\\t` mean what they mean in
-    Python, in single ones everything is text.
-    """
-    found: list[tuple[str, str]] = []
-    position = 0
-    while match := _PAIR.match(body, position):
-        if match["double"] is not None:
-            value = _ESCAPE.sub(lambda escape: _ESCAPED.get(escape[1], escape[1]), match["double"])
-        else:
-            value = match["single"] if match["single"] is not None else match["bare"]
-        found.append((match["key"], value))
-        position = match.end()
-    return found, body[position:].strip()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from xml_pipeline.agents import Answer
 from xml_pipeline.console import render
-from xml_pipeline.console.fill import requests
+from xml_pipeline.console.fill import accepted
 from xml_pipeline.console.parse import InputError
-from xml_pipeline.console.styled import Line, labelled, line
 from xml_pipeline.organism import Organism, Question
 from xml_pipeline.payload import Codec, codec_of
+from xml_pipeline.terminal import Line, labelled, line
 
 SHOWN_ID = 8
 """Characters of a thread id that people see and type."""
@@ -27,37 +27,27 @@ def shown(question: Question, *, several: bool) -> list[Line]:
     ]
 
 
-class Requests:
-    """What each open thread was asked, so that it is not taken for an answer that it waits for."""
+def answer_classes(
+    organism: Organism, question: Question, requests: Mapping[str, type]
+) -> Sequence[Codec[Any]]:
+    """What the one who asked takes as an answer: a plain text, unless its handler accepts other classes.
 
-    def __init__(self) -> None:
-        self._classes: dict[str, type] = {}
-
-    def delivered(self, thread_id: str, payload: object) -> None:
-        """A message came into a thread; the first one is the request."""
-        self._classes.setdefault(thread_id, type(payload))
-
-    def ended(self, thread_id: str) -> None:
-        self._classes.pop(thread_id, None)
-
-    def of(self, thread_id: str) -> type | None:
-        """The class of the request, if it was seen."""
-        return self._classes.get(thread_id)
-
-
-def answer_classes(organism: Organism, question: Question, asked: Requests) -> Sequence[Codec[Any]]:
-    """What the one who asked takes as an answer: a plain text, unless its handler accepts other classes."""
+    Args:
+        organism: where the question waits.
+        question: the one that is answered.
+        requests: thread id → class of its first message. What a thread was itself asked is no answer it waits for.
+    """
     found = [each for each in organism.threads() if each.thread_id == question.thread_id]
     text = codec_of(Answer)
     caller = organism.listeners.get(found[0].caller) if found else None
     if caller is None or caller.agent:
         return (text,)
-    taken = [codec for codec in requests(caller) if codec.cls is not asked.of(found[0].parent_id)]
+    taken = [codec for codec in accepted(caller) if codec.cls is not requests.get(found[0].parent_id)]
     return (text,) if not taken or text in taken else taken
 
 
 def question_of(organism: Organism, start: str) -> Question:
-    """The waiting question whose id starts so. Raises InputError."""
+    """The one waiting question whose thread id begins with `start`. Raises InputError."""
     waiting = organism.questions()
     found = [question for question in waiting if start and question.thread_id.startswith(start)]
     if len(found) == 1:

@@ -7,13 +7,11 @@ import os
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TextIO
 
-from xml_pipeline.console import overview
-from xml_pipeline.console.interrupts import interrupts
-from xml_pipeline.console.reachable import absent
-from xml_pipeline.console.reader import LineReader
+from xml_pipeline.console.banner import banner
 from xml_pipeline.console.session import Console
-from xml_pipeline.console.styled import Line, line, plain
+from xml_pipeline.console.stdin import LineReader, interrupts
 from xml_pipeline.organism import Organism
+from xml_pipeline.terminal import Line, line, plain
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells know it."""
@@ -82,7 +80,7 @@ async def run(
             ended.set_result(code)
 
     screen = PlainScreen(out, err, lambda: end(1))
-    screen.note(overview.banner(organism, await absent(organism.router.describe())))
+    screen.note(await banner(organism))
     reader = LineReader(fd)
     async with Console(organism, screen, log=log, streaming=False, numbered=prompt) as console:
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from lxml import etree
 
-from xml_pipeline.console.styled import Line, line, lines
 from xml_pipeline.envelope import Gathered, Huh, SystemError
 from xml_pipeline.envelope.system import is_error
 from xml_pipeline.errors import AnswerError, ConfigError, PayloadError
 from xml_pipeline.events import BackendStateChanged, BudgetWarning
 from xml_pipeline.payload import FieldInfo, codec_of
+from xml_pipeline.terminal import Line, count, labelled, line, lines
 
 TRACE_CUT = 200
 """Characters of a payload that a trace line shows."""
@@ -58,8 +58,7 @@ def _flat(value: object) -> bool:
 def _field(field: FieldInfo, arguments: dict[str, Any]) -> list[Line]:
     value = arguments.get(field.name)
     text = ", ".join(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
-    first, *rest = lines(text)
-    return [(*line(("dim", f"{field.name}: ")), *first), *rest]
+    return labelled(line(("dim", f"{field.name}: ")), lines(text))
 
 
 def _scalar(value: object) -> str:
@@ -117,22 +116,6 @@ def _traced(payload: Any, *, whole: bool = True) -> str:
 def warning(event: BudgetWarning | BackendStateChanged) -> Line:
     """What will soon, or does now, keep models from answering."""
     if isinstance(event, BudgetWarning):
-        return line(
-            (
-                "warn",
-                f"budget: {event.scope} has used {event.fraction:.0%} of its {event.limit:g} {event.unit}",
-            )
-        )
+        used = f"{event.fraction:.0%} of its {event.limit:g} {event.unit}"
+        return line(("warn", f"budget: {event.scope} has used {used}"))
     return line(("warn", f"backend {event.backend} is out: {event.reason}"))
-
-
-def money(usd: float | None) -> str:
-    """USD, or that it is not known."""
-    if usd is None:
-        return "cost unknown"
-    return "$0" if usd == 0 else f"${usd:.4f}" if usd < 1 else f"${usd:,.2f}"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 thread`, `2 threads`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -5,57 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from xml_pipeline import events
-from xml_pipeline.config.nearest import listing, suggestion
 from xml_pipeline.console import commands, people, render
-from xml_pipeline.console.fill import fill, requests
+from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
-from xml_pipeline.console.styled import Line, labelled, line, lines, visible
-from xml_pipeline.envelope import Gathered
-from xml_pipeline.errors import XmlPipelineError
+from xml_pipeline.console.transcript import Ask, Screen, Transcript
+from xml_pipeline.errors import XmlPipelineError, listing, no_such
 from xml_pipeline.organism import Organism, Question, Session
-from xml_pipeline.payload import codec_of
+from xml_pipeline.terminal import Line, line
 
 SENDER = "console"
 """What listeners see as `from_id`; a listener of this name makes it `console-2`, and so on."""
-
-
-class Screen(Protocol):
-    """Where lines go."""
-
-    def show(self, lines: Iterable[Line]) -> None:
-        """Answers, and what commands print."""
-
-    def complain(self, lines: Iterable[Line]) -> None:
-        """Errors."""
-
-    def note(self, lines: Iterable[Line]) -> None:
-        """What is neither: hints, traces, questions."""
-
-    def live(self, text: Line) -> None:
-        """The end of an answer that is being generated, not a whole line yet; an empty line for none."""
-
-
-@dataclass(slots=True, eq=False)
-class Ask:
-    """A message whose answer is awaited.
-
-    Attributes:
-        number: as `/cancel` takes it.
-        streamed: text generated for the answer since the last tool call.
-        printed: how many characters of it are on the screen as whole lines.
-    """
-
-    number: int
-    to: str
-    task: asyncio.Task[None] | None = None
-    conversation_id: str = ""
-    streamed: str = ""
-    printed: int = 0
 
 
 _current: ContextVar[Ask | None] = ContextVar("xml_pipeline_console_ask", default=None)
@@ -86,17 +49,15 @@ class Console:
         self.failed = False
         self.tracing = False
         self.quitting = False
-        self.running: dict[int, Ask] = {}
+        self.running: dict[int, Ask] = {}  # by the number that `/cancel` takes
         self._streaming = streaming
-        self._numbered = numbered
+        self._transcript = Transcript(screen, numbered=numbered)
         self._number = 0
         self._sender = _free_name(organism)
         self._session: Session
         self._threads: dict[str, Ask] = {}
-        self._live: Ask | None = None
-        self._last: Ask | None = None
         self._asked: set[str] = set()
-        self._requests = people.Requests()
+        self._requests: dict[str, type] = {}
         self._question = asyncio.Event()
 
     async def __aenter__(self) -> Console:
@@ -131,8 +92,7 @@ class Console:
     def complain(self, lines: Iterable[Line]) -> None:
         """Show an error, and remember that there was one."""
         self.failed = True
-        self._last = None
-        self.screen.complain(lines)
+        self._transcript.complain(lines)
 
     def _say(self, say: Say) -> Ask:
         table = self.organism.listeners
@@ -144,10 +104,8 @@ class Console:
             )
         listener = table.get(to)
         if listener is None:
-            raise InputError(
-                f"no listener '{to}'; there are {listing(table) or 'none'}{suggestion(to, table)}"
-            )
-        payload = fill(to, requests(listener), say.body)
+            raise InputError(no_such("listener", to, table))
+        payload = fill(to, accepted(listener), say.body)
         self._number += 1
         ask = self.running[self._number] = Ask(self._number, to)
         ask.task = asyncio.create_task(self._run(ask, payload), name=f"ask {ask.number}")
@@ -158,20 +116,18 @@ class Console:
         try:
             answer = await self._session.ask(ask.to, payload)
         except asyncio.CancelledError:
-            self._close(ask)
-            self.complain(labelled(self._label(ask), [line(("warn", "cancelled"))]))
+            self._fail(ask, [line(("warn", "cancelled"))])
         except XmlPipelineError as error:
-            self._close(ask)
-            self.complain(labelled(self._label(ask), render.error(error, log=self.log)))
+            self._fail(ask, render.error(error, log=self.log))
         else:
-            self._answered(ask, answer)
+            self._transcript.answered(ask, answer)
         finally:
             del self.running[ask.number]
             self._threads = {thread: each for thread, each in self._threads.items() if each is not ask}
 
-    def _label(self, ask: Ask) -> Line:
-        number = f" #{ask.number}" if self._numbered else ""
-        return line(("name", ask.to), ("dim", f"{number}: "))
+    def _fail(self, ask: Ask, lines: Iterable[Line]) -> None:
+        self.failed = True
+        self._transcript.failed(ask, lines)
 
     # --- people ---
 
@@ -192,8 +148,7 @@ class Console:
         for question in waiting:
             if question.thread_id not in self._asked:
                 self._asked.add(question.thread_id)
-                self._last = None
-                self.screen.note(people.shown(question, several=len(waiting) > 1))
+                self._transcript.note(people.shown(question, several=len(waiting) > 1))
                 self._question.set()
 
     async def settled(self) -> None:
@@ -244,9 +199,10 @@ class Console:
                         self._threads[event.thread_id] = ask
             case events.ThreadEnded():
                 self._threads.pop(event.thread_id, None)
-                self._requests.ended(event.thread_id)
+                self._requests.pop(event.thread_id, None)
             case events.TextGenerated():
-                self._generated(event)
+                if self._streaming and event.thread_id in self._threads:
+                    self._transcript.grow(self._threads[event.thread_id], event.text)
             case events.MessageDelivered():
                 self._delivered(event)
             case events.BudgetWarning() | events.BackendStateChanged(state="dead"):
@@ -256,69 +212,15 @@ class Console:
 
     def _delivered(self, event: events.MessageDelivered) -> None:
         table = self.organism.listeners
-        self._requests.delivered(event.thread_id, event.payload)
+        self._requests.setdefault(event.thread_id, type(event.payload))
         sender, receiver = table.get(event.from_id), table.get(event.to)
         if receiver is not None and receiver.human:
             asyncio.get_running_loop().call_soon(self._show_questions)
         calls_tool = sender is not None and sender.agent and receiver is not None and sender is not receiver
         if self.tracing or (calls_tool and self._streaming):
             if receiver is not None:
-                self._break()
-            self._last = None
-            self.screen.note([render.trace(event.from_id, event.to, event.payload, whole=self.tracing)])
-
-    def _generated(self, event: events.TextGenerated) -> None:
-        ask = self._threads.get(event.thread_id)
-        if ask is None or not self._streaming:
-            return
-        if self._live is None:
-            self._live = ask
-        if self._live is not ask:
-            return  # one answer at a time grows on the screen; this one is shown whole
-        ask.streamed += event.text
-        whole = ask.streamed.rfind("\n") + 1
-        if whole > ask.printed:
-            self._print(ask, ask.streamed[ask.printed : whole - 1])
-            ask.printed = whole
-        rest = visible(ask.streamed[ask.printed :])
-        self.screen.live((*self._label(ask), ("", rest)) if rest else ())
-
-    def _print(self, ask: Ask, text: str) -> None:
-        rows = lines(text)
-        self.screen.show(rows if self._last is ask else labelled(self._label(ask), rows))
-        self._last = ask
-
-    def _break(self) -> None:
-        """What was streamed so far is no longer the end: put it on the screen, and begin anew."""
-        ask = self._live
-        if ask is not None and ask.streamed:
-            if ask.streamed[ask.printed :].strip():
-                self._print(ask, ask.streamed[ask.printed :])
-            ask.streamed, ask.printed = "", 0
-            self.screen.live(())
-
-    def _close(self, ask: Ask) -> None:
-        if self._live is ask:
-            self._break()
-            self._live = None
-
-    def _answered(self, ask: Ask, answer: Any) -> None:
-        text = _text(answer)
-        if self._live is ask and text is not None and ask.streamed.strip() == text.strip() != "":
-            self._close(ask)  # it is all there but for its last line
-        else:
-            self._close(ask)
-            self._last = None
-            self.screen.show(labelled(self._label(ask), render.answer(answer)))
-        self._last = None
-
-
-def _text(answer: Any) -> str | None:
-    """The text of a payload that is one text, for comparing."""
-    if isinstance(answer, Gathered):
-        return None
-    fields = codec_of(type(answer)).fields
-    return str(getattr(answer, fields[0].name)) if len(fields) == 1 and fields[0].type == "str" else None
+                self._transcript.interrupt()
+            self._transcript.note([render.trace(event.from_id, event.to, event.payload, whole=self.tracing)])
 
 
 def _free_name(organism: Organism) -> str:

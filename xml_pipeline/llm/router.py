@@ -6,7 +6,7 @@ async with Router([XAIBackend(api_key=…), OllamaBackend()]) as router:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from random import random as default_random
@@ -94,7 +94,8 @@ class Router:
         cooling = CoolingPolicy(retry_base_delay, retry_max_delay)
         self._endpoints: dict[str, Endpoint] = {}
         for backend in backends:
-            name = _unique_name(backend, self._endpoints)
+            provider = backend.provider or type(backend).__name__
+            name = unique_name(backend.name, provider, self._endpoints)
             self._endpoints[name] = Endpoint(
                 backend,
                 name,
@@ -301,14 +302,18 @@ def chains_of(models: Mapping[str, str | Sequence[str]]) -> dict[str, Sequence[s
     return {name: (chain,) if isinstance(chain, str) else chain for name, chain in models.items()}
 
 
-def _unique_name(backend: Backend, taken: Mapping[str, Endpoint]) -> str:
-    if backend.name:
-        if backend.name in taken:
-            raise ConfigError(f"two backends have the name {backend.name!r}; give each its own")
-        return backend.name
-    name = base = backend.provider or type(backend).__name__
-    number = 1
+def unique_name(name: str, provider: str, taken: Container[str]) -> str:
+    """What a backend is called in its router: its own name, or its provider's with a number if need be.
+
+    Raises:
+        ConfigError: its own name is taken.
+    """
+    if name:
+        if name in taken:
+            raise ConfigError(f"two backends have the name {name!r}; give each its own")
+        return name
+    name, number = provider, 1
     while name in taken:
         number += 1
-        name = f"{base}-{number}"
+        name = f"{provider}-{number}"
     return name

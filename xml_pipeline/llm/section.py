@@ -34,7 +34,7 @@ from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.providers import BUILTIN, PROVIDER_CLASSES
 from xml_pipeline.llm.providers.keys import HasSettings, keys_of
 from xml_pipeline.llm.providers.scripted import ScriptedBackend
-from xml_pipeline.llm.router import Router, chains_of
+from xml_pipeline.llm.router import Router, chains_of, unique_name
 from xml_pipeline.llm.routing.strategies import strategy_of
 from xml_pipeline.llm.routing.table import RoutingTable
 
@@ -106,9 +106,10 @@ class BackendSection(Section):
         return provider
 
     @model_validator(mode="after")
-    def _makes_a_backend(self) -> BackendSection:
+    def _fits_its_provider(self) -> BackendSection:
         try:
-            self.backend({})
+            kind = PROVIDER_CLASSES[self.provider]
+            kind.check(self._fields(kind))
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self
@@ -117,17 +118,25 @@ class BackendSection(Section):
         """The backend it describes; without its variable in `environ` it has no key.
 
         Raises:
-            ConfigError: a key that this provider does not know, or a bad address.
-            ValidationError: a wrong value of one of the provider's own keys.
+            ConfigError: the key cannot be sent, or a provider's own class refuses a field.
         """
         kind = PROVIDER_CLASSES[self.provider]
+        variable = self.api_key_env or kind.default_key_env
+        return kind(**self._fields(kind), api_key=environ.get(variable, "") if variable else "")
+
+    def _fields(self, kind: type[Backend]) -> dict[str, Any]:
+        """What its class is made of.
+
+        Raises:
+            ConfigError: a key that this provider does not know.
+            ValidationError: a wrong value of one of the provider's own keys.
+        """
         given = {
             name: value
             for name in BackendSection.model_fields
             if name != "options" and (value := getattr(self, name)) not in ("", None, (), {})
         }
-        variable = self.api_key_env or kind.default_key_env
-        return kind(**given, **self._own(kind), api_key=environ.get(variable, "") if variable else "")
+        return {**given, **self._own(kind)}
 
     def _own(self, kind: type[Backend]) -> dict[str, Any]:
         """The provider's own fields, checked by the provider's own model."""
@@ -302,12 +311,13 @@ class LLMSection(Section):
 
     @model_validator(mode="after")
     def _names_and_chains(self) -> LLMSection:
-        names = [one.name for one in self.backends if one.name]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two backends have the name {name!r}; give each its own")
+        names: set[str] = set()
         try:
-            RoutingTable((), chains_of(self.models))
+            for one in self.backends:
+                names.add(unique_name(one.name, one.provider, names))
+            RoutingTable(
+                (), chains_of(self.models)
+            )  # refuses aliases that are empty or lead back to themselves
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return self

@@ -159,27 +159,16 @@ def listener(
             names, a `timeout_seconds`, `max_concurrent` or `keep` that is not positive, an unknown option.
     """
     check_name(name)
-    if name == OUTSIDE:
-        raise ConfigError(f"'{OUTSIDE}' is the name of outside callers; no listener may have it")
     _check_options(name, options)
-    state = None
-    if handler is not None:
-        state = _state_class(name, handler, localns)
-        _check_handler(name, handler, with_state=state is not None)
-    accepts, description = options.get("accepts"), options.get("description", "")
-    if accepts is None:
-        classes = _annotated(name, handler, localns)
-    else:
-        classes = (accepts,) if isinstance(accepts, type) else tuple(accepts)
-    if not classes:
-        raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
+    codecs, state = contract(name, handler, options.get("accepts"), localns)
+    description = options.get("description", "")
     if not description and handler is not None:
         own = getattr(handler, "__doc__", None) != type(handler).__doc__  # a class's says how it is made
         description = (inspect.getdoc(handler) or "") if own else ""
     return Listener(
         name,
         handler,
-        _codecs(name, classes),
+        codecs,
         description=description,
         peers=tuple(dict.fromkeys(options.get("peers", ()))),
         agent=options.get("agent", False),
@@ -192,6 +181,33 @@ def listener(
         remembers=options.get("remembers", "session"),
         keep=options.get("keep", 100),
     )
+
+
+def contract(
+    name: str,
+    handler: Handler | None,
+    accepts: Iterable[type] | type | None = None,
+    localns: Mapping[str, Any] | None = None,
+) -> tuple[dict[str, PayloadCodec[Any]], type | None]:
+    """What a listener takes (root element name → codec, of `accepts` or else of its handler's annotation), and keeps.
+
+    Raises:
+        ConfigError: as `listener`, for the name, the handler and the classes. Configurations are checked with this
+            alone.
+    """
+    if name == OUTSIDE:
+        raise ConfigError(f"'{OUTSIDE}' is the name of outside callers; no listener may have it")
+    state = None
+    if handler is not None:
+        state = _state_class(name, handler, localns)
+        _check_handler(name, handler, with_state=state is not None)
+    if accepts is None:
+        classes = _annotated(name, handler, localns)
+    else:
+        classes = (accepts,) if isinstance(accepts, type) else tuple(accepts)
+    if not classes:
+        raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
+    return _codecs(name, classes), state
 
 
 def check_name(name: str) -> None:

@@ -128,9 +128,22 @@ class Backend:
     )
 
     def __post_init__(self) -> None:
+        self.check(vars(self))
         name = self.name or self.provider or type(self).__name__
         self.api_key = _checked_key(self.api_key, self.api_key_env or self.default_key_env, name)
-        self.base_url = _checked_url(self.base_url, name)
+        self.base_url = self.base_url.rstrip("/")
+
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        """Whether a backend can be made of these fields; those left out have their defaults.
+
+        A configuration is checked with it before anything is built. A class with fields of its own extends it.
+
+        Raises:
+            ConfigError: a field may not be what it is; names the backend.
+        """
+        name = given.get("name") or given.get("provider", cls.provider) or cls.__name__
+        _check_url(given.get("base_url", cls.base_url), name)
 
     # What a provider supplies
 
@@ -270,9 +283,9 @@ def _checked_key(key: str, variable: str, name: str) -> Secret:
     return Secret(stripped)
 
 
-def _checked_url(url: str, name: str) -> str:
+def _check_url(url: str, name: str) -> None:
     if not url:
-        return ""
+        return
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -289,7 +302,6 @@ def _checked_url(url: str, name: str) -> str:
             f"backend {name}: base_url may hold neither user, password, query nor fragment; put a key into"
             " the environment and name the variable in api_key_env"
         )
-    return url.rstrip("/")
 
 
 def _json(content: bytes) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.dialect import Dialect
@@ -60,9 +61,10 @@ class OpenAIBackend(Backend):
     price_provider: ClassVar[str] = "openai"
     usual_models: ClassVar[tuple[str, ...]] = ("gpt-*", "o1-*", "o3-*", "o4-*")
 
-    def __post_init__(self) -> None:
-        check_api(self.api, self.name or self.provider)
-        super().__post_init__()
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        check_api(given.get("api", cls.api), given.get("name") or cls.provider)
+        super().check(given)
 
     def _auth_headers(self) -> dict[str, str]:
         headers = super()._auth_headers()

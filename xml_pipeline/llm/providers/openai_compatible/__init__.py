@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from xml_pipeline.errors import (
     ConfigError,
@@ -112,18 +112,22 @@ class OpenAICompatibleBackend(Backend):
     requires_key: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.preset and self.preset not in PRESETS:
+        self.base_url = self.base_url or self._preset.base_url
+        super().__post_init__()
+
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        name, preset = given.get("name") or cls.provider, given.get("preset", cls.preset)
+        if preset and preset not in PRESETS:
             raise ConfigError(
-                f"backend {self.name or self.provider}: preset {self.preset!r} is not known; allowed:"
+                f"backend {name}: preset {preset!r} is not known; allowed:"
                 f" {', '.join(PRESETS)}, or none together with a base_url"
             )
-        self.base_url = self.base_url or self._preset.base_url
-        if not self.base_url:
+        if not (given.get("base_url") or PRESETS.get(preset, GENERIC).base_url):
             raise ConfigError(
-                f"backend {self.name or self.provider}: give a base_url (as http://host:8000/v1) or a preset:"
-                f" {', '.join(PRESETS)}"
+                f"backend {name}: give a base_url (as http://host:8000/v1) or a preset: {', '.join(PRESETS)}"
             )
-        super().__post_init__()
+        super().check(given)
 
     @property
     def key_missing(self) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from xml_pipeline.errors import (
     AuthenticationError,
@@ -58,9 +59,10 @@ class XAIBackend(Backend):
     price_provider: ClassVar[str] = "x-ai"
     usual_models: ClassVar[tuple[str, ...]] = ("grok-*",)
 
-    def __post_init__(self) -> None:
-        check_api(self.api, self.name or self.provider)
-        super().__post_init__()
+    @classmethod
+    def check(cls, given: Mapping[str, Any]) -> None:
+        check_api(given.get("api", cls.api), given.get("name") or cls.provider)
+        super().check(given)
 
     def serves_model(self, model: str) -> bool:
         return model.lower().startswith("grok-")

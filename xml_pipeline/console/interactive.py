@@ -1,11 +1,10 @@
-"""The console in a terminal, with prompt_toolkit."""
+"""The console for a person at a terminal, with prompt_toolkit: history, completion, a toolbar, live answers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from prompt_toolkit import PromptSession, renderer
 from prompt_toolkit.application import get_app_or_none, get_app_session, run_in_terminal
@@ -17,16 +16,15 @@ from prompt_toolkit.history import FileHistory, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
-from prompt_toolkit.utils import get_cwidth
 
-from xml_pipeline.console import overview
+from xml_pipeline.console.banner import banner
 from xml_pipeline.console.complete import complete
-from xml_pipeline.console.interrupts import interrupts
+from xml_pipeline.console.overview import toolbar
 from xml_pipeline.console.plain import HOW_TO_QUIT, PROMPT
-from xml_pipeline.console.reachable import absent
 from xml_pipeline.console.session import Console
-from xml_pipeline.console.styled import Line, line, visible
+from xml_pipeline.console.stdin import interrupts
 from xml_pipeline.organism import Organism
+from xml_pipeline.terminal import Line, line, visible, wrapped
 
 LIVE_ROWS = 6
 """Rows of an unfinished line that are shown above the prompt."""
@@ -98,23 +96,6 @@ def _classes(text: Line) -> list[tuple[str, str]]:
     return [(f"class:{style}" if style else "", part) for style, part in text]
 
 
-def wrapped(text: Line, width: int) -> list[Line]:
-    """A line as rows of at most `width` columns."""
-    rows: list[list[Any]] = [[]]
-    column = 0
-    for style, part in text:
-        start = 0
-        for position, char in enumerate(part):
-            cells = get_cwidth(char)
-            if column + cells > width:
-                rows[-1].append((style, part[start:position]))
-                rows.append([])
-                start, column = position, 0
-            column += cells
-        rows[-1].append((style, part[start:]))
-    return [tuple(row) for row in rows]
-
-
 class _Completer(Completer):
     def __init__(self, organism: Organism) -> None:
         self._organism = organism
@@ -153,7 +134,7 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
         0: a person saw the errors.
     """
     screen = TerminalScreen()
-    screen.show(overview.banner(organism, await absent(organism.router.describe())))
+    screen.show(await banner(organism))
     screen.flush()
     printing = asyncio.create_task(screen.print())
     try:
@@ -170,7 +151,7 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
                 complete_while_typing=True,
                 history=FileHistory(str(history)) if history else InMemoryHistory(),
                 key_bindings=_bindings(console, interrupt),
-                bottom_toolbar=lambda: visible(overview.toolbar(organism)),
+                bottom_toolbar=lambda: visible(toolbar(organism)),
                 refresh_interval=REFRESH_SECONDS,
                 include_default_pygments_style=False,
             )

@@ -15,17 +15,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
-from prompt_toolkit.utils import get_cwidth
 
 from tests.console.organisms import Slow, Writer, build
 from tests.console.processes import ROOT, environment
-from xml_pipeline.console import terminal
-from xml_pipeline.console.styled import line, plain
+from xml_pipeline.console import interactive
 
 CTRL_C = "\x03"
 CTRL_D = "\x04"
@@ -85,7 +82,7 @@ async def terminal_session(history: Path | None = None) -> AsyncIterator[Termina
         output = Vt100_Output(glass, lambda: screen.size)
         with create_app_session(input=keys, output=output):
             async with build(slow, writer) as organism:
-                screen.ended = asyncio.create_task(terminal.run(organism, history=history))
+                screen.ended = asyncio.create_task(interactive.run(organism, history=history))
                 await glass.until("in flight")
                 yield screen
                 if not screen.ended.done():
@@ -177,14 +174,6 @@ async def test_history_is_a_private_file(tmp_path: Path) -> None:
     async with terminal_session(history) as screen:
         await screen.type("\x1b[A" + ENTER, shows="HELLO, ALICE!")
     assert history.stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.parametrize("width", [1, 2, 3, 10])
-def test_rows_hold_the_whole_line_and_are_no_wider_than_the_screen(width: int) -> None:
-    text = line(("name", "ab"), "cd 漢字 e\u0301f")
-    rows = terminal.wrapped(text, width)
-    assert "".join(map(plain, rows)) == plain(text)
-    assert all(get_cwidth(plain(row)) <= max(width, 2) for row in rows)
 
 
 def _control_the_terminal() -> None:

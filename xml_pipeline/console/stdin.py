@@ -1,27 +1,30 @@
-"""Lines of a file descriptor, without blocking the event loop and without holding up the program's end."""
+"""Lines of a file descriptor, and Ctrl-C, in the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import queue
+import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+_Wanted: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Future[bytes]]
 
 _CHUNK = 65536
 
 
 class LineReader:
-    """Reads lines of `fd` in a daemon thread, one when it is asked for.
+    """Reads lines of `fd` in a daemon thread, one when it is asked for."""
 
-    `asyncio` cannot watch regular files, and a buffered reader that is blocked in a thread breaks the
-    interpreter's shutdown; so this reads the descriptor itself.
-    """
+    # asyncio cannot watch regular files, and a buffered reader that is blocked in a thread breaks the
+    # interpreter's shutdown; so this reads the descriptor itself.
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._wanted: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, asyncio.Future[bytes]]] = (
-            queue.SimpleQueue()
-        )
+        self._wanted: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
         self._rest = b""
         self._ended = False
         threading.Thread(target=self._serve, name="console lines", daemon=True).start()
@@ -60,3 +63,18 @@ class LineReader:
 def _deliver(future: asyncio.Future[bytes], line: bytes) -> None:
     if not future.done():
         future.set_result(line)
+
+
+@contextmanager
+def interrupts(act: Callable[[], None]) -> Iterator[None]:
+    """Within this block SIGINT calls `act` in the running loop; where that is impossible it ends the program."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGINT, act)
+    except (NotImplementedError, ValueError, RuntimeError):  # Windows, or not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -76,3 +76,10 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
     problem = only(problems_in(file))
     assert problem.file.endswith("b.yaml")
     assert "cannot be read" in problem.message
+
+
+def test_a_file_that_is_there_is_not_what_was_meant(tmp_path: Path) -> None:
+    agent = "organism: {name: x}\nlisteners: [{name: a, agent: true, model: m, prompt_file: p.md}]\n"
+    file = write(tmp_path, {"organism.yaml": agent, "p.txt": ""})
+    (tmp_path / "p.md").write_bytes(b"\xff")
+    assert only(problems_in(file)).message == "the file p.md cannot be read: it is not UTF-8 text"

@@ -1,4 +1,4 @@
-"""Where the console keeps what outlives it: history and log, in the user's state directory."""
+"""History and log: files that outlive the console, in the user's state directory."""
 
 from __future__ import annotations
 

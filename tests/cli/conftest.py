@@ -1,0 +1,46 @@
+"""A project as `init` makes it, and commands that run in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.console.processes import run
+from xml_pipeline.cli import main
+
+XP = ("-m", "xml_pipeline.cli")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def xp(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run a command in this process."""
+
+    def call(*arguments: str) -> Done:
+        try:
+            code = main(arguments)
+        except SystemExit as left:
+            code = int(str(left.code))
+        return Done(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project as `init` makes it."""
+    directory = tmp_path_factory.mktemp("projects") / "my <house> & co"
+    done = run(*XP, "init", str(directory), state=directory.parent)
+    assert done.returncode == 0, done.stderr
+    return directory

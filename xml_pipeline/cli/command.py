@@ -1,0 +1,124 @@
+"""How a command is written: a function, and above it what the command line says to it.
+
+    @command("check", "check an organism.yaml and list every mistake", *FILE_ARGUMENT)
+    def check(arguments: argparse.Namespace) -> int: ...
+
+Functions import what they work with themselves, so that `xp --help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from xml_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from xml_pipeline.organism import Organism
+
+DEFAULT_FILE = "organism.yaml"
+
+Act: TypeAlias = Callable[[argparse.Namespace], int]
+Declare: TypeAlias = Callable[[argparse._ActionsContainer], None]
+"""Adds one argument, or several that exclude each other, to a command's parser."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: what is typed behind `xml-pipeline`: a word, or a group's name and a word, as `llm list`.
+        does: what it does, in a sentence without its capital and its full stop.
+        takes: its arguments and options, in the order of its help.
+        act: carries it out; its exit code. Raises XmlPipelineError, which `main` shows.
+    """
+
+    name: str
+    does: str
+    takes: tuple[Declare, ...]
+    act: Act
+
+
+def command(name: str, does: str, *takes: Declare) -> Callable[[Act], Command]:
+    """Make the function below it a command; the arguments are those of `Command`."""
+    return lambda act: Command(name, does, takes, act)
+
+
+def argument(*names: str, **options: Any) -> Declare:
+    """An argument or an option, as `argparse` takes it."""
+
+    def declare(parser: argparse._ActionsContainer) -> None:
+        parser.add_argument(*names, **options)
+
+    return declare
+
+
+def one_of(*choices: Declare) -> Declare:
+    """Options of which one may be given."""
+
+    def declare(parser: argparse._ActionsContainer) -> None:
+        group = parser.add_mutually_exclusive_group()
+        for each in choices:
+            each(group)
+
+    return declare
+
+
+FILE_OPTION = argument(
+    "-f", "--file", default=DEFAULT_FILE, metavar="FILE", help=f"the organism (default: {DEFAULT_FILE})"
+)
+FILE_ARGUMENT = (
+    argument(
+        "given", nargs="?", metavar="FILE", help=f"the organism (default: {DEFAULT_FILE}, or what -f says)"
+    ),
+    FILE_OPTION,
+)
+
+
+def organism_file(arguments: argparse.Namespace) -> Path:
+    """The file that the command line names, or organism.yaml here.
+
+    Raises:
+        ConfigError: there is no such file; says what to do.
+    """
+    path = Path(getattr(arguments, "given", None) or arguments.file)
+    if path.is_dir():
+        path = path / DEFAULT_FILE
+    if not path.exists():
+        raise ConfigError(
+            f"there is no {path}; name the file with -f FILE, or make a new project with `xml-pipeline init DIR`"
+        )
+    return path
+
+
+def organism(arguments: argparse.Namespace) -> Organism:
+    """The organism of that file, not started. Raises ConfigError with every mistake in it."""
+    from xml_pipeline.organism import Organism
+
+    return Organism.from_file(organism_file(arguments))
+
+
+def seconds(text: str) -> float:
+    """A type of `argument`: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0 is needed, not {text!r}")
+    return value
+
+
+def positive(text: str) -> int:
+    """A type of `argument`: a whole number from 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, not {text!r}")
+    return value

@@ -1,0 +1,153 @@
+"""Commands that tell what there is and start nothing: `check`, `describe`, `graph`, `schema`, `version`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from xml_pipeline.cli.command import (
+    FILE_ARGUMENT,
+    FILE_OPTION,
+    Declare,
+    argument,
+    command,
+    one_of,
+    organism,
+    organism_file,
+)
+from xml_pipeline.errors import ConfigError, did_you_mean, listing, no_such
+from xml_pipeline.terminal import count, plain, visible
+
+if TYPE_CHECKING:
+    from xml_pipeline.cli.graph import Graph
+    from xml_pipeline.organism import Organism
+    from xml_pipeline.payload import Codec
+    from xml_pipeline.pump import Listener
+
+
+@command("check", "check an organism.yaml and list every mistake", *FILE_ARGUMENT)
+def check(arguments: argparse.Namespace) -> int:
+    """Say in one line what is in it. ConfigError holds what is wrong."""
+    from xml_pipeline.console.overview import kind
+
+    found = organism(arguments)
+    kinds = [kind(each) for each in found.listeners.values()]
+    parts = [count(len(kinds), "listener")]
+    parts += [count(kinds.count(each), each) for each in dict.fromkeys(kinds)]
+    backends = found.router.describe()
+    missing = [each.key_variable for each in backends if each.key == "missing"]
+    if backends:
+        parts.append(count(len(backends), "backend"))
+    keys = f" (without a key: set {', '.join(missing)})" if missing else ""
+    print(f"{organism_file(arguments)}: ok: {found.name}, {', '.join(parts)}{keys}")
+    return 0
+
+
+def _form(name: str, does: str) -> Declare:
+    return argument(f"--{name}", action="store_const", const=name, dest="form", help=does)
+
+
+@command(
+    "describe",
+    "describe a listener and the payloads it takes",
+    argument("listener", metavar="LISTENER", help="its name"),
+    argument("payload", metavar="PAYLOAD", nargs="?", help="one of the classes it takes"),
+    one_of(
+        _form("xsd", "the XML Schema of the payload"),
+        _form("example", "a valid example document"),
+        _form("json-schema", "the JSON Schema of a tool call that makes the payload"),
+        _form(
+            "prompt",
+            "an agent: its whole prompt, as the model sees it; else: how a model is told to write to it",
+        ),
+    ),
+    FILE_OPTION,
+)
+def describe(arguments: argparse.Namespace) -> int:
+    """Print a listener in the form asked for, without one as a person reads it."""
+    found = organism(arguments)
+    listener = found.listeners.get(arguments.listener)
+    if listener is None:
+        raise ConfigError(no_such("listener", arguments.listener, found.listeners))
+    print(_described(found, listener, arguments.form, arguments.payload).rstrip("\n"))
+    return 0
+
+
+def _described(found: Organism, listener: Listener, form: str | None, payload: str | None) -> str:
+    from xml_pipeline.agents import LLMAgent
+    from xml_pipeline.console import overview
+
+    if form == "prompt" and payload is None and isinstance(listener.handler, LLMAgent):
+        return visible(str(listener.handler.prompt_as_sent(found.listeners, found.router)))
+    if form is None and payload is None:
+        return "\n".join(map(plain, overview.listener(listener)))
+    codec = _codec(listener, payload)
+    match form:
+        case "xsd":
+            return codec.xsd
+        case "example":
+            return codec.example
+        case "json-schema":
+            return json.dumps(codec.json_schema, indent=2, ensure_ascii=False)
+    return codec.prompt_text
+
+
+def _codec(listener: Listener, payload: str | None) -> Codec[Any]:
+    from xml_pipeline.console.fill import accepted
+
+    classes = {codec.root: codec for codec in accepted(listener)}
+    if payload is None and len(classes) == 1:
+        return next(iter(classes.values()))
+    if payload is None:
+        raise ConfigError(f"'{listener.name}' takes several payloads; name one of {listing(classes)}")
+    if payload not in classes:
+        near = did_you_mean(payload, classes)
+        raise ConfigError(f"'{listener.name}' takes no {payload}; it takes {listing(classes)}{near}")
+    return classes[payload]
+
+
+@command(
+    "graph",
+    "draw who may call whom",
+    argument(
+        "--format", choices=("mermaid", "svg"), default="mermaid", help="what to write (default: mermaid)"
+    ),
+    *FILE_ARGUMENT,
+)
+def graph(arguments: argparse.Namespace) -> int:
+    """Print it."""
+    from xml_pipeline.cli.graph import mermaid
+    from xml_pipeline.cli.svg import svg
+
+    drawn = _graph_of(organism(arguments))
+    print(svg(drawn) if arguments.format == "svg" else mermaid(drawn), end="")
+    return 0
+
+
+def _graph_of(found: Organism) -> Graph:
+    """The listeners with their peers; text without a name goes to the default listener."""
+    from xml_pipeline.cli.graph import Graph, Node
+    from xml_pipeline.console.overview import kind
+
+    listeners = found.listeners.values()
+    nodes = tuple(Node(each.name, kind(each), each.name == found.default) for each in listeners)
+    return Graph(found.name, nodes, tuple((each.name, peer) for each in listeners for peer in each.peers))
+
+
+@command("schema", "print the JSON Schema of organism.yaml, for editors")
+def schema(_: argparse.Namespace) -> int:
+    """Print it."""
+    from xml_pipeline.config import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+@command("version", "print the version")
+def version(_: argparse.Namespace) -> int:
+    """Print it."""
+    from xml_pipeline import __version__
+
+    print(f"xml-pipeline {__version__}")
+    return 0

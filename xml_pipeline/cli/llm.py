@@ -1,0 +1,176 @@
+"""Commands about the models of an organism: `llm list`, `llm ask`, `llm test`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from xml_pipeline.cli.command import FILE_OPTION, argument, command, organism_file, positive
+from xml_pipeline.errors import ConfigError, LLMError, PayloadError, no_such
+from xml_pipeline.terminal import count, money, plain, table, visible
+
+if TYPE_CHECKING:
+    from xml_pipeline.llm import Backend, BackendStatus, LLMResponse, Router
+
+TEST_SECONDS = 60.0
+"""How long each of the two calls of `llm test` may take."""
+
+
+def _router(arguments: argparse.Namespace) -> Router:
+    """The router of the file's `llm` section. Raises ConfigError."""
+    from xml_pipeline.config import load
+    from xml_pipeline.llm.section import build_router
+
+    config = load(organism_file(arguments))
+    return build_router(config.llm, environ=config.environ)
+
+
+@command("llm list", "list backends: keys, models, limits, health", FILE_OPTION)
+def list_backends(arguments: argparse.Namespace) -> int:
+    """Print a table of the backends, and one of the aliases."""
+    router = _router(arguments)
+    found = router.describe()
+    if not found:
+        print("no backends: add some under `llm: backends:` in organism.yaml")
+        return 0
+    _print_table(("BACKEND", "PROVIDER", "KEY", "MODELS", "LIMITS", "HEALTH"), *map(_row, found))
+    if router.models:
+        print()
+        _print_table(
+            ("ALIAS", "MODELS"), *((name, " → ".join(chain)) for name, chain in router.models.items())
+        )
+    return 0
+
+
+def _print_table(*rows: tuple[str, ...]) -> None:
+    for each in table(rows, ""):
+        print(plain(each).rstrip())
+
+
+def _row(each: BackendStatus) -> tuple[str, ...]:
+    key = f"missing: set {each.key_variable}" if each.key == "missing" else each.key
+    models = [*each.models, *(f"{name} as {there}" for name, there in each.model_map.items())]
+    limits = [f"{each.max_concurrent} at once"]
+    if each.rate_limit_tpm is not None:
+        limits.append(f"{each.rate_limit_tpm:,} tokens/min")
+    if each.rate_limit_rpm is not None:
+        limits.append(f"{each.rate_limit_rpm:,} requests/min")
+    health = f"offline, {each.health}" if each.offline else each.health
+    served = ", ".join(models) or "by the provider's rule"
+    return each.name, each.provider, key, served, ", ".join(limits), health
+
+
+@command(
+    "llm ask",
+    "ask a model, and stream its answer",
+    argument("model", metavar="MODEL", help="a model's name, or an alias of the llm section"),
+    argument("text", metavar="TEXT", help="what to ask"),
+    argument("--max-tokens", type=positive, metavar="N", help="tokens that the answer may have"),
+    FILE_OPTION,
+)
+def ask_model(arguments: argparse.Namespace) -> int:
+    """Stream an answer, then say who gave it and what it cost."""
+    import asyncio
+
+    asyncio.run(_ask(_router(arguments), arguments.model, arguments.text, arguments.max_tokens))
+    return 0
+
+
+async def _ask(router: Router, model: str, text: str, max_tokens: int | None) -> None:
+    from xml_pipeline.llm import StreamEnd, TextDelta
+
+    async with router, aclosing(router.stream(model, text, max_tokens=max_tokens)) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, TextDelta):
+                print(visible(piece.text), end="", flush=True)
+            elif isinstance(piece, StreamEnd):
+                for call in piece.response.tool_calls:  # nobody offered it a tool; it is shown all the same
+                    print(visible(f"[calls {call.name} with {call.arguments_text}]"), end="")
+                print(flush=True)
+                print(_summary(piece.response), file=sys.stderr)
+
+
+def _summary(response: LLMResponse) -> str:
+    """Backend, tokens, cost and latency of an answer, in a line."""
+    from xml_pipeline.llm import Usage
+
+    usage = Usage.of(response.usage)
+    tries = f", {count(len(response.attempts), 'attempt')}" if len(response.attempts) > 1 else ""
+    return visible(
+        f"{response.backend}: {response.model}, {count(usage.total_tokens, 'token')} ({usage.prompt_tokens:,} in,"
+        f" {usage.completion_tokens:,} out), {money(response.cost)}, {response.latency:.2f} s{tries}"
+    )
+
+
+@command(
+    "llm test",
+    "make one tiny call and one with a tool; tell what works",
+    argument("backend", metavar="BACKEND", help="a backend's name, as `llm list` shows it"),
+    argument("--model", metavar="MODEL", help="what to ask for (default: one that it serves)"),
+    FILE_OPTION,
+)
+def test_backend(arguments: argparse.Namespace) -> int:
+    """Make two calls; 1 when the plain one fails."""
+    import asyncio
+
+    from xml_pipeline.llm import Router
+
+    configured = _router(arguments)
+    backend = configured.backends.get(arguments.backend)
+    if backend is None:
+        raise ConfigError(no_such("backend", arguments.backend, configured.backends))
+    if backend.key_missing:
+        variable = backend.api_key_env or backend.default_key_env
+        raise ConfigError(f"the backend '{arguments.backend}' has no key: set {variable}")
+    model = arguments.model or _model_of(arguments.backend, backend, configured.models)
+    return asyncio.run(_test(Router([backend], retries=0), model))
+
+
+def _model_of(name: str, backend: Backend, aliases: Mapping[str, tuple[str, ...]]) -> str:
+    """A model that the backend serves: the first that its section or an alias names."""
+    own = [model for model in (*backend.model_map, *backend.supported_models) if not set("*?[") & set(model)]
+    chained = [model for chain in aliases.values() for model in chain if backend.serves_model(model)]
+    found = [*own, *chained]
+    if not found:
+        raise ConfigError(f"which model? Nothing in the llm section says what '{name}' serves: give --model")
+    return found[0]
+
+
+async def _test(router: Router, model: str) -> int:
+    async with router:
+        try:
+            response = await router.complete(
+                model, "Reply with the one word: ready", max_tokens=200, timeout=TEST_SECONDS
+            )
+        except LLMError as error:
+            print(f"answer: fails: {visible(str(error))}")
+            return 1
+        print(f"answer: works: {visible(response.content.strip())[:60]!r} ({_summary(response)})")
+        print(f"tools: {await _test_tools(router, model)}")
+    return 0
+
+
+async def _test_tools(router: Router, model: str) -> str:
+    from xml_pipeline.llm import ToolSpec
+
+    numbers = {"a": {"type": "integer"}, "b": {"type": "integer"}}
+    schema = {"type": "object", "properties": numbers, "required": ["a", "b"], "additionalProperties": False}
+    tool = ToolSpec("add", "Adds two integers. Always use it for sums.", schema)
+    try:
+        response = await router.complete(
+            model, "What is 2 + 40? Use the tool.", tools=[tool], max_tokens=1000, timeout=TEST_SECONDS
+        )
+    except LLMError as error:
+        return f"fail: {visible(str(error))}"
+    if not response.tool_calls:
+        return "the model did not call the tool; agents with `tools: xml` will work"
+    call = response.tool_calls[0]
+    try:
+        works = call.name == tool.name and call.arguments == {"a": 2, "b": 40}
+    except PayloadError:
+        works = False
+    wrote = visible(f"{call.name}({call.arguments_text})")
+    return f"work: {wrote}" if works else f"are called, but wrongly: {wrote}"
