@@ -1,52 +1,50 @@
-"""From a configuration to the objects of an organism: the only place that knows both."""
+"""From a checked configuration to the parts of an organism, each built once; `organism_of` puts them together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from xml_pipeline.agents import AgentSettings, Answer, Bounds, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
+from xml_pipeline.config.models import OrganismSection
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
+from xml_pipeline.llm import Router
 from xml_pipeline.llm.section import LLMSection, build_router
-from xml_pipeline.pump import ConversationLimits, Listener, PumpSettings
-from xml_pipeline.pump import listener as make_listener
+from xml_pipeline.pump import ConversationLimits, Listener, ListenerOptions, PumpSettings, listener
 
 
-def parts(config: OrganismConfig) -> dict[str, Any]:
-    """The arguments of `Organism` for a configuration.
+def settings_of(section: OrganismSection) -> PumpSettings:
+    """Sizes and times of the pump."""
+    return PumpSettings(
+        max_in_flight=section.max_in_flight,
+        max_concurrent_handlers=section.max_concurrent_handlers,
+        max_concurrent_per_agent=section.max_concurrent_per_agent,
+        timeout_seconds=section.timeout_seconds,
+        scheduling=section.thread_scheduling,
+    )
+
+
+def limits_of(section: OrganismSection) -> tuple[ConversationLimits, Limits]:
+    """What ends a conversation, and what one message may cost."""
+    limits = section.limits
+    wire = replace(DEFAULT_LIMITS, max_bytes=limits.message_bytes)
+    return ConversationLimits(limits.messages, limits.depth, limits.seconds), wire
+
+
+def router_of(config: OrganismConfig) -> Router:
+    """The router that the `llm` section declares. Raises ConfigError."""
+    return build_router(config.llm or LLMSection(), environ=config.environ)
+
+
+def listeners_of(config: OrganismConfig) -> list[Listener]:
+    """All listeners; every problem at once, as everywhere in a configuration.
 
     Raises:
-        ConfigError: with what only the built objects could show, such as a handler without an annotation.
+        ConfigError: with what only the built objects could show.
     """
-    section = config.organism
-    limits = section.limits
-    return {
-        "name": section.name,
-        "description": section.description,
-        "default": section.default,
-        "listeners": _listeners(config),
-        "settings": PumpSettings(
-            max_in_flight=section.max_in_flight,
-            max_concurrent_handlers=section.max_concurrent_handlers,
-            max_concurrent_per_agent=section.max_concurrent_per_agent,
-            timeout_seconds=section.timeout_seconds,
-            scheduling=section.thread_scheduling,
-        ),
-        "limits": ConversationLimits(limits.messages, limits.depth, limits.seconds),
-        "wire_limits": Limits(
-            max_bytes=limits.message_bytes,
-            max_depth=DEFAULT_LIMITS.max_depth,
-            max_elements=DEFAULT_LIMITS.max_elements,
-        ),
-        "shutdown_seconds": section.shutdown_seconds,
-        "router": build_router(config.llm or LLMSection(), environ=config.environ),
-    }
-
-
-def _listeners(config: OrganismConfig) -> list[Listener]:
-    """All listeners; every problem at once, as everywhere in a configuration."""
     built: list[Listener] = []
     problems: list[Problem] = []
     for position, each in enumerate(config.listeners):
@@ -63,7 +61,7 @@ def _listeners(config: OrganismConfig) -> list[Listener]:
 
 
 def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
-    options: dict[str, Any] = {
+    options: ListenerOptions = {
         "description": each.description,
         "peers": each.peers,
         "broadcast": each.broadcast,
@@ -72,19 +70,14 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
     }
     accepts = tuple(resolved[path] for path in each.payload_class or each.accepts or ())
     if each.kind == "human":
-        return make_listener(each.name, None, accepts=accepts or (Task,), human=True, **options)
+        options["accepts"] = accepts or (Task,)
+        return listener(each.name, None, human=True, **options)
     if each.kind == "agent":
         answer = resolved[each.answer_class] if each.answer_class else Answer
         settings = _agent_settings(each, answer)
         return agent_listener(each.name, settings, tasks=accepts or (Task,), **options)
-    return make_listener(
-        each.name,
-        resolved[each.handler or ""],
-        accepts=accepts or None,
-        agent=each.agent,
-        cpu_bound=each.cpu_bound,
-        **options,
-    )
+    options.update({"accepts": accepts or None, "agent": each.agent, "cpu_bound": each.cpu_bound})
+    return listener(each.name, resolved[each.handler or ""], **options)
 
 
 def _agent_settings(each: ListenerConfig, answer_class: type) -> AgentSettings:

@@ -106,14 +106,12 @@ class Organism:
         """
         from xml_pipeline.config import load
 
-        return cls.from_config(load(path, environ=environ))
+        return organism_of(load(path, environ=environ))
 
     @classmethod
     def from_config(cls, config: OrganismConfig) -> Organism:
         """The organism of a loaded configuration. Raises ConfigError."""
-        from xml_pipeline.composition import parts
-
-        return cls(**parts(config))
+        return organism_of(config)
 
     @classmethod
     def build(
@@ -454,6 +452,7 @@ class Organism:
                 thread.depth,
                 len(thread.inbox),
                 thread.parent,
+                thread.phase,
             )
             for conversation in self._pump.machine.state.conversations.values()
             for thread in sorted(conversation.threads.values(), key=lambda thread: thread.depth)
@@ -477,3 +476,26 @@ class Organism:
         """What the listener `name` is told about its peers. Raises RoutingError when there is none."""
         addressing = self._pump.machine.terms.addressing
         return addressing.instructions(addressing.named(name))
+
+
+def organism_of(config: OrganismConfig) -> Organism:
+    """The organism of a checked configuration, each part of it built once.
+
+    Raises:
+        ConfigError: with what only the built objects could show.
+    """
+    from xml_pipeline.composition import limits_of, listeners_of, router_of, settings_of
+
+    section = config.organism
+    limits, wire_limits = limits_of(section)
+    return Organism(
+        section.name,
+        listeners_of(config),
+        description=section.description,
+        default=section.default,
+        settings=settings_of(section),
+        limits=limits,
+        wire_limits=wire_limits,
+        shutdown_seconds=section.shutdown_seconds,
+        router=router_of(config),
+    )

@@ -37,6 +37,7 @@ class ThreadInfo:
         depth: 1 for a call from outside, 2 for a call below it, …
         waiting: messages of it that are queued or being handled.
         parent_id: the calling thread; "" for a call from outside.
+        phase: `working` (a message is queued or handled), `asking` (a person), `waiting` (for calls below it).
     """
 
     thread_id: str
@@ -47,6 +48,7 @@ class ThreadInfo:
     depth: int
     waiting: int
     parent_id: str = ""
+    phase: str = "working"
 
 
 @dataclass(frozen=True, slots=True)

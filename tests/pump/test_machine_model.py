@@ -21,6 +21,7 @@ from xml_pipeline.envelope import Message
 from xml_pipeline.pump import ConversationLimits, DeadLetter, HandlerResponse, Machine, listener
 from xml_pipeline.pump.facts import Aborted, Due, Expired, Fact, Failed, Injected, Interrupted, Returned
 from xml_pipeline.threads import State
+from xml_pipeline.threads.phases import PHASES, Phase
 from xml_pipeline.threads.record import Accepted, Event, Gathering, Handled, Over, Redelivered
 
 
@@ -127,6 +128,9 @@ def bare(message: Message) -> Message:
     return replace(message, payload=None)
 
 
+seen_phases: set[tuple[str, str, str]] = set()
+
+
 class Threads(RuleBasedStateMachine):
     """Each rule is one thing that happens to both; each step compares what followed."""
 
@@ -161,9 +165,23 @@ class Threads(RuleBasedStateMachine):
         events = self.machine.step(fact)
         self.history.append((fact, events))
         for event in events:
+            before = self.phases(conversation_id)
             self.folded.apply(conversation_id, without_payloads(event))
+            self.check_phases(event, before, self.phases(conversation_id))
         self.compare(conversation_id, events)
         return events
+
+    def phases(self, conversation_id: str) -> dict[str, Phase]:
+        conversation = self.folded.conversations.get(conversation_id)
+        return {} if conversation is None else {each.id: each.phase for each in conversation.threads.values()}
+
+    def check_phases(self, event: Event, before: dict[str, Phase], after: dict[str, Phase]) -> None:
+        """A thread goes from one phase to another only as the table says."""
+        for thread_id in {*before, *after}:
+            one, other = before.get(thread_id, "new"), after.get(thread_id, "ended")
+            if one != other:
+                assert other in PHASES[one, type(event).__name__]
+                seen_phases.add((one, type(event).__name__, other))
 
     def compare(self, conversation_id: str, events: list[Event]) -> None:
         messages = [

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, field
 
 from xml_pipeline.envelope import Message
+from xml_pipeline.threads.phases import Phase
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
@@ -92,6 +93,13 @@ class Thread(Struct):
     gathers: dict[str, Gather] | None = None
     state: Entry | None = None
     asked: str = ""
+
+    @property
+    def phase(self) -> Phase:
+        """What it is doing."""
+        if self.asked:
+            return "asking"
+        return "working" if self.inbox else "waiting"
 
     @property
     def session_ids(self) -> tuple[str, ...]:
