@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 
-NAMES = ("hop", "startup", "memory", "llm_overhead", "llm_limits")
+NAMES = ("hop", "walk", "startup", "memory", "llm_overhead", "llm_limits")
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from benchmarks.table import table
-from xml_pipeline.llm.estimate import Estimator
-from xml_pipeline.llm.limits import Gate
+from xml_pipeline.llm.accounting.estimate import Estimator
+from xml_pipeline.llm.limits.rate_limiter import RateLimiter
 from xml_pipeline.testing import run_in_virtual_time
 
 MINUTES = 10
@@ -69,7 +69,7 @@ async def saturate(ask: Callable[[int, list[tuple[float, int]]], Awaitable[None]
 
 
 async def gate(learn: bool) -> Result:
-    limiter = Gate(max_concurrent=50, tokens_per_minute=TPM)
+    limiter = RateLimiter(max_concurrent=50, tokens_per_minute=TPM)
     estimator, loop = Estimator(), asyncio.get_running_loop()
 
     async def ask(extra: int, log: list[tuple[float, int]]) -> None:

@@ -1,8 +1,8 @@
 """What `complete()` adds to one bare POST of the same HTTP client, beside what others cost, in the same run.
 
 All ask the same stub server (its own process), so CPU seconds are the client's alone. The bare POST and `complete()`
-use one client, so one pool. Every measurement finds its connections open; what is compared runs in turn, round by
-round.
+use one aiohttp session, so one pool; the second baseline is httpx over aiohttp's pool, which a backend with I/O of
+its own gets. Every measurement finds its connections open; what is compared runs in turn, round by round.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
 from benchmarks.llm_stub import CHUNKS, stub_server
 from benchmarks.table import table
-from xml_pipeline.llm import Router, TextDelta
-from xml_pipeline.llm.backend import PROVIDER_CLASSES
+from xml_pipeline.llm import PROVIDER_CLASSES, Router, TextDelta
 
 IN_FLIGHT = (1, 16, 256)
 CALLS = 1600  # of a fast client in one round; an eighth of it for the slow ones
 ROUNDS = 5
-BARE, OURS, OPENAI, LITELLM = "bare POST, same client", "complete()", "openai SDK", "litellm Router"
+BARE, HTTPX, OURS = "bare POST, same client", "bare POST, httpx over aiohttp", "complete()"
+OPENAI, LITELLM = "openai SDK", "litellm Router"
 SLOW = (OPENAI, LITELLM)
 MESSAGES = [
     {"role": "system", "content": "You are a helpful assistant."},
@@ -65,20 +68,22 @@ async def contenders(url: str) -> tuple[dict[str, Call], list[Callable[[], Await
     """What is compared, and how to close it."""
     ours = router(url)
     await ours.complete("stub", MESSAGES)
-    endpoint = ours._endpoints["openai-compatible"]
-    client = await endpoint.client()
+    session = ours._endpoints["openai-compatible"].transport.client().session
+    client = httpx.AsyncClient(transport=AiohttpTransport(limits=httpx.Limits(max_connections=1024)))
+    address, headers = f"{url}/chat/completions", {"Authorization": "Bearer stub"}
 
     async def bare() -> None:
-        response = await client.post(
-            f"{url}/chat/completions", json=BODY, headers={"Authorization": "Bearer stub"}
-        )
-        response.json()
+        async with session.post(address, json=BODY, headers=headers) as response:
+            await response.json()
+
+    async def bare_httpx() -> None:
+        (await client.post(address, json=BODY, headers=headers)).json()
 
     async def complete() -> None:
         await ours.complete("stub", MESSAGES)
 
-    calls: dict[str, Call] = {BARE: bare, OURS: complete}
-    closers: list[Callable[[], Awaitable[Any]]] = [ours.aclose]
+    calls: dict[str, Call] = {BARE: bare, OURS: complete, HTTPX: bare_httpx}
+    closers: list[Callable[[], Awaitable[Any]]] = [ours.aclose, client.aclose]
     if importlib.util.find_spec("openai"):
         import openai
 
@@ -137,13 +142,15 @@ async def overhead(url: str) -> None:
             cpus = [cpu for cpu, _ in measured]
             added = statistics.median(mine - its for mine, its in zip(cpus, bare, strict=True))
             wall = statistics.median(wall for _, wall in measured)
-            rows.append((in_flight, name, f"{statistics.median(cpus):.0f}", f"{added:+.0f}", f"{wall:.0f}"))
+            share = added / statistics.median(bare)
+            cells = (f"{statistics.median(cpus):.0f}", f"{added:+.0f}", f"{share:+.2f} ×", f"{wall:.0f}")
+            rows.append((in_flight, name, *cells))
         if LITELLM in results:
             theirs, ours = (statistics.median(cpu for cpu, _ in results[name]) for name in (LITELLM, OURS))
             ratios.append((in_flight, f"{theirs / ours:.1f} ×"))
     table(
         f"One call to a model: client CPU and wall, µs a call (medians of {ROUNDS} rounds)",
-        ("in flight", "client", "CPU", "CPU over the bare POST", "wall"),
+        ("in flight", "client", "CPU", "CPU over the bare POST", "as a share", "wall"),
         rows,
     )
     if ratios:

@@ -50,7 +50,7 @@ def test_the_default_router_is_the_only_global() -> None:
         if isinstance(node, ast.Global)
         for target in node.names
     }
-    assert statements == {("llm/router.py", "_default")}
+    assert statements == {("llm/default.py", "_default")}
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)

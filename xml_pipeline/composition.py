@@ -8,11 +8,11 @@ from typing import Any
 
 from xml_pipeline.agents import AgentSettings, Answer, Bounds, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
-from xml_pipeline.config.llm import LLMSection, build_router
 from xml_pipeline.config.models import OrganismSection
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.llm import Router
+from xml_pipeline.llm.section import LLMSection, build_router
 from xml_pipeline.pump import ConversationLimits, Listener, ListenerOptions, PumpSettings, listener
 
 

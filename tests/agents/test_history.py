@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from xml_pipeline.agents import Bounds, Exchange, Result, Round
 from xml_pipeline.agents.history import SHORT, tokens_of, within
-from xml_pipeline.llm.messages import normalise_messages
+from xml_pipeline.llm.options import normalise_messages
 
 names = st.integers(0, 10**6).map(lambda n: f"id{n}")
 text = st.integers(0, 3000).map(lambda n: "x" * n)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,14 +47,17 @@ from xml_pipeline.config import OrganismConfig
 from xml_pipeline.console.session import Console
 from xml_pipeline.errors import (
     BackendTimeoutError,
+    ConfigError,
     ConnectionFailedError,
     NoBackendError,
     RateLimitedError,
     RoutingError,
     ServerError,
 )
-from xml_pipeline.events import BudgetWarning, MessageDelivered
-from xml_pipeline.llm import PROVIDER_CLASSES, Backend, TextDelta, ToolSpec
+from xml_pipeline.events import BudgetWarning, LLMCalled, MessageDelivered
+from xml_pipeline.llm import PROVIDER_CLASSES, Backend, LLMRequest, TextDelta, ToolSpec
+from xml_pipeline.llm.providers import BUILTIN
+from xml_pipeline.llm.providers.keys import keys_of
 from xml_pipeline.testing import Recorder
 
 Case: TypeAlias = Callable[[Project], None]
@@ -607,6 +611,7 @@ def _trust_env(project: Project) -> None:
                 environment.setenv("HTTP_PROXY", server.origin)
                 environment.setenv("http_proxy", server.origin)
                 found.append(await outcome(organism, model="gpt-4o"))
+            await organism.router.aclose()
         return found
 
     trusting, alone = with_server(server, main)
@@ -756,6 +761,67 @@ def _ollama(project: Project) -> None:
     body = with_server(server, main)
     assert body["keep_alive"] == "30m"
     assert body["options"]["num_ctx"] == 8192
+
+
+def _wire(project: Project, request: LLMRequest, **backend: Any) -> Any:
+    """What a backend of this entry would send."""
+    made = next(iter(project.organism(llm={"backends": [backend]}).router.backends.values()))
+    assert made.dialect is not None
+    return made.dialect.encode(request, stream=False)
+
+
+HI = LLMRequest("m", [{"role": "user", "content": "Hi"}])
+
+
+@effect("llm.backends[].min_num_ctx", "llm.backends[].max_num_ctx")
+def _context_lengths(project: Project) -> None:
+    for least, tokens, length in ((4096, 1, 4096), (4096, 6000, 8192)):
+        request = replace(HI, prompt_tokens_estimate=tokens)
+        keys = {"min_num_ctx": least, "max_num_ctx": 8192}
+        assert _wire(project, request, provider="ollama", **keys).body["options"]["num_ctx"] == length
+
+
+@effect("llm.backends[].max_tokens", "llm.backends[].cache_ttl")
+def _anthropic_body(project: Project) -> None:
+    request = replace(HI, model="claude-x", cache_prompt=True)
+    body = _wire(project, request, provider="anthropic", max_tokens=77, cache_ttl="1h").body
+    assert body["max_tokens"] == 77
+    assert body["messages"][-1]["content"][-1]["cache_control"]["ttl"] == "1h"
+
+
+@effect("llm.backends[].api_version", "llm.backends[].beta")
+def _anthropic_headers(project: Project) -> None:
+    headers = _wire(project, HI, provider="anthropic", api_version="2023-06-01", beta="x").headers
+    assert headers == {"anthropic-version": "2023-06-01", "anthropic-beta": "x"}
+
+
+@effect("llm.backends[].organization", "llm.backends[].project")
+def _openai_headers(project: Project) -> None:
+    section = {"backends": [{"provider": "openai", "organization": "o", "project": "p"}]}
+    backend = project.organism(llm=section).router.backends["openai"]
+    assert backend._auth_headers() == {"OpenAI-Organization": "o", "OpenAI-Project": "p"}
+
+
+@effect("llm.backends[].api")
+def _api(project: Project) -> None:
+    assert _wire(project, HI, provider="openai", api="responses").path == "/responses"
+
+
+@effect("llm.modules", "llm.on_event")
+def _modules_and_on_event(project: Project) -> None:
+    OBSERVED.clear()
+    name = "tests.config.test_effects"
+    completed(project.organism(llm=llm(modules=[name], on_event=f"{name}:observe")))
+    assert [type(event) for event in sys.modules[name].OBSERVED] == [LLMCalled]
+    with pytest.raises(ConfigError, match="no_such_module"):
+        project.organism(llm=llm(modules=["no_such_module"]))
+
+
+OBSERVED: list[Any] = []
+
+
+def observe(event: Any) -> None:
+    OBSERVED.append(event)
 
 
 @effect("llm.backends[].native_tools")
@@ -910,7 +976,8 @@ def _sections(annotation: Any, path: str) -> Iterator[tuple[str, type[BaseModel]
 
 
 def test_every_key_has_a_case() -> None:
-    assert sorted(CASES) == sorted(keys(OrganismConfig))
+    own = {key for name in BUILTIN for key in keys(keys_of(PROVIDER_CLASSES[name]), "llm.backends[]")}
+    assert sorted(CASES) == sorted({*keys(OrganismConfig), *own})
 
 
 @pytest.mark.parametrize("key", CASES)

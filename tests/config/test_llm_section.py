@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from tests.config.projects import config_of, only, problems_of
+from tests.config.projects import config_of, only, problems_of, write
+from xml_pipeline import Organism
+from xml_pipeline.config import load
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.llm import PROVIDER_CLASSES, Backend
+from xml_pipeline.llm.routing.strategies import STRATEGIES
 
 HEAD = """\
 organism: {name: x}
@@ -73,7 +77,26 @@ def test_a_budget_stands_in_one_place() -> None:
         ("{backends: [{provider: opnai}]}", "llm.backends[0].provider", "did you mean 'openai'"),
         ("{backends: [{priority: 1}]}", "llm.backends[0]", "`provider` is missing"),
         ("{backends: [{provider: openai, num_ctx: 5}]}", "llm.backends[0]", "knows no num_ctx"),
-        ("{backends: [{provider: openai, num_ctx: big}]}", "llm.backends[0].num_ctx", "a whole number"),
+        ("{backends: [{provider: ollama, num_ctx: big}]}", "llm.backends[0].num_ctx", "a whole number"),
+        (
+            "{backends: [{provider: ollama, num_ctx: 0}]}",
+            "llm.backends[0].num_ctx",
+            "greater than or equal to 1",
+        ),
+        ("{backends: [{provider: ollama, num_ct: 8}]}", "llm.backends[0].num_ct", "did you mean 'num_ctx'?"),
+        (
+            "{backends: [{provider: ollama, native_tools: 1}]}",
+            "llm.backends[0].native_tools",
+            "`true` or `false`",
+        ),
+        (
+            "{backends: [{provider: scripted, rules: [{times: x}]}]}",
+            "llm.backends[0].rules[0].times",
+            "a whole number",
+        ),
+        ("{modules: [no_such_module]}", "llm.modules[0]", "there is no module 'no_such_module'"),
+        ("{on_event: json.dumbs}", "llm.on_event", "did you mean 'dumps'?"),
+        ("{on_event: math.pi}", "llm.on_event", "a function is needed"),
         ("{prices: {gpt: {input: 1}}}", "llm.prices.gpt", "`output` is missing: Output, reasoning included."),
         ("", "llm", "is empty; it must be a mapping"),
     ],
@@ -98,6 +121,101 @@ def test_a_header_may_hold_a_secret_only_from_the_environment(header: str) -> No
     assert "do not stand in this file" in only(problems_of(text.format(header))).message
     config = config_of(text.format(header.replace("abc", "${TOKEN}")), TOKEN="abc")
     assert next(iter(config.llm.backends[0].headers.values())).endswith("abc")
+
+
+OWN = """\
+from dataclasses import dataclass
+from typing import Annotated
+
+from xml_pipeline.llm import PROVIDER_CLASSES, Backend, LLMResponse
+from xml_pipeline.llm.http.backend import Key
+from xml_pipeline.llm.routing.strategies import STRATEGIES
+
+seen = []
+
+
+@dataclass
+class Echo(Backend):
+    provider: str = "echo"
+    loudness: Annotated[int, Key("How loud it is.", ge=1)] = 1
+    words: tuple[str, ...] = ()
+    offline = True
+
+    def serves_model(self, model):
+        return True
+
+    async def _do_completion(self, client, request):
+        return LLMResponse(f"{self.name} {self.loudness} {'-'.join(self.words)}", request.model, {"total_tokens": 3})
+
+
+class Last:
+    def order(self, candidates):
+        return list(reversed(candidates))
+
+    def taken(self, candidate):
+        pass
+
+
+def on_event(event):
+    seen.append(event)
+
+
+PROVIDER_CLASSES["echo"] = Echo
+STRATEGIES["last"] = Last
+"""
+ORGANISM = """\
+organism: {name: x}
+listeners:
+  - {name: a, agent: true, description: Answers., model: any}
+llm:
+  modules: [my_providers]
+  on_event: my_providers:on_event
+  strategy: last
+  backends:
+    - {provider: echo, name: first}
+    - {provider: echo, name: second, loudness: "${LOUD}", words: [x, y]}
+"""
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    yield
+    PROVIDER_CLASSES.pop("echo", None)
+    STRATEGIES.pop("last", None)
+
+
+async def test_modules_of_the_file_add_providers_strategies_and_an_observer(
+    tmp_path: Path, registered: None
+) -> None:
+    from xml_pipeline.agents import Task
+    from xml_pipeline.events import LLMCalled
+
+    config = load(write(tmp_path, {"organism.yaml": ORGANISM, "my_providers.py": OWN}), environ={"LOUD": "7"})
+    told: list[object] = []
+    async with Organism.from_config(config) as organism:
+        organism.add_hook(told.append)
+        answer = await organism.ask("a", Task("hello"), timeout=10)
+    assert answer.text == "second 7 x-y"
+    import sys
+
+    hook = config.llm._hook
+    assert hook is not None
+    seen = sys.modules.get("my_providers") or hook.__globals__  # type: ignore[attr-defined]  # a function
+    events = seen["seen"] if isinstance(seen, dict) else seen.seen
+    assert [event.backend for event in events if isinstance(event, LLMCalled)] == ["second"]
+    assert any(isinstance(event, LLMCalled) for event in told), "the organism's own observers are told, too"
+
+
+def test_a_key_of_a_provider_of_ones_own_is_checked_by_it(tmp_path: Path, registered: None) -> None:
+    from xml_pipeline.errors import ConfigError
+
+    broken = ORGANISM.replace('loudness: "${LOUD}"', "loudness: 0, colour: red")
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, {"organism.yaml": broken, "my_providers.py": OWN}))
+    assert {problem.path for problem in caught.value.problems} == {
+        "llm.backends[1].loudness",
+        "llm.backends[1].colour",
+    }
 
 
 @dataclass

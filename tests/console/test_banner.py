@@ -6,7 +6,7 @@ from tests.emulators import OllamaEmulator, closed_port
 from xml_pipeline import Organism
 from xml_pipeline.console.banner import absent, banner
 from xml_pipeline.llm import Router
-from xml_pipeline.llm.backend import Backend
+from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.providers.ollama import OllamaBackend
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import ScriptedBackend

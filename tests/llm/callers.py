@@ -1,4 +1,4 @@
-"""A running handler, as the pump would announce it."""
+"""A running handler, as the pump would announce it; and what an attempt of its came to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xml_pipeline.attribution import current_caller
+from xml_pipeline.llm import Usage
+from xml_pipeline.llm.accounting.usage import Answered, Charge
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,8 @@ def running(handler: Handler) -> Iterator[None]:
         yield
     finally:
         current_caller.reset(token)
+
+
+def answered(charge: Charge, backend: str, model: str, usage: Usage, micro_usd: int | None) -> Answered:
+    """An attempt that was answered."""
+    return Answered(charge, backend, model, "answered", usage, True, micro_usd, at=0.0, size=0)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from xml_pipeline.llm.settings import build_router
-from xml_pipeline.llm.strategies import STRATEGIES
+from xml_pipeline.llm.routing.strategies import STRATEGIES
+from xml_pipeline.llm.section import build_router
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 PAGES = ("strategies.md", "limits-and-budgets.md")

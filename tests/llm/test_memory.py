@@ -8,15 +8,15 @@ from collections.abc import Sized
 
 import pytest
 
-from tests.llm.callers import Handler, running
+from tests.llm.callers import Handler, answered, running
 from xml_pipeline.errors import BudgetExceededError, ModelNotFoundError
 from xml_pipeline.llm import Budget, Budgets, Router
-from xml_pipeline.llm.budgets import MAX_AGENT_SCOPES, BudgetBook
-from xml_pipeline.llm.endpoint import MAX_ESTIMATORS
-from xml_pipeline.llm.health import MAX_CIRCUITS, CoolingPolicy, Health
+from xml_pipeline.llm.accounting.budgets import MAX_AGENT_SCOPES, BudgetBook
+from xml_pipeline.llm.accounting.usage import MAX_NAMES, MAX_THREADS, OTHERS, Charge, UsageTally
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
+from xml_pipeline.llm.routing.circuit_breaker import MAX_CIRCUITS, CircuitBreaker, CoolingPolicy
+from xml_pipeline.llm.routing.endpoint import MAX_ESTIMATORS
 from xml_pipeline.llm.types import Usage
-from xml_pipeline.llm.usage import MAX_NAMES, MAX_THREADS, OTHERS, Charge, Ledger
 
 CONVERSATIONS = 18_000  # more than any table may hold
 assert CONVERSATIONS > MAX_THREADS
@@ -63,35 +63,35 @@ async def test_many_conversations_and_invented_models_leave_bounded_tables() -> 
         for start in range(0, CONVERSATIONS, 100):
             await asyncio.gather(*(one(number) for number in range(start, start + 100)))
         found = sizes(router)
-        assert "._core.ledger._threads" in found  # the walk sees the tables
+        assert any(path.endswith("usage._tables[]") for path in found)  # the walk sees the tables
         assert {path: size for path, size in found.items() if size > MAX_THREADS} == {}
-        assert router._core.book._threads == {}  # freed with their threads
+        assert router._book._threads == {}  # freed with their threads
         assert router.get_total_usage().request_count == CONVERSATIONS * 2 // 3
 
 
 def test_usage_by_name_is_bounded_and_its_sum_stays_true() -> None:
-    ledger = Ledger()
+    tally = UsageTally()
     for number in range(3 * MAX_NAMES):
-        ledger.answered(Charge(f"agent {number}"), "backend", f"model {number}", Usage(2, 1), None)
-        ledger.answered(Charge("busy"), "backend", "busy", Usage(2, 1), None)
-    for table in (ledger.agents(), ledger.models()):
+        tally.settle(answered(Charge(f"agent {number}"), "backend", f"model {number}", Usage(2, 1), None))
+        tally.settle(answered(Charge("busy"), "backend", "busy", Usage(2, 1), None))
+    for table in (tally.all("agent"), tally.all("model")):
         assert len(table) <= MAX_NAMES
-        assert sum(usage.total_tokens for usage in table.values()) == ledger.total().total_tokens
+        assert sum(usage.total_tokens for usage in table.values()) == tally.total().total_tokens
         assert table["busy"].request_count == 3 * MAX_NAMES
         assert table[OTHERS].request_count > MAX_NAMES
 
 
 def test_usage_of_threads_and_conversations_is_bounded() -> None:
-    ledger = Ledger()
+    tally = UsageTally()
     for number in range(MAX_THREADS + 500):
         charge = Charge("a", f"t{number}", f"c{number}", (f"t{number}", "top"))
-        ledger.answered(charge, "backend", "m", Usage(2, 1), None)
-    assert len(ledger._threads) == len(ledger._conversations) == MAX_THREADS
-    assert ledger.thread("top").request_count == MAX_THREADS + 500
+        tally.settle(answered(charge, "backend", "m", Usage(2, 1), None))
+    assert len(tally._threads) == len(tally._conversations) == MAX_THREADS
+    assert tally.one("thread", "top").request_count == MAX_THREADS + 500
 
 
 def test_health_forgets_what_healed_and_bounds_what_fails() -> None:
-    health = Health(CoolingPolicy(), lambda model, state, reason: None)
+    health = CircuitBreaker(CoolingPolicy(), lambda model, state, reason: None)
     for number in range(MAX_CIRCUITS + 500):
         health.failed(f"invented-{number}", ModelNotFoundError("none"), 0.0)
     assert len(health.models) == MAX_CIRCUITS
@@ -111,7 +111,9 @@ async def test_what_is_learned_of_models_is_bounded() -> None:
 def test_agents_that_only_a_glob_names_are_bounded_and_named_ones_are_never_forgotten() -> None:
     budgets = Budgets(agents={"*": [Budget(tokens=10)], "chief": [Budget(tokens=10)]})
     book = BudgetBook(budgets, lambda: 0.0, lambda event: None, lambda: None)
-    book.reserve(book.meters(Charge("chief")), 10, 0).settle(10, 0)
+    reservation = book.reserve(book.meters(Charge("chief")), 10, 0)
+    reservation.settle(answered(Charge("chief"), "backend", "m", Usage(10), 0))
+    reservation.close()
     for number in range(MAX_AGENT_SCOPES + 10):
         book.meters(Charge(f"agent {number}"))
     assert len(book._agents) == MAX_AGENT_SCOPES

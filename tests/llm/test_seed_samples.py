@@ -15,10 +15,17 @@ from aiohttp import web
 
 from tests.llm.callers import Handler, running
 from xml_pipeline.errors import BackendError
-from xml_pipeline.llm import LLMRequest, LLMResponse, configure_router, use_router
-from xml_pipeline.llm.backend import PROVIDER_CLASSES, Backend
+from xml_pipeline.llm import (
+    PROVIDER_CLASSES,
+    LLMRequest,
+    LLMResponse,
+    Router,
+    configure_router,
+    get_router,
+    use_router,
+)
+from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
-from xml_pipeline.llm.router import Router, get_router
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xml_pipeline.llm.estimate import BYTES_PER_TOKEN, prompt_size
+from xml_pipeline.llm.accounting.estimate import BYTES_PER_TOKEN, prompt_size
 from xml_pipeline.llm.types import Message
 
 SHORT = 400  # characters that a shortened result keeps

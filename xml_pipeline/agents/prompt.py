@@ -11,8 +11,7 @@ from typing import Literal, TypeAlias
 from xml_pipeline.agents.contract import Answer
 from xml_pipeline.agents.history import tokens_of
 from xml_pipeline.agents.toolbox import Toolbox
-from xml_pipeline.llm.estimate import BYTES_PER_TOKEN
-from xml_pipeline.llm.messages import tools_size
+from xml_pipeline.llm.accounting.estimate import BYTES_PER_TOKEN, tools_size
 from xml_pipeline.llm.types import Message, ToolSpec
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.instructions import usage_instructions

@@ -22,7 +22,7 @@ TEST_SECONDS = 60.0
 def _router(arguments: argparse.Namespace) -> Router:
     """The router of the file's `llm` section. Raises ConfigError."""
     from xml_pipeline.config import load
-    from xml_pipeline.config.llm import build_router
+    from xml_pipeline.llm.section import build_router
 
     config = load(organism_file(arguments))
     return build_router(config.llm, environ=config.environ)

@@ -1,7 +1,47 @@
-"""The `llm:` section of organism.yaml. Its models live with the router they describe."""
+"""What the `llm:` section of organism.yaml names: modules that register providers and strategies, and an observer."""
 
 from __future__ import annotations
 
-from xml_pipeline.llm.settings import BackendSection, LLMSection, build_router
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-__all__ = ["BackendSection", "LLMSection", "build_router"]
+from xml_pipeline.config import document as documents
+from xml_pipeline.config.document import Document
+from xml_pipeline.config.imports import ImportFault, find
+
+
+def import_named(document: Document, base: Path) -> Callable[[Any], None] | None:
+    """Import the section's `modules`, before its providers and strategies are checked; gives its `on_event`.
+
+    Modules in the directory `base` go before installed ones. What cannot be imported is reported.
+    """
+    data: Any = document.data
+    section = data.get("llm")
+    if not isinstance(section, dict):
+        return None
+    modules = section.get("modules")
+    for index, name in enumerate(modules if isinstance(modules, list) else ()):
+        if isinstance(name, str):
+            _found(document, ("llm", "modules", index), f"{name}:__name__", base)
+    dotted = section.get("on_event")
+    if not isinstance(dotted, str):
+        return None
+    hook = _found(document, ("llm", "on_event"), dotted, base)
+    if hook is not None and not callable(hook):
+        document.report(
+            ("llm", "on_event"), f"'{dotted}' is of the type {type(hook).__name__}; a function is needed"
+        )
+        return None
+    return hook  # type: ignore[no-any-return]  # a callable
+
+
+def _found(document: Document, here: documents.Path, dotted: str, base: Path) -> Any:
+    if here in document.broken:
+        return None
+    try:
+        return find(dotted, base)
+    except ImportFault as fault:
+        hidden = document.hidden.get(here)
+        document.report(here, str(fault) if hidden is None else f"{hidden} cannot be imported: {fault.kind}")
+        return None

@@ -17,11 +17,12 @@ from xml_pipeline.config.checks import check
 from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import Document
 from xml_pipeline.config.files import bytes_of, include_listeners, read_prompts, unreadable
+from xml_pipeline.config.llm import import_named
 from xml_pipeline.config.models import OrganismConfig
 from xml_pipeline.config.secrets import literal_keys
 from xml_pipeline.config.variables import environment
 from xml_pipeline.errors import ConfigError, Problem
-from xml_pipeline.llm.secrets import scrub
+from xml_pipeline.llm.http.secrets import scrub
 
 
 def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> OrganismConfig:
@@ -65,6 +66,7 @@ def loads(
         directories = {file: home, **include_listeners(document, home, variables)}
         prompts = read_prompts(document, directories)
         _report_keys(document)
+        hook = import_named(document, home)
         config = _validate(document)
         check(document)
         resolved = bind(document, home)
@@ -73,6 +75,7 @@ def loads(
     if document.problems:
         raise ConfigError(_ordered(document.problems, file))
     assert config is not None, "a configuration without problems is valid"
+    config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
     return _complete(config, home, variables, prompts, resolved)
 
 

@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
-from xml_pipeline.config.llm import LLMSection
-from xml_pipeline.llm.settings import BudgetSection, Count, Seconds, Section
+from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
 from xml_pipeline.pump.listener import NAME
 
 NAME_PATTERN = f"^{NAME.pattern}$"

@@ -6,14 +6,17 @@ response = await complete("grok-4.1", [{"role": "user", "content": "Hello!"}])
 print(response.content, response.usage["total_tokens"], response.cost)
 """
 
-from xml_pipeline.llm.backend import PROVIDER_CLASSES, Backend
-from xml_pipeline.llm.budgets import Budget, Budgets
-from xml_pipeline.llm.core import Timeouts
-from xml_pipeline.llm.guard import forbid_real_requests
-from xml_pipeline.llm.prices import Price
-from xml_pipeline.llm.router import Router, complete, configure_router, get_router, stream, use_router
-from xml_pipeline.llm.status import BackendStatus
-from xml_pipeline.llm.transport import TransportSettings
+from xml_pipeline.llm.accounting.budgets import Budget, Budgets
+from xml_pipeline.llm.accounting.prices import Price
+from xml_pipeline.llm.accounting.usage import UsageTotals
+from xml_pipeline.llm.completion import Timeouts
+from xml_pipeline.llm.default import complete, configure_router, get_router, stream, use_router
+from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.transport import TransportSettings
+from xml_pipeline.llm.providers import PROVIDER_CLASSES
+from xml_pipeline.llm.router import Router
+from xml_pipeline.llm.routing.endpoint import BackendStatus
+from xml_pipeline.llm.routing.table import forbid_real_requests
 from xml_pipeline.llm.types import (
     LLMRequest,
     LLMResponse,
@@ -26,7 +29,6 @@ from xml_pipeline.llm.types import (
     ToolSpec,
     Usage,
 )
-from xml_pipeline.llm.usage import UsageTotals
 
 __all__ = [
     "PROVIDER_CLASSES",

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xml_pipeline.llm.messages import after_system
 from xml_pipeline.llm.providers.history import made_id
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -25,6 +24,8 @@ from xml_pipeline.llm.types import (
     ToolCall,
     ToolCallDelta,
     ToolSpec,
+    after_system,
+    shown_text,
 )
 
 _OPEN = "<tool_call>"
@@ -70,7 +71,7 @@ def in_words(messages: Sequence[Message]) -> list[Message]:
         if message["role"] == "tool":
             call_id = message["tool_call_id"]
             name = names.get(call_id) or message.get("name") or call_id
-            results.append(f'<tool_result name="{name}">{_text(message.get("content"))}</tool_result>')
+            results.append(f'<tool_result name="{name}">{shown_text(message)}</tool_result>')
             continue
         if results:
             written.append({"role": "user", "content": "\n".join(results)})
@@ -78,7 +79,7 @@ def in_words(messages: Sequence[Message]) -> list[Message]:
         calls = message.get("tool_calls") or ()
         if calls:
             names.update({call["id"]: call["function"]["name"] for call in calls})
-            text = "\n".join([*filter(None, [_text(message.get("content"))]), *map(_written, calls)])
+            text = "\n".join([*filter(None, [shown_text(message)]), *map(_written, calls)])
             written.append({"role": "assistant", "content": text})
         else:
             written.append(message)
@@ -91,12 +92,6 @@ def _written(call: Mapping[str, Any]) -> str:
     function = call["function"]
     arguments = function.get("arguments") or "{}"
     return f'{_OPEN}{{"name": {json.dumps(function["name"])}, "arguments": {arguments}}}</tool_call>'
-
-
-def _text(content: Any) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
 
 
 def with_calls(response: LLMResponse, turn: int) -> LLMResponse:

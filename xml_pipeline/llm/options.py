@@ -1,4 +1,4 @@
-"""What a caller may say about a call beside its model and its messages."""
+"""What a caller passes to `complete()` and `stream()` → one neutral request, checked. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from xml_pipeline.errors import InvalidRequestError, cut, did_you_mean
-from xml_pipeline.llm.messages import normalise_tool_choice, normalise_tools
-from xml_pipeline.llm.types import ToolSpec
+from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ToolSpec, is_number, is_whole
+from xml_pipeline.payload import Codec, codec_of, is_payload
 
 
 class StreamOptions(TypedDict, total=False):
@@ -54,58 +54,55 @@ class CallOptions(StreamOptions, total=False):
 
 _STREAM = frozenset(StreamOptions.__annotations__)
 _CALL = frozenset(CallOptions.__annotations__) | _STREAM
-_EMPTY: dict[str, Any] = {
-    "temperature": None,
-    "max_tokens": None,
-    "tools": (),
-    "tool_choice": None,
-    "top_p": None,
-    "seed": None,
-    "stop": (),
-    "reasoning_effort": None,
-    "cache_prompt": False,
-    "cache_key": "",
-    "extra": {},
-}
-_NOT_FIELDS = frozenset(("agent_id", "timeout", "response_type"))
+_NOT_FIELDS = frozenset(("agent_id", "timeout", "response_type"))  # of a request
+_EMPTY: Mapping[str, Any] = {}
+
+ROLES = frozenset(("system", "user", "assistant", "tool"))
 
 
-def request_fields(options: Mapping[str, Any], *, streaming: bool = False) -> dict[str, Any]:
-    """The fields of an `LLMRequest` that the options set.
+def request_of(
+    model: str,
+    messages: str | Iterable[Message | LLMResponse],
+    options: Mapping[str, Any],
+    *,
+    streaming: bool = False,
+) -> LLMRequest:
+    """The request, with the model as the caller names it.
 
     Raises:
         TypeError: an option that does not exist; names the nearest.
-        InvalidRequestError: a value that cannot be right.
+        InvalidRequestError: a message or a value that cannot be right.
     """
-    fields = dict(_EMPTY)
-    if not options:
-        return fields
-    allowed = _STREAM if streaming else _CALL
+    fields = _fields(options, _STREAM if streaming else _CALL) if options else _EMPTY
+    checked = normalise_messages(messages)
+    if not isinstance(model, str) or not model:
+        raise InvalidRequestError(f"model is the name of a model, not {cut(model)}")
+    return LLMRequest(model, checked, **fields)
+
+
+def _fields(options: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
+    """The fields of an `LLMRequest` that the options set."""
+    fields: dict[str, Any] = {}
     for name, value in options.items():
         if name not in allowed:
             raise _unknown(name, allowed)
         if value is not None and name not in _NOT_FIELDS:
             fields[name] = value
-    if fields["tools"]:
-        fields["tools"] = normalise_tools(fields["tools"])
-    if fields["tool_choice"] is not None:
-        fields["tool_choice"] = normalise_tool_choice(fields["tool_choice"], fields["tools"])
-    if isinstance(fields["stop"], str):
+    tools = fields["tools"] = normalise_tools(fields.get("tools"))
+    if "tool_choice" in fields:
+        fields["tool_choice"] = normalise_tool_choice(fields["tool_choice"], tools)
+    if isinstance(fields.get("stop"), str):
         fields["stop"] = (fields["stop"],)
-    limit = fields["max_tokens"]
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+    limit = fields.get("max_tokens")
+    if limit is not None and not (is_whole(limit) and limit >= 1):
         raise InvalidRequestError(f"max_tokens is a whole number from 1, not {cut(limit)}")
     for name in ("temperature", "top_p"):
-        if fields[name] is not None and not _is_number(fields[name]):
+        if name in fields and not is_number(fields[name]):
             raise InvalidRequestError(f"{name} is a number, not {cut(fields[name])}")
     timeout = options.get("timeout")
-    if timeout is not None and not (_is_number(timeout) and timeout > 0):
+    if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise InvalidRequestError(f"timeout is a number of seconds above 0, not {cut(timeout)}")
     return fields
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _unknown(name: str, allowed: frozenset[str]) -> TypeError:
@@ -114,3 +111,101 @@ def _unknown(name: str, allowed: frozenset[str]) -> TypeError:
         f"there is no option {name!r}{hint}; allowed: {', '.join(sorted(allowed))}. What only one provider knows"
         " goes into extra={...}"
     )
+
+
+def _wrong(index: int, what: str) -> InvalidRequestError:
+    return InvalidRequestError(f"messages[{index}]: {what}")
+
+
+def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[Message]:
+    """OpenAI-style dicts, checked; a plain string is one user message, a response its assistant message.
+
+    Raises:
+        InvalidRequestError: names the first message that is wrong, and what is allowed.
+    """
+    if isinstance(messages, str):
+        return [{"role": "user", "content": messages}]
+    if not isinstance(messages, Iterable) or isinstance(messages, (bytes, Mapping)):
+        raise InvalidRequestError(f"messages is a list of dicts, or one text, not {type(messages).__name__}")
+    checked: list[Message] = []
+    for index, message in enumerate(messages):
+        if isinstance(message, LLMResponse):
+            message = message.message
+        if type(message) is not dict and not isinstance(message, Mapping):
+            raise _wrong(index, f"a message is a dict with role and content, not {cut(message)}")
+        role = message.get("role")
+        if role == "developer":
+            message, role = {**message, "role": "system"}, "system"
+        if role not in ROLES:
+            raise _wrong(index, f"role {cut(repr(role))} is none of {', '.join(sorted(ROLES))}")
+        content = message.get("content")
+        if type(content) is not str:
+            _check_content(index, str(role), message, content)
+        if role == "tool" and not isinstance(message.get("tool_call_id"), str):
+            raise _wrong(index, "a tool message needs the tool_call_id of the call it answers")
+        checked.append(message)
+    if not checked:
+        raise InvalidRequestError("messages is empty; pass at least one message")
+    return checked
+
+
+def _check_content(index: int, role: str, message: Message, content: Any) -> None:
+    if content is None:
+        if role == "assistant":
+            return
+        raise _wrong(index, f"a {role} message needs content")
+    if not isinstance(content, Sequence) or isinstance(content, (str, bytes)):
+        raise _wrong(index, f"content is text or a list of parts, not {type(content).__name__}")
+    for part in content:
+        if not isinstance(part, Mapping) or not isinstance(part.get("type"), str):
+            raise _wrong(index, f"a content part is a dict with a type, not {cut(part)}")
+        if part["type"] == "text" and not isinstance(part.get("text"), str):
+            raise _wrong(index, "a text part needs its text as a string")
+
+
+def normalise_tools(tools: Iterable[ToolSpec | Mapping[str, Any] | type] | None) -> tuple[ToolSpec, ...]:
+    """Tools given as `ToolSpec`, as OpenAI-style dicts or as payload classes.
+
+    Raises:
+        InvalidRequestError: one of them is none of these, or two have one name.
+    """
+    if not tools:
+        return ()
+    specs = tuple(_tool(tool) for tool in tools)
+    names = [spec.name for spec in specs]
+    if len(set(names)) != len(names):
+        raise InvalidRequestError(f"two tools have one name: {', '.join(sorted(names))}")
+    return specs
+
+
+def _tool(tool: Any) -> ToolSpec:
+    if isinstance(tool, ToolSpec):
+        return tool
+    if isinstance(tool, type) and is_payload(tool):
+        codec: Codec[Any] = codec_of(tool)
+        return ToolSpec(codec.root, codec.description, codec.json_schema)
+    if isinstance(tool, Mapping):
+        function = tool.get("function", tool)
+        if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+            parameters = function.get("parameters") or {"type": "object", "properties": {}}
+            return ToolSpec(function["name"], str(function.get("description") or ""), parameters)
+    raise InvalidRequestError(
+        f"a tool is a ToolSpec, a payload class or a dict with function.name, not {cut(tool)}"
+    )
+
+
+def normalise_tool_choice(choice: str | Mapping[str, Any] | None, tools: Sequence[ToolSpec]) -> str | None:
+    """None, `auto`, `none`, `required` or a tool's name; OpenAI's dict form is taken too.
+
+    Raises:
+        InvalidRequestError: it names no tool of this request.
+    """
+    if choice is None or choice in ("auto", "none", "required"):
+        return choice if isinstance(choice, str) else None
+    name = choice.get("function", {}).get("name") if isinstance(choice, Mapping) else choice
+    if not any(tool.name == name for tool in tools):
+        raise InvalidRequestError(
+            f"tool_choice {cut(repr(choice))} names no tool of this request; allowed: auto, none, required"
+            f"{''.join(', ' + tool.name for tool in tools)}"
+        )
+    return str(name)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import TYPE_CHECKING
 
-from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
-from xml_pipeline.llm.attempt import Try
-from xml_pipeline.llm.call import Call
+from xml_pipeline.errors import BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.types import (
     LLMResponse,
@@ -22,6 +21,10 @@ from xml_pipeline.llm.types import (
     Usage,
     UsageReport,
 )
+
+if TYPE_CHECKING:
+    from xml_pipeline.llm.routing.leases import Lease
+    from xml_pipeline.llm.run import Run
 
 
 class Watchdog:
@@ -145,64 +148,41 @@ class Assembly:
         )
 
 
-async def stream_answer(call: Call) -> AsyncGenerator[StreamEvent, None]:
-    """The events of the first backend that streams content; the last event is `StreamEnd`.
+class StreamedAttempt:
+    """One attempt that streams.
 
-    Raises:
-        BackendError: none did, or the stream broke after its first content.
+    Attributes:
+        answered: whether the whole answer came; if not after the last event, another backend may be asked.
     """
-    clock = call.core.clock.monotonic
-    while True:
-        try:
-            async with asyncio.timeout(call.deadline - clock()) as scope:
-                route, permit = await call.next_route()
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            raise call.timed_out() from None
-        stream = _Stream(Try(call, route, permit))
-        events = stream.events()
-        try:
-            async for event in events:
-                yield event
-            return
-        except BackendError as error:
-            if stream.committed or clock() >= call.deadline:
-                error.attempts = tuple(call.attempts)
-                raise
-            call.check(error)
-        finally:
-            await events.aclose()
 
+    __slots__ = ("_assembly", "_begun", "_committed", "_lease", "_run", "answered")
 
-class _Stream:
-    """One try that streams."""
-
-    __slots__ = ("_assembly", "_begun", "_try", "committed")
-
-    def __init__(self, one: Try) -> None:
-        self._try = one
+    def __init__(self, run: Run, lease: Lease) -> None:
+        self._run = run
+        self._lease = lease
         self._assembly = Assembly()
-        self.committed = False
         self._begun = False  # content came, perhaps of a call that is not whole yet
+        self._committed = False  # content went to the consumer: no other backend can take over
+        self.answered = False
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """What the consumer gets; ends the try on every path."""
-        one, assembly, watchdog = self._try, self._assembly, Watchdog()
-        endpoint = one.route.endpoint
+        """What the consumer gets; the attempt is settled on every path.
+
+        Raises:
+            BackendError: it broke after the first content, or at the call's deadline.
+        """
+        run, lease, assembly, watchdog = self._run, self._lease, self._assembly, Watchdog()
         source: AsyncIterator[StreamEvent] | None = None
-        ended = False
         try:
             try:
-                self._watch(watchdog)
-                client = await endpoint.client()
-                source = endpoint.backend._do_stream(client, one.call.request_for(one.route))
-                reader = StreamReader(one.call.turn) if one.call.reads_calls(one.route) else None
+                source = await self._open(watchdog)
+                turn = len(run.completion.request.messages)
+                reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
                 async for raw in source:
                     self._begun = self._begun or isinstance(raw, TextDelta)
                     for event in (raw,) if reader is None else reader.feed(raw):
                         if assembly.add(event):
-                            self.committed = True
+                            self._committed = True
                             watchdog.pause()
                             yield event
                     self._watch(watchdog)
@@ -214,37 +194,52 @@ class _Stream:
                 if late is None:
                     raise
                 raise late from None
-            ended = True
-            response = assembly.response(one.route.model)
-            one.answered(response)
-            one.permit.release()
+            self.answered = True
+            response = assembly.response(lease.route.model)
+            run.answered(lease, response)
+            lease.permit.release()
+            run.close()
             yield StreamEnd(response)
         except Exception as raised:
-            ended = True
-            raise one.failed(raised) from None
+            self._broke(raised)
         finally:
             watchdog.stop()
-            if not ended:
+            if not lease.settled:
                 self._left()
-            one.permit.release()
+            lease.permit.release()
             if source is not None and hasattr(source, "aclose"):
                 await source.aclose()
 
+    async def _open(self, watchdog: Watchdog) -> AsyncIterator[StreamEvent]:
+        self._watch(watchdog)
+        route = self._lease.route
+        client = route.transport.client() or await route.transport.open()
+        return route.backend._do_stream(client, self._run.completion.at(route))
+
     def _watch(self, watchdog: Watchdog) -> None:
-        call = self._try.call
-        timeouts, now = call.core.timeouts, asyncio.get_running_loop().time()
-        if self.committed or self._begun:
+        timeouts, now = self._run.shared.timeouts, asyncio.get_running_loop().time()
+        deadline = self._run.completion.deadline
+        if self._committed or self._begun:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
         else:
-            until = self._try.started + timeouts.first_token
+            until = self._lease.started + timeouts.first_token
             what = f"no content within {timeouts.first_token:g} s"
-        if call.deadline < until:
-            until, what = call.deadline, "the call's deadline passed while it streamed"
+        if deadline < until:
+            until, what = deadline, "the call's deadline passed while it streamed"
         watchdog.start(until, what)
+
+    def _broke(self, raised: Exception) -> None:
+        """It failed. Before the first content another backend takes over unseen."""
+        run = self._run
+        error = run.failed(self._lease, raised)
+        if self._committed or run.shared.clock.monotonic() >= run.completion.deadline:
+            error.attempts = tuple(run.leases.attempts)
+            raise error from None
 
     def _left(self) -> None:
         """The consumer left, or was cancelled."""
-        if self.committed:
-            self._try.dropped(self._assembly.response(self._try.route.model), self._assembly.characters)
+        run, lease = self._run, self._lease
+        if self._committed:
+            run.dropped(lease, self._assembly.response(lease.route.model), self._assembly.characters)
         else:
-            self._try.abandoned()
+            run.cancelled(lease)

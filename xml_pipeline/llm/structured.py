@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from xml_pipeline.envelope import extract_payloads
 from xml_pipeline.errors import PayloadError, Violation, cut
-from xml_pipeline.llm.messages import after_system
-from xml_pipeline.llm.types import LLMResponse, Message, ResponseSchema, Usage
+from xml_pipeline.llm.types import LLMResponse, Message, ResponseSchema, Usage, after_system
 from xml_pipeline.payload import Codec
 
 MAX_REPAIRS = 2
+_COUNTS = [field.name for field in fields(Usage) if field.name != "estimated"]
 _FENCED = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
@@ -64,14 +65,8 @@ def joined(rounds: Sequence[LLMResponse]) -> LLMResponse:
     last = rounds[-1]
     if len(rounds) > 1:
         usages = [Usage.of(one.usage) for one in rounds]
-        last.usage = Usage(
-            sum(usage.prompt_tokens for usage in usages),
-            sum(usage.completion_tokens for usage in usages),
-            sum(usage.cached_tokens for usage in usages),
-            sum(usage.cache_write_tokens for usage in usages),
-            sum(usage.reasoning_tokens for usage in usages),
-            any(usage.estimated for usage in usages),
-        )
+        sums = {name: sum(getattr(usage, name) for usage in usages) for name in _COUNTS}
+        last.usage = Usage(**sums, estimated=any(usage.estimated for usage in usages))
         costs = [one.cost for one in rounds]
         last.cost = None if None in costs else sum(cost for cost in costs if cost is not None)
         last.attempts = tuple(attempt for one in rounds for attempt in one.attempts)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from xml_pipeline.errors import Attempt, PayloadError, Violation, cut
 
@@ -33,6 +33,32 @@ _USAGE_KEYS = (
     "cache_write_tokens",
     "reasoning_tokens",
 )
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number; a truth value is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def shown_text(message: Message) -> str:
+    """The text of a message, of its text parts when it has parts."""
+    content = message.get("content")
+    if content is None or isinstance(content, str):
+        return content or ""
+    return "\n".join(part["text"] for part in content if isinstance(part.get("text"), str))
+
+
+def after_system(messages: Sequence[Message], text: str) -> list[Message]:
+    """The messages with one more system message, after those that lead."""
+    leading = next(
+        (index for index, message in enumerate(messages) if message["role"] != "system"), len(messages)
+    )
+    return [*messages[:leading], {"role": "system", "content": text}, *messages[leading:]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tests.emulators import Fail, OpenAIEmulator
 from xml_pipeline.errors import QuotaExhaustedError, RateLimitedError
 from xml_pipeline.llm import PROVIDER_CLASSES, Router, StreamEnd
 from xml_pipeline.llm.providers.openai_compatible import PRESETS
-from xml_pipeline.llm.settings import build_router
+from xml_pipeline.llm.section import build_router
 
 GUIDES = Path(__file__).parents[3] / "docs" / "guides"
 PAGES = sorted((GUIDES / "providers").glob("*.md"))

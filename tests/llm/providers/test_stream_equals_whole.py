@@ -18,9 +18,9 @@ from xml_pipeline.llm import (
     ToolCallDelta,
     ToolSpec,
 )
-from xml_pipeline.llm.framing import LineFramer, SSEFramer
+from xml_pipeline.llm.http.dialect import Dialect
+from xml_pipeline.llm.http.framing import LineFramer, SSEFramer
 from xml_pipeline.llm.types import StreamEvent, StreamFinished, UsageReport
-from xml_pipeline.llm.wire import Dialect
 
 from .cases import CASES, Case
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xml_pipeline.errors import InvalidRequestError, MalformedAnswerError, cut
+from xml_pipeline.errors import InvalidRequestError, cut
 from xml_pipeline.llm.types import LLMRequest, Message
 
 BROKEN_ARGUMENTS = "_arguments_that_are_no_json_object"
@@ -46,6 +46,12 @@ def text_of(message: Message) -> str:
             raise unsupported(part, f"a {message.get('role')} message")
         texts.append(part["text"])
     return "".join(texts)
+
+
+def texts_of(message: Message) -> list[Mapping[str, Any]]:
+    """The text parts of a message that may hold nothing else. Raises as `text_of`."""
+    text_of(message)
+    return parts_of(message)
 
 
 def unsupported(part: Mapping[str, Any], where: str) -> InvalidRequestError:
@@ -163,37 +169,3 @@ def merge_extra(body: dict[str, Any], request: LLMRequest) -> dict[str, Any]:
         both = isinstance(present, dict) and isinstance(value, Mapping)
         body[key] = {**present, **value} if both and present is not None else value
     return body
-
-
-def expect_object(data: Any) -> dict[str, Any]:
-    """`data` if it is a JSON object.
-
-    Raises:
-        MalformedAnswerError: it is something else.
-    """
-    if not isinstance(data, dict):
-        raise MalformedAnswerError(f"the answer is no JSON object but {cut(data)}")
-    return data
-
-
-def missing(what: str, data: Mapping[str, Any]) -> MalformedAnswerError:
-    """The error for an answer without a documented part; shows which keys it has."""
-    return MalformedAnswerError(f"the answer has no {what}; it has: {', '.join(map(str, data)) or 'nothing'}")
-
-
-def parse_chunk(data: str) -> dict[str, Any]:
-    """One chunk of a stream.
-
-    Raises:
-        MalformedAnswerError: it is no JSON object.
-    """
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)}") from None
-    return expect_object(value)
-
-
-def count(value: Any) -> int:
-    """A token count; 0 for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

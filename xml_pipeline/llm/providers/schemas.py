@@ -12,6 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from xml_pipeline.llm.providers.tool_names import ToolNames
+from xml_pipeline.llm.types import ResponseSchema
+
 _LIMITS = (
     "minimum",
     "maximum",
@@ -41,6 +44,16 @@ def in_words(schema: Mapping[str, Any]) -> str:
     return (
         f"Give the final answer as one JSON object that fits this JSON Schema, and nothing else:\n{written}"
     )
+
+
+def named_schema(schema: ResponseSchema) -> dict[str, Any]:
+    """A schema as OpenAI's APIs take it, strict where it allows that."""
+    strict = strict_schema(schema.schema)
+    return {
+        "name": ToolNames((schema.name,)).wire(schema.name),
+        "schema": dict(schema.schema) if strict is None else strict,
+        "strict": strict is not None,
+    }
 
 
 def strict_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:

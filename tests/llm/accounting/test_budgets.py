@@ -1,0 +1,264 @@
+"""Budgets: nothing is spent beyond them, whatever runs at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.llm.callers import Handler, running
+from xml_pipeline.errors import BudgetExceededError, NoBackendError, ServerError
+from xml_pipeline.events import BudgetWarning, Event
+from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router
+from xml_pipeline.llm.completion import Clock
+from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
+from xml_pipeline.testing import run_in_virtual_time
+
+
+def model(prompt: int = 7, completion: int = 3, **rule: Any) -> ScriptedBackend:
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+    return ScriptedBackend(rules=(Rule(reply="x", usage=usage, **rule),))
+
+
+async def test_a_call_that_does_not_fit_is_refused_before_anything_is_spent() -> None:
+    backend = model()
+    router = Router([backend], budgets=Budgets(agents={"greeter": [Budget(tokens=100)]}))
+    with pytest.raises(BudgetExceededError) as caught:
+        await router.complete("m", "hello", agent_id="greeter", max_tokens=200)
+    assert not backend.requests
+    error = caught.value
+    assert (error.scope, error.limit, error.unit, error.period) == ("agent greeter", 100, "tokens", "run")
+    assert error.requested > 200
+    assert (await router.complete("m", "hello", agent_id="other", max_tokens=200)).content == "x"
+
+
+async def test_an_agents_glob_holds_for_each_agent_and_an_exact_name_hides_it() -> None:
+    limits = {"*": [Budget(tokens=60)], "rich": [Budget(tokens=10_000)]}
+    router = Router([model(40, 10)], budgets=Budgets(agents=limits))
+    for name in ("a", "b"):
+        await router.complete("m", "hello", agent_id=name, max_tokens=20)
+        with pytest.raises(BudgetExceededError):
+            await router.complete("m", "hello", agent_id=name, max_tokens=20)
+    for _ in range(3):
+        await router.complete("m", "hello", agent_id="rich", max_tokens=20)
+
+
+async def test_a_threads_budget_covers_everything_below_it() -> None:
+    router = Router([model(40, 10)], budgets=Budgets(thread=[Budget(tokens=110)]))
+    with running(Handler("worker", "below", above=("top",))):
+        await router.complete("m", "hello", max_tokens=20)
+    with running(Handler("worker", "other", above=("top",))):
+        await router.complete("m", "hello", max_tokens=20)
+    with (
+        running(Handler("worker", "third", above=("top",))),
+        pytest.raises(BudgetExceededError, match="thread top"),
+    ):
+        await router.complete("m", "hello", max_tokens=20)
+    with running(Handler("worker", "elsewhere", "c2", above=("top 2",))):
+        await router.complete("m", "hello", max_tokens=20)
+
+
+async def test_one_thread_can_get_a_budget_of_its_own() -> None:
+    router = Router([model(40, 10)])
+    router.set_thread_budget("t1", Budget(tokens=60))
+    with running(Handler("worker")):
+        await router.complete("m", "hello", max_tokens=20)
+        with pytest.raises(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=20)
+    with running(Handler("worker", "t2")):
+        await router.complete("m", "hello", max_tokens=20)
+    router.set_thread_budget("t1")
+    with running(Handler("worker")):
+        await router.complete("m", "hello", max_tokens=20)
+
+
+async def test_a_conversations_budget_and_its_end() -> None:
+    router = Router(
+        [model(40, 10)], budgets=Budgets(conversation=[Budget(tokens=60)], thread=[Budget(tokens=1000)])
+    )
+    with running(Handler("worker")):
+        await router.complete("m", "hello", max_tokens=20)
+        with pytest.raises(BudgetExceededError, match="conversation c1"):
+            await router.complete("m", "hello", max_tokens=20)
+        router.forget_thread("t1")
+        router.forget_conversation("c1")
+        await router.complete("m", "hello", max_tokens=20)
+
+
+async def test_all_budgets_take_their_share_or_none_does() -> None:
+    router = Router(
+        [model(40, 10)],
+        budgets=Budgets(
+            organism=[Budget(tokens=10_000)], agents={"a": [Budget(tokens=70)], "b": [Budget(tokens=5)]}
+        ),
+    )
+    for _ in range(3):
+        with pytest.raises(BudgetExceededError, match="agent b"):
+            await router.complete("m", "hello", agent_id="b", max_tokens=20)
+    await router.complete("m", "hello", agent_id="a", max_tokens=20)
+    organism = router._book.meters(router_charge("b"))[0]
+    assert (organism.spent, organism.reserved) == (50, 0)
+
+
+def router_charge(agent: str) -> Any:
+    from xml_pipeline.llm.accounting.usage import Charge
+
+    return Charge(agent)
+
+
+async def test_a_failed_call_gives_its_reservation_back() -> None:
+    backend = ScriptedBackend(
+        rules=(Rule(error="ServerError", times=1), Rule(reply="x", usage={"prompt_tokens": 50}))
+    )
+    router = Router([backend], retries=0, budgets=Budgets(organism=[Budget(tokens=120)]))
+    with pytest.raises(ServerError):
+        await router.complete("m", "hello", max_tokens=80)
+    assert (await router.complete("m", "hello", max_tokens=80)).content == "x"
+
+
+async def test_a_call_without_max_tokens_gets_one_that_fits() -> None:
+    backend = model(40, 10)
+    router = Router([backend], budgets=Budgets(organism=[Budget(tokens=3000)], default_max_tokens=2000))
+    await router.complete("m", "hello")
+    assert backend.requests[0].max_tokens == 2000
+    for _ in range(30):
+        await router.complete("m", "hello")
+    assert backend.requests[-1].max_tokens is not None
+    assert backend.requests[-1].max_tokens < 2000
+    free = model()
+    await Router([free]).complete("m", "hello")
+    assert free.requests[0].max_tokens is None, "without a budget nothing is added"
+
+
+async def test_money_is_counted_in_micro_dollars() -> None:
+    router = Router(
+        [model(1000, 1000)],
+        prices={"m": Price(input=1.0, output=1.0)},
+        budgets=Budgets(organism=[Budget(usd=0.005)]),
+    )
+    await router.complete("m", "x" * 3000, max_tokens=1000)
+    await router.complete("m", "x" * 3000, max_tokens=1000)
+    with pytest.raises(BudgetExceededError) as caught:
+        await router.complete("m", "x" * 3000, max_tokens=1000)
+    assert caught.value.unit == "usd"
+    assert caught.value.spent == pytest.approx(0.004)
+
+
+async def test_a_dollar_budget_refuses_a_model_whose_price_nobody_knows() -> None:
+    class Unpriced(ScriptedBackend):
+        offline = False
+
+    backend = Unpriced(name="a", base_url="http://127.0.0.1:1", rules=(Rule(reply="x"),))
+    async with Router([backend], budgets=Budgets(organism=[Budget(usd=1)])) as router:
+        with pytest.raises(NoBackendError, match=r"llm\.prices"):
+            await router.complete("m", "hello")
+    priced = model()
+    chain = Router([backend, priced], budgets=Budgets(organism=[Budget(usd=1)]))
+    assert (await chain.complete("m", "hello")).backend == "scripted"
+
+
+async def test_warnings_come_once_at_each_threshold() -> None:
+    events: list[Event] = []
+    router = Router(
+        [model(80, 20)],
+        budgets=Budgets(organism=[Budget(tokens=1000, warn_at=(0.9, 0.5))]),
+        on_event=events.append,
+    )
+    for _ in range(9):
+        await router.complete("m", "h", max_tokens=20)
+    warnings = [event for event in events if isinstance(event, BudgetWarning)]
+    assert [(one.fraction, one.spent, one.limit, one.unit) for one in warnings] == [
+        (0.5, 500, 1000, "tokens"),
+        (0.9, 900, 1000, "tokens"),
+    ]
+    assert warnings[0].scope == "organism"
+
+
+@pytest.mark.parametrize(
+    ("per", "later"),
+    [
+        ("day", datetime(2026, 11, 22, 0, 0, 1, tzinfo=UTC)),
+        ("month", datetime(2026, 12, 1, 0, 0, 1, tzinfo=UTC)),
+    ],
+)
+async def test_a_period_ends_with_the_calendar(per: Any, later: datetime) -> None:
+    wall = [datetime(2026, 11, 21, 23, 59, tzinfo=UTC).timestamp()]
+    router = Router(
+        [model(40, 10)],
+        budgets=Budgets(organism=[Budget(tokens=60, per=per)]),
+        clock=Clock(wall=lambda: wall[0]),
+    )
+    await router.complete("m", "hello", max_tokens=20)
+    with pytest.raises(BudgetExceededError) as caught:
+        await router.complete("m", "hello", max_tokens=20)
+    assert caught.value.period == per
+    wall[0] = later.timestamp()
+    await router.complete("m", "hello", max_tokens=20)
+
+
+def test_calls_that_would_fit_wait_for_those_in_flight_to_settle() -> None:
+    async def main() -> None:
+        router = Router([model(40, 10, latency=2)], budgets=Budgets(organism=[Budget(tokens=600)]))
+        answers = await asyncio.gather(*(router.complete("m", "hello", max_tokens=400) for _ in range(3)))
+        assert len(answers) == 3
+        assert asyncio.get_running_loop().time() == 6
+        with pytest.raises(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=590)
+
+    run_in_virtual_time(main())
+
+
+class Metered(ScriptedBackend):
+    """Answers with as many tokens as the plan says, never more than was allowed; counts them like a provider."""
+
+    def __init__(self, plan: list[tuple[float, float]]) -> None:
+        super().__init__(name="metered")
+        self.plan = plan
+        self.billed = 0
+
+    async def _do_completion(self, client: object, request: LLMRequest) -> LLMResponse:
+        latency, share = self.plan[len(self.requests) % len(self.plan)]
+        self.requests.append(request)
+        assert request.max_tokens is not None
+        await asyncio.sleep(latency)
+        output = int(request.max_tokens * share)
+        self.billed += 10 + output
+        return LLMResponse("x", request.model, {"prompt_tokens": 10, "completion_tokens": output})
+
+
+@settings(max_examples=60, deadline=None)
+@example(50, [(0.0, 0.0)], [(1, 0.0, False)] * 6)
+@given(
+    st.integers(50, 3000),
+    st.lists(st.tuples(st.floats(0, 3), st.floats(0, 1)), min_size=1, max_size=8),
+    st.lists(st.tuples(st.integers(1, 500), st.floats(0, 2), st.booleans()), min_size=1, max_size=30),
+)
+def test_concurrent_calls_never_pass_a_budget_together(
+    limit: int, plan: list[tuple[float, float]], calls: list[tuple[int, float, bool]]
+) -> None:
+    async def main() -> None:
+        backend = Metered(plan)
+        router = Router([backend], budgets=Budgets(organism=[Budget(tokens=limit)]))
+
+        async def ask(max_tokens: int, starts: float, cancelled: bool) -> None:
+            await asyncio.sleep(starts)
+            task = asyncio.create_task(router.complete("m", "hello", max_tokens=max_tokens))
+            if cancelled:
+                await asyncio.sleep(0.5)
+                task.cancel()
+            done = (await asyncio.gather(task, return_exceptions=True))[0]
+            assert isinstance(done, (LLMResponse, BudgetExceededError, asyncio.CancelledError))
+
+        await asyncio.gather(*(ask(*one) for one in calls))
+        assert backend.billed <= limit
+        meter = router._book.meters(router_charge(""))[0]
+        assert meter.reserved == 0
+        totals = router.get_total_usage()
+        assert meter.spent == totals.total_tokens + totals.unconfirmed_tokens
+        assert totals.total_tokens <= backend.billed
+
+    run_in_virtual_time(main())

@@ -1,0 +1,1 @@
+"""Who used how much, what it costs, and what may be spent."""

@@ -1,0 +1,307 @@
+"""Budgets in tokens and in USD: reserved before a call, settled after it, for all its scopes or for none.
+
+A reservation is an upper bound of what the call can use. It is taken in one step without awaiting, so calls
+that run at the same time cannot pass a limit together.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Literal, TypeVar
+
+from xml_pipeline.errors import BudgetExceededError
+from xml_pipeline.events import BudgetWarning
+from xml_pipeline.llm.accounting.usage import Answered, Charge
+
+MAX_THREAD_SCOPES = (
+    65_536  # threads and conversations with a state; the least recently used idle one goes first
+)
+MAX_AGENT_SCOPES = 65_536  # agents that only a glob names, the same way
+
+K = TypeVar("K")
+Period = Literal["run", "day", "month"]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One limit.
+
+    Attributes:
+        tokens: input plus output, None for no limit.
+        usd: US dollars, None for no limit.
+        per: `run` (since the router was made), `day` or `month` (calendar, UTC).
+        warn_at: fractions of the limit at which a `BudgetWarning` is emitted, once per period.
+    """
+
+    tokens: int | None = None
+    usd: float | None = None
+    per: Period = "run"
+    warn_at: tuple[float, ...] = (0.8,)
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """All limits of a router. Several may hold for one scope (per day and per month).
+
+    Attributes:
+        organism: everything together.
+        agents: agent name or glob → limits, each agent for itself; an exact name hides globs.
+        thread: each thread for itself, with everything below it.
+        conversation: each conversation for itself.
+        default_max_tokens: output limit given to calls that state none while a budget applies to them.
+    """
+
+    organism: Sequence[Budget] = ()
+    agents: Mapping[str, Sequence[Budget]] = field(default_factory=dict)
+    thread: Sequence[Budget] = ()
+    conversation: Sequence[Budget] = ()
+    default_max_tokens: int = 4096
+
+
+class Meter:
+    """The state of one budget in one scope: tokens or micro-USD."""
+
+    __slots__ = ("_period_id", "_warned", "budget", "limit", "reserved", "scope", "spent", "unit")
+
+    def __init__(self, scope: str, budget: Budget, unit: Literal["tokens", "usd"], limit: int) -> None:
+        self.scope = scope
+        self.budget = budget
+        self.unit = unit
+        self.limit = limit
+        self.spent = 0
+        self.reserved = 0
+        self._period_id = ""
+        self._warned = 0
+
+    def turn(self, wall: float) -> None:
+        """Start anew when the period has changed; what is in flight counts for the new one."""
+        if self.budget.per == "run":
+            return
+        form = "%Y-%m-%d" if self.budget.per == "day" else "%Y-%m"
+        period = datetime.fromtimestamp(wall, UTC).strftime(form)
+        if period != self._period_id:
+            self._period_id = period
+            self.spent = 0
+            self._warned = 0
+
+    def headroom(self) -> int:
+        """What is neither spent nor reserved."""
+        return self.limit - self.spent - self.reserved
+
+    @property
+    def unspent(self) -> int:
+        """What would be free if every call in flight used nothing."""
+        return self.limit - self.spent
+
+    def spend(self, amount: int) -> list[BudgetWarning]:
+        self.spent += amount
+        crossed = [f for f in sorted(self.budget.warn_at) if self.spent >= f * self.limit]
+        new, self._warned = crossed[self._warned :], max(self._warned, len(crossed))
+        return [
+            BudgetWarning(self.scope, fraction, self.shown(self.limit), self.shown(self.spent), self.unit)
+            for fraction in new
+        ]
+
+    def shown(self, amount: int) -> float:
+        return amount / 1_000_000 if self.unit == "usd" else float(amount)
+
+    def exceeded(self, amount: int) -> BudgetExceededError:
+        return BudgetExceededError(
+            self.scope,
+            limit=self.shown(self.limit),
+            spent=self.shown(self.spent + self.reserved),
+            requested=self.shown(amount),
+            unit=self.unit,
+            period=self.budget.per,
+        )
+
+
+class Reservation:
+    """What one call holds of its budgets, until `close`."""
+
+    __slots__ = (
+        "_meters",
+        "_on_event",
+        "_on_settled",
+        "_open",
+        "_spent_tokens",
+        "_spent_usd",
+        "micro_usd",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        meters: Sequence[Meter],
+        tokens: int,
+        micro_usd: int,
+        on_event: Callable[[BudgetWarning], None],
+        on_settled: Callable[[], None],
+    ) -> None:
+        self._meters = meters
+        self._on_event = on_event
+        self._on_settled = on_settled
+        self._open = True
+        self._spent_tokens = 0
+        self._spent_usd = 0
+        self.tokens = tokens
+        self.micro_usd = micro_usd
+        for meter in meters:
+            meter.reserved += micro_usd if meter.unit == "usd" else tokens
+
+    def settle(self, fact: Answered) -> None:
+        """Take in what an attempt came to; it is spent when the reservation closes.
+
+        An answer without a known price spends the whole reserved amount, an unconfirmed attempt what was expected.
+        """
+        tokens = fact.usage.total_tokens
+        if fact.confirmed and fact.micro_usd is None and tokens:
+            self._spent_usd += self.micro_usd
+        else:
+            self._spent_usd += fact.micro_usd or 0
+        self._spent_tokens += tokens
+
+    def close(self) -> None:
+        """Replace what is held by what was spent. Idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        warnings: list[BudgetWarning] = []
+        for meter in self._meters:
+            if meter.unit == "usd":
+                meter.reserved -= self.micro_usd
+                amount = self._spent_usd
+            else:
+                meter.reserved -= self.tokens
+                amount = self._spent_tokens
+            if amount:
+                warnings += meter.spend(amount)
+        for warning in warnings:
+            self._on_event(warning)
+        self._on_settled()
+
+
+class BudgetBook:
+    """The state of all budgets of one router.
+
+    Args:
+        budgets: the limits.
+        wall: unix time in seconds.
+        on_event: gets each `BudgetWarning`.
+        on_settled: called when reserved room became free or spent.
+
+    Attributes:
+        active: whether any budget was ever set; without one no call has to ask.
+    """
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        wall: Callable[[], float],
+        on_event: Callable[[BudgetWarning], None],
+        on_settled: Callable[[], None],
+    ) -> None:
+        self.budgets = budgets
+        self._wall = wall
+        self._on_event = on_event
+        self._on_settled = on_settled
+        self._organism = _meters("organism", budgets.organism)
+        self._agents: OrderedDict[str, list[Meter]] = OrderedDict()
+        self._named_agents: dict[str, list[Meter]] = {}
+        self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
+        self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
+        self.active = bool(budgets.organism or budgets.agents or budgets.thread or budgets.conversation)
+
+    def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
+        """Limits for one thread and everything below it, beside the general ones; without limits: none."""
+        self._own.pop(("thread", thread_id), None)
+        self._threads.pop(("thread", thread_id), None)
+        if limits:
+            self._own[("thread", thread_id)] = limits
+            self.active = True
+
+    def meters(self, charge: Charge) -> list[Meter]:
+        """Every meter that a call of this charge moves, in the state of now."""
+        found = list(self._organism)
+        if charge.agent and self.budgets.agents:
+            found += self._agent(charge.agent)
+        if self.budgets.thread or self._own:
+            for thread in charge.threads:
+                found += self._scope("thread", thread, self.budgets.thread)
+        if self.budgets.conversation and charge.conversation_id:
+            found += self._scope("conversation", charge.conversation_id, self.budgets.conversation)
+        wall = self._wall()
+        for meter in found:
+            meter.turn(wall)
+        return found
+
+    def reserve(self, meters: Sequence[Meter], tokens: int, micro_usd: int) -> Reservation:
+        """Take so much of every meter, or of none.
+
+        Raises:
+            BudgetExceededError: one of them has no room; nothing was taken.
+        """
+        for meter in meters:
+            amount = micro_usd if meter.unit == "usd" else tokens
+            if amount > meter.headroom():
+                raise meter.exceeded(amount)
+        return Reservation(meters, tokens, micro_usd, self._on_event, self._on_settled)
+
+    def forget_thread(self, thread_id: str) -> None:
+        """The thread is over."""
+        self._threads.pop(("thread", thread_id), None)
+        self._own.pop(("thread", thread_id), None)
+
+    def forget_conversation(self, conversation_id: str) -> None:
+        """The conversation is over."""
+        self._threads.pop(("conversation", conversation_id), None)
+
+    def _agent(self, name: str) -> list[Meter]:
+        agents = self.budgets.agents
+        if name in agents:
+            meters = self._named_agents.get(name)
+            if meters is None:
+                meters = self._named_agents[name] = _meters(f"agent {name}", agents[name])
+            return meters
+        limits = [one for glob, some in agents.items() if fnmatchcase(name, glob) for one in some]
+        return _kept(self._agents, name, f"agent {name}", limits, MAX_AGENT_SCOPES)
+
+    def _scope(self, kind: str, key: str, general: Sequence[Budget]) -> list[Meter]:
+        limits = (*general, *self._own.get((kind, key), ()))
+        return _kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
+
+
+def _kept(
+    scopes: OrderedDict[K, list[Meter]], key: K, name: str, limits: Sequence[Budget], most: int
+) -> list[Meter]:
+    """The meters of one scope, made when it has limits and is first asked about."""
+    meters = scopes.get(key)
+    if meters is not None:
+        scopes.move_to_end(key)
+    elif limits:
+        meters = scopes[key] = _meters(name, limits)
+        if len(scopes) > most:
+            _drop_idle(scopes)
+    return meters or []
+
+
+def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:
+    """Forget the least recently used scope in which no call is in flight."""
+    for key, meters in scopes.items():
+        if not any(meter.reserved for meter in meters):
+            del scopes[key]
+            return
+
+
+def _meters(scope: str, budgets: Sequence[Budget]) -> list[Meter]:
+    meters: list[Meter] = []
+    for budget in budgets:
+        if budget.tokens is not None:
+            meters.append(Meter(scope, budget, "tokens", budget.tokens))
+        if budget.usd is not None:
+            meters.append(Meter(scope, budget, "usd", round(budget.usd * 1_000_000)))
+    return meters

@@ -1,0 +1,170 @@
+"""A completion: one value that says what is asked of a model, who pays, where it may go and until when."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from xml_pipeline.errors import NoBackendError
+from xml_pipeline.llm.accounting.budgets import Meter
+from xml_pipeline.llm.accounting.prices import PriceTable, Rates
+from xml_pipeline.llm.accounting.usage import Charge
+from xml_pipeline.llm.emulation import emulated
+from xml_pipeline.llm.limits.rate_limiter import loop_time
+from xml_pipeline.llm.routing.endpoint import Route
+from xml_pipeline.llm.routing.table import Groups
+from xml_pipeline.llm.types import LLMRequest, Message
+
+LEAST_OUTPUT = 256  # tokens; below this a call without max_tokens waits for others to settle, or is refused
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits in time, in seconds.
+
+    Attributes:
+        request: one call from its start to its answer, all tries and waits included.
+        attempt: one try that does not stream; None for none beside `request`.
+        first_token: a stream's first content, of one try.
+        idle: between two pieces of a stream.
+        hedge_after: start a second try elsewhere when the first has not answered by then; None for never.
+    """
+
+    request: float = 600.0
+    attempt: float | None = None
+    first_token: float = 120.0
+    idle: float = 60.0
+    hedge_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where times come from.
+
+    Attributes:
+        monotonic: seconds of the running event loop, so that deadlines and limits agree with its timers (a test's
+            loop with virtual time moves both).
+        wall: unix time in seconds; for daily and monthly budgets, price dates and HTTP dates.
+    """
+
+    monotonic: Callable[[], float] = loop_time
+    wall: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One call of a model, as it was asked.
+
+    Attributes:
+        request: neutral, with the model as the caller named it.
+        groups: the routes of each step of the fallback chain.
+        charge: who pays.
+        size: of the prompt, in bytes.
+        started, deadline: in seconds of the router's monotonic clock.
+        in_words: the messages for backends that know no JSON Schema; empty without a `response_schema`.
+    """
+
+    request: LLMRequest
+    groups: Groups
+    charge: Charge
+    size: int
+    started: float
+    deadline: float
+    in_words: Sequence[Message] = ()
+
+    @property
+    def model(self) -> str:
+        """As the caller named it."""
+        return self.request.model
+
+    def routes(self) -> Iterator[Route]:
+        """All backends that could be asked."""
+        return (route for group in self.groups for route in group)
+
+    def expected_tokens(self, route: Route) -> int:
+        """Tokens to reserve at this backend."""
+        return route.estimator.tokens(self.size, self.request.max_tokens)
+
+    def at(self, route: Route) -> LLMRequest:
+        """The request as this backend gets it."""
+        asked = self.request
+        native = asked.response_schema is None or route.supports("schema")
+        request = LLMRequest(
+            route.model,
+            asked.messages if native else self.in_words,
+            asked.temperature,
+            asked.max_tokens,
+            asked.tools,
+            asked.tool_choice,
+            asked.response_schema if native else None,
+            asked.top_p,
+            asked.seed,
+            asked.stop,
+            asked.reasoning_effort,
+            asked.cache_prompt,
+            asked.cache_key,
+            asked.extra,
+            route.estimator.prompt_tokens(self.size),
+            self.charge.agent,
+        )
+        return emulated(request) if self._needs_words(route) else request
+
+    def reads_calls(self, route: Route) -> bool:
+        """Whether tool calls have to be read from the text of the answer there."""
+        asked = self.request
+        return bool(asked.tools) and asked.tool_choice != "none" and not route.supports("tools")
+
+    def _needs_words(self, route: Route) -> bool:
+        """Whether the backend has no tools of its own, and this request or its history has some."""
+        asked = self.request
+        if asked.tools:
+            return not route.supports("tools")
+        for message in asked.messages:
+            if message["role"] == "tool" or message.get("tool_calls"):
+                return not route.supports("tools")
+        return False
+
+    # What budgets need to know
+
+    def priced(self, prices: PriceTable, wall: float) -> tuple[Completion, list[Rates]]:
+        """The call without the routes whose price is unknown, because no USD budget could hold them; and the prices.
+
+        Raises:
+            NoBackendError: no price is known at all.
+        """
+        known = {route: rates for route in self.routes() if (rates := route.rates(prices, wall))}
+        if not known:
+            raise NoBackendError(
+                f"a USD budget applies, and the price of {self.model!r} is unknown, so no call can be held to it."
+                " Add the model under llm.prices (0 for a free one)"
+            )
+        groups = (tuple(route for route in group if route in known) for group in self.groups)
+        return replace(self, groups=tuple(group for group in groups if group)), list(known.values())
+
+    def most(
+        self, rates: Sequence[Rates], rooms: Sequence[tuple[Meter, int]], default_max_tokens: int
+    ) -> tuple[int, int, int]:
+        """An upper bound of what the call can use: (tokens, micro-USD, output limit).
+
+        Args:
+            rates: of all routes; empty when no money is counted.
+            rooms: each meter that applies, and its room; a call that states no output limit is fitted into them.
+            default_max_tokens: output limit of such a call, if there is room.
+        """
+        prompt = max(route.estimator.most_prompt_tokens(self.size) for route in self.routes())
+        output = self.request.max_tokens
+        if output is None:
+            output = default_max_tokens
+            for meter, room in rooms:
+                if meter.unit == "tokens":
+                    output = min(output, room - prompt)
+                else:
+                    output = min(output, *(rate.output_for(room, prompt) for rate in rates))
+            output = max(output, min(LEAST_OUTPUT, default_max_tokens))
+        micro_usd = max((rate.highest(prompt, output) for rate in rates), default=0)
+        return prompt + output, micro_usd, output
+
+    def limited(self, max_tokens: int) -> Completion:
+        """The call with this output limit."""
+        return replace(self, request=replace(self.request, max_tokens=max_tokens))

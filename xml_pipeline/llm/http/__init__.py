@@ -1,0 +1,1 @@
+"""What every backend shares on its way over HTTP: connections, frames, errors, secrets."""

@@ -1,0 +1,1 @@
+"""What one backend may be asked in a minute, and at once."""

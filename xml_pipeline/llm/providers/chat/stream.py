@@ -1,0 +1,142 @@
+"""The stream of a chat completion → events. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from xml_pipeline.errors import MalformedAnswerError, cut
+from xml_pipeline.llm.http.dialect import StreamDecoder, parse_chunk
+from xml_pipeline.llm.providers.history import made_id
+from xml_pipeline.llm.providers.tool_names import ToolNames
+from xml_pipeline.llm.types import (
+    LLMRequest,
+    ReasoningDelta,
+    StreamEvent,
+    StreamFinished,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+)
+
+if TYPE_CHECKING:
+    from xml_pipeline.llm.providers.chat import ChatDialect
+
+
+class ChatStreamDecoder(StreamDecoder):
+    """State of one stream: which tool calls were opened, what has to be replayed, whether it finished."""
+
+    def __init__(self, dialect: ChatDialect, request: LLMRequest) -> None:
+        self._dialect = dialect
+        self._request = request
+        self._names: ToolNames | None = None
+        self._calls: dict[str, int] = {}
+        self._kept: dict[str, Any] = {}
+        self._last = -1
+        self._model = request.model
+        self._id = ""
+        self._finished = False
+
+    def feed(self, data: str, event: str) -> Sequence[StreamEvent]:
+        if data.startswith("[DONE]"):
+            self.done = True
+            return () if self._finished else (self._finish(None),)
+        chunk = parse_chunk(data)
+        self._dialect.raise_error(chunk)
+        self._id = self._id or str(chunk.get("id") or "")
+        self._model = chunk.get("model") or self._model
+        events: list[StreamEvent] = []
+        choices = chunk.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            self._read_choice(choice, events)
+        if isinstance(chunk.get("usage"), dict):
+            events.append(UsageReport(self._dialect.usage_in(chunk["usage"])))
+        return events
+
+    def _read_choice(self, choice: Any, events: list[StreamEvent]) -> None:
+        if not isinstance(choice, dict):
+            raise MalformedAnswerError(f"a choice of a chunk is no object: {cut(choice)}")
+        self._dialect.raise_error(choice)
+        if choice.get("index"):
+            return
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._read_delta(delta, events)
+        if choice.get("finish_reason") and not self._finished:
+            events.append(self._finish(choice["finish_reason"]))
+
+    def _read_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        reasoning = self._dialect.reasoning_in(delta)
+        if reasoning:
+            events.append(ReasoningDelta(reasoning))
+        text = delta.get("content")
+        if text:
+            events.append(TextDelta(text if isinstance(text, str) else self._dialect.text_in(text)))
+        elif isinstance(delta.get("refusal"), str) and delta["refusal"]:
+            events.append(TextDelta(delta["refusal"]))
+        for key in self._dialect.flavour.replays:
+            self._keep(key, delta.get(key))
+        calls = delta.get("tool_calls")
+        for call in (calls,) if isinstance(calls, dict) else calls or ():
+            events.append(self._call(call))
+
+    def _keep(self, key: str, value: Any) -> None:
+        """Collect what comes in pieces: lists are joined, and pieces of one indexed text within them."""
+        if not value:
+            return
+        known = self._kept.get(key)
+        if not isinstance(value, list) or not isinstance(known, list):
+            self._kept[key] = list(value) if isinstance(value, list) else value
+            return
+        for piece in value:
+            last = known[-1] if known else None
+            if isinstance(piece, dict) and isinstance(last, dict) and _continues(last, piece):
+                known[-1] = _joined(last, piece)
+            else:
+                known.append(piece)
+
+    def _call(self, call: Any) -> ToolCallDelta:
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            raise MalformedAnswerError(f"a tool call of a chunk has no function: {cut(call)}")
+        position = call.get("index")
+        if position is None:  # some servers number nothing: a new id, or a name, opens a call
+            new = bool(call.get("id")) or (not self._calls)
+            position = self._last + 1 if new else self._last
+        self._last = max(self._last, int(position))
+        key = str(position)
+        arguments = function.get("arguments") or ""
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        kept = self._dialect.keep(call, self._dialect.flavour.call_replays)
+        if key in self._calls:
+            return ToolCallDelta(self._calls[key], arguments=arguments, provider_data=kept)
+        if not isinstance(function.get("name"), str) or not function["name"]:
+            raise MalformedAnswerError(f"the first piece of a tool call has no name: {cut(call)}")
+        index = self._calls[key] = len(self._calls)
+        self._names = self._names or ToolNames.of(self._request)
+        call_id = str(call.get("id") or made_id(self._id, index))
+        return ToolCallDelta(index, call_id, self._names.plain(function["name"]), arguments, kept)
+
+    def _finish(self, reason: Any) -> StreamFinished:
+        self._finished = True
+        return StreamFinished(
+            self._dialect.finish_reason(reason, calls=bool(self._calls)),
+            self._model,
+            provider_data={self._dialect.name: self._kept} if self._kept else {},
+        )
+
+
+def _continues(last: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:
+    return last.get("index") is not None and all(last.get(key) == piece.get(key) for key in ("index", "type"))
+
+
+def _joined(last: Mapping[str, Any], piece: Mapping[str, Any]) -> dict[str, Any]:
+    joined = dict(last)
+    for key, value in piece.items():
+        if key in ("text", "summary", "data") and isinstance(joined.get(key), str) and isinstance(value, str):
+            joined[key] += value
+        elif value is not None:
+            joined[key] = value
+    return joined

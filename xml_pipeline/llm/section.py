@@ -1,0 +1,405 @@
+"""The `llm:` section of organism.yaml, and the router it describes.
+
+Models refuse unknown keys. What needs the provider classes (which keys a provider knows, whether a strategy
+exists) is checked here too, so that a file with mistakes never becomes a router.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from xml_pipeline.errors import ConfigError, Problem, did_you_mean
+from xml_pipeline.events import Hook
+from xml_pipeline.llm.accounting.budgets import Budget, Budgets
+from xml_pipeline.llm.accounting.prices import Price
+from xml_pipeline.llm.completion import Clock, Timeouts
+from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.transport import TransportSettings
+from xml_pipeline.llm.providers import BUILTIN, PROVIDER_CLASSES
+from xml_pipeline.llm.providers.keys import HasSettings, keys_of
+from xml_pipeline.llm.providers.scripted import ScriptedBackend
+from xml_pipeline.llm.router import Router, chains_of, unique_name
+from xml_pipeline.llm.routing.strategies import strategy_of
+from xml_pipeline.llm.routing.table import RoutingTable
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A mapping of the file: its keys are fixed, its values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BackendSection(Section):
+    """One endpoint of one provider. Several of one provider are several backends.
+
+    Beside these keys it takes those that its provider owns.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    provider: str = Field(description="Which provider class speaks to it, as `openai` or `ollama`.")
+    name: str = Field("", description="Unique name; the provider's name, numbered, when empty.")
+    api_key_env: str = Field(
+        "", description="Environment variable that holds the key; the provider's usual one."
+    )
+    base_url: str = Field("", description="Address, as https://host/v1; the provider's usual one.")
+    priority: int = Field(1, description="Lower is preferred by `failover`.")
+    rate_limit_tpm: Count | None = Field(
+        None, description="Tokens a minute; calls wait or go elsewhere beyond."
+    )
+    rate_limit_rpm: Count | None = Field(
+        None, description="Requests a minute; calls wait or go elsewhere beyond."
+    )
+    max_concurrent: Count | None = Field(None, description="Requests in flight at once; 20 when absent.")
+    supported_models: tuple[str, ...] = Field(
+        (), description="Names or globs of the models it serves, instead of the provider's own rule."
+    )
+    model_map: dict[str, str] = Field(
+        default_factory=dict, description="Name in a request: name at this backend. Its keys are served too."
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Further HTTP headers of every request."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Another place for the provider's own keys, as editors know those of built-in providers only.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_key(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and "api_key" in data:
+            raise ValueError(
+                "keys do not stand in this file; write `api_key_env: NAME` with the name of the environment"
+                " variable that holds the key"
+            )
+        return data
+
+    @field_validator("provider")
+    @classmethod
+    def _known_provider(cls, provider: str) -> str:
+        if provider not in PROVIDER_CLASSES:
+            hint = did_you_mean(provider, PROVIDER_CLASSES, " ({})")
+            raise ValueError(
+                f"no provider {provider!r}{hint}; there are {', '.join(sorted(PROVIDER_CLASSES))}"
+            )
+        return provider
+
+    @model_validator(mode="after")
+    def _fits_its_provider(self) -> BackendSection:
+        try:
+            kind = PROVIDER_CLASSES[self.provider]
+            kind.check(self._fields(kind))
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def backend(self, environ: Mapping[str, str]) -> Backend:
+        """The backend it describes; without its variable in `environ` it has no key.
+
+        Raises:
+            ConfigError: the key cannot be sent, or a provider's own class refuses a field.
+        """
+        kind = PROVIDER_CLASSES[self.provider]
+        variable = self.api_key_env or kind.default_key_env
+        return kind(**self._fields(kind), api_key=environ.get(variable, "") if variable else "")
+
+    def _fields(self, kind: type[Backend]) -> dict[str, Any]:
+        """What its class is made of.
+
+        Raises:
+            ConfigError: a key that this provider does not know.
+            ValidationError: a wrong value of one of the provider's own keys.
+        """
+        given = {
+            name: value
+            for name in BackendSection.model_fields
+            if name != "options" and (value := getattr(self, name)) not in ("", None, (), {})
+        }
+        return {**given, **self._own(kind)}
+
+    def _own(self, kind: type[Backend]) -> dict[str, Any]:
+        """The provider's own fields, checked by the provider's own model."""
+        keys = keys_of(kind)
+        for name in self.options:
+            if name in BackendSection.model_fields or name == "api_key":
+                raise ConfigError(f"options.{name} is a key of the backend itself; write it there")
+        given = {**(self.model_extra or {}), **self.options}
+        unknown = sorted(given.keys() - keys.model_fields)
+        if unknown and (_elsewhere().intersection(unknown) or not self.options.keys().isdisjoint(unknown)):
+            raise ConfigError(
+                f"the provider {self.provider!r} knows no {', '.join(unknown)}; its own keys are"
+                f" {', '.join(sorted(keys.model_fields)) or 'none'}"
+            )
+        checked = keys.model_validate(given)  # what nobody knows is refused there, with its place
+        if isinstance(checked, HasSettings):
+            return checked.settings()
+        return {name: getattr(checked, name) for name in checked.model_fields_set}
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Its own keys, and those of the built-in providers; other providers' keys are theirs to know."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        own: dict[str, dict[str, Any]] = {}
+        providers: dict[str, list[str]] = {}
+        for provider in BUILTIN:
+            keys = keys_of(PROVIDER_CLASSES[provider])
+            theirs = handler.resolve_ref_schema(handler(keys.__pydantic_core_schema__))
+            for name, key in theirs.get("properties", {}).items():
+                own.setdefault(name, {**key})
+                providers.setdefault(name, []).append(f"`{provider}`")
+        for name, key in own.items():
+            key["description"] = f"{', '.join(providers[name])}: {key['description']}"
+            key.pop("default", None)
+        options = schema["properties"].pop("options")
+        schema["properties"].update(own, options=options)
+        schema.pop("additionalProperties", None)
+        schema["if"] = {"properties": {"provider": {"enum": list(BUILTIN)}}}
+        schema["then"] = {"propertyNames": {"enum": list(schema["properties"])}}
+        return schema
+
+
+def _elsewhere() -> set[str]:
+    """The own keys of all built-in providers."""
+    return {name for one in BUILTIN for name in keys_of(PROVIDER_CLASSES[one]).model_fields}
+
+
+class BudgetSection(Section):
+    """One limit, in tokens, in US dollars, or both."""
+
+    tokens: Count | None = Field(None, description="Input plus output tokens.")
+    usd: Dollars | None = Field(None, description="US dollars.")
+    per: Literal["run", "day", "month"] = Field(
+        "run", description="When it starts anew; days and months in UTC."
+    )
+    warn_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        (0.8,), description="Fractions at which a warning event is emitted."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> BudgetSection:
+        if self.tokens is None and self.usd is None:
+            raise ValueError("a budget limits something: give it `tokens`, `usd` or both")
+        return self
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, Mapping) else value
+
+
+Limits = Annotated[tuple[BudgetSection, ...], BeforeValidator(_several)]
+
+
+class BudgetsSection(Section):
+    """What may be spent. A limit is one mapping, or a list of them (per day and per month)."""
+
+    organism: Limits = Field((), description="Everything together.")
+    agents: dict[str, Limits] = Field(
+        default_factory=dict, description="Agent name or glob: its limits, for each agent by itself."
+    )
+    thread: Limits = Field((), description="Each thread with everything below it.")
+    conversation: Limits = Field((), description="Each conversation.")
+    default_max_tokens: Count = Field(
+        4096, description="Output limit given to calls that state none while a budget applies to them."
+    )
+
+    def budgets(self) -> Budgets:
+        """The budgets it describes."""
+
+        def made(sections: tuple[BudgetSection, ...]) -> tuple[Budget, ...]:
+            return tuple(Budget(**dict(one)) for one in sections)
+
+        return Budgets(
+            made(self.organism),
+            {name: made(sections) for name, sections in self.agents.items()},
+            made(self.thread),
+            made(self.conversation),
+            self.default_max_tokens,
+        )
+
+
+class PriceSection(Section):
+    """A model's price in US dollars per million tokens."""
+
+    input: Dollars = Field(description="Uncached input.")
+    output: Dollars = Field(description="Output, reasoning included.")
+    cached: Dollars | None = Field(None, description="Input read from a cache; as `input` when absent.")
+    cache_write: Dollars | None = Field(None, description="Input written to a cache; as `input` when absent.")
+
+
+class LLMSection(Section):
+    """How the organism reaches language models."""
+
+    modules: tuple[str, ...] = Field(
+        (),
+        description="Python modules to import first: those that register providers and strategies of your own.",
+    )
+    on_event: str | None = Field(
+        None,
+        description="Import path of a function that gets every `LLMCalled`, `BudgetWarning` and"
+        " `BackendStateChanged`.",
+    )
+    strategy: str = Field(
+        "failover", description="`failover`, `round-robin`, `least-loaded`, or one of your own."
+    )
+    retries: int = Field(3, ge=0, description="Tries after the first, over all backends of one call.")
+    retry_base_delay: Seconds = Field(
+        1.0, description="Seconds of the first backoff; it doubles with each failure."
+    )
+    retry_max_delay: Seconds = Field(
+        60.0, description="Seconds of the longest backoff and granted Retry-After."
+    )
+    request_timeout: Seconds = Field(600.0, description="Seconds for one call, all tries and waits included.")
+    attempt_timeout: Seconds | None = Field(None, description="Seconds for one try that does not stream.")
+    connect_timeout: Seconds = Field(10.0, description="Seconds for DNS, TCP and TLS.")
+    first_token_timeout: Seconds = Field(120.0, description="Seconds to a stream's first content.")
+    idle_timeout: Seconds = Field(60.0, description="Seconds between two pieces of a stream.")
+    hedge_after: Seconds | None = Field(
+        None,
+        description="Seconds after which a slow call is started a second time elsewhere; both may be billed.",
+    )
+    proxy: str | None = Field(None, description="HTTP proxy for all backends; the environment's when absent.")
+    ca_file: str | None = Field(None, description="PEM file of certificates to trust beside the usual ones.")
+    trust_env: bool = Field(True, description="Read HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.")
+    offline: bool = Field(
+        False,
+        description="When no backend has what it needs to be asked, answer from a scripted one that says so.",
+    )
+    models: dict[str, str | tuple[str, ...]] = Field(
+        default_factory=dict, description="Alias: a model, or a chain of models to fall back on."
+    )
+    budgets: BudgetsSection = Field(
+        default_factory=lambda: BudgetsSection.model_validate({}), description="What may be spent."
+    )
+    prices: dict[str, PriceSection] = Field(
+        default_factory=dict, description="Model name or glob: its price, before the built-in ones."
+    )
+    backends: tuple[BackendSection, ...] = Field((), description="Where models are.")
+
+    _hook: Hook | None = PrivateAttr(None)
+
+    @field_validator("strategy")
+    @classmethod
+    def _known_strategy(cls, strategy: str) -> str:
+        try:
+            strategy_of(strategy)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return strategy
+
+    @model_validator(mode="after")
+    def _names_and_chains(self) -> LLMSection:
+        names: set[str] = set()
+        try:
+            for one in self.backends:
+                names.add(unique_name(one.name, one.provider, names))
+            RoutingTable(
+                (), chains_of(self.models)
+            )  # refuses aliases that are empty or lead back to themselves
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def observed_by(self, hook: Hook | None) -> LLMSection:
+        """The section with what its `on_event` stands for."""
+        copy = self.model_copy()
+        copy._hook = hook
+        return copy
+
+
+def build_router(
+    section: LLMSection | Mapping[str, Any],
+    *,
+    environ: Mapping[str, str] | None = None,
+    on_event: Hook | None = None,
+    clock: Clock | None = None,
+    random: Callable[[], float] | None = None,
+) -> Router:
+    """The router of a section.
+
+    Args:
+        section: validated, or a plain mapping.
+        environ: where keys are read; the process's environment by default.
+        on_event, clock, random: as in `Router`.
+
+    Raises:
+        ConfigError: every mistake of a plain mapping, each with its path.
+    """
+    if not isinstance(section, LLMSection):
+        section = _checked(section)
+    environ = os.environ if environ is None else environ
+    backends = [one.backend(environ) for one in section.backends]
+    if section.offline and all(backend.key_missing for backend in backends):
+        backends.append(ScriptedBackend(name="offline"))
+    return Router(
+        backends,
+        strategy=section.strategy,
+        retries=section.retries,
+        retry_base_delay=section.retry_base_delay,
+        retry_max_delay=section.retry_max_delay,
+        timeouts=Timeouts(
+            section.request_timeout,
+            section.attempt_timeout,
+            section.first_token_timeout,
+            section.idle_timeout,
+            section.hedge_after,
+        ),
+        models=section.models,
+        budgets=section.budgets.budgets(),
+        prices={name: Price(**dict(one)) for name, one in section.prices.items()},
+        transport=TransportSettings(
+            section.connect_timeout, section.proxy, section.ca_file, section.trust_env
+        ),
+        on_event=on_event,
+        hook=section._hook,
+        clock=clock,
+        random=random,
+    )
+
+
+def _checked(section: Mapping[str, Any]) -> LLMSection:
+    """A plain mapping, with the modules imported that it names."""
+    try:
+        for module in section.get("modules") or ():
+            import_module(module)
+        made = LLMSection.model_validate(section)
+        if made.on_event is None:
+            return made
+        module, _, name = made.on_event.replace(":", ".").rpartition(".")
+        return made.observed_by(getattr(import_module(module), name))
+    except ValidationError as error:
+        raise ConfigError([_problem(one) for one in error.errors()]) from None
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError([Problem(str(error), "llm")]) from None
+
+
+def _problem(error: Any) -> Problem:
+    path = "llm"
+    for part in error["loc"]:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "there is no such key"
+    return Problem(message, path)
