@@ -13,12 +13,12 @@ from dataclasses import replace
 from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.pump.addressing import Addressing
-from xml_pipeline.pump.facts import Due, Fact
+from xml_pipeline.pump.facts import Answered, Due, Fact, Injected, Returned
 from xml_pipeline.pump.listener import Listener
-from xml_pipeline.pump.rules import RULES, Step, Terms
+from xml_pipeline.pump.rules import LATE, RULES, Step, Terms
 from xml_pipeline.pump.settings import ConversationLimits
-from xml_pipeline.threads.record import Event
-from xml_pipeline.threads.state import State
+from xml_pipeline.threads.record import DeadLetter, Event
+from xml_pipeline.threads.state import Conversation, State
 
 logger = logging.getLogger("xml_pipeline.pump")
 
@@ -67,13 +67,28 @@ class Machine:
             listener = self.terms.listeners[message.to]
             if message.root in listener.accepts and not listener.human:
                 return []  # its handler is called; nothing to write down
+        conversation_id = fact.conversation_id
+        conversation = self.state.conversations.get(conversation_id)
+        if conversation is None:
+            if type(fact) is not Injected:
+                return _too_late(fact)
+            conversation = Conversation(conversation_id)
         rule, seed = RULES[type(fact)]
-        step = Step(self.terms, self.state, *seed(fact), fact.at)
+        step = Step(self.terms, self.state, conversation, seed(fact), fact.at)
         try:
             rule(step, fact)
         except Exception as error:
             if not step.events and isinstance(error, RoutingError | PayloadError | EnvelopeError):
                 raise
-            logger.exception("a rule failed; the conversation %s ends", step.conversation_id)
+            logger.exception("a rule failed; the conversation %s ends", conversation_id)
             step.collapse()
         return step.events
+
+
+def _too_late(fact: Fact) -> list[Event]:
+    """What follows from a fact about a conversation that is over."""
+    if isinstance(fact, Answered):
+        raise RoutingError(f"no message waits for a person in thread {fact.message.thread_id}")
+    if isinstance(fact, Returned) and fact.value is not None:
+        return [DeadLetter(fact.message, LATE)]
+    return []

@@ -99,6 +99,8 @@ logger = logging.getLogger("xml_pipeline.pump")
 ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
 
+LATE = "the handler returned after it was given up"
+
 
 class Terms(Struct, frozen=True):
     """What the rules go by; the same for the life of an organism.
@@ -121,46 +123,40 @@ class Terms(Struct, frozen=True):
 class Step:
     """One step: the rules, and the events they have made so far."""
 
-    __slots__ = ("at", "conversation", "conversation_id", "events", "ids", "state", "terms")
+    __slots__ = ("at", "conversation", "events", "ids", "over", "state", "terms")
 
-    def __init__(self, terms: Terms, state: State, conversation_id: str, seed: str, at: float) -> None:
+    def __init__(self, terms: Terms, state: State, conversation: Conversation, seed: str, at: float) -> None:
         self.terms = terms
         self.state = state
-        self.conversation_id = conversation_id
-        self.conversation = state.conversations.get(conversation_id)
+        self.conversation = conversation
         self.ids = DerivedIds(seed)
         self.at = at
         self.events: list[Event] = []
+        self.over = False
 
     def record(self, event: Event) -> None:
         """Let `event` have happened."""
         self.events.append(event)
-        conversation = self.conversation
-        if conversation is not None:
-            apply(self.state, conversation, event)
+        apply(self.state, self.conversation, event)
 
     def open(self, thread: Thread) -> bool:
         """Whether a thread is open still: an earlier response of the same list may have ended it."""
-        conversation = self.conversation
-        return conversation is not None and thread.id in conversation.threads
+        return thread.id in self.conversation.threads
 
     # --- one rule for each kind of fact ---
 
     def injected(self, fact: Injected) -> None:
         target, reader = self.terms.addressing.from_outside(fact.to, fact.payload)
         message_id, thread_id = self.ids.take(), self.ids.take()
-        heading = Heading(
-            fact.caller, fact.to, thread_id, message_id, conversation_id=fact.conversation_id, at=fact.at
-        )
+        heading = self._heading(fact.caller, fact.to, thread_id, message_id, "", None)
         writer = codec_of(type(fact.payload))
         message = Message.sealed(heading, fact.payload, writer, reader, self.terms.wire_limits)
         session = fact.session or self.ids.take()
         began = Began(fact.caller, fact.to, session, bool(fact.session), fact.awaited)
         self.events.append(began)
         self.state.apply(fact.conversation_id, began)
-        self.conversation = conversation = self.state.conversations[fact.conversation_id]
-        opening = self._opening(conversation, None, target, message_id, 1, None)
-        self.record(Accepted(message, opening))
+        self.conversation = self.state.conversations[fact.conversation_id]
+        self.record(Accepted(message, self._opening(None, target, message_id, 1, None)))
 
     def due(self, fact: Due) -> None:
         """The turn of what no handler takes: an answer that passes on, or a question to a person."""
@@ -181,7 +177,7 @@ class Step:
         thread = self._thread_of(message)
         if thread is None:
             if value is not None:
-                self.record(DeadLetter(message, "the handler returned after it was given up"))
+                self.record(DeadLetter(message, LATE))
             return
         if value is None:
             self.record(Handled(thread.id, message.message_id, thread.listener))
@@ -202,7 +198,7 @@ class Step:
         self._settle(thread)
         if self._runaway():
             text = f"the conversation took more than {self.terms.limits.messages} messages"
-            self.aborted(Aborted(self.conversation_id, SystemError("limit", text)))
+            self.aborted(Aborted(self.conversation.id, SystemError("limit", text)))
 
     def _send_all(self, thread: Thread, message: Message, wants: Outcome) -> None:
         if wants.keeps:
@@ -241,13 +237,13 @@ class Step:
         self._deliver(thread, answer)
 
     def expired(self, fact: Expired) -> None:
-        thread = None if self.conversation is None else self.conversation.threads.get(fact.thread_id)
+        thread = self.conversation.threads.get(fact.thread_id)
         gather = None if thread is None or thread.gathers is None else thread.gathers.get(fact.gather_id)
         if thread is None or gather is None:
             return
         late = SystemError("timeout", "no answer in time")
         for position, child_id in enumerate(tuple(gather.calls)):
-            if child_id and self.conversation is not None:
+            if child_id and not self.over:
                 child = self.conversation.threads[child_id]
                 self._clear(child)
                 self.record(Ended(child.id, child.listener, "pruned", child.session_ids))
@@ -256,8 +252,6 @@ class Step:
 
     def aborted(self, fact: Aborted) -> None:
         conversation = self.conversation
-        if conversation is None:
-            return
         root = conversation.threads[conversation.root]
         self._clear(root)
         self.record(Ended(root.id, root.listener, "pruned", root.session_ids))
@@ -271,14 +265,11 @@ class Step:
 
     def collapse(self) -> None:
         """The last line of defence: what the conversation holds is buried, and it is over; nothing here can fail."""
-        conversation = self.state.conversations.get(self.conversation_id)
-        if conversation is None:
-            return
-        self.conversation = conversation
-        for thread in conversation.threads.values():
-            for message in tuple(thread.inbox.values()):
-                self.record(DeadLetter(message, "the engine failed in this conversation", True))
-        self._over()
+        if not self.over:
+            for thread in self.conversation.threads.values():
+                for message in tuple(thread.inbox.values()):
+                    self.record(DeadLetter(message, "the engine failed in this conversation", True))
+            self._over()
 
     # --- what a handler wants sent ---
 
@@ -371,22 +362,18 @@ class Step:
         if message is None:
             return
         conversation = self.conversation
-        assert conversation is not None
         if delegated:
             parent = conversation.threads[thread.parent] if thread.parent else None
-            opening = self._opening(
-                conversation, parent, target, thread.opening_id, thread.depth, thread.slot
-            )
+            opening = self._opening(parent, target, thread.opening_id, thread.depth, thread.slot)
             if thread.children or thread.inbox:
                 self._clear(thread)
             self.record(Accepted(message, opening, thread.id, thread.session_ids))
         else:
-            opening = self._opening(conversation, thread, target, message_id, thread.depth + 1, slot)
+            opening = self._opening(thread, target, message_id, thread.depth + 1, slot)
             self.record(Accepted(message, opening))
 
     def _opening(
         self,
-        conversation: Conversation,
         parent: Thread | None,
         target: Listener,
         opening_id: str,
@@ -394,6 +381,7 @@ class Step:
         slot: Slot | None,
     ) -> Opening:
         """What a call of `target` for `parent` (None is the outside) opens."""
+        conversation = self.conversation
         if parent is not None:
             sessions = parent.sessions
         elif conversation.lasting:
@@ -468,7 +456,6 @@ class Step:
     def _answer_reader(self, thread: Thread, writer: PayloadCodec[Any]) -> PayloadCodec[Any]:
         """The codec of whoever gets the answer, if it takes the class."""
         conversation = self.conversation
-        assert conversation is not None
         if not thread.parent or writer.cls is Gathered:
             return writer
         receiver = self.terms.listeners[conversation.threads[thread.parent].listener]
@@ -477,7 +464,6 @@ class Step:
     def _deliver(self, thread: Thread, answer: Message) -> None:
         """The answer is good: the thread ends, and the answer goes to where it is waited for."""
         conversation = self.conversation
-        assert conversation is not None
         slot = thread.slot
         if thread.children or thread.inbox:
             self._clear(thread)
@@ -492,7 +478,6 @@ class Step:
 
     def _remember(self, thread: Thread, entry: Any) -> None:
         conversation = self.conversation
-        assert conversation is not None
         listener = self.terms.listeners[thread.listener]
         if listener.remembers == "conversation":
             self.record(Remembered(listener.name, entry, listener.keep))
@@ -558,7 +543,6 @@ class Step:
         """A thread with nothing in it and nothing below it is over, and so may its caller's be."""
         conversation = self.conversation
         while self.open(thread) and not thread.inbox and not thread.children:
-            assert conversation is not None
             slot = thread.slot
             self.record(Ended(thread.id, thread.listener, "unanswered", thread.session_ids, slot))
             if not thread.parent:
@@ -571,7 +555,6 @@ class Step:
     def _clear(self, thread: Thread) -> None:
         """A thread is about to end: end what is below it, callees first, and bury what waits in it."""
         conversation = self.conversation
-        assert conversation is not None
         if thread.children:
             below = [thread]
             for each in below:  # grows while it is walked: a tree of any depth needs no recursion
@@ -605,31 +588,27 @@ class Step:
 
     def _bury_unawaited(self, answer: Message) -> None:
         conversation = self.conversation
-        assert conversation is not None
         if not conversation.awaited and is_error(answer.payload):
             self.record(DeadLetter(answer, "nobody outside waits for this error"))
 
     def _over(self) -> None:
         conversation = self.conversation
-        assert conversation is not None
+        self.over = True
         if conversation.lasting:
             self.record(Over(conversation.answered, lasting=conversation.session))
         else:
             self.record(Over(conversation.answered, tuple((conversation.sessions or {}).values())))
-        self.conversation = None
 
     # --- limits ---
 
     def _runaway(self) -> bool:
-        conversation = self.conversation
-        return conversation is not None and conversation.messages > self.terms.limits.messages
+        return not self.over and self.conversation.messages > self.terms.limits.messages
 
     # --- parts ---
 
     def _thread_of(self, message: Message) -> Thread | None:
         """The open thread in which the message is pending."""
-        conversation = self.conversation
-        thread = None if conversation is None else conversation.threads.get(message.thread_id)
+        thread = self.conversation.threads.get(message.thread_id)
         return thread if thread is not None and message.message_id in thread.inbox else None
 
     def _heading(
@@ -652,7 +631,7 @@ class Step:
             in_reply_to,
             1,
             repairs,
-            self.conversation_id,
+            self.conversation.id,
             self.at,
         )
 
@@ -677,28 +656,26 @@ class Step:
             return None
 
 
-def _of_message(fact: Any) -> tuple[str, str]:
-    message = fact.message
-    return message.conversation_id, message.message_id
+def _by_message(fact: Any) -> str:
+    return fact.message.message_id  # type: ignore[no-any-return]  # facts of several kinds
 
 
-def _of_conversation(fact: Any) -> tuple[str, str]:
-    return fact.conversation_id, f"{fact.conversation_id}/{type(fact).__name__}"
+def _by_kind(fact: Any) -> str:
+    return f"{fact.conversation_id}/{type(fact).__name__}"
 
 
-def _of_gather(fact: Expired) -> tuple[str, str]:
-    return fact.conversation_id, fact.gather_id
+def _by_gather(fact: Expired) -> str:
+    return fact.gather_id
 
 
-RULES: dict[
-    type[Any], tuple[Callable[[Step, Any], None], Callable[[Any], tuple[str, str]]]
-] = {  # for each fact its rule, and the conversation and seed of its ids
-    Injected: (Step.injected, _of_conversation),
-    Due: (Step.due, _of_message),
-    Returned: (Step.returned, _of_message),
-    Failed: (Step.failed, _of_message),
-    Interrupted: (Step.interrupted, _of_message),
-    Answered: (Step.answered, _of_message),
-    Expired: (Step.expired, _of_gather),
-    Aborted: (Step.aborted, _of_conversation),
+RULES: dict[type[Any], tuple[Callable[[Step, Any], None], Callable[[Any], str]]] = {
+    Injected: (Step.injected, _by_kind),
+    Due: (Step.due, _by_message),
+    Returned: (Step.returned, _by_message),
+    Failed: (Step.failed, _by_message),
+    Interrupted: (Step.interrupted, _by_message),
+    Answered: (Step.answered, _by_message),
+    Expired: (Step.expired, _by_gather),
+    Aborted: (Step.aborted, _by_kind),
 }
+"""For each kind of fact its rule, and what the ids of its events are derived from."""

@@ -127,10 +127,10 @@ class Conversation(Struct):
     """
 
     id: str
-    caller: str
-    session: str
-    lasting: bool
-    awaited: bool
+    caller: str = ""
+    session: str = ""
+    lasting: bool = False
+    awaited: bool = False
     root: str = ""
     threads: dict[str, Thread] = field(default_factory=dict)
     messages: int = 0
