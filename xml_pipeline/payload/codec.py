@@ -84,7 +84,7 @@ class Codec(Generic[T]):
         self.root: str = shapes.root.root
         self.description: str = shapes.root.description
         self._encode = compile_encoder(shapes)
-        self._decode = compile_decoder(shapes)
+        self._decode_ordered = compile_decoder(shapes, ordered=True)
         self._in_order = _schema(xsd_of(shapes, checked_by_python=True, in_order=True)).validate
 
     @cached_property
@@ -150,12 +150,14 @@ class Codec(Generic[T]):
         if size > _LARGE:
             return self._decode_large(element)
         # Nearly all messages hold their fields in declaration order, which libxml2 checks in less time (ADR 32).
+        decode = self._decode_ordered
         if not self._in_order(element):
             mistakes = explain_element(self.shapes, element, None)
             if mistakes or not self._in_any_order.validate(element):
                 raise PayloadError(mistakes or self._schemas_words(element))
+            decode = self._decode_in_any_order
         try:
-            return self._decode(element)  # type: ignore[no-any-return]  # generated code has no types
+            return decode(element)  # type: ignore[no-any-return]  # generated code has no types
         except Rejected as rejected:
             raise PayloadError(self._mistakes(element, rejected)) from rejected.error
         except Exception as error:
@@ -173,6 +175,10 @@ class Codec(Generic[T]):
             if self._in_any_order.validate(element):
                 return value
         return self.decode(element)
+
+    @cached_property
+    def _decode_in_any_order(self) -> Callable[[etree._Element], Any]:
+        return compile_decoder(self.shapes)
 
     @cached_property
     def _decode_alone(self) -> Callable[[etree._Element], Any]:
@@ -216,7 +222,7 @@ class Codec(Generic[T]):
             raise PayloadError(walk.found)
         element = hardened.parse(document.encode(), _OWN)
         try:
-            return self._decode(element)  # type: ignore[no-any-return]  # as above
+            return self._decode_ordered(element)  # type: ignore[no-any-return]  # as above
         except Rejected as rejected:
             path = path_of(element, rejected.element, by_key=True)
             raise PayloadError(rejection(path, rejected.error)) from rejected.error

@@ -54,12 +54,17 @@ def check_inside(element: etree._Element, names: frozenset[str], once: bool) -> 
             raise Mismatch
 
 
-def compile_decoder(shapes: Shapes, *, alone: bool = False) -> Callable[[etree._Element], Any]:
+def compile_decoder(
+    shapes: Shapes, *, ordered: bool = False, alone: bool = False
+) -> Callable[[etree._Element], Any]:
     """A function element → instance of the root class.
 
-    An `alone` decoder has no schema before it: it refuses what the XSD would, and an xsi:nil that says "false".
+    Args:
+        ordered: a schema has shown that fields stand in declaration order; where none can be absent, names need not
+            be looked at.
+        alone: no schema came before it: it refuses what the XSD would, and an xsi:nil that says "false".
     """
-    writer = _Decoder(shapes, alone)
+    writer = _Decoder(shapes, ordered, alone)
     for shape in shapes.by_class.values():
         writer.function(shape)
     namespace = writer.source.compiled(f"{shapes.root.root} decoder")
@@ -67,7 +72,8 @@ def compile_decoder(shapes: Shapes, *, alone: bool = False) -> Callable[[etree._
 
 
 class _Decoder:
-    def __init__(self, shapes: Shapes, alone: bool) -> None:
+    def __init__(self, shapes: Shapes, ordered: bool, alone: bool) -> None:
+        self.ordered = ordered
         self.alone = alone
         self.source = Source()
         self.functions = {cls: f"decode{number}" for number, cls in enumerate(shapes.by_class)}
@@ -112,7 +118,12 @@ class _Decoder:
         for field in shape.fields:
             if not field.required:
                 source.line(f"{variables[field.name]} = MISSING")
-        if len(shape.fields) > _MANY:
+        if self.ordered and all(field.required for field in shape.fields):
+            names = [f"c{number}" for number in range(len(shape.fields))]
+            source.line(f"[{', '.join(names)}] = element[:]")
+            for name, field in zip(names, shape.fields, strict=True):
+                self._read_field(field, variables[field.name], name)
+        elif len(shape.fields) > _MANY:
             source.line("children = {c.tag: c for c in element}")
             for field in shape.fields:
                 if field.required:
@@ -130,14 +141,14 @@ class _Decoder:
                     with source.block(f"{'elif' if number else 'if'} tag == {field.name!r}:"):
                         self._read_field(field, variables[field.name])
 
-    def _read_field(self, field: Field, variable: str) -> None:
+    def _read_field(self, field: Field, variable: str, element: str = "c") -> None:
         if field.nil:
-            with self.source.block("if is_nil(c):"):
+            with self.source.block(f"if is_nil({element}):"):
                 self.source.line(f"{variable} = None")
             with self.source.block("else:"):
-                self.source.line(f"{variable} = {self._value(field.node, 'c')}")
+                self.source.line(f"{variable} = {self._value(field.node, element)}")
         else:
-            self.source.line(f"{variable} = {self._value(field.node, 'c')}")
+            self.source.line(f"{variable} = {self._value(field.node, element)}")
 
     def _default(self, field: Field, variable: str) -> None:
         if field.required:
