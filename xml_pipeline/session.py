@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
-from xml_pipeline.envelope import Huh, Message, SystemError, decode
-from xml_pipeline.envelope.wire import Heading, encode
+from xml_pipeline.envelope import Heading, Huh, Message, SystemError, codec_for, decode
 from xml_pipeline.errors import (
     AnswerError,
     AskTimeout,
@@ -17,7 +16,6 @@ from xml_pipeline.errors import (
     NoReply,
     RoutingError,
 )
-from xml_pipeline.payload import codec_of
 from xml_pipeline.payload.text import escape
 from xml_pipeline.pump import Pump
 from xml_pipeline.pump.facts import Injected
@@ -161,7 +159,7 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
     answer = await session.message(envelope.to, payload, timeout)
     cause = escape(envelope.message_id)  # an id from outside is any text
     reply = Heading(answer.from_id, envelope.from_id, envelope.thread_id, answer.message_id, cause, cause)
-    return encode(reply, codec_of(type(answer.payload)), answer.payload)
+    return Message.sealed(reply, answer.payload, codec_for(answer.payload)).data
 
 
 def sender_name(pump: Pump, sender: str) -> str:

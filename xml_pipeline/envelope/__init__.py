@@ -1,7 +1,15 @@
 """Bytes ⇄ envelopes, system messages, and repairs of text that models wrote. No I/O."""
 
 from xml_pipeline.envelope.gathered import GatheredCodec, codec_for
-from xml_pipeline.envelope.message import Message
+from xml_pipeline.envelope.message import (
+    ENVELOPE_NS,
+    ENVELOPE_XSD,
+    META_NS,
+    Envelope,
+    Heading,
+    Message,
+    decode,
+)
 from xml_pipeline.envelope.repairs import Extraction, Found, extract_payloads
 from xml_pipeline.envelope.system import (
     SYSTEM,
@@ -13,7 +21,6 @@ from xml_pipeline.envelope.system import (
     complaint,
     is_error,
 )
-from xml_pipeline.envelope.wire import ENVELOPE_NS, ENVELOPE_XSD, META_NS, Envelope, Heading, decode, encode
 
 __all__ = [
     "ENVELOPE_NS",
@@ -34,7 +41,6 @@ __all__ = [
     "codec_for",
     "complaint",
     "decode",
-    "encode",
     "extract_payloads",
     "is_error",
 ]

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from lxml import etree
 
 from xml_pipeline.envelope.system import Gathered
-from xml_pipeline.errors import PayloadError, Violation
+from xml_pipeline.errors import PayloadError, Violation, described
 from xml_pipeline.hardened import XSI, parse
 from xml_pipeline.payload import PayloadCodec, codec_of
 
@@ -51,14 +51,21 @@ class GatheredCodec:
     def __init__(self, codecs: Sequence[PayloadCodec[Any] | None] = ()) -> None:
         self._codecs = codecs
 
-    def encode_body(self, value: Gathered) -> str:
+    def write(self, value: Gathered, depth: int) -> str:
+        """The items; `depth` is that of `<Gathered>`."""
         parts = []
         for answer, codec in zip(value.answers, self._codecs, strict=True):
             if answer is None or codec is None:
                 parts.append(_NIL)
             else:
-                parts.append(f"<item><{codec.root}>{codec.encode_body(answer)}</{codec.root}></item>")
+                parts.append(f"<item><{codec.root}>{codec.write(answer, depth + 2)}</{codec.root}></item>")
         return "".join(parts)
+
+    def refusal(self, value: Gathered, error: Exception) -> PayloadError:
+        """Each answer was valid by itself: together they are nested too deep."""
+        return PayloadError(
+            Violation("Gathered", f"the answers together cannot be written: {described(error)}")
+        )
 
     def decode(self, element: etree._Element, *, size: int = 0) -> Gathered:
         """Raises PayloadError when the element is no `Gathered` of this codec's answers."""

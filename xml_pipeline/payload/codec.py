@@ -13,6 +13,7 @@ from lxml import etree
 from xml_pipeline import hardened
 from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.payload.arguments import to_json, typed_arguments
+from xml_pipeline.payload.classes import REGISTRATION, refuse
 from xml_pipeline.payload.decoder import Rejected, compile_decoder
 from xml_pipeline.payload.encoder import compile_encoder
 from xml_pipeline.payload.example import example_of
@@ -62,8 +63,12 @@ class PayloadCodec(Protocol[T]):
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema of a tool call's arguments."""
 
-    def encode_body(self, value: T) -> str:
-        """What stands between the root's tags, canonical. Raises PayloadError."""
+    @property
+    def write(self) -> Callable[[T, int], str]:
+        """(value, depth of its root) → what stands between the root's tags, canonical. Raises what it likes."""
+
+    def refusal(self, value: T, error: Exception) -> PayloadError:
+        """Why `write` raised."""
 
     def decode(self, element: etree._Element, *, size: int = 0) -> T:
         """Validate an element and make the instance. Raises PayloadError."""
@@ -76,6 +81,8 @@ class Codec(Generic[T]):
         cls: the payload class.
         root: name of its root element.
         description: its docstring, or "".
+        write: (value, depth of its root element) → what stands between the root's tags. It is compiled from the
+            class, and explains nothing: `encode_body` is for callers, `Message.sealed` asks for a `refusal`.
     """
 
     def __init__(self, shapes: Shapes) -> None:
@@ -83,7 +90,7 @@ class Codec(Generic[T]):
         self.cls: type[T] = shapes.root.cls
         self.root: str = shapes.root.root
         self.description: str = shapes.root.description
-        self._encode = compile_encoder(shapes)
+        self.write: Callable[[T, int], str] = compile_encoder(shapes)
         self._decode_ordered = compile_decoder(shapes, ordered=True)
         self._in_order = _schema(xsd_of(shapes, checked_by_python=True, in_order=True)).validate
 
@@ -128,9 +135,13 @@ class Codec(Generic[T]):
             PayloadError: a field holds what its type does not allow, or text that XML cannot carry.
         """
         try:
-            return self._encode(value, 1)
+            return self.write(value, 1)
         except Exception as error:  # many kinds: the compiled code makes no check twice
-            raise PayloadError(explain_value(self.shapes, value, error)) from None
+            raise self.refusal(value, error) from None
+
+    def refusal(self, value: T, error: Exception) -> PayloadError:
+        """Why `write` raised: each field that is wrong, at most five."""
+        return PayloadError(explain_value(self.shapes, value, error))
 
     def encode(self, value: T) -> bytes:
         """The payload as a canonical document. Raises PayloadError as `encode_body`."""
@@ -243,3 +254,19 @@ _OWN = hardened.Limits(
 def _schema(text: str) -> etree.XMLSchema:
     with _schema_lock:
         return etree.XMLSchema(hardened.parse(text.encode()))
+
+
+def codec_of(cls: type[T]) -> Codec[T]:
+    """The codec of a payload class, compiled at the first call.
+
+    Raises:
+        PayloadTypeError: the class is not decorated, or names a class that does not exist.
+    """
+    try:
+        registration = cls.__dict__[REGISTRATION]
+    except (KeyError, AttributeError):
+        raise refuse(
+            cls if isinstance(cls, type) else type(cls), "", "is no payload; decorate the class with @xmlify"
+        ) from None
+    codec: Codec[T] | None = registration.codec
+    return registration.compiled() if codec is None else codec

@@ -90,19 +90,3 @@ def xmlify(cls: type[T] | None = None, *, name: str | None = None) -> Any:
 def is_payload(cls: object) -> bool:
     """Whether `cls` itself (not only its base) is decorated with @xmlify."""
     return isinstance(cls, type) and REGISTRATION in cls.__dict__
-
-
-def codec_of(cls: type[T]) -> Codec[T]:
-    """The codec of a payload class, compiled at the first call.
-
-    Raises:
-        PayloadTypeError: the class is not decorated, or names a class that does not exist.
-    """
-    try:
-        registration = cls.__dict__[REGISTRATION]
-    except (KeyError, AttributeError):
-        raise refuse(
-            cls if isinstance(cls, type) else type(cls), "", "is no payload; decorate the class with @xmlify"
-        ) from None
-    codec: Codec[T] | None = registration.codec
-    return registration.compiled() if codec is None else codec

@@ -23,9 +23,9 @@ from xml_pipeline.envelope import (
     GatheredCodec,
     Heading,
     Huh,
+    Message,
     SystemError,
     decode,
-    encode,
 )
 from xml_pipeline.envelope.system import MAX_TEXT, MAX_VIOLATIONS
 from xml_pipeline.errors import EnvelopeError, PayloadError, Violation
@@ -83,7 +83,7 @@ def test_an_encoding_is_canonical_valid_and_read_back(
     repairs: tuple[str, ...],
 ) -> None:
     heading = Heading(sender, to, thread, *ids, attempt, repairs)
-    data = encode(heading, CODEC, item)
+    data = Message.sealed(heading, item, CODEC).data
     root = etree.fromstring(data)
     assert etree.tostring(root, method="c14n", exclusive=True) == data
     etree.XMLSchema(etree.fromstring(ENVELOPE_XSD.encode())).assertValid(root)
@@ -107,7 +107,7 @@ def test_xmllint_takes_the_schema_as_a_file(tmp_path: Path) -> None:
 def test_text_that_xml_cannot_carry_is_refused_by_field() -> None:
     for bad in ("\x00", "\x0b", "\ud800", "\ufffe"):
         with pytest.raises(PayloadError, match=r"Item\.more\[0\]"):
-            encode(Heading("a", "b", THREAD, THREAD), CODEC, Item("x", [bad]))
+            Message.sealed(Heading("a", "b", THREAD, THREAD), Item("x", [bad]), CODEC)
 
 
 # --- what is read ---
@@ -200,7 +200,7 @@ ANSWERS: st.SearchStrategy[Any] = (
 def test_gathered_answers_come_back_in_order_and_canonical(answers: list[Any]) -> None:
     codec = GatheredCodec([None if answer is None else codec_of(type(answer)) for answer in answers])
     gathered = Gathered(tuple(answers))
-    data = encode(Heading("system", "b", THREAD, THREAD), codec, gathered)
+    data = Message.sealed(Heading("system", "b", THREAD, THREAD), gathered, codec).data
     assert etree.tostring(etree.fromstring(data), method="c14n", exclusive=True) == data
     element = decode(data).payload
     assert codec.decode(element) == gathered
