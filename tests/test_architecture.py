@@ -13,7 +13,7 @@ import xml_pipeline
 
 PACKAGE = Path(xml_pipeline.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LONGEST_FILE = 700
+LONGEST_FILE = 750
 LONGEST_FUNCTION = 80
 
 

@@ -295,7 +295,7 @@ class Organism:
     async def ask(
         self, to: str, payload: Any, *, timeout: float | None = None, sender: str = OUTSIDE
     ) -> Any: ...
-    async def ask(
+    def ask(
         self,
         to: str,
         payload: Any,
@@ -327,7 +327,7 @@ class Organism:
             TypeError: a timeout that is no number.
         """
         session = self._anybody if sender == OUTSIDE else self._session(sender)
-        return await session.ask(to, payload, answer_type=answer_type, timeout=timeout)
+        return session.ask(to, payload, answer_type=answer_type, timeout=timeout)
 
     async def send(self, to: str, payload: Any, *, sender: str = OUTSIDE) -> str:
         """Send a payload without waiting for its answer; waits while the organism is full.

@@ -14,6 +14,7 @@ from xml_pipeline.errors import (
     ConfigError,
     EnvelopeError,
     NoReply,
+    OrganismClosed,
     RoutingError,
 )
 from xml_pipeline.payload.text import escape
@@ -67,8 +68,20 @@ class Session:
         self, to: str, payload: Any, *, answer_type: type[Any] = object, timeout: float | None = None
     ) -> Any:
         """As `Organism.ask`, within this session."""
-        fact = self._injected(to, payload, awaited=True)
-        message = await (self._wait(fact) if timeout is None else self._wait_for(fact, timeout))
+        pump, room = self._pump, self._pump.admission
+        if timeout is None and not room.watched and room.in_flight < room.most:
+            fact = self._injected(to, payload, awaited=True)
+            future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+            pump.inject(fact, future)
+            try:
+                message = await future
+            except asyncio.CancelledError:
+                pump.cancel(fact.conversation_id)  # nobody waits for it any more
+                raise
+            if message is None:
+                raise _nobody(to)
+        else:
+            message = await self.message(to, payload, timeout)
         answer = message.payload
         if isinstance(answer, SystemError):
             raise AnswerError(answer, answer.code, answer.message)
@@ -82,51 +95,40 @@ class Session:
     async def send(self, to: str, payload: Any) -> str:
         """As `Organism.send`, within this session."""
         fact = self._injected(to, payload, awaited=False)
-        if self._pump.admission.full:
-            await self._pump.inject_in_turn(fact, None)
-        else:
-            self._pump.inject(fact, None)
+        await self._pump.inject_in_turn(fact, None)
         return fact.conversation_id
 
     async def message(self, to: str, payload: Any, timeout: float | None = None) -> Message:
         """The answering message, also when it is an error; otherwise as `ask`."""
-        fact = self._injected(to, payload, awaited=True)
-        return await (self._wait(fact) if timeout is None else self._wait_for(fact, timeout))
-
-    async def _wait_for(self, fact: Injected, timeout: float) -> Message:
         _check_timeout(timeout)
+        fact = self._injected(to, payload, awaited=True)
+        future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                return await self._wait(fact)
+                await self._pump.inject_in_turn(fact, future)
+                message = await future
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise AskTimeout(f"'{fact.to}' did not answer within {timeout:g} s") from None
-
-    async def _wait(self, fact: Injected) -> Message:
-        pump = self._pump
-        answer: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
-        try:
-            if pump.admission.full:
-                await pump.inject_in_turn(fact, answer)
-            else:
-                pump.inject(fact, answer)
-            message = await answer
+            self._pump.cancel(fact.conversation_id)
+            raise AskTimeout(f"'{to}' did not answer within {timeout:g} s") from None
         except asyncio.CancelledError:
-            pump.cancel(fact.conversation_id)  # nobody waits for it any more
+            self._pump.cancel(fact.conversation_id)  # nobody waits for it any more
             raise
         if message is None:
-            raise NoReply(f"the conversation with '{fact.to}' ended and nobody answered")
+            raise _nobody(to)
         return message
 
     def _injected(self, to: str, payload: Any, *, awaited: bool) -> Injected:
+        pump = self._pump
+        if pump.loop is not asyncio.get_running_loop():
+            raise _not_here(pump)
         if self._closed:
             raise RoutingError("the session is closed; open another with organism.session()")
-        self._pump.check_loop()
         if self._ttl is not None:
-            self._pump.keep_session(self._key, self._ttl)
-        return Injected(self._new_id(), self._sender, to, payload, self._key, awaited, self._pump.clock())
+            pump.keep_session(self._key, self._ttl)
+        return Injected(self._new_id(), self._sender, to, payload, self._key, awaited, pump.clock())
 
     def close(self) -> None:
         """End the session: what listeners remember under it is forgotten, when its conversations are over."""
@@ -146,7 +148,8 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
     if not isinstance(data, bytes):
         raise TypeError(f"an envelope is bytes, not {type(data).__name__}")
     _check_timeout(timeout)
-    pump.check_loop()
+    if pump.loop is not asyncio.get_running_loop():
+        raise _not_here(pump)
     envelope = decode(data, pump.machine.terms.wire_limits)
     if not envelope.to:
         raise EnvelopeError("envelope", "the envelope names no receiver: <to> is missing")
@@ -160,6 +163,20 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
     cause = escape(envelope.message_id)  # an id from outside is any text
     reply = Heading(answer.from_id, envelope.from_id, envelope.thread_id, answer.message_id, cause, cause)
     return Message.sealed(reply, answer.payload, codec_for(answer.payload)).data
+
+
+def _nobody(to: str) -> NoReply:
+    return NoReply(f"the conversation with '{to}' ended and nobody answered")
+
+
+def _not_here(pump: Pump) -> Exception:
+    """A pump belongs to one event loop; from another its queues would be changed under its hands."""
+    if pump.loop is None:
+        return OrganismClosed("the organism is not running: use `async with organism:`")
+    return RuntimeError(
+        "the organism runs in another event loop; from a thread of its own use"
+        " asyncio.run_coroutine_threadsafe(organism.ask(...), loop)"
+    )
 
 
 def sender_name(pump: Pump, sender: str) -> str:

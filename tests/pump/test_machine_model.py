@@ -205,9 +205,9 @@ class Threads(RuleBasedStateMachine):
         for event in events:
             if isinstance(event, Accepted) and event.leaves:
                 self.outcomes[conversation_id].append(name_of(event.message.payload))
+                assert conversation_id not in self.machine.state.conversations
             elif isinstance(event, Over):
-                if not event.answered:
-                    self.outcomes[conversation_id].append("unanswered")
+                self.outcomes[conversation_id].append("unanswered")
                 assert conversation_id not in self.machine.state.conversations
         self.model.forget_step()
         self.queued = [pair for pair in self.queued if pair.modelled.pending]

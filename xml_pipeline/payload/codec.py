@@ -256,6 +256,11 @@ def _schema(text: str) -> etree.XMLSchema:
         return etree.XMLSchema(hardened.parse(text.encode()))
 
 
+def is_payload(cls: object) -> bool:
+    """Whether `cls` itself (not only its base) is decorated with @xmlify."""
+    return isinstance(cls, type) and REGISTRATION in cls.__dict__
+
+
 def codec_of(cls: type[T]) -> Codec[T]:
     """The codec of a payload class, compiled at the first call.
 

@@ -85,8 +85,3 @@ def xmlify(cls: type[T] | None = None, *, name: str | None = None) -> Any:
         return target
 
     return decorate if cls is None else decorate(cls)
-
-
-def is_payload(cls: object) -> bool:
-    """Whether `cls` itself (not only its base) is decorated with @xmlify."""
-    return isinstance(cls, type) and REGISTRATION in cls.__dict__

@@ -23,20 +23,16 @@ class Addressing:
         self._unaddressed: dict[tuple[str, str], tuple[Listener, ...]] = {}
         self._instructions: dict[str, str] = {}
 
-    def from_outside(self, to: str, payload: object) -> tuple[Listener, PayloadCodec[Any]]:
-        """The listener that the outside names, and its codec for `payload`.
-
-        Raises:
-            RoutingError: no such listener, no payload, or a class that it does not take.
-        """
-        target = self.named(to)
+    def why_not(self, to: str, payload: object) -> RoutingError:
+        """Why the outside cannot send it: no such listener, no payload, or a class that it does not take."""
+        try:
+            target = self.named(to)
+        except RoutingError as error:
+            return error
         if not is_payload(type(payload)):
-            raise RoutingError(_no_payload(payload, target))
-        codec = codec_of(type(payload))
-        accepting = target.accepts.get(codec.root)
-        if accepting is None:
-            raise RoutingError(f"'{to}' does not take {codec.root}; it takes {', '.join(target.accepts)}")
-        return target, accepting
+            return RoutingError(_no_payload(payload, target))
+        root = codec_of(type(payload)).root
+        return RoutingError(f"'{to}' does not take {root}; it takes {', '.join(target.accepts)}")
 
     def named(self, name: str) -> Listener:
         """The listener of that name. Raises RoutingError."""

@@ -17,6 +17,7 @@ class Admission:
         most: messages in flight from which on the outside waits.
 
     Attributes:
+        most: as given; a newcomer has to wait while so many are in flight, or while somebody waits (`watched`).
         in_flight: accepted and not handled yet, and places reserved; what waits for a person does not count.
         watched: whether somebody waits for messages to be done: then `settle` has to be called.
     """
@@ -24,14 +25,9 @@ class Admission:
     def __init__(self, most: int) -> None:
         self.in_flight = 0
         self.watched = False
-        self._most = most
+        self.most = most
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._empty: asyncio.Future[None] | None = None
-
-    @property
-    def full(self) -> bool:
-        """Whether a newcomer has to wait."""
-        return self.in_flight >= self._most or bool(self._waiting)
 
     async def wait(self) -> None:
         """Wait for a place; it is counted in when this returns. Raises OrganismClosed."""
@@ -47,7 +43,7 @@ class Admission:
 
     def settle(self) -> None:
         """Messages were done, and those that followed are counted: let in as many as there is room for."""
-        while self._waiting and self.in_flight < self._most:
+        while self._waiting and self.in_flight < self.most:
             place = self._waiting.popleft()
             if not place.done():
                 self.in_flight += 1

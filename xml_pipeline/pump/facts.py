@@ -33,29 +33,24 @@ class Injected(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class _OfMessage(Struct, frozen=True, gc=False):
-    message: Message
-
-    @property
-    def conversation_id(self) -> str:
-        """The conversation that it happens to."""
-        return self.message.conversation_id
-
-
-class Due(_OfMessage, frozen=True, gc=False):
+class Due(Struct, frozen=True, gc=False):
     """A message's turn has come. No event means: call its handler."""
+
+    message: Message
 
     at: float = 0.0
 
 
-class Returned(_OfMessage, frozen=True, gc=False):
+class Returned(Struct, frozen=True, gc=False):
     """A message's handler returned, or the person that it waited for answered (`value` is the response then)."""
+
+    message: Message
 
     value: Any
     at: float = 0.0
 
 
-class Failed(_OfMessage, frozen=True, gc=False):
+class Failed(Struct, frozen=True, gc=False):
     """A message's handler raised, or took too long.
 
     Attributes:
@@ -63,14 +58,18 @@ class Failed(_OfMessage, frozen=True, gc=False):
         detail: what operators are told.
     """
 
+    message: Message
+
     code: Code
     text: str
     detail: str
     at: float = 0.0
 
 
-class Interrupted(_OfMessage, frozen=True, gc=False):
+class Interrupted(Struct, frozen=True, gc=False):
     """A message's handler was cut off through no fault of its own: the process died under it."""
+
+    message: Message
 
     at: float = 0.0
 
@@ -84,8 +83,10 @@ class Expired(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Answered(_OfMessage, frozen=True, gc=False):
+class Answered(Struct, frozen=True, gc=False):
     """A person answered the message that waits for them."""
+
+    message: Message
 
     payload: Any
     at: float = 0.0

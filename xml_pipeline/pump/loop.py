@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -33,12 +34,12 @@ from xml_pipeline.pump.response import KEPT, HandlerMetadata
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.running import Run
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
-from xml_pipeline.threads import Thread
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
     DeadLetter,
     Ended,
+    Entry,
     Gathering,
     Handled,
     Over,
@@ -98,7 +99,11 @@ class Pump:
         self.handled = 0
         self.tenant: PerThread | None = None
         self._journal = journal
+        # Without a journal there is no call, no future and no await between deciding and carrying out.
+        self._commit: Callable[[Step], None] = self._carry_out if journal is None else self._append
         self.clock = clock
+        self._due: dict[str, float] = {}  # conversations, and when they take too long
+        self._bell: asyncio.TimerHandle | None = None
         self._asks: dict[str, asyncio.Future[Message | None]] = {}
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
@@ -107,7 +112,10 @@ class Pump:
         self._steps: deque[Step] = deque()  # to be carried out
         self._carrying = False
         self._open = False
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._time: Callable[[], float]
+        self._context: Context
 
     @property
     def observed(self) -> bool:
@@ -122,7 +130,8 @@ class Pump:
 
     def start(self) -> None:
         """Take messages from now on; handlers run in a copy of the current context."""
-        self._loop = loop = asyncio.get_running_loop()
+        self.loop = self._loop = loop = asyncio.get_running_loop()
+        self._time, self._context = loop.time, copy_context()
         self._deadlines.start(loop)
         self.runners.start(loop)
         for listener in self.listeners.values():
@@ -139,6 +148,8 @@ class Pump:
         finally:
             self._give_up_all()
             self._deadlines.close()
+            if self._bell is not None:
+                self._bell.cancel()
             await self.runners.stop()
 
     def _give_up_all(self) -> None:
@@ -148,25 +159,10 @@ class Pump:
                 future.set_exception(OrganismClosed("the organism was stopped before the answer came"))
             self._step(conversation_id, Aborted(conversation_id, None, self.clock()))
 
-    def check_loop(self) -> None:
-        """A pump belongs to one event loop; from another its queues would be changed under its hands.
-
-        Raises:
-            OrganismClosed: it was not started.
-            RuntimeError: another loop is running.
-        """
-        if self._loop is not asyncio.get_running_loop():
-            if self._loop is None:
-                raise OrganismClosed("the organism is not running: use `async with organism:`")
-            raise RuntimeError(
-                "the organism runs in another event loop; from a thread of its own use"
-                " asyncio.run_coroutine_threadsafe(organism.ask(...), loop)"
-            )
-
     # --- the outside ---
 
     def inject(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
-        """Accept a message from outside; not to be called while `admission.full`.
+        """Accept a message from outside; not to be called while there is no room (`admission`).
 
         Args:
             fact: what is sent.
@@ -179,20 +175,21 @@ class Pump:
         if not self._open:
             raise OrganismClosed("the organism is not running: use `async with organism:`")
         conversation_id = fact.conversation_id
+        changes = self.machine.step(fact)
         if answer is not None:
             self._asks[conversation_id] = answer
-        self._deadlines.add(conversation_id, self.machine.terms.limits.seconds, self._too_long)
-        try:
-            self._step(conversation_id, fact)
-        except BaseException:
-            self._asks.pop(conversation_id, None)
-            self._deadlines.discard(conversation_id)
-            raise
+        self._due[conversation_id] = due = self._time() + self.machine.terms.limits.seconds
+        if self._bell is None:
+            self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
+        self._commit(Step(conversation_id, 0, fact.at, changes))
 
     async def inject_in_turn(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
         """`inject` as soon as there is room, first come first served."""
         if not self._open:
             raise OrganismClosed("the organism is not running: use `async with organism:`")
+        if not self.admission.watched and self.admission.in_flight < self.admission.most:
+            self.inject(fact, answer)
+            return
         await self.admission.wait()
         try:
             self.inject(fact, answer)
@@ -259,12 +256,9 @@ class Pump:
         if changes:
             self._commit(Step(conversation_id, seq, fact.at, changes))
 
-    def _commit(self, step: Step) -> None:
-        """Without a journal there is no call, no future and no await between deciding and carrying out."""
-        if self._journal is None:
-            self._carry_out(step)
-        else:
-            self._journal.append(step.conversation_id, step.seq, step, lambda: self._carry_out(step))
+    def _append(self, step: Step) -> None:
+        assert self._journal is not None
+        self._journal.append(step.conversation_id, step.seq, step, lambda: self._carry_out(step))
 
     def _carry_out(self, step: Step) -> None:
         """Do what events ask for, step by step: an observer may cause a step in the middle of another."""
@@ -292,13 +286,20 @@ class Pump:
                 self.admission.settle()
 
     def _accepted(self, conversation_id: str, event: Accepted) -> None:
-        message = event.message
-        if event.ends:
-            self._thread_ended(event.ends)
+        message, ended = event.message, event.ends
+        if ended:
+            self.scheduler.threads.pop(ended, None)
+            if self._timers:
+                self._stop_timers(ended)
+            if self.tenant is not None:
+                self.tenant.forget_thread(ended)
         if event.leaves:
             future = self._asks.pop(conversation_id, None)
             if future is not None and not future.done():
                 future.set_result(message)
+            del self._due[conversation_id]
+            if event.lasting or self.tenant is not None:
+                self._closed(conversation_id, event.lasting)
         elif event.fills is None:
             if event.closes:
                 self._stop_timer(message.thread_id, event.closes)
@@ -308,7 +309,11 @@ class Pump:
 
     def _done(self, conversation_id: str, event: Handled) -> None:
         """A message is done: the next of its thread may start, and one from outside may come in."""
-        self.scheduler.free(event.thread_id)
+        threads = self.scheduler.threads
+        if threads[event.thread_id]:
+            self.scheduler.free(event.thread_id)
+        else:
+            del threads[event.thread_id]
         if self.questions.pop(event.thread_id, None) is None:
             self.admission.in_flight -= 1
 
@@ -327,13 +332,9 @@ class Pump:
             self._deadlines.add(timer, event.seconds, self._expired)
 
     def _ended(self, conversation_id: str, event: Ended) -> None:
-        self._thread_ended(event.thread_id)
-
-    def _thread_ended(self, thread_id: str) -> None:
+        thread_id = event.thread_id
         self.scheduler.threads.pop(thread_id, None)
-        if self._timers:
-            for timer in self._timers.pop(thread_id, {}).values():
-                self._deadlines.discard(timer)
+        self._stop_timers(thread_id)
         if self.tenant is not None:
             self.tenant.forget_thread(thread_id)
 
@@ -354,29 +355,43 @@ class Pump:
         self.admission.in_flight -= 1
 
     def _over(self, conversation_id: str, event: Over) -> None:
-        self._deadlines.discard(conversation_id)
         future = self._asks.pop(conversation_id, None)
         if future is not None and not future.done():
             future.set_result(None)
+        self._due.pop(conversation_id, None)
+        self._closed(conversation_id, event.lasting)
+
+    def _closed(self, conversation_id: str, session_id: str) -> None:
+        """A conversation is over; `session_id` names the lasting session of its caller, if it has one."""
         if self.tenant is not None:
             self.tenant.forget_conversation(conversation_id)
-        session = self.machine.state.sessions.get(event.lasting) if event.lasting else None
+        session = self.machine.state.sessions.get(session_id)
         if session is not None and not session.running:
             if session.ending:
-                self._forget_session(event.lasting)
-            elif event.lasting in self._resting:
-                self._rest(event.lasting)
+                self._forget_session(session_id)
+            elif session_id in self._resting:
+                self._rest(session_id)
 
     # --- time ---
 
-    def _too_long(self, conversation_id: str) -> None:
-        text = f"the conversation took longer than {self.machine.terms.limits.seconds:g} s"
-        self.cancel(conversation_id, SystemError("limit", text))
+    def _look_for_endless(self) -> None:
+        """One timer looks after all conversations: they may all take as long, so the oldest is the first."""
+        self._bell, now = None, self._time()
+        for conversation_id, due in tuple(self._due.items()):
+            if due > now:
+                self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
+                break
+            text = f"the conversation took longer than {self.machine.terms.limits.seconds:g} s"
+            self.cancel(conversation_id, SystemError("limit", text))
 
     def _expired(self, timer: Timer) -> None:
         self._stop_timer(timer.thread_id, timer.gather_id)
         fact = Expired(timer.conversation_id, timer.thread_id, timer.gather_id, self.clock())
         self._step(timer.conversation_id, fact)
+
+    def _stop_timers(self, thread_id: str) -> None:
+        for timer in self._timers.pop(thread_id, {}).values():
+            self._deadlines.discard(timer)
 
     def _stop_timer(self, thread_id: str, gather_id: str) -> None:
         timers = self._timers.get(thread_id)
@@ -395,26 +410,10 @@ class Pump:
         if conversation is None or thread is None or message.message_id not in thread.inbox:
             self._skipped.add(message.message_id)
             return None
-        changes = self.machine.step(Due(message, self.clock()))
-        if changes:
-            seq = conversation.seq - len(changes)  # of an ended one too: it counts as far as it came
-            self._commit(Step(conversation.id, seq, message.at, changes))
-            return None
         listener = self.listeners[message.to]
-        try:
-            arguments = self._arguments(message, thread, listener)
-        except Exception as error:  # its state does not fit its class any more
-            self.raised(message, error)
+        if message.root not in listener.accepts or listener.human:
+            self._step(conversation.id, Due(message, self.clock()))
             return None
-        if self._hooks:
-            self.observers.tell(delivered(message))
-            if message.message_id not in thread.inbox:  # an observer has ended the thread
-                return None
-        seconds = listener.timeout_seconds or self.settings.timeout_seconds
-        return Run(message, conversation, thread, arguments, seconds)
-
-    def _arguments(self, message: Message, thread: Thread, listener: Listener) -> tuple[Any, ...]:
-        """What a handler is called with."""
         metadata = HandlerMetadata(
             message.thread_id,
             message.from_id,
@@ -429,11 +428,19 @@ class Pump:
             message.at,
             thread.memory,
         )
-        if listener.state is None:
-            return (message.payload, metadata)
-        kept = thread.state
-        state = None if kept is None else codec_of(listener.state).decode(parse(kept.data, KEPT))
-        return (message.payload, metadata, state)
+        arguments: tuple[Any, ...] = (message.payload, metadata)
+        if listener.state is not None:
+            try:
+                arguments = (*arguments, _restored(thread.state, listener.state))
+            except Exception as error:  # it does not fit its class any more
+                self.raised(message, error)
+                return None
+        if self._hooks:
+            self.observers.tell(delivered(message))
+            if message.message_id not in thread.inbox:  # an observer has ended the thread
+                return None
+        seconds = listener.timeout_seconds or self.settings.timeout_seconds
+        return Run(message, conversation, thread, arguments, seconds)
 
     def returned(self, message: Message, value: Any) -> None:
         """A handler returned."""
@@ -460,6 +467,11 @@ class Pump:
         detail = f"TimeoutError: no return within {seconds:g} s"
         fact = Failed(message, "timeout", "no answer in time", detail, self.clock())
         self._step(message.conversation_id, fact)
+
+
+def _restored(kept: Entry | None, cls: type) -> Any:
+    """A thread's state, decoded anew for each message: a handler cannot change what is kept but by returning it."""
+    return None if kept is None else codec_of(cls).decode(parse(kept.data, KEPT))
 
 
 _EFFECTS: dict[type[Any], Callable[[Pump, str, Any], None]] = {

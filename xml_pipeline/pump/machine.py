@@ -1,32 +1,133 @@
-"""The state of an organism, and the steps by which it changes.
+"""The machine: what follows from a fact. Pure: values in, events out, no clock, no tasks.
 
-`Machine.step(fact)` runs the rule for a fact (`rules`), which makes events and applies them. A rule that fails (a
-defect of ours, or of a payload class's own code) ends its one conversation and no other.
+`Machine.step(fact)` runs the rule for a fact. A rule makes events. Each is applied as it is made, so what comes later
+in the same step sees it; the changes that events make (`threads.state`) are the only ones. A step reads and writes
+one conversation (and, append-only, the lasting session of its outside caller).
+
+**A message** is accepted or refused. Every message takes the one way of `Message.sealed`. What is accepted waits in
+its thread's inbox until it is handled; a refused one comes back to its sender as `<huh>` or `<SystemError>`, into the
+sender's own thread, which lives on.
+
+**A thread** is open until it is answered, handed over, or over: nothing in its inbox and nothing open below it.
+Whatever ends a thread first ends what is below it, and buries what waits in it: each such message is a dead letter
+of the same step. So an accepted message is at any time exactly one of pending, handled, dead.
+
+**An answer** ends the thread that gives it. It goes to the thread that called: into its inbox, or into its place in
+a gather. With no thread above it leaves for the outside, and the conversation is over. What a listener does not
+accept passes on, as its own answer, when its turn comes.
+
+**A gather** waits for several calls together. The last answer closes it; a call that ended without one leaves its
+place empty; when its time is up, what is still open ends, and an error stands in its place.
+
+**Runaways** end: a conversation has limits on messages, depth and time.
+
+Ids of what a step makes are derived from the message that caused it: the same fact gives the same events again
+(ADR 10).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError
-from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
-from xml_pipeline.pump.addressing import Addressing
-from xml_pipeline.pump.facts import Answered, Due, Fact, Injected, Returned
+from msgspec import Struct, structs
+
+from xml_pipeline.envelope import (
+    SYSTEM,
+    Gathered,
+    GatheredCodec,
+    Heading,
+    Huh,
+    Message,
+    SystemError,
+    codec_for,
+    complaint,
+    extract_payloads,
+    is_error,
+)
+from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Violation, described
+from xml_pipeline.hardened import DEFAULT_LIMITS
+from xml_pipeline.hardened import Limits as WireLimits
+from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
+from xml_pipeline.pump.addressing import NOT_DELIVERABLE, Addressing
+from xml_pipeline.pump.facts import (
+    Aborted,
+    Answered,
+    Due,
+    Expired,
+    Fact,
+    Failed,
+    Injected,
+    Interrupted,
+    Returned,
+)
 from xml_pipeline.pump.listener import Listener
-from xml_pipeline.pump.rules import LATE, RULES, Step, Terms
+from xml_pipeline.pump.response import (
+    DELEGATE,
+    RESPOND,
+    SEND,
+    GatherResponse,
+    HandlerResponse,
+    Kind,
+    Outcome,
+    check_response,
+    entry_of,
+    outcome,
+)
 from xml_pipeline.pump.settings import ConversationLimits
-from xml_pipeline.threads.record import DeadLetter, Event
-from xml_pipeline.threads.state import Conversation, State
+from xml_pipeline.threads.ids import DerivedIds
+from xml_pipeline.threads.record import (
+    Accepted,
+    Asked,
+    Began,
+    DeadLetter,
+    Ended,
+    Event,
+    Gathering,
+    Handled,
+    Opening,
+    Over,
+    Redelivered,
+    Refused,
+    Remembered,
+    Slot,
+    StateKept,
+)
+from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, begin
 
 logger = logging.getLogger("xml_pipeline.pump")
 
+ERROR = codec_of(SystemError)
+HUH = codec_of(Huh)
+
 _ERROR_BYTES = 65_536
+_NOTHING = Outcome()
+
+LATE = "the handler returned after it was given up"
+
+
+class Terms(Struct, frozen=True):
+    """What the rules go by; the same for the life of an organism.
+
+    Attributes:
+        listeners: all by name.
+        addressing: who may be addressed by whom.
+        limits: of each conversation.
+        wire_limits: of each message.
+        system_limits: of each message of the system: errors arrive, however little a message may hold.
+    """
+
+    listeners: Mapping[str, Listener]
+    addressing: Addressing
+    limits: ConversationLimits
+    wire_limits: WireLimits
+    system_limits: WireLimits
 
 
 class Machine:
-    """Plain data and the rules by which it changes: no clock, no tasks, no I/O.
+    """The state of an organism, and the steps by which it changes.
 
     Args:
         listeners: all by name; read, never changed.
@@ -42,47 +143,588 @@ class Machine:
         self,
         listeners: Mapping[str, Listener],
         limits: ConversationLimits | None = None,
-        wire_limits: Limits = DEFAULT_LIMITS,
+        wire_limits: WireLimits = DEFAULT_LIMITS,
     ) -> None:
         system_limits = replace(
             wire_limits,
             max_bytes=max(wire_limits.max_bytes, _ERROR_BYTES),
             max_depth=max(wire_limits.max_depth, 16),
         )
-        self.terms = Terms(
-            listeners, Addressing(listeners), limits or ConversationLimits(), wire_limits, system_limits
-        )
+        limits = limits or ConversationLimits()
+        self.terms = Terms(listeners, Addressing(listeners), limits, wire_limits, system_limits)
         self.state = State()
 
     def step(self, fact: Fact) -> list[Event]:
         """What follows from `fact`, applied already.
+
+        A rule that fails (a defect of ours, or of a payload class's own code) ends its one conversation and no other.
 
         Raises:
             RoutingError: an injection names no listener, or one that does not take the class. No event follows.
             PayloadError, EnvelopeError: the payload of an injection, or of a person's answer, is not valid or too
                 large. No event follows.
         """
-        if type(fact) is Due:
+        kind = type(fact)
+        if isinstance(fact, Injected | Aborted | Expired):
+            conversation_id, seed = fact.conversation_id, f"{fact.conversation_id}/{kind.__name__}"
+            if isinstance(fact, Expired):
+                seed = fact.gather_id
+        else:
             message = fact.message
-            listener = self.terms.listeners[message.to]
-            if message.root in listener.accepts and not listener.human:
-                return []  # its handler is called; nothing to write down
-        conversation_id = fact.conversation_id
+            conversation_id, seed = message.conversation_id, message.message_id
+            if kind is Due:
+                listener = self.terms.listeners[message.to]
+                if message.root in listener.accepts and not listener.human:
+                    return []  # its handler is called; nothing to write down
         conversation = self.state.conversations.get(conversation_id)
         if conversation is None:
-            if type(fact) is not Injected:
+            if kind is not Injected:
                 return _too_late(fact)
             conversation = Conversation(conversation_id)
-        rule, seed = RULES[type(fact)]
-        step = Step(self.terms, self.state, conversation, seed(fact), fact.at)
+        events: list[Event] = []
+        step = Step(
+            seed, terms=self.terms, state=self.state, conversation=conversation, at=fact.at, events=events
+        )
         try:
-            rule(step, fact)
+            _RULES[kind](step, fact)
         except Exception as error:
-            if not step.events and isinstance(error, RoutingError | PayloadError | EnvelopeError):
+            if not events and isinstance(error, RoutingError | PayloadError | EnvelopeError):
                 raise
             logger.exception("a rule failed; the conversation %s ends", conversation_id)
             step.collapse()
-        return step.events
+        return events
+
+
+class Step(DerivedIds, kw_only=True):
+    """One step: the rules, and the events they have made so far; new ids follow from its seed."""
+
+    terms: Terms
+    state: State
+    conversation: Conversation
+    at: float
+    events: list[Event]
+    over: bool = False
+
+    def record(self, event: Event) -> None:
+        """Let `event` have happened."""
+        self.events.append(event)
+        conversation = self.conversation
+        conversation.seq += 1
+        CHANGES[type(event)](self.state, conversation, event)
+
+    def open(self, thread: Thread) -> bool:
+        """Whether a thread is open still: an earlier response of the same list may have ended it."""
+        return thread.id in self.conversation.threads
+
+    # --- one rule for each kind of fact ---
+
+    def injected(self, fact: Injected) -> None:
+        terms, to, payload = self.terms, fact.to, fact.payload
+        target = terms.listeners.get(to) if isinstance(to, str) else None
+        if target is None or REGISTRATION not in type(payload).__dict__:
+            raise terms.addressing.why_not(to, payload)
+        writer = codec_of(type(payload))
+        reader = target.accepts.get(writer.root)
+        if reader is None:
+            raise terms.addressing.why_not(to, payload)
+        message_id, thread_id, conversation_id = self.new_id(), self.new_id(), fact.conversation_id
+        heading = Heading(fact.caller, to, thread_id, message_id, conversation_id=conversation_id, at=self.at)
+        message = Message.sealed(heading, payload, writer, reader, terms.wire_limits)
+        lasting = bool(fact.session)
+        began = Began(fact.caller, to, fact.session or conversation_id, lasting, fact.awaited)
+        self.events.append(began)
+        self.conversation = begin(self.state, conversation_id, began)
+        self.record(Accepted(message, self._opening(None, target, message_id, 1, None)))
+
+    def due(self, fact: Due) -> None:
+        """The turn of what no handler takes: an answer that passes on, or a question to a person."""
+        message = fact.message
+        thread = self._thread_of(message)
+        if thread is None:
+            return
+        listener = self.terms.listeners[message.to]
+        if message.root in listener.accepts:
+            self.record(Asked(message))
+            return
+        self.record(Handled(thread.id, message.message_id, listener.name, "passed on", detail=message.root))
+        self._answer(thread, codec_for(message.payload), message.payload, message.message_id)
+        self._settle(thread)
+
+    def returned(self, fact: Returned) -> None:
+        message, value = fact.message, fact.value
+        thread = self.conversation.threads.get(message.thread_id)
+        if thread is None or message.message_id not in thread.inbox:
+            if value is not None:
+                self.record(DeadLetter(message, LATE))
+            return
+        listener = self.terms.listeners[message.to]
+        wants = _NOTHING
+        try:
+            if type(value) is HandlerResponse:
+                check_response(value)
+            elif value is not None:
+                wants = outcome(value, listener.accepts, listener.state)
+        except Exception as error:  # NonsenseReturned, or what an odd object does when it is looked at
+            text, detail = "the handler returned something that cannot be sent", described(error)
+            logger.error("the handler of '%s' returned %s", listener.name, detail)
+            self._fail(thread, message, "handler", text, detail)
+            return
+        self.record(Handled(thread.id, message.message_id, thread.listener))
+        if type(value) is HandlerResponse:
+            self._send(thread, message, value)
+        elif wants is not _NOTHING:
+            self._send_all(thread, message, wants)
+        if not self.over:
+            self._settle(thread)
+            if self._runaway():
+                text = f"the conversation took more than {self.terms.limits.messages} messages"
+                self.aborted(Aborted(self.conversation.id, SystemError("limit", text)))
+
+    def _send_all(self, thread: Thread, message: Message, wants: Outcome) -> None:
+        if wants.keeps:
+            self.record(StateKept(thread.id, wants.state))
+        if wants.text is not None:
+            self._send_text(thread, message, wants.text)
+        for response in wants.responses:
+            if not self.open(thread):  # an earlier response of the list has ended it
+                self._bury_unsent(thread, message, response)
+            elif isinstance(response, HandlerResponse):
+                self._send(thread, message, response)
+            else:
+                self._gather(thread, message, response)
+            if self._runaway():
+                break  # however long the list is: the conversation is ended
+
+    def failed(self, fact: Failed) -> None:
+        thread = self._thread_of(fact.message)
+        if thread is not None:
+            self._fail(thread, fact.message, fact.code, fact.text, fact.detail)
+
+    def interrupted(self, fact: Interrupted) -> None:
+        message = fact.message
+        thread = self._thread_of(message)
+        if thread is not None:
+            self.record(Redelivered(structs.replace(message, attempt=message.attempt + 1)))
+
+    def answered(self, fact: Answered) -> None:
+        message, payload = fact.message, fact.payload
+        thread = self._thread_of(message)
+        if thread is None or thread.asked != message.message_id:
+            raise RoutingError(f"no message waits for a person in thread {message.thread_id}")
+        writer = codec_of(type(payload))
+        # Sealed twice: an answer that does not fit must not take the question with it.
+        self._sealed_answer(thread, writer, payload, message.message_id, self.new_id(), ())
+        self.record(Handled(thread.id, message.message_id, thread.listener))
+        self._answer(thread, writer, payload, message.message_id)
+
+    def expired(self, fact: Expired) -> None:
+        thread = self.conversation.threads.get(fact.thread_id)
+        gather = None if thread is None or thread.gathers is None else thread.gathers.get(fact.gather_id)
+        if thread is None or gather is None:
+            return
+        late = SystemError("timeout", "no answer in time")
+        for position, child_id in enumerate(tuple(gather.calls)):
+            if child_id and not self.over:
+                child = self.conversation.threads[child_id]
+                self._clear(child)
+                self.record(Ended(child.id, child.listener, "pruned", child.session_ids))
+                notice = self._notice(thread, ERROR, late, in_reply_to=child.opening_id)
+                self._fill(thread, notice, (fact.gather_id, position))
+
+    def aborted(self, fact: Aborted) -> None:
+        conversation = self.conversation
+        root = conversation.threads[conversation.root]
+        self._clear(root)
+        self.record(Ended(root.id, root.listener, "pruned", root.session_ids))
+        if fact.error is None:
+            self._over()
+        else:
+            caller, message_id = conversation.caller, self.new_id()
+            heading = self._heading(SYSTEM, caller, root.id, message_id, "", None, root.opening_id)
+            self._leave(Message.sealed(heading, fact.error, ERROR, ERROR, self.terms.system_limits))
+
+    def collapse(self) -> None:
+        """The last line of defence: what the conversation holds is buried, and it is over; nothing here can fail."""
+        if not self.over:
+            for thread in self.conversation.threads.values():
+                for message in tuple(thread.inbox.values()):
+                    self.record(DeadLetter(message, "the engine failed in this conversation", True))
+            self._over()
+
+    # --- what a handler wants sent ---
+
+    def _send(
+        self, thread: Thread, cause: Message, response: HandlerResponse, slot: Slot | None = None
+    ) -> None:
+        to, kind = response.to, response.kind
+        if kind == RESPOND or (slot is None and kind != DELEGATE and self._is_caller(thread, to)):
+            writer = codec_of(type(response.payload))
+            self._answer(thread, writer, response.payload, cause.message_id, response)
+        elif to == thread.listener and kind != DELEGATE and slot is None:
+            self._call_self(thread, cause, response)
+        elif to is None:
+            listener = self.terms.listeners[thread.listener]
+            root = codec_of(type(response.payload)).root
+            receivers = self.terms.addressing.unaddressed(listener, root)
+            if not receivers or (slot is not None and len(receivers) > 1):
+                error = SystemError("routing", NOT_DELIVERABLE)
+                self._refuse(thread, error, response.take_id(self), "", slot)
+            for receiver in receivers:
+                self._call(thread, cause, response, receiver.name, slot)
+        else:
+            self._call(thread, cause, response, to, slot)
+
+    def _is_caller(self, thread: Thread, to: str | None) -> bool:
+        """Whether `to` names whoever is to be answered: the caller, or the one that handed this call over."""
+        return to is not None and (
+            to == thread.caller
+            or (to == thread.opened_by and to not in self.terms.listeners[thread.listener].peers)
+        )
+
+    def _send_text(self, thread: Thread, cause: Message, text: str | bytes) -> None:
+        """What a model wrote: every payload in it is validated and routed."""
+        caller = thread.caller
+        codecs, calls = self.terms.addressing.from_text(thread.listener, caller if thread.parent else None)
+        extraction = extract_payloads(text, codecs)
+        for found in extraction.found:
+            named = found.to not in ("", caller, thread.opened_by)
+            answers = not named and found.codec.root not in calls
+            kind: Kind = RESPOND if answers else SEND
+            to = found.to if named else None
+            response = HandlerResponse(found.payload, to, kind=kind, repairs=found.repairs)
+            if self.open(thread):
+                self._send(thread, cause, response)
+            else:
+                self._bury_unsent(thread, cause, response)
+        for name, error in extraction.errors:
+            example = next((codec.example for codec in codecs if codec.root == name), "")
+            self._refuse(thread, Huh.from_error(error, f"<{name}>", example))
+        if not extraction.found and not extraction.errors:
+            allowed = ", ".join(f"<{codec.root}>" for codec in codecs) or "none"
+            rule = Violation("text", "holds no payload element", None, allowed)
+            self._refuse(thread, Huh.from_error(PayloadError(rule), "the text"))
+
+    def _call_self(self, thread: Thread, cause: Message, response: HandlerResponse) -> None:
+        own = self.terms.listeners[thread.listener]
+        writer = codec_of(type(response.payload))
+        message_id = response.take_id(self)
+        reader = own.accepts.get(writer.root)
+        if reader is None:
+            self._refuse(thread, own.unaccepted(writer.root), message_id, own.name)
+            return
+        heading = self._heading(own.name, own.name, thread.id, message_id, cause.message_id, response)
+        message = self._sealed(thread, heading, response.payload, writer, reader)
+        if message is not None:
+            self.record(Accepted(message))
+
+    def _call(
+        self, thread: Thread, cause: Message, response: HandlerResponse, to: str, slot: Slot | None
+    ) -> None:
+        """Open a call of a peer: below this thread, or (delegated) in its place."""
+        terms = self.terms
+        delegated = response.kind == DELEGATE
+        writer = codec_of(type(response.payload))
+        target = terms.listeners.get(to)
+        message_id = response.take_id(self)
+        if target is None or (to != thread.listener and to not in terms.listeners[thread.listener].peers):
+            self._refuse(thread, SystemError("routing", NOT_DELIVERABLE), message_id, to, slot)
+            return
+        reader = target.accepts.get(writer.root)
+        if reader is None:
+            self._refuse(thread, target.unaccepted(writer.root), message_id, to, slot)
+            return
+        if thread.depth >= terms.limits.depth and not delegated:
+            error = SystemError("limit", f"calls are nested deeper than {terms.limits.depth}")
+            self._refuse(thread, error, message_id, to, slot)
+            return
+        heading = self._heading(thread.listener, to, self.new_id(), message_id, cause.message_id, response)
+        message = self._sealed(thread, heading, response.payload, writer, reader, slot)
+        if message is None:
+            return
+        conversation = self.conversation
+        if delegated:
+            parent = conversation.threads[thread.parent] if thread.parent else None
+            opening = self._opening(parent, target, thread.opening_id, thread.depth, thread.slot)
+            if thread.children or thread.inbox:
+                self._clear(thread)
+            self.record(Accepted(message, opening, thread.id, thread.session_ids))
+        else:
+            opening = self._opening(thread, target, message_id, thread.depth + 1, slot)
+            self.record(Accepted(message, opening))
+
+    def _opening(
+        self, parent: Thread | None, target: Listener, opening_id: str, depth: int, slot: Slot | None
+    ) -> Opening:
+        """What a call of `target` for `parent` (None is the outside) opens."""
+        conversation = self.conversation
+        if parent is not None:
+            sessions = parent.sessions
+        elif conversation.lasting:
+            sessions = self.state.sessions[conversation.session].sessions
+        else:
+            sessions = conversation.sessions
+        session_id = None if sessions is None else sessions.get(target.name)
+        if session_id is None:
+            session_id = (
+                DerivedIds(f"{conversation.session}/{target.name}").new_id()
+                if parent is None and conversation.lasting
+                else self.new_id()
+            )
+        memory = target.name if target.remembers == "conversation" else session_id
+        if parent is None:
+            return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot)
+        return Opening(parent.id, parent.listener, opening_id, depth, session_id, memory, slot)
+
+    def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
+        gather_id = self.new_id()
+        size = len(response.responses)
+        self.record(Gathering(thread.id, gather_id, size, response.timeout, cause.message_id))
+        for position, each in enumerate(response.responses):
+            self._send(thread, cause, each, (gather_id, position))
+            if self._runaway():
+                return
+        if not size:
+            self._close_gather(thread, gather_id)
+
+    # --- what is owed to whom ---
+
+    def _answer(
+        self,
+        thread: Thread,
+        writer: PayloadCodec[Any],
+        payload: Any,
+        cause: str,
+        response: HandlerResponse | None = None,
+    ) -> None:
+        """Answer a thread's caller. An answer that does not fit leaves the thread open, with a complaint in it."""
+        message_id, entry = self.new_id(), None
+        repairs: tuple[str, ...] = ()
+        try:
+            if response is not None:
+                repairs = response.repairs
+                if response.remember is not None:
+                    entry = entry_of(response.remember)
+            answer = self._sealed_answer(thread, writer, payload, cause, message_id, repairs)
+        except (PayloadError, EnvelopeError) as error:
+            self._refuse(thread, complaint(error, self._reader(thread, writer)), message_id, thread.caller)
+            return
+        if entry is not None:
+            self._remember(thread, entry)
+        slot = thread.slot
+        if thread.children or thread.inbox:
+            self._clear(thread)
+        if not thread.parent:
+            self._leave(answer, thread)
+            return
+        self.record(Accepted(answer, None, thread.id, thread.session_ids, slot))
+        if slot is not None:
+            self._close_if_full(self.conversation.threads[thread.parent], slot[0])
+
+    def _sealed_answer(
+        self,
+        thread: Thread,
+        writer: PayloadCodec[Any],
+        payload: Any,
+        cause: str,
+        message_id: str,
+        repairs: tuple[str, ...],
+    ) -> Message:
+        heading = Heading(
+            thread.listener,
+            thread.caller,
+            thread.parent or thread.id,
+            message_id,
+            cause,
+            thread.opening_id,
+            1,
+            repairs,
+            self.conversation.id,
+            self.at,
+        )
+        reader = self._reader(thread, writer) if thread.parent else writer
+        limits = self.terms.system_limits if writer is ERROR or writer is HUH else self.terms.wire_limits
+        return Message.sealed(heading, payload, writer, reader, limits)
+
+    def _reader(self, thread: Thread, writer: PayloadCodec[Any]) -> PayloadCodec[Any]:
+        """The codec by which a thread's caller reads an answer: its own, if it takes the class."""
+        if not thread.parent or writer.cls is Gathered:
+            return writer
+        return self.terms.listeners[thread.caller].accepts.get(writer.root, writer)
+
+    def _leave(self, answer: Message, root: Thread | None = None) -> None:
+        """The answer goes outside, and the conversation is over."""
+        conversation = self.conversation
+        lasting, sessions = conversation.lasting, conversation.sessions
+        ended = tuple(sessions.values()) if sessions and not lasting else ()
+        if root is not None and root.sessions:
+            ended = (*root.sessions.values(), *ended)
+        self.over = True
+        ends, session = "" if root is None else root.id, conversation.session if lasting else ""
+        self.record(Accepted(answer, None, ends, ended, leaves=True, lasting=session))
+        if not conversation.awaited and is_error(answer.payload):
+            self.record(DeadLetter(answer, "nobody outside waits for this error"))
+
+    def _remember(self, thread: Thread, entry: Any) -> None:
+        conversation = self.conversation
+        listener = self.terms.listeners[thread.listener]
+        if listener.remembers == "conversation":
+            self.record(Remembered(listener.name, entry, listener.keep))
+        else:
+            lasting = conversation.lasting and not thread.parent
+            self.record(Remembered(thread.session_id, entry, listener.keep, lasting))
+
+    def _refuse(
+        self,
+        thread: Thread,
+        error: SystemError | Huh,
+        message_id: str = "",
+        to: str = "",
+        slot: Slot | None = None,
+    ) -> None:
+        """Tell the sender that its message was not let through; its thread lives on."""
+        if not self.open(thread):
+            return  # an earlier response of the same list has ended it: nobody is left to be told
+        codec: PayloadCodec[Any] = ERROR if isinstance(error, SystemError) else HUH
+        code = error.code if isinstance(error, SystemError) else "huh"
+        self.record(Refused(thread.id, thread.listener, to, code, error.message))
+        notice = self._notice(thread, codec, error, in_reply_to=message_id)
+        if slot is None:
+            self.record(Accepted(notice))
+        else:
+            self._fill(thread, notice, slot)
+
+    def _notice(
+        self, thread: Thread, codec: PayloadCodec[Any], payload: Any, cause: str = "", in_reply_to: str = ""
+    ) -> Message:
+        """A message of the system into a thread."""
+        heading = self._heading(SYSTEM, thread.listener, thread.id, self.new_id(), cause, None, in_reply_to)
+        limits = self.terms.wire_limits if codec.cls is Gathered else self.terms.system_limits
+        return Message.sealed(heading, payload, codec, codec, limits)
+
+    def _fail(self, thread: Thread, message: Message, code: Any, text: str, detail: str) -> None:
+        """A handler failed: its caller is told, and its thread ends."""
+        self.record(Handled(thread.id, message.message_id, thread.listener, "failed", code, detail))
+        self._answer(thread, ERROR, SystemError(code, text), message.message_id)
+
+    def _fill(self, thread: Thread, notice: Message, slot: Slot) -> None:
+        self.record(Accepted(notice, fills=slot))
+        self._close_if_full(thread, slot[0])
+
+    def _close_if_full(self, thread: Thread, gather_id: str) -> None:
+        assert thread.gathers is not None
+        if not thread.gathers[gather_id].missing:
+            self._close_gather(thread, gather_id)
+
+    def _close_gather(self, thread: Thread, gather_id: str) -> None:
+        """All is in: the answers together are one message."""
+        assert thread.gathers is not None
+        gather = thread.gathers[gather_id]
+        answers = tuple(None if each is None else each.payload for each in gather.answers)
+        codecs = tuple(None if each is None else codec_for(each.payload) for each in gather.answers)
+        try:
+            notice = self._notice(thread, GatheredCodec(codecs), Gathered(answers), gather.cause)
+        except (PayloadError, EnvelopeError) as error:  # each answer fits, all together do not
+            failure = SystemError("limit", f"the answers together: {error}")
+            notice = self._notice(thread, ERROR, failure, gather.cause)
+        self.record(Accepted(notice, closes=gather_id))
+
+    def _settle(self, thread: Thread) -> None:
+        """A thread with nothing in it and nothing below it is over, and so may its caller's be."""
+        conversation = self.conversation
+        while self.open(thread) and not thread.inbox and not thread.children:
+            slot = thread.slot
+            self.record(Ended(thread.id, thread.listener, "unanswered", thread.session_ids, slot))
+            if not thread.parent:
+                self._over()
+                return
+            thread = conversation.threads[thread.parent]
+            if slot is not None:
+                self._close_if_full(thread, slot[0])
+
+    def _clear(self, thread: Thread) -> None:
+        """A thread is about to end: end what is below it, callees first, and bury what waits in it."""
+        conversation = self.conversation
+        if thread.children:
+            below = [thread]
+            for each in below:  # grows while it is walked: a tree of any depth needs no recursion
+                below += [conversation.threads[child] for child in each.children or ()]
+            for each in reversed(below[1:]):
+                self._bury_inbox(each)
+                self.record(Ended(each.id, each.listener, "pruned", each.session_ids))
+        self._bury_inbox(thread)
+
+    def _bury_inbox(self, thread: Thread) -> None:
+        for message in tuple(thread.inbox.values()):
+            self.record(DeadLetter(message, "its thread has ended", True))
+
+    def _bury_unsent(
+        self, thread: Thread, cause: Message, response: HandlerResponse | GatherResponse
+    ) -> None:
+        """What a handler wanted sent after an earlier response of the same list had ended its thread."""
+        if isinstance(response, GatherResponse):
+            for each in response.responses:
+                self._bury_unsent(thread, cause, each)
+            return
+        codec = codec_of(type(response.payload))
+        to, message_id = response.to or thread.caller, response.take_id(self)
+        heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)
+        reason = "its thread had ended before it was sent"
+        try:
+            message = Message.sealed(heading, response.payload, codec, codec, self.terms.wire_limits)
+        except (PayloadError, EnvelopeError) as error:
+            message, reason = cause, f"a {codec.root} in answer to it was not valid, and {reason}: {error}"
+        self.record(DeadLetter(message, reason))
+
+    def _over(self) -> None:
+        conversation = self.conversation
+        self.over = True
+        if conversation.lasting:
+            self.record(Over(lasting=conversation.session))
+        else:
+            self.record(Over(tuple((conversation.sessions or {}).values())))
+
+    # --- limits ---
+
+    def _runaway(self) -> bool:
+        return not self.over and self.conversation.messages > self.terms.limits.messages
+
+    # --- parts ---
+
+    def _thread_of(self, message: Message) -> Thread | None:
+        """The open thread in which the message is pending."""
+        thread = self.conversation.threads.get(message.thread_id)
+        return thread if thread is not None and message.message_id in thread.inbox else None
+
+    def _heading(
+        self,
+        from_id: str,
+        to: str,
+        thread_id: str,
+        message_id: str,
+        cause: str,
+        response: HandlerResponse | None,
+        in_reply_to: str = "",
+    ) -> Heading:
+        repairs = () if response is None else response.repairs
+        return Heading(
+            from_id, to, thread_id, message_id, cause, in_reply_to, 1, repairs, self.conversation.id, self.at
+        )
+
+    def _sealed(
+        self,
+        thread: Thread,
+        heading: Heading,
+        payload: Any,
+        writer: PayloadCodec[Any],
+        reader: PayloadCodec[Any],
+        slot: Slot | None = None,
+    ) -> Message | None:
+        """The message, or None when it is not valid and its sender was told so."""
+        try:
+            return Message.sealed(heading, payload, writer, reader, self.terms.wire_limits)
+        except (PayloadError, EnvelopeError) as error:
+            self._refuse(thread, complaint(error, reader), heading.message_id, heading.to, slot)
+            return None
 
 
 def _too_late(fact: Fact) -> list[Event]:
@@ -92,3 +734,15 @@ def _too_late(fact: Fact) -> list[Event]:
     if isinstance(fact, Returned) and fact.value is not None:
         return [DeadLetter(fact.message, LATE)]
     return []
+
+
+_RULES: dict[type[Any], Callable[[Step, Any], None]] = {
+    Injected: Step.injected,
+    Due: Step.due,
+    Returned: Step.returned,
+    Failed: Step.failed,
+    Interrupted: Step.interrupted,
+    Answered: Step.answered,
+    Expired: Step.expired,
+    Aborted: Step.aborted,
+}

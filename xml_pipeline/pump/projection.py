@@ -63,7 +63,7 @@ def observed(conversation_id: str, event: Event, seq: int) -> Iterator[events.Ev
         case Over():
             for session_id in event.sessions:
                 yield events.SessionEnded(session_id, seq=seq)
-            yield events.ConversationEnded(cid, event.answered, seq=seq)
+            yield events.ConversationEnded(cid, False, seq=seq)
 
 
 def _accepted(cid: str, event: Accepted, seq: int) -> Iterator[events.Event]:
@@ -73,11 +73,15 @@ def _accepted(cid: str, event: Accepted, seq: int) -> Iterator[events.Event]:
         yield events.PayloadRepaired(cid, sender, message.from_id, message.repairs, seq=seq)
     if opens is not None:
         yield events.ThreadOpened(cid, message.thread_id, message.to, opens.caller, opens.session_id, seq=seq)
+    if event.leaves and not event.ends:
+        for session_id in event.sessions:
+            yield events.SessionEnded(session_id, seq=seq)
     if event.ends:
         how = "answered" if opens is None else "delegated"
         yield from _ended(cid, event.ends, message.from_id, how, event.sessions, seq)
     if event.leaves:
         yield delivered(message)
+        yield events.ConversationEnded(cid, True, seq=seq)
 
 
 def delivered(message: Message) -> events.Event:

@@ -10,7 +10,7 @@ from msgspec import Struct
 from xml_pipeline.attribution import current_caller
 from xml_pipeline.errors import PayloadError, Violation
 from xml_pipeline.hardened import Limits, parse
-from xml_pipeline.payload import codec_of, is_payload
+from xml_pipeline.payload import REGISTRATION, codec_of, is_payload
 from xml_pipeline.threads.ids import DerivedIds, random_ids
 from xml_pipeline.threads.record import Entry
 
@@ -90,29 +90,29 @@ def new_id() -> str:
     return _random_id() if caller is None else caller.new_id()
 
 
-class HandlerResponse:
+class _Addressed(Struct):
+    payload: Any
+    to: str | None = None
+
+
+class HandlerResponse(_Addressed, kw_only=True, eq=False):
     """One message that a handler wants sent.
 
     `HandlerResponse(payload, to="peer")` calls a peer; its answer comes back to this listener, in this thread.
     Without `to` it goes to every `broadcast: true` peer that accepts the class, or to the only peer that does.
+
+    Attributes:
+        payload: an instance of a payload class.
+        to: a listener's name.
+        kind: `send`, `respond` or `delegate`.
+        repairs: what the text of a model needed before it was this payload.
+        remember: for the listener's memory; see `respond`.
     """
 
-    __slots__ = ("_message_id", "kind", "payload", "remember", "repairs", "to")
-
-    def __init__(
-        self,
-        payload: Any,
-        to: str | None = None,
-        *,
-        kind: Kind = SEND,
-        repairs: tuple[str, ...] = (),
-    ) -> None:
-        self.payload = payload
-        self.to = to
-        self.kind = kind
-        self.repairs = repairs  # what the text of a model needed before it was this payload
-        self.remember: Any = None
-        self._message_id = ""
+    kind: Kind = SEND
+    repairs: tuple[str, ...] = ()
+    remember: Any = None
+    _message_id: str = ""
 
     @classmethod
     def respond(cls, payload: Any, *, remember: Any = None) -> HandlerResponse:
@@ -123,9 +123,7 @@ class HandlerResponse:
             remember: a payload for this listener's memory, added when the answer is accepted: later calls of the
                 same session (or conversation, as the listener says) read it with `metadata.recall`.
         """
-        response = cls(payload, kind=RESPOND)
-        response.remember = remember
-        return response
+        return cls(payload, kind=RESPOND, remember=remember)
 
     @classmethod
     def delegate(cls, payload: Any, to: str) -> HandlerResponse:
@@ -153,7 +151,7 @@ class HandlerResponse:
         """The id, for sending; a response that is returned again is another message with another id."""
         taken = self._message_id
         if not taken:
-            return ids.take()
+            return ids.new_id()
         self._message_id = ""
         return taken
 
@@ -212,14 +210,6 @@ class Outcome(Struct, frozen=True):
     state: Entry | None = None
 
 
-def checked(returned: Any) -> HandlerResponse | None:
-    """The one response that most handlers return, checked; None for everything else. Raises NonsenseReturned."""
-    if type(returned) is HandlerResponse:
-        _check_response(returned)
-        return returned
-    return None
-
-
 def outcome(returned: Any, accepts: Mapping[str, Any], state_class: type | None) -> Outcome:
     """What a handler wants, every part checked before one is sent: no half-sent list.
 
@@ -271,7 +261,7 @@ def _kept(state: Any, state_class: type | None) -> Entry | None:
 
 def _check(response: object, accepts: Mapping[str, Any]) -> None:
     if isinstance(response, HandlerResponse):
-        _check_response(response)
+        check_response(response)
     elif isinstance(response, GatherResponse):
         _check_gather(response, accepts)
     else:
@@ -281,9 +271,10 @@ def _check(response: object, accepts: Mapping[str, Any]) -> None:
         )
 
 
-def _check_response(response: HandlerResponse) -> None:
+def check_response(response: HandlerResponse) -> None:
+    """Raises NonsenseReturned for a response that cannot be sent."""
     payload, to = response.payload, response.to
-    if not is_payload(type(payload)):
+    if REGISTRATION not in type(payload).__dict__:
         if isinstance(payload, type):
             raise NonsenseReturned(
                 f"the class {payload.__name__} as payload; return an instance, {payload.__name__}(...)"
@@ -310,4 +301,4 @@ def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:
             raise NonsenseReturned(
                 f"a gather of {each!r}; it takes calls, as HandlerResponse(payload, to=...)"
             )
-        _check_response(each)
+        check_response(each)

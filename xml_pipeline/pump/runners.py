@@ -146,8 +146,8 @@ class Runners:
             return
         if error is not None:
             logger.error("a runner ended with an error", exc_info=error)
-        if self.scheduler.can_run and not self.scheduler.attended:
-            self._wake()
+        if not self.scheduler.attended:
+            self.scheduler.call()
 
     async def _run(self) -> None:
         """A runner's life: at the queue while nobody else is, else idle until it is woken."""
@@ -171,19 +171,28 @@ class Runners:
             Whether this runner may go on: not when its handler was given up, cancelled the task, or left context
             variables behind; the next message gets a clean one.
         """
-        take, begin, handled, here = self.scheduler.take, self._work.begin, 0, True
-        self._at_queue = self.scheduler.attended = True
+        scheduler, begin, handled, here = self.scheduler, self._work.begin, 0, True
+        self._at_queue = scheduler.attended = True
         try:
-            while here and (message := take()) is not None:
+            while here and (scheduler.ready.size or scheduler.granted):
+                message = scheduler.take()
+                if message is None:
+                    break
                 run = begin(message)
                 if run is None:
-                    self.scheduler.release(message.to)
+                    scheduler.release(message.to)
                 else:
                     here = False
                     self._leave_queue()  # the handler may wait
                     here = await self._handle(run, task)
-                    if run.given_up or task.cancelling() or _changed(copy_context(), pristine):
+                    if run.given_up or task.cancelling():
                         return False
+                    context = copy_context()
+                    if len(context) != len(pristine):
+                        return False
+                    for variable, value in pristine:  # what values say of their equality does not matter
+                        if context.get(variable) is not value:
+                            return False
                 handled += 1
                 if not handled % _SLICE:
                     await asyncio.sleep(0)
@@ -193,10 +202,11 @@ class Runners:
                 self._leave_queue()
 
     def _leave_queue(self) -> None:
+        scheduler = self.scheduler
         self._at_queue = False
-        self.scheduler.attended = self._coming
-        if not self._coming and self.scheduler.can_run:
-            self._wake()
+        scheduler.attended = self._coming
+        if not self._coming and (scheduler.ready.size or scheduler.granted):
+            scheduler.call()
 
     async def _handle(self, run: Run, task: asyncio.Task[Any]) -> bool:
         """Call a handler and see to what follows; whether this runner is at the queue again."""
@@ -274,16 +284,6 @@ class Runners:
                 self._work.late(run.message, run.seconds)
         if self._runs:
             self._set_alarm(min(run.due for run in self._runs.values()))
-
-
-def _changed(context: Context, values: tuple[tuple[ContextVar[Any], Any], ...]) -> bool:
-    """Whether a context holds other values than these; what the values say of their equality does not matter."""
-    if len(context) != len(values):
-        return True
-    for variable, value in values:  # noqa: SIM110 - a generator costs more than the loop, at every message
-        if context.get(variable) is not value:
-            return True
-    return False
 
 
 def _break_off(task: asyncio.Task[None]) -> None:

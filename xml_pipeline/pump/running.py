@@ -57,4 +57,4 @@ class Run(Struct):
         """The first, the second, … id that this handler takes: the same at every attempt."""
         if self.ids is None:
             self.ids = DerivedIds(f"{self.message.message_id}/handler")
-        return self.ids.take()
+        return self.ids.new_id()

@@ -27,7 +27,7 @@ class ReadyQueue(Protocol):
     size: int
 
     def push(self, waiting: Waiting) -> None: ...
-    def pop(self) -> Waiting | None: ...
+    def pop(self) -> Waiting: ...  # there must be one
     def drop(self, gone: set[str]) -> None: ...
 
 
@@ -50,9 +50,7 @@ class BreadthFirst:
         else:
             later.append(waiting)
 
-    def pop(self) -> Waiting | None:
-        if not self.size:
-            return None
+    def pop(self) -> Waiting:
         self.size -= 1
         waiting = self._ring.popleft()
         conversation = waiting[0].conversation_id
@@ -92,9 +90,7 @@ class DepthFirst:
         self._stack[group] = behind
         self.size += 1
 
-    def pop(self) -> Waiting | None:
-        if not self.size:
-            return None
+    def pop(self) -> Waiting:
         self.size -= 1
         group, behind = next(reversed(self._stack.items()))
         waiting = behind.popleft()
@@ -129,6 +125,9 @@ class Scheduler:
     Attributes:
         attended: whether somebody will come for the next message without being woken.
         running: slots that are taken.
+        slots: how many there are in all.
+        ready: messages that only wait for a slot.
+        granted: messages that hold a slot of their listener already, which another has left.
         threads: those with a message that is ready or handled, and the messages behind it. A thread that ends is
             taken out.
     """
@@ -137,15 +136,15 @@ class Scheduler:
         self.attended = False
         self.running = 0
         self._queue = QUEUES[scheduling]
-        self._ready: ReadyQueue = self._queue()
-        self._granted: deque[Message] = deque()  # each holds a slot of its listener that another has left
+        self.ready: ReadyQueue = self._queue()
+        self.granted: deque[Message] = deque()  # each holds a slot of its listener that another has left
         self._parked: dict[str, ReadyQueue] = {}
         self._busy: dict[str, int] = {}
         self._limits: dict[str, int] = {}
         self.threads: dict[str, OrderedDict[str, Waiting] | None] = {}
         self._gone: set[str] = set()
         self._turn = False
-        self._slots = slots
+        self.slots = slots
         self._wake = wake
 
     def limit(self, limits: Mapping[str, int]) -> None:
@@ -154,7 +153,7 @@ class Scheduler:
         A slot is left free of each listener for the others, as far as there are any: one slow listener whose own
         limit is as high as that of all together would else hold up everybody.
         """
-        share = max(1, self._slots - 1) if len(limits) > 1 else self._slots
+        share = max(1, self.slots - 1) if len(limits) > 1 else self.slots
         self._limits = {name: min(most, share) for name, most in limits.items()}
 
     def add(self, message: Message, group: str) -> None:
@@ -168,26 +167,27 @@ class Scheduler:
             pending[message.message_id] = (message, group)
             return
         threads[thread_id] = None
-        self._ready.push((message, group))
-        if not self.attended and self.running < self._slots:
+        self.ready.push((message, group))
+        if not self.attended and self.running < self.slots:
             self._wake()
 
     def again(self, message: Message) -> None:
         """A message that was taken is due once more, before the others of its thread."""
-        self._ready.push((message, message.message_id))
-        if not self.attended and self.running < self._slots:
+        self.ready.push((message, message.message_id))
+        if not self.attended and self.running < self.slots:
             self._wake()
 
     def take(self) -> Message | None:
         """The next message, its slots taken; None when nothing can run now."""
-        if self.running >= self._slots:
+        if self.running >= self.slots:
             return None
         self._turn = not self._turn  # the backlog of a busy listener and the others take turns
-        if self._granted and (self._turn or not self._ready.size):
+        if self.granted and (self._turn or not self.ready.size):
             self.running += 1
-            return self._granted.popleft()
-        busy = self._busy
-        while (waiting := self._ready.pop()) is not None:
+            return self.granted.popleft()
+        busy, ready = self._busy, self.ready
+        while ready.size:
+            waiting = ready.pop()
             message = waiting[0]
             if self._gone and message.message_id in self._gone:
                 self._gone.discard(message.message_id)
@@ -202,9 +202,9 @@ class Scheduler:
             if parked is None:
                 parked = self._parked[name] = self._queue()
             parked.push(waiting)
-        if self._granted:
+        if self.granted:
             self.running += 1
-            return self._granted.popleft()
+            return self.granted.popleft()
         return None
 
     def release(self, listener: str) -> None:
@@ -212,43 +212,41 @@ class Scheduler:
         self.running -= 1
         following = self._unpark(listener) if self._parked else None
         if following is not None:
-            self._granted.append(following)
+            self.granted.append(following)
         else:
             self._busy[listener] -= 1
-        if not self.attended and (self._granted or self._ready.size):
+        if not self.attended and (self.granted or self.ready.size):
             self._wake()
 
     def _unpark(self, listener: str) -> Message | None:
         parked = self._parked.get(listener)
-        while parked is not None and (waiting := parked.pop()) is not None:
-            message = waiting[0]
+        while parked is not None and parked.size:
+            message = parked.pop()[0]
             if message.message_id not in self._gone:
                 return message
             self._gone.discard(message.message_id)
         return None
 
     def free(self, thread_id: str) -> None:
-        """The message of a thread that was ready or handled is done: the next one's turn."""
-        pending = self.threads.get(thread_id)
-        if pending:
-            self._ready.push(pending.popitem(last=False)[1])
-            if not self.attended and self.running < self._slots:
-                self._wake()
-        else:
-            self.threads.pop(thread_id, None)
+        """The message of a thread that was ready or handled is done, and there are others: the next one's turn."""
+        pending = self.threads[thread_id]
+        assert pending
+        self.ready.push(pending.popitem(last=False)[1])
+        if not self.attended and self.running < self.slots:
+            self._wake()
 
     def discard(self, message: Message) -> None:
         """A message that was not taken yet shall never be; its thread has ended."""
         pending = self.threads.get(message.thread_id)
         if pending and pending.pop(message.message_id, None) is not None:
             return
-        if message in self._granted:
-            self._granted.remove(message)
+        if message in self.granted:
+            self.granted.remove(message)
             self._grant_on(message.to)
             return
         self._gone.add(message.message_id)
         if len(self._gone) > _SWEEP and len(self._gone) * 2 > len(self):
-            queues: Iterable[ReadyQueue] = (self._ready, *self._parked.values())
+            queues: Iterable[ReadyQueue] = (self.ready, *self._parked.values())
             for queue in queues:
                 queue.drop(self._gone)
             self._gone.clear()
@@ -257,15 +255,15 @@ class Scheduler:
         """A granted message went away: its slot is the next one's."""
         following = self._unpark(listener)
         if following is not None:
-            self._granted.append(following)
+            self.granted.append(following)
         else:
             self._busy[listener] -= 1
 
-    @property
-    def can_run(self) -> bool:
-        """Whether `take` may give a message (it may still park what it finds)."""
-        return self.running < self._slots and bool(self._granted or self._ready.size)
+    def call(self) -> None:
+        """Nobody attends: wake somebody, if `take` may give a message (it may still park what it finds)."""
+        if self.running < self.slots and (self.granted or self.ready.size):
+            self._wake()
 
     def __len__(self) -> int:
         """Messages in the queues, discarded ones too."""
-        return self._ready.size + sum(each.size for each in self._parked.values()) + len(self._granted)
+        return self.ready.size + sum(each.size for each in self._parked.values()) + len(self.granted)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import TypeAlias
 
+from msgspec import Struct
+
 IdSource: TypeAlias = Callable[[], str]
 
 _BLOCK = 256
@@ -42,20 +44,17 @@ def random_ids(random_bytes: Callable[[int], bytes] = os.urandom) -> IdSource:
     return take
 
 
-class DerivedIds:
+class DerivedIds(Struct):
     """The ids that follow from a seed, in order: version 8 UUIDs, the same for the same seed for ever."""
 
-    __slots__ = ("_count", "_prefix", "_seed")
+    seed: str
+    prefix: str = ""
+    count: int = 0
 
-    def __init__(self, seed: str) -> None:
-        self._seed = seed
-        self._prefix = ""
-        self._count = 0
-
-    def take(self) -> str:
+    def new_id(self) -> str:
         """The next id."""
-        if not self._prefix:
-            d = blake2b(self._seed.encode(), digest_size=16).hexdigest()
-            self._prefix = f"{d[:8]}-{d[8:12]}-8{d[12:15]}-8{d[15:18]}-{d[18:24]}"
-        self._count = count = self._count + 1
-        return f"{self._prefix}{count:06x}"
+        if not self.prefix:
+            d = blake2b(self.seed.encode(), digest_size=16).hexdigest()
+            self.prefix = f"{d[:8]}-{d[8:12]}-8{d[12:15]}-8{d[15:18]}-{d[18:24]}"
+        self.count = count = self.count + 1
+        return f"{self.prefix}{count:06x}"

@@ -76,10 +76,12 @@ class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
         message: the message.
         opens: the thread that it opens.
         ends: the thread that it answers for, or hands over; "" for none.
-        sessions: of the thread that ends; what is remembered under them goes with it.
+        sessions: of the thread that ends (and of the conversation, when it is over); what is remembered under them
+            goes with them.
         fills: the place in a gather of its thread, where it waits instead of being handled.
         closes: the gather of its thread whose answers it brings; "" for none.
-        leaves: whether it goes to the outside caller.
+        leaves: whether it goes to the outside caller; then the conversation is over.
+        lasting: as of `Over`.
     """
 
     message: Message
@@ -89,6 +91,7 @@ class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
     fills: Slot | None = None
     closes: str = ""
     leaves: bool = False
+    lasting: str = ""
 
 
 class Handled(Struct, frozen=True, gc=False, tag="handled/1"):
@@ -240,15 +243,13 @@ class Remembered(Struct, frozen=True, gc=False, tag="remembered/1"):
 
 
 class Over(Struct, frozen=True, gc=False, tag="over/1"):
-    """Nothing of the conversation is in flight any more.
+    """Nothing of the conversation is in flight any more, and no answer has left.
 
     Attributes:
-        answered: whether an answer left.
         sessions: of the outside caller, when they end with it.
         lasting: the outside caller's session that goes on; "" for none.
     """
 
-    answered: bool
     sessions: tuple[str, ...] = ()
     lasting: str = ""
 

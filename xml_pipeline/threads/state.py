@@ -27,7 +27,6 @@ from xml_pipeline.threads.record import (
     Event,
     Gathering,
     Handled,
-    Opening,
     Over,
     Redelivered,
     Refused,
@@ -121,7 +120,6 @@ class Conversation(Struct):
         threads: open ones by id.
         messages: how many were accepted so far.
         seq: how many events were applied so far.
-        answered: whether an answer left.
         sessions: of the outside caller's own calls, by listener.
         memory: entries by session id, or by listener for those that remember per conversation.
     """
@@ -135,7 +133,6 @@ class Conversation(Struct):
     threads: dict[str, Thread] = field(default_factory=dict)
     messages: int = 0
     seq: int = 0
-    answered: bool = False
     sessions: dict[str, str] | None = None
     memory: dict[str, Memory] | None = None
 
@@ -171,15 +168,10 @@ class State(Struct):
         """Let `event` have happened to the conversation; one that is over already does not change any more."""
         conversation = self.conversations.get(conversation_id)
         if conversation is not None:
-            apply(self, conversation, event)
+            conversation.seq += 1
+            CHANGES[type(event)](self, conversation, event)
         elif type(event) is Began:
-            _begin(self, conversation_id, event)
-
-
-def apply(state: State, conversation: Conversation, event: Event) -> None:
-    """Let `event` have happened to an open conversation of `state`."""
-    conversation.seq += 1
-    _CHANGES[type(event)](state, conversation, event)
+            begin(self, conversation_id, event)
 
 
 def lineage(conversation: Conversation, thread: Thread) -> tuple[str, ...]:
@@ -192,8 +184,9 @@ def lineage(conversation: Conversation, thread: Thread) -> tuple[str, ...]:
     return tuple(ids)
 
 
-def _begin(state: State, conversation_id: str, event: Began) -> None:
-    state.conversations[conversation_id] = Conversation(
+def begin(state: State, conversation_id: str, event: Began) -> Conversation:
+    """Let a conversation begin."""
+    conversation = state.conversations[conversation_id] = Conversation(
         conversation_id, event.caller, event.session, event.lasting, event.awaited, seq=1
     )
     if event.lasting:
@@ -201,64 +194,61 @@ def _begin(state: State, conversation_id: str, event: Began) -> None:
         if session is None:
             session = state.sessions[event.session] = OutsideSession()
         session.running += 1
+    return conversation
 
 
 def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
-    message = event.message
+    message, opens = event.message, event.opens
     if event.ends:
         _remove(conversation, event.ends, event.sessions)
     if event.leaves:
-        conversation.answered = True
-        return
-    opens = event.opens
-    if opens is not None:
-        _open(state, conversation, message, opens)
+        del state.conversations[conversation.id]
+        if conversation.lasting:
+            state.sessions[conversation.session].running -= 1
+    elif opens is None:
+        thread = conversation.threads[message.thread_id]
+        if event.fills is not None:
+            _fill(thread, event.fills, message)
+            return
+        if event.closes:
+            assert thread.gathers is not None
+            del thread.gathers[event.closes]
+        thread.inbox[message.message_id] = message
         conversation.messages += 1
-        return
-    thread = conversation.threads[message.thread_id]
-    if event.fills is not None:
-        _fill(thread, event.fills, message)
-        return
-    if event.closes:
-        assert thread.gathers is not None
-        del thread.gathers[event.closes]
-    thread.inbox[message.message_id] = message
-    conversation.messages += 1
-
-
-def _open(state: State, conversation: Conversation, message: Message, opens: Opening) -> None:
-    thread_id, slot = message.thread_id, opens.slot
-    owner: Thread | Conversation | OutsideSession
-    if opens.parent:
-        parent = owner = conversation.threads[opens.parent]
-        if parent.children is None:
-            parent.children = {}
-        parent.children[thread_id] = None
-        if slot is not None:
-            assert parent.gathers is not None
-            parent.gathers[slot[0]].calls[slot[1]] = thread_id
     else:
-        conversation.root = thread_id
-        owner = state.sessions[conversation.session] if conversation.lasting else conversation
-    if owner.sessions is None:
-        owner.sessions = {}
-    owner.sessions[message.to] = opens.session_id
-    memory: Memory = ()
-    if conversation.memory is not None or conversation.lasting:
-        memory = _recalled(state, conversation, opens.memory)
-    conversation.threads[thread_id] = Thread(
-        thread_id,
-        message.to,
-        opens.parent,
-        opens.caller,
-        message.from_id,
-        opens.opening_id,
-        opens.depth,
-        opens.session_id,
-        slot,
-        memory,
-        {message.message_id: message},
-    )
+        thread_id, slot = message.thread_id, opens.slot
+        owner: Thread | Conversation | OutsideSession
+        if opens.parent:
+            parent = owner = conversation.threads[opens.parent]
+            if parent.children is None:
+                parent.children = {}
+            parent.children[thread_id] = None
+            if slot is not None:
+                assert parent.gathers is not None
+                parent.gathers[slot[0]].calls[slot[1]] = thread_id
+        else:
+            conversation.root = thread_id
+            owner = state.sessions[conversation.session] if conversation.lasting else conversation
+        if owner.sessions is None:
+            owner.sessions = {}
+        owner.sessions[message.to] = opens.session_id
+        memory: Memory = ()
+        if conversation.memory is not None or conversation.lasting:
+            memory = _recalled(state, conversation, opens.memory)
+        conversation.threads[thread_id] = Thread(
+            thread_id,
+            message.to,
+            opens.parent,
+            opens.caller,
+            message.from_id,
+            opens.opening_id,
+            opens.depth,
+            opens.session_id,
+            slot,
+            memory,
+            {message.message_id: message},
+        )
+        conversation.messages += 1
 
 
 def _recalled(state: State, conversation: Conversation, key: str) -> Memory:
@@ -353,7 +343,7 @@ def _over(state: State, conversation: Conversation, event: Over) -> None:
         state.sessions[conversation.session].running -= 1
 
 
-_CHANGES: dict[type[Any], Callable[[State, Conversation, Any], None]] = {
+CHANGES: dict[type[Any], Callable[[State, Conversation, Any], None]] = {  # what each event sets and removes
     Accepted: _accept,
     Asked: _ask,
     DeadLetter: _bury,
