@@ -73,6 +73,14 @@ def test_a_handler_that_cannot_be_one_is_refused(handler: Any, said: str) -> Non
         Organism.build().listener(handler, name="odd")
 
 
+@pytest.mark.parametrize(
+    "peers", ["echo", iter(["echo"]), [1], None, 5], ids=["text", "iterator", "numbers", "none", "number"]
+)
+def test_peers_that_are_no_collection_of_names_are_refused(peers: Any) -> None:
+    with pytest.raises(ConfigError, match=r"the peers of 'echo' are .*a list of listeners' names is needed"):
+        Organism.build().listener(echo, peers=peers)
+
+
 @virtual
 async def test_an_agent_knows_its_name_and_how_to_call_its_peers_and_others_do_not() -> None:
     organism = Organism.build()

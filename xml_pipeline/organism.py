@@ -25,7 +25,8 @@ from xml_pipeline.pump import (
     PumpSettings,
     listener,
 )
-from xml_pipeline.pump.listener import OUTSIDE, PlainHandler, StatefulHandler
+from xml_pipeline.pump.listener import OUTSIDE, AsyncStateful, Handler, P, PlainHandler, R, S, SyncStateful
+from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.session import Session, exchange, sender_name
 from xml_pipeline.snapshots import Question, Status, ThreadInfo
 from xml_pipeline.streams import EventStream
@@ -37,15 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTSIDE", "Organism", "Question", "Session", "Status", "ThreadInfo"]
 
-S = TypeVar("S")
 T = TypeVar("T")
 Plain = TypeVar("Plain", bound=PlainHandler)
-
-
-class NamedOptions(ListenerOptions, total=False):
-    """Options of `Organism.listener`; without a name the function's own is taken."""
-
-    name: str
 
 
 class Register(Protocol):
@@ -54,7 +48,9 @@ class Register(Protocol):
     @overload
     def __call__(self, handler: Plain, /) -> Plain: ...
     @overload
-    def __call__(self, handler: StatefulHandler[S], /) -> StatefulHandler[S]: ...
+    def __call__(self, handler: AsyncStateful[P, S, R], /) -> AsyncStateful[P, S, R]: ...
+    @overload
+    def __call__(self, handler: SyncStateful[P, S, R], /) -> SyncStateful[P, S, R]: ...
 
 
 class Organism:
@@ -123,7 +119,7 @@ class Organism:
         max_in_flight: int = 1000,
         max_concurrent_handlers: int = 256,
         max_concurrent_per_agent: int = 64,
-        thread_scheduling: str = "breadth-first",
+        thread_scheduling: Scheduling = "breadth-first",
         timeout_seconds: float = 300.0,
         shutdown_seconds: float = 10.0,
         limits: ConversationLimits | None = None,
@@ -154,21 +150,30 @@ class Organism:
     # --- listeners ---
 
     @overload
-    def listener(self, handler: Plain, /, **options: Unpack[NamedOptions]) -> Plain: ...
+    def listener(self, handler: Plain, /, *, name: str = "", **options: Unpack[ListenerOptions]) -> Plain: ...
     @overload
     def listener(
-        self, handler: StatefulHandler[S], /, **options: Unpack[NamedOptions]
-    ) -> StatefulHandler[S]: ...
+        self, handler: AsyncStateful[P, S, R], /, *, name: str = "", **options: Unpack[ListenerOptions]
+    ) -> AsyncStateful[P, S, R]: ...
     @overload
-    def listener(self, handler: None = None, /, **options: Unpack[NamedOptions]) -> Register: ...
-    def listener(self, handler: Any = None, /, **options: Unpack[NamedOptions]) -> Any:
+    def listener(
+        self, handler: SyncStateful[P, S, R], /, *, name: str = "", **options: Unpack[ListenerOptions]
+    ) -> SyncStateful[P, S, R]: ...
+    @overload
+    def listener(
+        self, handler: None = None, /, *, name: str = "", **options: Unpack[ListenerOptions]
+    ) -> Register: ...
+    def listener(
+        self, handler: Handler | None = None, /, *, name: str = "", **options: Unpack[ListenerOptions]
+    ) -> Any:  # what, the overloads say
         """Add a listener; as decorator or as call, before the organism starts.
 
         Args:
             handler: a sync or async function of (payload, metadata), or of (payload, metadata, state).
-            options: `name` (default: the function's), and those of `Listener`: `accepts` (default: from the
-                annotation), `description` (default: the docstring), `peers`, `agent`, `broadcast`, `cpu_bound`,
-                `timeout_seconds`, `max_concurrent`, `remembers`, `keep`.
+            name: default: the function's, or the class's of an object.
+            options: those of `Listener`: `accepts` (default: from the annotation), `description` (default: the
+                docstring), `peers`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`, `max_concurrent`,
+                `remembers`, `keep`.
 
         Raises:
             ConfigError: a bad or taken name, a handler that is none, a class that is no payload, an unknown option.
@@ -176,15 +181,14 @@ class Organism:
         # Annotations may name classes that are local to the function in which the handler is defined.
         localns = dict(sys._getframe(1).f_locals)
 
-        def add(function: Any) -> Any:
-            rest = dict(options)
-            name = str(rest.pop("name", "") or getattr(function, "__name__", type(function).__name__))
-            self._add(listener(name, function, localns=localns, **rest))  # type: ignore[arg-type]  # checked there
+        def add(function: Handler) -> Handler:
+            own = getattr(function, "__name__", type(function).__name__)
+            self._add(listener(str(name or own), function, localns=localns, **options))
             return function
 
         return add if handler is None else add(handler)
 
-    def human(self, name: str, *, accepts: Iterable[type], description: str = "") -> None:
+    def human(self, name: str, *, accepts: Iterable[type] | type, description: str = "") -> None:
         """Add a listener behind which a person sits; see `questions` and `answer`."""
         self._add(listener(name, None, human=True, accepts=accepts, description=description))
 

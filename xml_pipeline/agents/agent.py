@@ -33,7 +33,7 @@ from xml_pipeline.envelope.repairs import carriable
 from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, LLMError, cut
 from xml_pipeline.llm import complete, get_router, stream
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEnd, TextDelta
-from xml_pipeline.pump.listener import Listener, ListenerOptions, Surroundings, listener
+from xml_pipeline.pump.listener import AgentOptions, Listener, ListenerOptions, Surroundings, listener
 from xml_pipeline.pump.response import RESPOND, GatherResponse, HandlerMetadata, HandlerResponse, Keep
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class LLMAgent:
         self._people: frozenset[str] = frozenset()
 
     @property
-    def options(self) -> ListenerOptions:
+    def options(self) -> AgentOptions:
         """What its listener has to be told."""
         return {
             "accepts": self.accepts,
@@ -239,5 +239,5 @@ def agent_listener(
 ) -> Listener:
     """A listener that an `LLMAgent` drives; `options` are those of `Listener`. Raises ConfigError."""
     agent = LLMAgent(name, settings, tasks)
-    options.update(agent.options)
-    return listener(name, agent, **options)
+    every: ListenerOptions = {**options, **agent.options}
+    return listener(name, agent, **every)

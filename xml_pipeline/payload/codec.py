@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from lxml import etree
 
@@ -25,6 +24,11 @@ from xml_pipeline.payload.sides import JsonSide
 from xml_pipeline.payload.source import Mismatch
 from xml_pipeline.payload.walk import MOST, Walk
 from xml_pipeline.payload.xsd import xsd_of
+
+if TYPE_CHECKING:  # pyright takes a cached_property for none of the properties that a protocol asks for
+    from builtins import property as cached_property
+else:
+    from functools import cached_property
 
 T = TypeVar("T")
 

@@ -7,11 +7,11 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, TypedDict, TypeVar, runtime_checkable
+from typing import Any, Literal, Never, Protocol, TypeAlias, TypedDict, runtime_checkable
 
-from typing_extensions import Unpack
+from typing_extensions import TypeVar, Unpack
 
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Huh, SystemError
 from xml_pipeline.errors import ConfigError, PayloadError, Violation
@@ -20,6 +20,8 @@ from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.pump.response import HandlerMetadata, Keep, Sent
 
 S = TypeVar("S")
+P = TypeVar("P")
+R = TypeVar("R", bound=Sent, default=Never)  # what a handler returns beside its Keep, if anything
 
 PlainHandler: TypeAlias = Callable[[Any, HandlerMetadata], Awaitable[Sent] | Sent]
 """A handler without a state of its own."""
@@ -30,6 +32,10 @@ StatefulHandler: TypeAlias = Callable[
 """A handler that keeps an `S` for each of its threads: it gets the one it kept, and returns the new one."""
 
 Handler: TypeAlias = PlainHandler | StatefulHandler[Any]
+
+# The same in two halves, for decorators: what they give back can be awaited, or not, as what they were given.
+AsyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Coroutine[Any, Any, Keep[S] | R]]
+SyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Keep[S] | R]
 
 Span: TypeAlias = Literal["session", "conversation"]
 
@@ -66,6 +72,26 @@ class Attaching(Protocol):
         """Called once, before the first message."""
 
 
+class AgentOptions(TypedDict):
+    """Those of the options below that an agent's own handler says itself; `peers` and the others are its user's."""
+
+    accepts: Iterable[type] | type | None
+    agent: bool
+    remembers: Span
+    keep: int
+
+
+class Names(Protocol):
+    """A collection of names: a list, a tuple, a set, the keys of a dict.
+
+    One text alone is none: its `__contains__` takes texts only.
+    """
+
+    def __iter__(self) -> Iterator[str]: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, value: object, /) -> bool: ...
+
+
 class ListenerOptions(TypedDict, total=False):
     """What may be said of a listener beside name and handler; each as in `Listener`.
 
@@ -74,7 +100,7 @@ class ListenerOptions(TypedDict, total=False):
 
     accepts: Iterable[type] | type | None
     description: str
-    peers: Iterable[str]
+    peers: Names
     agent: bool
     broadcast: bool
     cpu_bound: bool
@@ -227,8 +253,11 @@ def _check_options(name: str, options: ListenerOptions) -> None:
             f"listener '{name}': unknown {', '.join(sorted(unknown))}; there are"
             f" {', '.join(sorted(ListenerOptions.__optional_keys__))}"
         )
-    peers = options.get("peers", ())
-    if isinstance(peers, str) or not all(isinstance(peer, str) for peer in peers):
+    peers: object = options.get("peers", ())
+    several = isinstance(peers, Collection) and not isinstance(
+        peers, str
+    )  # an iterator can be read only once
+    if not several or not all(isinstance(peer, str) for peer in options.get("peers", ())):
         raise ConfigError(f"the peers of '{name}' are {peers!r}; a list of listeners' names is needed")
     seconds = options.get("timeout_seconds")
     if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
