@@ -48,3 +48,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_readme_stays_within_two_screens() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100
+
+
+def test_the_index_of_decisions_is_complete() -> None:
+    folder = ROOT / "docs" / "adr"
+    records = sorted(folder.glob("[0-9]*.md"))
+    titles = [record.read_text().splitlines()[0].removeprefix("# ").split(". ", 1) for record in records]
+    assert [number for number, _ in titles] == [str(position) for position in range(1, len(records) + 1)]
+    lines = [
+        f"{number}. [{title}]({record.name})" for record, (number, title) in zip(records, titles, strict=True)
+    ]
+    index = (folder / "README.md").read_text().splitlines()
+    assert [line for line in index if line[:1].isdecimal()] == lines

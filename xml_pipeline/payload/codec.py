@@ -157,14 +157,14 @@ class Codec(Generic[T]):
         Args:
             element: from `hardened.parse` (no comments in it), perhaps inside a larger document.
             size: bytes of that document, if known; a large one is read before the schema's turn, because libxml2
-                reports every one of thousands of mistakes, and walks past all elements before it (ADR 34).
+                reports every one of thousands of mistakes, and walks past all elements before it (ADR 21).
 
         Raises:
             PayloadError: with a Violation for each mistake, at most five.
         """
         if size > _LARGE:
             return self._decode_large(element)
-        # Nearly all messages hold their fields in declaration order, which libxml2 checks in less time (ADR 32).
+        # Nearly all messages hold their fields in declaration order, which libxml2 checks in less time (ADR 19).
         decode = self._decode_ordered
         if not self._in_order(element):
             mistakes = explain_element(self.shapes, element, None)

@@ -139,7 +139,7 @@ def sample(node: nodes.Scalar) -> Any:
     """A value of the type that keeps its constraints: the first of the user's examples, else the usual ones.
 
     Raises:
-        ValueError: none of them does, so the user has to give one (ADR 31).
+        ValueError: none of them does, so the user has to give one (ADR 18).
     """
     bounds = node.constraints
     with suppress(OverflowError):  # a bound at the end of time has no next day

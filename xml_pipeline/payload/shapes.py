@@ -93,7 +93,7 @@ class Shape:
     def lost(self, value: Any) -> str | None:
         """The first attribute of an instance that its fields alone do not bring back, None when all come back.
 
-        ADR 33 tells what for.
+        ADR 20 tells what for.
         """
         try:
             given = {field.name: getattr(value, field.name) for field in self.fields}

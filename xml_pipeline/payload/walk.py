@@ -1,7 +1,7 @@
 """One walk along a shape beside an element, a Python value or JSON, that says what does not fit, and why.
 
 The compiled encoder and decoder only say *that* something is wrong. This walk says where, what and which rule, up
-to `MOST` times. How a thing is taken apart is its `Side`'s business; ADR 30 tells why the walk is the same for all.
+to `MOST` times. How a thing is taken apart is its `Side`'s business; ADR 17 tells why the walk is the same for all.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Connections to backends, and what their failures mean.
 
 One aiohttp session per backend and event loop: with many requests in flight httpx's own pool costs several times more
-CPU, and httpx over aiohttp's pool still four times as much (ADR 20). A backend that does its own I/O gets an
+CPU, and httpx over aiohttp's pool still four times as much (ADR 14). A backend that does its own I/O gets an
 `httpx.AsyncClient` over the same kind of pool. Nothing here is imported before the first request needs it.
 """
 
