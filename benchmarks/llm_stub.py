@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 CHUNKS = 2000  # content chunks of one streamed answer
 
@@ -103,19 +104,15 @@ async def _serve() -> None:
 @contextmanager
 def stub_server() -> Iterator[str]:
     """Start it; gives its base URL."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.llm_stub"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
+        cwd=Path(__file__).parent.parent,
+    ) as process:
+        assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
-    finally:
-        process.stdin.close()
-        process.wait(10)
 
 
 if __name__ == "__main__":
