@@ -60,3 +60,14 @@ def test_the_index_of_decisions_is_complete() -> None:
     ]
     index = (folder / "README.md").read_text().splitlines()
     assert [line for line in index if line[:1].isdecimal()] == lines
+
+
+def test_the_decisions_that_the_code_names_are_there() -> None:
+    named = {
+        int(number)
+        for path in (ROOT / "xml_pipeline").rglob("*.py")
+        for number in re.findall(r"\bADR (\d+)", path.read_text())
+    }
+    there = {int(path.name[:4]) for path in (ROOT / "docs" / "adr").glob("[0-9]*.md")}
+    assert named <= there
+    assert len(named) > 10

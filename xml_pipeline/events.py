@@ -232,6 +232,6 @@ class BackendStateChanged(Signal):
 
 
 class Hook(Protocol):
-    """An observer: called synchronously with each fact; must be quick, may not raise."""
+    """An observer: called synchronously with each fact and signal; must be quick, may not raise."""
 
     def __call__(self, event: Event, /) -> None: ...

@@ -417,7 +417,7 @@ class Organism:
     # --- observation and control ---
 
     def events(self, *, limit: int = 10_000) -> EventStream:
-        """Facts from now on, as an async iterator that ends with the organism.
+        """Facts and signals from now on, as an async iterator that ends with the organism.
 
         Args:
             limit: how many are kept for a slow reader; beyond it the oldest are dropped and counted.
@@ -433,7 +433,7 @@ class Organism:
             self._pump.observers.remove(stream.put)
 
     def add_hook(self, hook: Hook) -> None:
-        """Call `hook` with every fact, in the loop, as it happens; it must be quick."""
+        """Call `hook` with every fact and signal, in the loop, as it happens; it must be quick."""
         self._pump.observers.add(hook)
 
     def cancel(self, conversation_id: str) -> bool:

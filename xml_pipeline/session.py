@@ -82,7 +82,7 @@ class Session:
                 raise _nobody(to)
         else:
             message = await self.message(to, payload, timeout)
-        answer = message.payload
+        answer = message.payload  # inside, an error is a message like any other; here it is raised (ADR 4)
         if isinstance(answer, SystemError):
             raise AnswerError(answer, answer.code, answer.message)
         if isinstance(answer, Huh):
@@ -170,7 +170,7 @@ def _nobody(to: str) -> NoReply:
 
 
 def _not_here(pump: Pump) -> Exception:
-    """A pump belongs to one event loop; from another its queues would be changed under its hands."""
+    """Why this loop is the wrong one: a pump belongs to one, and another would change its queues under its hands."""
     if pump.loop is None:
         return OrganismClosed("the organism is not running: use `async with organism:`")
     return RuntimeError(

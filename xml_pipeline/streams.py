@@ -1,4 +1,4 @@
-"""Facts as an async iterator, bounded: a slow reader costs its own oldest facts, nobody's memory."""
+"""Facts and signals as an async iterator, bounded: a slow reader loses its own oldest ones, and costs no memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EventStream:
     """What `organism.events()` returns; `async for` over it, and `close()` when done before the organism.
 
     Attributes:
-        dropped: how many facts were lost because they were not read in time.
+        dropped: how many were lost because they were not read in time.
     """
 
     def __init__(self, limit: int, on_close: Callable[[EventStream], None]) -> None:
@@ -37,7 +37,7 @@ class EventStream:
         self._ring()
 
     def close(self) -> None:
-        """Take no more facts; what was taken can still be read."""
+        """Take no more; what was taken can still be read."""
         if not self._closed:
             self._closed = True
             self._on_close(self)

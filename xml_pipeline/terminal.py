@@ -1,7 +1,7 @@
 """Text for a terminal: styled lines, columns and rows of a width, numbers in words. Pure.
 
 Nothing that is shown can give the terminal an order: `visible` writes escapes, controls and characters that turn
-text around as `\\x1b` or `\\u202e`, and every line is made with it.
+text around as `\\x1b` or `\\u202e`, and every line is made with it (ADR 22).
 """
 
 from __future__ import annotations

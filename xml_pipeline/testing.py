@@ -1,4 +1,4 @@
-"""What tests of an organism need: time that does not pass, facts in a list, models that cost nothing.
+"""What tests of an organism need: time that does not pass, events in a list, models that cost nothing.
 
 from xml_pipeline.testing import Recorder, Rule, run_in_virtual_time, scripted_router
 """
@@ -75,7 +75,7 @@ def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
 
 
 class Recorder:
-    """All facts about an organism, in order.
+    """All facts and signals of an organism, in order.
 
     `Recorder(organism)` before the organism starts; then `recorder.of(DeadLettered)`, and so on.
     """
@@ -85,7 +85,7 @@ class Recorder:
         organism.add_hook(self.events.append)
 
     def of(self, kind: type[E]) -> list[E]:
-        """The facts of one kind, oldest first."""
+        """Those of one kind, oldest first."""
         return [event for event in self.events if isinstance(event, kind)]
 
 

@@ -1,7 +1,8 @@
 """What an agent keeps: the task it is working on, and the ones it remembers. Pure.
 
-Both are payloads, so they live where every listener's state and memory live, and nowhere else. Inside them an
-exchange stands as JSON in ASCII: it holds what a model wrote, character for character, also what XML cannot carry.
+Both are payloads, so they live where every listener's state and memory live, and nowhere else (ADR 13). Inside
+them an exchange stands as JSON in ASCII: it holds what a model wrote, character for character, also what XML cannot
+carry.
 """
 
 from __future__ import annotations

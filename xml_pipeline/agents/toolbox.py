@@ -106,7 +106,7 @@ class Toolbox:
 
     @classmethod
     def of(cls, listener: Listener, table: Mapping[str, Listener]) -> Toolbox:
-        """What `listener` may call; `table` holds all listeners by name (`organism.listeners`, `pump.table`)."""
+        """What `listener` may call; `table` holds all listeners by name (`organism.listeners`)."""
         pairs = [
             (table[name], codec)
             for name in listener.peers

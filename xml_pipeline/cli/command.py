@@ -3,7 +3,7 @@
     @command("check", "check an organism.yaml and list every mistake", *FILE_ARGUMENT)
     def check(arguments: argparse.Namespace) -> int: ...
 
-Functions import what they work with themselves, so that `xp --help` is quick.
+Functions import what they work with themselves, so that `xp --help` is quick (ADR 23).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""organism.yaml → OrganismConfig, or one ConfigError with every mistake in it."""
+"""organism.yaml → OrganismConfig, or one ConfigError with every mistake in it. Nothing is built here (ADR 24)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 A message is a frozen value with its canonical bytes. Every message takes one way, in `Message.sealed`: written,
 parsed by the hardened parser, checked as an envelope, validated by the receiver's schema, decoded. There is no other
 way to come by one, so whoever holds a message holds a valid one (ADR 1). It pickles, copies and compares; no live
-object hangs on it.
+object hangs on it. (A message that is delivered once more is the same with another `attempt`.)
 
 What is written is Exclusive C14N 1.0 by construction (https://www.w3.org/TR/xml-exc-c14n/): no declaration, no
 self-closing tags, namespaces declared where they are used, text escaped by its rules. So no serialiser has to run on
@@ -224,9 +224,8 @@ def _complaint(root: etree._Element) -> str:
     """Why `root` is no envelope, in the words of the first rule it breaks."""
     if root.tag != f"{{{ENVELOPE_NS}}}message":
         return f"the root is <{etree.QName(root).localname}>; a message is <message> in the namespace {ENVELOPE_NS}"
-    schema = _compiled(
-        ENVELOPE_XSD
-    )  # the shared schema's error log is not safe to read when several threads use it
+    # A schema of its own: the shared one's error log is not safe to read when several threads use it.
+    schema = _compiled(ENVELOPE_XSD)
     schema.validate(root)
     log: Any = schema.error_log  # lxml-stubs does not know it
     entry = log.last_error

@@ -4,7 +4,7 @@
 
 Whole answers and streams take the same way. An attempt begins in one place (a lease that `answer` or `stream` takes)
 and ends in one fact in one place (`Run.settle`): usage, budgets, limits, estimator and circuit breaker take it in
-there. What must be written down before a request, or after its answer, belongs at these two places.
+there. What must be written down before a request, or after its answer, belongs at these two places (ADR 15).
 """
 
 from __future__ import annotations

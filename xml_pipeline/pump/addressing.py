@@ -16,7 +16,7 @@ NOT_DELIVERABLE = "the message could not be delivered"
 
 
 class Addressing:
-    """Answers questions about a table of listeners; the answers that a hop needs are kept."""
+    """Answers questions about a table of listeners, and keeps the answers that every hop needs."""
 
     def __init__(self, table: Mapping[str, Listener]) -> None:
         self._table = table

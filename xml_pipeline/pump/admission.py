@@ -42,7 +42,7 @@ class Admission:
             raise
 
     def settle(self) -> None:
-        """Messages were done, and those that followed are counted: let in as many as there is room for."""
+        """Let in as many as there is room for; messages were done, and those that followed are counted."""
         while self._waiting and self.in_flight < self.most:
             place = self._waiting.popleft()
             if not place.done():

@@ -27,11 +27,12 @@ class Deadlines:
         self._rings_at = 0.0
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Count in the time of `loop`."""
+        """Begin; deadlines are times of `loop`."""
         self._loop = loop
         self._context = copy_context()  # a timer keeps its context alive, and not that of whoever set it
 
     def add(self, thing: Any, seconds: float, callback: Callable[[Any], None]) -> None:
+        """Call `callback(thing)` in so many seconds, unless it is discarded before."""
         due = self._loop.time() + seconds
         group = self._by_seconds.get(seconds)
         if group is None:
@@ -42,11 +43,13 @@ class Deadlines:
             self._set(due)
 
     def discard(self, thing: Any) -> None:
+        """Forget a deadline; nothing happens when there is none."""
         seconds = self._seconds.pop(thing, None)
         if seconds is not None:
             del self._by_seconds[seconds][thing]
 
     def close(self) -> None:
+        """Call back nobody any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -34,7 +34,7 @@ class Injected(Struct, frozen=True, gc=False):
 
 
 class Due(Struct, frozen=True, gc=False):
-    """A message's turn has come. No event means: call its handler."""
+    """A message's turn has come. No event follows where its handler is to be called."""
 
     message: Message
 
@@ -42,7 +42,7 @@ class Due(Struct, frozen=True, gc=False):
 
 
 class Returned(Struct, frozen=True, gc=False):
-    """A message's handler returned, or the person that it waited for answered (`value` is the response then)."""
+    """A message's handler returned `value`."""
 
     message: Message
 

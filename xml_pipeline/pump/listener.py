@@ -73,7 +73,7 @@ class Attaching(Protocol):
 
 
 class AgentOptions(TypedDict):
-    """Those of the options below that an agent's own handler says itself; `peers` and the others are its user's."""
+    """The options below that an agent's handler states itself; `peers` and the others are its user's."""
 
     accepts: Iterable[type] | type | None
     agent: bool
@@ -254,9 +254,8 @@ def _check_options(name: str, options: ListenerOptions) -> None:
             f" {', '.join(sorted(ListenerOptions.__optional_keys__))}"
         )
     peers: object = options.get("peers", ())
-    several = isinstance(peers, Collection) and not isinstance(
-        peers, str
-    )  # an iterator can be read only once
+    # An iterator is none: it can be read only once.
+    several = isinstance(peers, Collection) and not isinstance(peers, str)
     if not several or not all(isinstance(peer, str) for peer in options.get("peers", ())):
         raise ConfigError(f"the peers of '{name}' are {peers!r}; a list of listeners' names is needed")
     seconds = options.get("timeout_seconds")

@@ -99,7 +99,7 @@ class Pump:
         self.handled = 0
         self.tenant: PerThread | None = None
         self._journal = journal
-        # Without a journal there is no call, no future and no await between deciding and carrying out.
+        # Without a journal there is no call, no future and no await between deciding and carrying out (ADR 12).
         self._commit: Callable[[Step], None] = self._carry_out if journal is None else self._append
         self.clock = clock
         self._due: dict[str, float] = {}  # conversations, and when they take too long
@@ -217,7 +217,7 @@ class Pump:
         return True
 
     def keep_session(self, session_id: str, seconds: float) -> None:
-        """A lasting session is used: from its last conversation on it may rest for `seconds`, then it ends."""
+        """Note that a lasting session is used, and that it ends `seconds` after the last of its conversations."""
         self._deadlines.discard(("session", session_id))
         self._resting[session_id] = seconds
 
@@ -308,7 +308,7 @@ class Pump:
             self.scheduler.add(message, (opens and opens.parent) or message.message_id)
 
     def _done(self, conversation_id: str, event: Handled) -> None:
-        """A message is done: the next of its thread may start, and one from outside may come in."""
+        """Let the next message of the thread start, and count one less in flight: a message is done."""
         threads = self.scheduler.threads
         if threads[event.thread_id]:
             self.scheduler.free(event.thread_id)
@@ -318,7 +318,7 @@ class Pump:
             self.admission.in_flight -= 1
 
     def _asked(self, conversation_id: str, event: Asked) -> None:
-        """A person may take as long as they like: no place in flight is held."""
+        """List a question. A person may take as long as they like: no place in flight is held meanwhile."""
         self.questions[event.message.thread_id] = event.message
         self.admission.in_flight -= 1
 
@@ -362,7 +362,7 @@ class Pump:
         self._closed(conversation_id, event.lasting)
 
     def _closed(self, conversation_id: str, session_id: str) -> None:
-        """A conversation is over; `session_id` names the lasting session of its caller, if it has one."""
+        """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
         if self.tenant is not None:
             self.tenant.forget_conversation(conversation_id)
         session = self.machine.state.sessions.get(session_id)

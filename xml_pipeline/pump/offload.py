@@ -69,7 +69,7 @@ class Threads:
         threading.Thread(target=self._serve, name="xml-pipeline-handler", daemon=True).start()
 
     def _abandon(self, job: Job) -> None:
-        """Nobody waits for a job that a thread is at; somebody may wait for the thread."""
+        """Count a thread no longer whose job was given up, and start another one if jobs wait."""
         with self._lock:
             if not job.finished:
                 job.abandoned = True
@@ -101,7 +101,7 @@ class Threads:
 
 
 def _carry_out(job: Job) -> Callable[[], None]:
-    """Call the handler; what is returned tells the job's future how it ended."""
+    """Call the handler; returns the function that settles the job's future."""
     try:
         result = job.call()
     except StopIteration as error:  # a future cannot hold it

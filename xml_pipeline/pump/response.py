@@ -148,7 +148,7 @@ class HandlerResponse(_Addressed, kw_only=True, eq=False):
         return self._message_id
 
     def take_id(self, ids: DerivedIds) -> str:
-        """The id, for sending; a response that is returned again is another message with another id."""
+        """The id of the message that is now sent; a response that is returned again makes another message."""
         taken = self._message_id
         if not taken:
             return ids.new_id()
@@ -177,7 +177,7 @@ class Keep(Generic[S]):
 
     A handler declares a state by a third parameter, a payload class or None: `state: Tally | None`. It gets what it
     kept at the last message of the same thread, or None at the first. To return no `Keep` leaves the state as it
-    is. State and messages are accepted in one step, or neither.
+    is. State and messages are accepted in one step, or neither (ADR 13).
     """
 
     __slots__ = ("sent", "state")

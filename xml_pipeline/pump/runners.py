@@ -81,7 +81,7 @@ class Runners:
         self._context: Context
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Handlers run in a copy of the current context."""
+        """Begin; handlers run in a copy of the current context."""
         self._loop, self._time = loop, loop.time
         self._context = copy_context()
         self._context.run(current_caller.set, None)
@@ -107,7 +107,7 @@ class Runners:
                 self._processes.close()
 
     def give_up(self, message: Message) -> bool:
-        """Nobody waits for a message's handler any more; False when it does not run."""
+        """Cancel a message's handler and wait for it no longer (ADR 9); False when it does not run."""
         run = self._runs.get(message.thread_id)
         if run is None or run.message.message_id != message.message_id:
             return False
@@ -124,7 +124,7 @@ class Runners:
     # --- tasks ---
 
     def _wake(self) -> None:
-        """A message can run and nobody attends: see to it that a runner comes for it."""
+        """See to it that a runner comes: a message can run, and nobody attends."""
         if self._stopping:
             return
         self._coming = self.scheduler.attended = True
@@ -139,7 +139,7 @@ class Runners:
         task.add_done_callback(self._ended, context=self._context)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """However a runner ends, the work goes on."""
+        """See to it that the work goes on, however a runner ended."""
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
         if self._stopping:
@@ -209,7 +209,7 @@ class Runners:
             scheduler.call()
 
     async def _handle(self, run: Run, task: asyncio.Task[Any]) -> bool:
-        """Call a handler and see to what follows; whether this runner is at the queue again."""
+        """Call a handler and see to what follows; returns whether this runner is at the queue again."""
         message = run.message
         run.task = task
         run.due = due = self._time() + run.seconds
@@ -255,7 +255,7 @@ class Runners:
         return here
 
     async def _elsewhere(self, listener: Listener, arguments: tuple[Any, ...]) -> Any:
-        """What a handler returns that may not run on the event loop."""
+        """Call a handler that may not run on the event loop: in a thread, or in a process."""
         handler = listener.handler
         assert handler is not None
         if listener.cpu_bound:
@@ -269,7 +269,7 @@ class Runners:
     # --- time ---
 
     def _set_alarm(self, at: float) -> None:
-        """One timer looks after all handlers: most return long before, so a hop must not pay for one of its own."""
+        """Set the one timer of all handlers: most return long before, and a hop must not pay for one of its own."""
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm_at = at

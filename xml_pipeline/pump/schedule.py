@@ -157,7 +157,7 @@ class Scheduler:
         self._limits = {name: min(most, share) for name, most in limits.items()}
 
     def add(self, message: Message, group: str) -> None:
-        """A message was accepted; `group` names what keeps its order in depth-first scheduling."""
+        """Queue an accepted message; `group` names what keeps its order in depth-first scheduling."""
         threads = self.threads
         thread_id = message.thread_id
         if thread_id in threads:
@@ -172,7 +172,7 @@ class Scheduler:
             self._wake()
 
     def again(self, message: Message) -> None:
-        """A message that was taken is due once more, before the others of its thread."""
+        """Queue a message once more that was taken before, ahead of the others of its thread."""
         self.ready.push((message, message.message_id))
         if not self.attended and self.running < self.slots:
             self._wake()
@@ -208,7 +208,7 @@ class Scheduler:
         return None
 
     def release(self, listener: str) -> None:
-        """A handler of `listener` is done: its slots are free."""
+        """Give back the slots of a handler of `listener`: it is done."""
         self.running -= 1
         following = self._unpark(listener) if self._parked else None
         if following is not None:
@@ -228,7 +228,7 @@ class Scheduler:
         return None
 
     def free(self, thread_id: str) -> None:
-        """The message of a thread that was ready or handled is done, and there are others: the next one's turn."""
+        """Queue a thread's next message; the one before is done, and there is another."""
         pending = self.threads[thread_id]
         assert pending
         self.ready.push(pending.popitem(last=False)[1])
@@ -236,7 +236,7 @@ class Scheduler:
             self._wake()
 
     def discard(self, message: Message) -> None:
-        """A message that was not taken yet shall never be; its thread has ended."""
+        """Take a message that still waits out of the queues: its thread has ended."""
         pending = self.threads.get(message.thread_id)
         if pending and pending.pop(message.message_id, None) is not None:
             return
@@ -252,7 +252,7 @@ class Scheduler:
             self._gone.clear()
 
     def _grant_on(self, listener: str) -> None:
-        """A granted message went away: its slot is the next one's."""
+        """Give the slot of a granted message that went away to the next one."""
         following = self._unpark(listener)
         if following is not None:
             self.granted.append(following)
@@ -260,7 +260,7 @@ class Scheduler:
             self._busy[listener] -= 1
 
     def call(self) -> None:
-        """Nobody attends: wake somebody, if `take` may give a message (it may still park what it finds)."""
+        """Wake somebody if `take` may give a message (it may still park what it finds); nobody attends."""
         if self.running < self.slots and (self.granted or self.ready.size):
             self._wake()
 

@@ -38,7 +38,7 @@ def random_ids(random_bytes: Callable[[int], bytes] = os.urandom) -> IdSource:
         while True:
             try:
                 return stock.pop()
-            except IndexError:  # asked for, not looked for: handlers in threads take ids too
+            except IndexError:  # not looked for before: a handler in a thread may take the last one meanwhile
                 refill()
 
     return take

@@ -5,7 +5,7 @@ by an opaque id. A thread is over when it was answered, or when nothing waits in
 with its first thread the conversation is over.
 
 `apply` decides nothing and runs nobody's code: it sets and removes. What happens is decided by the rules
-(`pump.machine`), and the events of record in order are the state: fold them again and it is the same.
+(`pump.machine`), and the events of record in order are the state: fold them again and it is the same (ADR 12).
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ def _gather(state: State, conversation: Conversation, event: Gathering) -> None:
 
 
 def _refuse(state: State, conversation: Conversation, event: Refused) -> None:
-    """What the sender is told is a message of its own."""
+    """Change nothing: what the sender is told is a message of its own."""
 
 
 def _end(state: State, conversation: Conversation, event: Ended) -> None:

@@ -2,7 +2,7 @@
 
 One queue in order of arrival: a large request at its head is not overtaken by small ones. A request is
 admitted only when all limits let it in (for requests a minute the token bucket of bursts, too), so nothing is held
-while waiting and nothing can be lost when a waiter is cancelled.
+while waiting and nothing can be lost when a waiter is cancelled (ADR 8).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The YAML keys that a provider owns, as the pydantic model that checks them."""
+"""The YAML keys that a provider owns, as the pydantic model that checks them (ADR 16)."""
 
 from __future__ import annotations
 
