@@ -104,6 +104,7 @@ HUH = codec_of(Huh)
 
 _ERROR_BYTES = 65_536
 _NOTHING = Outcome()
+_ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
 LATE = "the handler returned after it was given up"
 
@@ -165,10 +166,9 @@ class Machine:
                 large. No event follows.
         """
         kind = type(fact)
-        if isinstance(fact, Injected | Aborted | Expired):
-            conversation_id, seed = fact.conversation_id, f"{fact.conversation_id}/{kind.__name__}"
-            if isinstance(fact, Expired):
-                seed = fact.gather_id
+        if isinstance(fact, _ABOUT_CONVERSATIONS):
+            conversation_id = fact.conversation_id
+            seed = fact.gather_id if isinstance(fact, Expired) else f"{conversation_id}/{kind.__name__}"
         else:
             message = fact.message
             conversation_id, seed = message.conversation_id, message.message_id
