@@ -217,31 +217,17 @@ class Pump:
         return True
 
     def keep_session(self, session_id: str, seconds: float) -> None:
-        """A lasting session is used: from its last conversation on it may rest for `seconds`, then it ends."""
-        self._deadlines.discard(("session", session_id))
+        """A lasting session is used: after its last conversation it may rest for `seconds`, then it ends."""
+        self._deadlines.discard(session_id)
         self._resting[session_id] = seconds
-
-    def _rest(self, session_id: str) -> None:
-        self._deadlines.add(("session", session_id), self._resting[session_id], self._rested)
-
-    def _rested(self, key: tuple[str, str]) -> None:
-        self.end_session(key[1])
 
     def end_session(self, session_id: str) -> None:
         """Forget a lasting session: at once, or with the last of its conversations."""
-        if self._resting.pop(session_id, None) is not None:
-            self._deadlines.discard(("session", session_id))
-        session = self.machine.state.sessions.get(session_id)
-        if session is not None:
-            if session.running:
-                session.ending = True
-            else:
-                self._forget_session(session_id)
-
-    def _forget_session(self, session_id: str) -> None:
-        session = self.machine.state.sessions.pop(session_id)
+        self._resting.pop(session_id, None)
+        self._deadlines.discard(session_id)
+        ended = self.machine.state.end_session(session_id)
         if self._hooks:
-            for each in session.sessions.values():
+            for each in ended:
                 self.observers.tell(events.SessionEnded(each))
 
     # --- from facts to effects ---
@@ -271,8 +257,11 @@ class Pump:
                 conversation_id, seq = step.conversation_id, step.seq
                 for event in step.events:
                     effect = _EFFECTS.get(type(event))
-                    if effect is not None:
-                        effect(self, conversation_id, event)
+                    try:
+                        if effect is not None:
+                            effect(self, conversation_id, event)
+                    except Exception:  # the others are carried out all the same
+                        logger.exception("%s could not be carried out", type(event).__name__)
                     if self._hooks:
                         seq += 1
                         for each in observed(conversation_id, event, seq):
@@ -366,11 +355,8 @@ class Pump:
         if self.tenant is not None:
             self.tenant.forget_conversation(conversation_id)
         session = self.machine.state.sessions.get(session_id)
-        if session is not None and not session.running:
-            if session.ending:
-                self._forget_session(session_id)
-            elif session_id in self._resting:
-                self._rest(session_id)
+        if session is not None and not session.running and session_id in self._resting:
+            self._deadlines.add(session_id, self._resting[session_id], self.end_session)
 
     # --- time ---
 
