@@ -155,10 +155,10 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
     _check_timeout(timeout)
     if pump.loop is not asyncio.get_running_loop():
         raise _not_here(pump)
-    envelope = decode(data, pump.machine.terms.wire_limits)
+    envelope = decode(data, pump.terms.wire_limits)
     if not envelope.to:
         raise EnvelopeError("envelope", "the envelope names no receiver: <to> is missing")
-    target = pump.machine.terms.addressing.named(envelope.to)
+    target = pump.terms.addressing.named(envelope.to)
     root = envelope.payload.tag
     if root not in target.accepts:
         raise RoutingError(f"'{target.name}' does not take {root}; it takes {', '.join(target.accepts)}")
