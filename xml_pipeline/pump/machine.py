@@ -257,7 +257,9 @@ class Step(DerivedIds, kw_only=True):
                 check_response(value)
             elif value is not None:
                 wants = outcome(value, listener.accepts, listener.state)
-        except Exception as error:  # NonsenseReturned, or what an odd object does when it is looked at
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # NonsenseReturned, or what an odd object does when it is looked at
             text, detail = "the handler returned something that cannot be sent", described(error)
             logger.error("the handler of '%s' returned %s", listener.name, detail)
             self._fail(thread, message, "handler", text, detail)
