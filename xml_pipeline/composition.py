@@ -76,7 +76,15 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
         answer = resolved[each.answer_class] if each.answer_class else Answer
         settings = _agent_settings(each, answer)
         return agent_listener(each.name, settings, tasks=accepts or (Task,), **options)
-    options.update({"accepts": accepts or None, "agent": each.agent, "cpu_bound": each.cpu_bound})
+    options.update(
+        {
+            "accepts": accepts or None,
+            "agent": each.agent,
+            "cpu_bound": each.cpu_bound,
+            "remembers": each.remembers,
+            "keep": each.keep,
+        }
+    )
     return listener(each.name, resolved[each.handler or ""], **options)
 
 

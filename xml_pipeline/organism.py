@@ -26,6 +26,7 @@ from xml_pipeline.pump import (
     listener,
 )
 from xml_pipeline.pump.listener import OUTSIDE, AsyncStateful, Handler, P, PlainHandler, R, S, SyncStateful
+from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.session import Session, exchange, sender_name
 from xml_pipeline.snapshots import Question, Status, ThreadInfo
@@ -84,7 +85,15 @@ class Organism:
         self._streams: set[EventStream] = set()
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
-        self._pump = Pump(self._listeners, settings, limits=limits, wire_limits=wire_limits, journal=journal)
+        self._observers = Observers()
+        self._pump = Pump(
+            self._listeners,
+            settings,
+            limits=limits,
+            wire_limits=wire_limits,
+            observers=self._observers,
+            journal=journal,
+        )
         self._anybody = Session(self._pump, OUTSIDE, "", self._new_id)
         for each in listeners:
             self._add(each)
@@ -408,7 +417,7 @@ class Organism:
             PayloadTypeError: the class is no payload.
         """
         codec = codec_of(cls)
-        state = self._pump.machine.state
+        state = self._pump.state
         memories = [each.memory for each in state.sessions.values()]
         memories += [each.memory for each in state.conversations.values() if each.memory is not None]
         entries = next((memory[key] for memory in memories if key in memory), ())
@@ -424,17 +433,17 @@ class Organism:
         """
         stream = EventStream(limit, self._forget_stream)
         self._streams.add(stream)
-        self._pump.observers.add(stream.put)
+        self._observers.add(stream.put)
         return stream
 
     def _forget_stream(self, stream: EventStream) -> None:
         if stream in self._streams:
             self._streams.remove(stream)
-            self._pump.observers.remove(stream.put)
+            self._observers.remove(stream.put)
 
     def add_hook(self, hook: Hook) -> None:
         """Call `hook` with every fact and signal, in the loop, as it happens; it must be quick."""
-        self._pump.observers.add(hook)
+        self._observers.add(hook)
 
     def cancel(self, conversation_id: str) -> bool:
         """End a conversation and cancel its handlers; False when there is none of that id."""
@@ -458,14 +467,14 @@ class Organism:
                 thread.parent,
                 thread.phase,
             )
-            for conversation in self._pump.machine.state.conversations.values()
+            for conversation in self._pump.state.conversations.values()
             for thread in sorted(conversation.threads.values(), key=lambda thread: thread.depth)
         ]
 
     def status(self) -> Status:
         """The organism at this moment, in numbers."""
         pump = self._pump
-        conversations = pump.machine.state.conversations
+        conversations = pump.state.conversations
         return Status(
             in_flight=pump.admission.in_flight,
             running=pump.scheduler.running,
@@ -478,7 +487,7 @@ class Organism:
 
     def usage_instructions(self, name: str) -> str:
         """What the listener `name` is told about its peers. Raises RoutingError when there is none."""
-        addressing = self._pump.machine.terms.addressing
+        addressing = self._pump.terms.addressing
         return addressing.instructions(addressing.named(name))
 
 

@@ -73,6 +73,8 @@ class Session:
             fact = self._injected(to, payload, awaited=True)
             future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
             pump.inject(fact, future)
+            if self._ttl is not None:
+                pump.keep_session(self._key, self._ttl)
             try:
                 message = await future
             except asyncio.CancelledError:
@@ -95,7 +97,7 @@ class Session:
     async def send(self, to: str, payload: Any) -> str:
         """As `Organism.send`, within this session."""
         fact = self._injected(to, payload, awaited=False)
-        await self._pump.inject_in_turn(fact, None)
+        await self._inject(fact, None)
         return fact.conversation_id
 
     async def message(self, to: str, payload: Any, timeout: float | None = None) -> Message:
@@ -106,7 +108,7 @@ class Session:
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                await self._pump.inject_in_turn(fact, future)
+                await self._inject(fact, future)
                 message = await future
         except TimeoutError:
             if not limit.expired():
@@ -120,14 +122,17 @@ class Session:
             raise _nobody(to)
         return message
 
+    async def _inject(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
+        await self._pump.inject_in_turn(fact, answer)
+        if self._ttl is not None:
+            self._pump.keep_session(self._key, self._ttl)
+
     def _injected(self, to: str, payload: Any, *, awaited: bool) -> Injected:
         pump = self._pump
         if pump.loop is not asyncio.get_running_loop():
             raise _not_here(pump)
         if self._closed:
             raise RoutingError("the session is closed; open another with organism.session()")
-        if self._ttl is not None:
-            pump.keep_session(self._key, self._ttl)
         return Injected(self._new_id(), self._sender, to, payload, self._key, awaited, pump.clock())
 
     def close(self) -> None:
@@ -150,10 +155,10 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
     _check_timeout(timeout)
     if pump.loop is not asyncio.get_running_loop():
         raise _not_here(pump)
-    envelope = decode(data, pump.machine.terms.wire_limits)
+    envelope = decode(data, pump.terms.wire_limits)
     if not envelope.to:
         raise EnvelopeError("envelope", "the envelope names no receiver: <to> is missing")
-    target = pump.machine.terms.addressing.named(envelope.to)
+    target = pump.terms.addressing.named(envelope.to)
     root = envelope.payload.tag
     if root not in target.accepts:
         raise RoutingError(f"'{target.name}' does not take {root}; it takes {', '.join(target.accepts)}")

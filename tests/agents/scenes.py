@@ -128,7 +128,7 @@ class Scene:
 
     def memories(self) -> list[tuple[RememberedTask, ...]]:
         """What is remembered in all sessions and conversations together."""
-        state = self.organism._pump.machine.state
+        state = self.organism._pump.state
         every = [*state.sessions.values(), *state.conversations.values()]
         codec = codec_of(RememberedTask)
         return [

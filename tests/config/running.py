@@ -53,6 +53,10 @@ async def slow(payload: Word, metadata):
     running -= 1
     return HandlerResponse.respond(payload)
 
+async def diary(payload: Word, metadata):
+    before = [word.text for word in metadata.recall(Word)]
+    return HandlerResponse.respond(Word(" ".join([*before, payload.text])), remember=payload)
+
 async def call_echo(payload: Word, metadata):
     if metadata.from_id == "echo":
         return HandlerResponse.respond(payload)

@@ -301,6 +301,28 @@ def _listener_max_concurrent(project: Project) -> None:
     assert most_at_once(project, organism, "slow") == 2
 
 
+def _said(project: Project, organism: Organism, *texts: str) -> list[str]:
+    """The diary's answers within one session."""
+
+    async def main() -> list[str]:
+        async with organism, organism.session() as session:
+            return [(await session.ask("diary", project.word(organism, text))).text for text in texts]
+
+    return run(main())
+
+
+@effect("listeners[].remembers")
+def _listener_remembers(project: Project) -> None:
+    assert _said(project, project.organism(tool("diary")), "a", "b") == ["a", "a b"]
+    forgetful = project.organism(tool("diary", remembers="conversation"))
+    assert _said(project, forgetful, "a", "b") == ["a", "b"]
+
+
+@effect("listeners[].keep")
+def _listener_keep(project: Project) -> None:
+    assert _said(project, project.organism(tool("diary", keep=1)), "a", "b", "c") == ["a", "a b", "b c"]
+
+
 # --- agents ---
 
 

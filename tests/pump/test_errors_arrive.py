@@ -593,3 +593,53 @@ async def test_a_refusal_is_a_fact() -> None:
             await organism.ask("odd", Go())
     (fact,) = recorder.of(MessageRefused)
     assert (fact.from_id, fact.to, fact.code) == ("odd", "nobody", "routing")
+
+
+class Exit:
+    """What ends a program when it is raised where nobody looks."""
+
+    raises = False
+
+
+@xmlify
+@dataclass
+class Trap:
+    """Leaves the program when it is made for the second time."""
+
+    n: int = 0
+
+    def __post_init__(self) -> None:
+        if Exit.raises:
+            raise SystemExit(3)
+
+
+@virtual
+async def test_whatever_a_payload_class_raises_is_told_to_the_sender() -> None:
+    organism = Organism.build()
+
+    @organism.listener
+    async def setter(payload: Go, metadata: Any) -> Any:
+        trap = Trap()
+        Exit.raises = True
+        return respond(trap)
+
+    async with organism:
+        with pytest.raises(AnswerError, match="SystemExit"):
+            await organism.ask("setter", Go())
+        Exit.raises = False
+        assert at_rest(organism)
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError, GeneratorExit])
+@virtual
+async def test_whatever_an_observer_raises_the_work_goes_on(error: type[BaseException]) -> None:
+    organism = Organism.build()
+    organism.listener(echo)
+
+    def hook(event: object) -> None:
+        raise error
+
+    organism.add_hook(hook)
+    async with organism:
+        assert await organism.ask("echo", Question("x")) == Answer("x")
+        assert at_rest(organism)

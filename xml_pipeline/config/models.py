@@ -183,6 +183,14 @@ class ListenerConfig(Section):
         default=None,
         description="Handler calls of this listener that run at once; default: `organism.max_concurrent_per_agent`.",
     )
+    remembers: Annotated[Literal["session", "conversation"], HANDLERS] = Field(
+        default="session",
+        description="What an entry that an answer adds to the listener's memory is for: later calls of the same"
+        " session, or of the same conversation.",
+    )
+    keep: Annotated[Count, HANDLERS] = Field(
+        default=100, description="Entries that such a memory holds, the newest."
+    )
     model: Annotated[str | None, AGENTS] = Field(
         default=None,
         min_length=1,

@@ -147,6 +147,8 @@ class Message(Struct, frozen=True, gc=False, eq=False):
             body = writer.write(payload, 1)
         except Exception as error:
             raise writer.refusal(payload, error) from None
+        except BaseException as error:
+            raise _own_code(root, error) from error
         if heading.in_reply_to:
             extra = f"{_REPLY}{heading.in_reply_to}</in-reply-to>"
         if heading.attempt > 1:
@@ -165,9 +167,8 @@ class Message(Struct, frozen=True, gc=False, eq=False):
             typed = reader.decode(message[1], size=len(data))
         except PayloadError:
             raise
-        except Exception as error:  # a payload class's own code ran
-            rule = f"the class's own code failed with {type(error).__name__}"
-            raise PayloadError(Violation(root, rule)) from error
+        except BaseException as error:
+            raise _own_code(root, error) from error
         return cls(
             heading.message_id,
             heading.thread_id,
@@ -218,6 +219,13 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Envelope:
         repairs=tuple(child.text or "" for child in meta.iterchildren(f"{{{META_NS}}}repair")),
         payload=payload,
     )
+
+
+def _own_code(root: str, error: BaseException) -> PayloadError:
+    """A payload class's own code raised; it may raise anything, and only a person's Ctrl-C is not for the sender."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return PayloadError(Violation(root, f"the class's own code failed with {type(error).__name__}"))
 
 
 def _complaint(root: etree._Element) -> str:

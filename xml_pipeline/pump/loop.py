@@ -72,6 +72,7 @@ class Pump:
         settings: sizes and times.
         limits: of each conversation.
         wire_limits: of each message.
+        observers: who looks on.
         journal: where steps become durable before they are carried out; None for nowhere.
         clock: Unix time in seconds; it dates facts. Timers run by the event loop's clock (ADR 5).
     """
@@ -83,17 +84,20 @@ class Pump:
         *,
         limits: ConversationLimits | None = None,
         wire_limits: WireLimits = DEFAULT_LIMITS,
+        observers: Observers | None = None,
         journal: Journal | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.listeners = listeners
         self.settings = settings or PumpSettings()
         self.machine = Machine(listeners, limits, wire_limits)
-        self.observers = Observers()
+        self.state, self.terms = self.machine.state, self.machine.terms
+        self.observers = observers or Observers()
         self._hooks = self.observers.hooks
         self.admission = Admission(self.settings.max_in_flight)
         self.runners = Runners(self.settings, listeners, self)
         self.scheduler = self.runners.scheduler
+        self._threads = self.scheduler.threads
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
         self.questions: dict[str, Message] = {}
         self.handled = 0
@@ -112,6 +116,8 @@ class Pump:
         self._steps: deque[Step] = deque()  # to be carried out
         self._carrying = False
         self._open = False
+        self._instructions = self.terms.addressing.instructions
+        self._longest = self.terms.limits.seconds
         self.loop: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop
         self._time: Callable[[], float]
@@ -153,7 +159,7 @@ class Pump:
             await self.runners.stop()
 
     def _give_up_all(self) -> None:
-        for conversation_id in tuple(self.machine.state.conversations):
+        for conversation_id in tuple(self.state.conversations):
             future = self._asks.pop(conversation_id, None)
             if future is not None and not future.done():
                 future.set_exception(OrganismClosed("the organism was stopped before the answer came"))
@@ -178,7 +184,7 @@ class Pump:
         changes = self.machine.step(fact)
         if answer is not None:
             self._asks[conversation_id] = answer
-        self._due[conversation_id] = due = self._time() + self.machine.terms.limits.seconds
+        self._due[conversation_id] = due = self._time() + self._longest
         if self._bell is None:
             self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
         self._commit(Step(conversation_id, 0, fact.at, changes))
@@ -211,37 +217,23 @@ class Pump:
 
     def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
         """End a conversation and cancel its handlers; False when there is none of that id."""
-        if conversation_id not in self.machine.state.conversations:
+        if conversation_id not in self.state.conversations:
             return False
         self._step(conversation_id, Aborted(conversation_id, error, self.clock()))
         return True
 
     def keep_session(self, session_id: str, seconds: float) -> None:
         """Note that a lasting session is used, and that it ends `seconds` after the last of its conversations."""
-        self._deadlines.discard(("session", session_id))
+        self._deadlines.discard(session_id)
         self._resting[session_id] = seconds
-
-    def _rest(self, session_id: str) -> None:
-        self._deadlines.add(("session", session_id), self._resting[session_id], self._rested)
-
-    def _rested(self, key: tuple[str, str]) -> None:
-        self.end_session(key[1])
 
     def end_session(self, session_id: str) -> None:
         """Forget a lasting session: at once, or with the last of its conversations."""
-        if self._resting.pop(session_id, None) is not None:
-            self._deadlines.discard(("session", session_id))
-        session = self.machine.state.sessions.get(session_id)
-        if session is not None:
-            if session.running:
-                session.ending = True
-            else:
-                self._forget_session(session_id)
-
-    def _forget_session(self, session_id: str) -> None:
-        session = self.machine.state.sessions.pop(session_id)
+        self._resting.pop(session_id, None)
+        self._deadlines.discard(session_id)
+        ended = self.state.end_session(session_id)
         if self._hooks:
-            for each in session.sessions.values():
+            for each in ended:
                 self.observers.tell(events.SessionEnded(each))
 
     # --- from facts to effects ---
@@ -250,7 +242,7 @@ class Pump:
         """One fact: what follows from it becomes durable, then is carried out."""
         seq = 0
         if self._journal is not None or self._hooks:
-            conversation = self.machine.state.conversations.get(conversation_id)
+            conversation = self.state.conversations.get(conversation_id)
             seq = 0 if conversation is None else conversation.seq
         changes = self.machine.step(fact)
         if changes:
@@ -271,8 +263,11 @@ class Pump:
                 conversation_id, seq = step.conversation_id, step.seq
                 for event in step.events:
                     effect = _EFFECTS.get(type(event))
-                    if effect is not None:
-                        effect(self, conversation_id, event)
+                    try:
+                        if effect is not None:
+                            effect(self, conversation_id, event)
+                    except Exception:  # the others are carried out all the same
+                        logger.exception("%s could not be carried out", type(event).__name__)
                     if self._hooks:
                         seq += 1
                         for each in observed(conversation_id, event, seq):
@@ -288,7 +283,7 @@ class Pump:
     def _accepted(self, conversation_id: str, event: Accepted) -> None:
         message, ended = event.message, event.ends
         if ended:
-            self.scheduler.threads.pop(ended, None)
+            self._threads.pop(ended, None)
             if self._timers:
                 self._stop_timers(ended)
             if self.tenant is not None:
@@ -309,11 +304,10 @@ class Pump:
 
     def _done(self, conversation_id: str, event: Handled) -> None:
         """Let the next message of the thread start, and count one less in flight: a message is done."""
-        threads = self.scheduler.threads
-        if threads[event.thread_id]:
+        if self._threads[event.thread_id]:
             self.scheduler.free(event.thread_id)
         else:
-            del threads[event.thread_id]
+            del self._threads[event.thread_id]
         if self.questions.pop(event.thread_id, None) is None:
             self.admission.in_flight -= 1
 
@@ -333,7 +327,7 @@ class Pump:
 
     def _ended(self, conversation_id: str, event: Ended) -> None:
         thread_id = event.thread_id
-        self.scheduler.threads.pop(thread_id, None)
+        self._threads.pop(thread_id, None)
         self._stop_timers(thread_id)
         if self.tenant is not None:
             self.tenant.forget_thread(thread_id)
@@ -365,12 +359,9 @@ class Pump:
         """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
         if self.tenant is not None:
             self.tenant.forget_conversation(conversation_id)
-        session = self.machine.state.sessions.get(session_id)
-        if session is not None and not session.running:
-            if session.ending:
-                self._forget_session(session_id)
-            elif session_id in self._resting:
-                self._rest(session_id)
+        session = self.state.sessions.get(session_id)
+        if session is not None and not session.running and session_id in self._resting:
+            self._deadlines.add(session_id, self._resting[session_id], self.end_session)
 
     # --- time ---
 
@@ -381,7 +372,7 @@ class Pump:
             if due > now:
                 self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
                 break
-            text = f"the conversation took longer than {self.machine.terms.limits.seconds:g} s"
+            text = f"the conversation took longer than {self._longest:g} s"
             self.cancel(conversation_id, SystemError("limit", text))
 
     def _expired(self, timer: Timer) -> None:
@@ -405,7 +396,7 @@ class Pump:
 
     def begin(self, message: Message) -> Run | None:
         """A message's turn: the handler call that is to be made, if one is."""
-        conversation = self.machine.state.conversations.get(message.conversation_id)
+        conversation = self.state.conversations.get(message.conversation_id)
         thread = None if conversation is None else conversation.threads.get(message.thread_id)
         if conversation is None or thread is None or message.message_id not in thread.inbox:
             self._skipped.add(message.message_id)
@@ -419,7 +410,7 @@ class Pump:
             message.from_id,
             listener.name if listener.agent else None,
             message.from_id == message.to,
-            self.machine.terms.addressing.instructions(listener) if listener.agent else "",
+            self._instructions(listener) if listener.agent else "",
             message.message_id,
             message.attempt,
             thread.session_id,

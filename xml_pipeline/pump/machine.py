@@ -104,6 +104,7 @@ HUH = codec_of(Huh)
 
 _ERROR_BYTES = 65_536
 _NOTHING = Outcome()
+_ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
 LATE = "the handler returned after it was given up"
 
@@ -129,14 +130,7 @@ class Terms(Struct, frozen=True):
 class Machine:
     """The state of an organism, and the steps by which it changes.
 
-    Args:
-        listeners: all by name; read, never changed.
-        limits: of each conversation.
-        wire_limits: of each message.
-
-    Attributes:
-        terms: what the rules go by.
-        state: what is known now; only events change it.
+    Args and attributes are those of `Terms`; `state` is what is known now, which only events change.
     """
 
     def __init__(
@@ -165,10 +159,9 @@ class Machine:
                 large. No event follows.
         """
         kind = type(fact)
-        if isinstance(fact, Injected | Aborted | Expired):
-            conversation_id, seed = fact.conversation_id, f"{fact.conversation_id}/{kind.__name__}"
-            if isinstance(fact, Expired):
-                seed = fact.gather_id
+        if isinstance(fact, _ABOUT_CONVERSATIONS):
+            conversation_id = fact.conversation_id
+            seed = fact.gather_id if isinstance(fact, Expired) else f"{conversation_id}/{kind.__name__}"
         else:
             message = fact.message
             conversation_id, seed = message.conversation_id, message.message_id
@@ -187,9 +180,9 @@ class Machine:
         )
         try:
             _RULES[kind](step, fact)
-        except Exception as error:
-            if not events and isinstance(error, RoutingError | PayloadError | EnvelopeError):
-                raise
+        except Exception:
+            if not events and (kind is Injected or kind is Answered):
+                raise  # whoever brings it from outside is told
             logger.exception("a rule failed; the conversation %s ends", conversation_id)
             step.collapse()
         return events
@@ -206,7 +199,7 @@ class Step(DerivedIds, kw_only=True):
     over: bool = False
 
     def record(self, event: Event) -> None:
-        """Let `event` have happened."""
+        """Let `event` have happened: what `State.apply` does, without looking the conversation up again."""
         self.events.append(event)
         conversation = self.conversation
         conversation.seq += 1
@@ -264,7 +257,9 @@ class Step(DerivedIds, kw_only=True):
                 check_response(value)
             elif value is not None:
                 wants = outcome(value, listener.accepts, listener.state)
-        except Exception as error:  # NonsenseReturned, or what an odd object does when it is looked at
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # NonsenseReturned, or what an odd object does when it is looked at
             text, detail = "the handler returned something that cannot be sent", described(error)
             logger.error("the handler of '%s' returned %s", listener.name, detail)
             self._fail(thread, message, "handler", text, detail)
@@ -457,12 +452,11 @@ class Step(DerivedIds, kw_only=True):
     ) -> Opening:
         """What a call of `target` for `parent` (None is the outside) opens."""
         conversation = self.conversation
+        sessions: dict[str, str] | None = conversation.sessions
         if parent is not None:
             sessions = parent.sessions
         elif conversation.lasting:
             sessions = self.state.sessions[conversation.session].sessions
-        else:
-            sessions = conversation.sessions
         session_id = None if sessions is None else sessions.get(target.name)
         if session_id is None:
             session_id = (
@@ -554,13 +548,12 @@ class Step(DerivedIds, kw_only=True):
     def _leave(self, answer: Message, root: Thread | None = None) -> None:
         """The answer goes outside, and the conversation is over."""
         conversation = self.conversation
-        lasting, sessions = conversation.lasting, conversation.sessions
-        ended = tuple(sessions.values()) if sessions and not lasting else ()
+        ended = self._last_sessions() if conversation.lasting else tuple(conversation.sessions.values())
         if root is not None and root.sessions:
             ended = (*root.sessions.values(), *ended)
         self.over = True
-        ends, session = "" if root is None else root.id, conversation.session if lasting else ""
-        self.record(Accepted(answer, None, ends, ended, leaves=True, lasting=session))
+        ends, lasting = "" if root is None else root.id, conversation.session if conversation.lasting else ""
+        self.record(Accepted(answer, None, ends, ended, leaves=True, lasting=lasting))
         if not conversation.awaited and is_error(answer.payload):
             self.record(DeadLetter(answer, "nobody outside waits for this error"))
 
@@ -679,9 +672,14 @@ class Step(DerivedIds, kw_only=True):
         conversation = self.conversation
         self.over = True
         if conversation.lasting:
-            self.record(Over(lasting=conversation.session))
+            self.record(Over(self._last_sessions(), conversation.session))
         else:
-            self.record(Over(tuple((conversation.sessions or {}).values())))
+            self.record(Over(tuple(conversation.sessions.values())))
+
+    def _last_sessions(self) -> tuple[str, ...]:
+        """The listeners' sessions of a lasting one that ends with this conversation."""
+        session = self.state.sessions[self.conversation.session]
+        return tuple(session.sessions.values()) if session.ending and session.running == 1 else ()
 
     # --- limits ---
 

@@ -32,5 +32,7 @@ class Observers:
         for hook in tuple(self.hooks):
             try:
                 hook(event)
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # a hook is not ours: whatever it raises, the others are told
                 logger.exception("an observer failed at %s", type(event).__name__)

@@ -133,7 +133,7 @@ class Conversation(Struct):
     threads: dict[str, Thread] = field(default_factory=dict)
     messages: int = 0
     seq: int = 0
-    sessions: dict[str, str] | None = None
+    sessions: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Memory] | None = None
 
 
@@ -173,6 +173,21 @@ class State(Struct):
         elif type(event) is Began:
             begin(self, conversation_id, event)
 
+    def end_session(self, session_id: str) -> tuple[str, ...]:
+        """End a lasting session: now, or with the last of its conversations.
+
+        Returns:
+            The listeners' session ids that have ended; () when there are none, or not yet.
+        """
+        session = self.sessions.get(session_id)
+        if session is None:
+            return ()
+        session.ending = True
+        if session.running:
+            return ()
+        del self.sessions[session_id]
+        return tuple(session.sessions.values())
+
 
 def lineage(conversation: Conversation, thread: Thread) -> tuple[str, ...]:
     """The id of a thread and those of the open ones above it, innermost first."""
@@ -204,7 +219,7 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
     if event.leaves:
         del state.conversations[conversation.id]
         if conversation.lasting:
-            state.sessions[conversation.session].running -= 1
+            _leave_session(state, conversation.session)
     elif opens is None:
         thread = conversation.threads[message.thread_id]
         if event.fills is not None:
@@ -340,7 +355,14 @@ def _remember(state: State, conversation: Conversation, event: Remembered) -> No
 def _over(state: State, conversation: Conversation, event: Over) -> None:
     del state.conversations[conversation.id]
     if conversation.lasting:
-        state.sessions[conversation.session].running -= 1
+        _leave_session(state, conversation.session)
+
+
+def _leave_session(state: State, session_id: str) -> None:
+    session = state.sessions[session_id]
+    session.running -= 1
+    if session.ending and not session.running:
+        del state.sessions[session_id]
 
 
 CHANGES: dict[type[Any], Callable[[State, Conversation, Any], None]] = {  # what each event sets and removes
