@@ -12,7 +12,7 @@ Phase: TypeAlias = Literal["new", "working", "asking", "waiting", "ended"]
 
 PHASES: dict[tuple[Phase, str], frozenset[Phase]] = {
     ("new", "Accepted"): frozenset({"working"}),
-    ("working", "Accepted"): frozenset({"working", "ended"}),
+    ("working", "Accepted"): frozenset({"working"}),
     ("working", "Asked"): frozenset({"asking"}),
     ("working", "DeadLetter"): frozenset({"working", "waiting"}),
     ("working", "Handled"): frozenset({"working", "waiting"}),
