@@ -48,7 +48,9 @@ def described(error: BaseException) -> str:
     name = type(error).__name__
     try:
         text = str(error)
-    except Exception:
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # whatever it raises when it is looked at
         return f"{name} (which cannot be shown)"
     return f"{name}: {text}" if text else name
 

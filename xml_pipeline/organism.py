@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
-from xml_pipeline.errors import ConfigError, Problem, did_you_mean
+from xml_pipeline.errors import ConfigError, Problem, cut, did_you_mean
 from xml_pipeline.events import Hook
-from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
+from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
 from xml_pipeline.journal import Journal
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import (
@@ -27,7 +27,9 @@ from xml_pipeline.pump import (
 )
 from xml_pipeline.pump.listener import OUTSIDE, AsyncStateful, Handler, P, PlainHandler, R, S, SyncStateful
 from xml_pipeline.pump.observers import Observers
+from xml_pipeline.pump.response import KEPT
 from xml_pipeline.pump.schedule import Scheduling
+from xml_pipeline.pump.settings import seconds
 from xml_pipeline.session import Session, exchange, sender_name
 from xml_pipeline.snapshots import Question, Status, ThreadInfo
 from xml_pipeline.streams import EventStream
@@ -376,9 +378,13 @@ class Organism:
             return Session(self._pump, name, self._new_id(), self._new_id)
         if not id or not isinstance(id, str):
             raise ValueError(f"the id of a session is a text, not {id!r}")
-        if ttl is not None and not ttl > 0:
-            raise ValueError(f"the ttl of a session is a number of seconds greater than 0, not {ttl!r}")
-        return Session(self._pump, name, f"{name}/{id}", self._new_id, named=True, ttl=ttl)
+        if not id.isprintable():
+            raise ValueError("the id of a session is printable text")
+        length = None if ttl is None else seconds(ttl)
+        if ttl is not None and not (length is not None and length > 0):
+            raise ValueError(f"the ttl of a session is a number of seconds greater than 0, not {cut(ttl)}")
+        key = self._pump.session_id(f"{name}/{id}")
+        return Session(self._pump, name, key, self._new_id, named=True, ttl=length)
 
     async def exchange(self, data: bytes, *, timeout: float | None = None) -> bytes:
         """A raw envelope in, the answer's envelope out. Its `thread` is not used: threads are private.
@@ -421,7 +427,7 @@ class Organism:
         memories = [each.memory for each in state.sessions.values()]
         memories += [each.memory for each in state.conversations.values() if each.memory is not None]
         entries = next((memory[key] for memory in memories if key in memory), ())
-        return tuple(codec.decode_bytes(entry.data) for entry in entries if entry.root == codec.root)
+        return tuple(codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root)
 
     # --- observation and control ---
 

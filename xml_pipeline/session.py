@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
@@ -16,11 +15,13 @@ from xml_pipeline.errors import (
     NoReply,
     OrganismClosed,
     RoutingError,
+    cut,
 )
 from xml_pipeline.payload.text import escape
 from xml_pipeline.pump import Pump
 from xml_pipeline.pump.facts import Injected
 from xml_pipeline.pump.listener import OUTSIDE, check_name
+from xml_pipeline.pump.settings import seconds
 
 T = TypeVar("T")
 
@@ -105,7 +106,7 @@ class Session:
         _check_timeout(timeout)
         fact = self._injected(to, payload, awaited=True)
         future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
-        limit = asyncio.timeout(timeout)
+        limit = asyncio.timeout(None if timeout is None else seconds(timeout))
         try:
             async with limit:
                 await self._inject(fact, future)
@@ -123,7 +124,7 @@ class Session:
         return message
 
     async def _inject(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
-        await self._pump.inject_in_turn(fact, answer)
+        await self._pump.inject_in_turn(fact, answer, self._check_open)
         if self._ttl is not None:
             self._pump.keep_session(self._key, self._ttl)
 
@@ -131,9 +132,12 @@ class Session:
         pump = self._pump
         if pump.loop is not asyncio.get_running_loop():
             raise _not_here(pump)
+        self._check_open()
+        return Injected(self._new_id(), self._sender, to, payload, self._key, awaited, pump.clock())
+
+    def _check_open(self) -> None:
         if self._closed:
             raise RoutingError("the session is closed; open another with organism.session()")
-        return Injected(self._new_id(), self._sender, to, payload, self._key, awaited, pump.clock())
 
     def close(self) -> None:
         """End the session: what listeners remember under it is forgotten, when its conversations are over."""
@@ -199,7 +203,5 @@ def sender_name(pump: Pump, sender: str) -> str:
 
 
 def _check_timeout(timeout: float | None) -> None:
-    if timeout is None:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or math.isnan(timeout):
-        raise TypeError(f"timeout is a number of seconds, or None; not {timeout!r}")
+    if timeout is not None and seconds(timeout) is None:
+        raise TypeError(f"timeout is a number of seconds, or None; not {cut(timeout)}")

@@ -7,7 +7,8 @@ import os
 import time
 from typing import Any
 
-from tests.pump.scenes import Go, Note, respond
+from tests.pump.scenes import Go, Note, call, respond
+from xml_pipeline import HandlerMetadata, Keep
 
 
 def where(payload: Go, metadata: Any) -> Any:
@@ -23,3 +24,9 @@ def where(payload: Go, metadata: Any) -> Any:
 async def async_where(payload: Go, metadata: Any) -> Any:
     await asyncio.sleep(0)
     return respond(Note(str(os.getpid())))
+
+
+def counting(payload: Go, metadata: HandlerMetadata, state: Go | None) -> Any:
+    """Calls itself down to zero, and counts how often."""
+    kept = Go(1 if state is None else state.n + 1)
+    return Keep(kept, call(Go(payload.n - 1), to="it") if payload.n else respond(kept))

@@ -1,4 +1,4 @@
-"""A simple model of calls: what design §5 says, without wire, ids, schedules and effects."""
+"""A simple model of calls: what design §5 and §8.3 say, without wire, ids, schedules and effects."""
 
 from __future__ import annotations
 
@@ -8,6 +8,24 @@ from dataclasses import dataclass, field
 OUTSIDE = "outside"
 MAX_MESSAGES = 18
 MAX_DEPTH = 3
+KEEP = 2
+
+
+@dataclass(eq=False)
+class Memory:
+    """Entries of a session, or of a listener's part of a conversation; the newest are kept."""
+
+    entries: tuple[int, ...] = ()
+
+    def add(self, entry: int) -> None:
+        self.entries = (*self.entries, entry)[-KEEP:]
+
+
+@dataclass(eq=False)
+class Outside:
+    """A lasting session of somebody outside."""
+
+    sessions: dict[str, Memory] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -16,6 +34,8 @@ class Conversation:
     messages: int = 0
     outcomes: list[str] = field(default_factory=list)  # what the outside got: a class name, or "unanswered"
     freed: bool = False
+    sessions: dict[str, Memory] = field(default_factory=dict)  # of the outside's calls
+    by_listener: dict[str, Memory] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -28,6 +48,10 @@ class Call:
     children: list[Call] = field(default_factory=list)
     inbox: list[Sent] = field(default_factory=list)
     open: bool = True
+    sessions: dict[str, Memory] = field(default_factory=dict)  # of its own calls
+    memory: Memory = field(default_factory=Memory)  # that its answer may add to
+    seen: tuple[int, ...] = ()  # what was in it at the opening
+    state: int | None = None
 
     @property
     def caller(self) -> str:
@@ -51,6 +75,8 @@ class Gather:
 class Listener:
     accepts: frozenset[str]
     peers: frozenset[str]
+    human: bool = False
+    remembers: str = "session"
 
 
 @dataclass(eq=False)
@@ -76,15 +102,25 @@ class Model:
 
     # --- what happens ---
 
-    def inject(self, to: str) -> Conversation:
-        conversation = Conversation()
+    def inject(self, to: str, outside: Outside | None = None) -> Conversation:
+        conversation = Conversation() if outside is None else Conversation(sessions=outside.sessions)
         self.conversations.append(conversation)
-        conversation.root = Call(to, conversation, None, OUTSIDE)
+        conversation.root = self.remembering(Call(to, conversation, None, OUTSIDE))
         self.deliver(conversation.root, "Task")
         return conversation
 
+    def remembering(self, call: Call) -> Call:
+        """A call about to be open, with the memory that it sees."""
+        if self.table[call.listener].remembers == "conversation":
+            owner = call.conversation.by_listener
+        else:
+            owner = call.conversation.sessions if call.parent is None else call.parent.sessions
+        call.memory = owner.setdefault(call.listener, Memory())
+        call.seen = call.memory.entries
+        return call
+
     def begin(self, sent: Sent) -> bool:
-        """Whether a handler is to be called."""
+        """Whether a handler is to be called, or a person to be asked."""
         if sent.cls in self.table[sent.call.listener].accepts:
             return True
         self.handled(sent)
@@ -96,8 +132,15 @@ class Model:
         sent.pending = False
         sent.call.inbox.remove(sent)
 
-    def finish(self, sent: Sent, actions: list[tuple] | None) -> None:
+    def answered(self, sent: Sent, cls: str) -> None:
+        """A person answered."""
         self.handled(sent)
+        self.answer(sent.call, cls)
+
+    def finish(self, sent: Sent, actions: list[tuple] | None, keeps: tuple[int | None] | None = None) -> None:
+        self.handled(sent)
+        if keeps is not None:
+            (sent.call.state,) = keeps
         for action in actions or ():
             self.act(sent.call, action)
             if sent.call.conversation.messages > MAX_MESSAGES:
@@ -141,6 +184,8 @@ class Model:
         elif kind == "gather":
             self.gather(call, rest[0])
         elif kind == "respond":
+            if len(rest) > 1:
+                call.memory.add(rest[1])
             self.answer(call, rest[0])
         elif kind == "invalid":
             self.deliver(call, "huh")
@@ -194,12 +239,12 @@ class Model:
                 self.fill(*place, refusal)
             return
         if delegated:
-            child = Call(to, call.conversation, call.parent, call.listener, call.place)
+            child = self.remembering(Call(to, call.conversation, call.parent, call.listener, call.place))
             if call.parent is None:
                 call.conversation.root = child
             self.close(call)
         else:
-            child = Call(to, call.conversation, call, call.listener, place)
+            child = self.remembering(Call(to, call.conversation, call, call.listener, place))
         if child.parent is not None:
             child.parent.children.append(child)
         if child.place is not None:

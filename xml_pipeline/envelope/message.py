@@ -85,7 +85,7 @@ class Envelope(Heading, frozen=True, kw_only=True):
     payload: etree._Element
 
 
-class Message(Struct, frozen=True, gc=False, eq=False):
+class Message(Struct, frozen=True, eq=False):
     """An accepted message. Two are equal when their headings and bytes are.
 
     Attributes:
@@ -184,6 +184,27 @@ class Message(Struct, frozen=True, gc=False, eq=False):
             data,
             typed,
         )
+
+    def again(self, reader: PayloadCodec[Any], limits: Limits = DEFAULT_LIMITS) -> Message:
+        """The same message as another attempt; its payload is decoded anew, as it was sent.
+
+        Raises:
+            PayloadError: the payload's class has changed, and the message does not fit it any more.
+        """
+        envelope = decode(self.data, limits)
+        heading = Heading(
+            self.from_id,
+            self.to,
+            self.thread_id,
+            self.message_id,
+            self.causation_id,
+            self.in_reply_to,
+            self.attempt + 1,
+            self.repairs,
+            self.conversation_id,
+            self.at,
+        )
+        return Message.sealed(heading, reader.decode(envelope.payload), reader, limits=limits)
 
     @property
     def _identity(self) -> tuple[Any, ...]:

@@ -33,6 +33,7 @@ class Deadlines:
 
     def add(self, thing: Any, seconds: float, callback: Callable[[Any], None]) -> None:
         """Call `callback(thing)` in so many seconds, unless it is discarded before."""
+        self.discard(thing)  # a new length of time begins now, in its place among the others
         due = self._loop.time() + seconds
         group = self._by_seconds.get(seconds)
         if group is None:
@@ -46,7 +47,10 @@ class Deadlines:
         """Forget a deadline; nothing happens when there is none."""
         seconds = self._seconds.pop(thing, None)
         if seconds is not None:
-            del self._by_seconds[seconds][thing]
+            group = self._by_seconds[seconds]
+            del group[thing]
+            if not group:
+                del self._by_seconds[seconds]
 
     def close(self) -> None:
         """Call back nobody any more."""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from xml_pipeline.envelope import Code, Message, SystemError
 
 
-class Injected(Struct, frozen=True, gc=False):
+class Injected(Struct, frozen=True):
     """A message comes from outside, and opens a conversation.
 
     Attributes:
@@ -33,7 +33,7 @@ class Injected(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Due(Struct, frozen=True, gc=False):
+class Due(Struct, frozen=True):
     """A message's turn has come. No event follows where its handler is to be called."""
 
     message: Message
@@ -41,7 +41,7 @@ class Due(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Returned(Struct, frozen=True, gc=False):
+class Returned(Struct, frozen=True):
     """A message's handler returned `value`."""
 
     message: Message
@@ -50,7 +50,7 @@ class Returned(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Failed(Struct, frozen=True, gc=False):
+class Failed(Struct, frozen=True):
     """A message's handler raised, or took too long.
 
     Attributes:
@@ -66,7 +66,7 @@ class Failed(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Interrupted(Struct, frozen=True, gc=False):
+class Interrupted(Struct, frozen=True):
     """A message's handler was cut off through no fault of its own: the process died under it."""
 
     message: Message
@@ -83,7 +83,7 @@ class Expired(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Answered(Struct, frozen=True, gc=False):
+class Answered(Struct, frozen=True):
     """A person answered the message that waits for them."""
 
     message: Message

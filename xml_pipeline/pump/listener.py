@@ -14,10 +14,11 @@ from typing import Any, Literal, Never, Protocol, TypeAlias, TypedDict, runtime_
 from typing_extensions import TypeVar, Unpack
 
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Huh, SystemError
-from xml_pipeline.errors import ConfigError, PayloadError, Violation
+from xml_pipeline.errors import ConfigError, PayloadError, Violation, cut
 from xml_pipeline.events import Event
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.pump.response import HandlerMetadata, Keep, Sent
+from xml_pipeline.pump.settings import seconds
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -201,7 +202,7 @@ def listener(
         broadcast=options.get("broadcast", False),
         cpu_bound=options.get("cpu_bound", False),
         human=human,
-        timeout_seconds=options.get("timeout_seconds"),
+        timeout_seconds=seconds(options.get("timeout_seconds")),
         max_concurrent=options.get("max_concurrent"),
         state=state,
         remembers=options.get("remembers", "session"),
@@ -258,9 +259,9 @@ def _check_options(name: str, options: ListenerOptions) -> None:
     several = isinstance(peers, Collection) and not isinstance(peers, str)
     if not several or not all(isinstance(peer, str) for peer in options.get("peers", ())):
         raise ConfigError(f"the peers of '{name}' are {peers!r}; a list of listeners' names is needed")
-    seconds = options.get("timeout_seconds")
-    if seconds is not None and not (isinstance(seconds, int | float) and seconds > 0):
-        raise ConfigError(f"timeout_seconds of '{name}' is {seconds!r}; a number greater than 0 is needed")
+    given = options.get("timeout_seconds")
+    if given is not None and not ((length := seconds(given)) is not None and length > 0):
+        raise ConfigError(f"timeout_seconds of '{name}' is {cut(given)}; a number greater than 0 is needed")
     for key, most in (("max_concurrent", options.get("max_concurrent")), ("keep", options.get("keep"))):
         if most is not None and not (isinstance(most, int) and most > 0):
             raise ConfigError(f"{key} of '{name}' is {most!r}; a whole number greater than 0 is needed")
@@ -285,17 +286,12 @@ def _check_handler(name: str, handler: Handler, *, with_state: bool) -> None:
         return  # a builtin without a signature: nothing to check
 
 
-def _parameters(handler: Handler | None) -> list[inspect.Parameter]:
-    """The positional parameters that a caller has to give."""
+def _positional(handler: Handler | None) -> list[inspect.Parameter]:
     try:
         every = [] if handler is None else list(inspect.signature(handler).parameters.values())
     except (TypeError, ValueError):
         return []  # no callable, or a builtin without a signature
-    return [
-        each
-        for each in every
-        if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD) and each.default is each.empty
-    ]
+    return [each for each in every if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
 
 
 def _resolved(
@@ -320,7 +316,7 @@ def _resolved(
 
 def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | None) -> tuple[type, ...]:
     """The payload classes that the handler's first parameter is annotated with."""
-    parameters = _parameters(handler)
+    parameters = _positional(handler)
     if not parameters or parameters[0].annotation is inspect.Parameter.empty:
         raise ConfigError(
             f"the handler of '{name}' does not say what it accepts: annotate its first parameter with a payload"
@@ -330,22 +326,31 @@ def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | 
 
 
 def _state_class(name: str, handler: Handler, localns: Mapping[str, Any] | None) -> type | None:
-    """The payload class that the handler's third parameter is annotated with; None without one."""
-    parameters = _parameters(handler)
-    if len(parameters) != 3:
+    """The payload class that the handler's third parameter is annotated with; None without one.
+
+    A third parameter with a default is a state if it looks like one, and the handler's own business if not.
+    """
+    parameters = _positional(handler)
+    required = [each for each in parameters if each.default is each.empty]
+    if len(parameters) < 3 or len(required) > 3:
+        return None
+    optional = len(required) < 3
+    if optional and parameters[2].annotation is inspect.Parameter.empty:
         return None
     classes = [
         cls
         for cls in _members(_resolved(name, handler, parameters[2], localns))
         if cls is not types.NoneType and cls is not None
     ]
-    if len(classes) != 1 or not is_payload(classes[0]):
-        raise ConfigError(
-            f"the handler of '{name}' cannot be called as handler(payload, metadata): its third parameter"
-            f" '{parameters[2].name}' can only be its state; annotate that with one payload class or None, as in"
-            " `state: Tally | None`"
-        )
-    return classes[0]
+    if len(classes) == 1 and is_payload(classes[0]):
+        return classes[0]
+    if optional:
+        return None
+    raise ConfigError(
+        f"the handler of '{name}' cannot be called as handler(payload, metadata): its third parameter"
+        f" '{parameters[2].name}' can only be its state; annotate that with one payload class or None, as in"
+        " `state: Tally | None`"
+    )
 
 
 def _members(annotation: Any) -> tuple[type, ...]:

@@ -37,6 +37,7 @@ from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
+    Closed,
     DeadLetter,
     Ended,
     Entry,
@@ -47,6 +48,8 @@ from xml_pipeline.threads.record import (
 )
 
 logger = logging.getLogger("xml_pipeline.pump")
+
+_AGAIN = "\n"  # before a number, in the id of a session that was opened again; no name holds it
 
 
 class PerThread(Protocol):
@@ -106,11 +109,14 @@ class Pump:
         # Without a journal there is no call, no future and no await between deciding and carrying out (ADR 12).
         self._commit: Callable[[Step], None] = self._carry_out if journal is None else self._append
         self.clock = clock
+        self._reserved: set[str] = set()  # conversations whose first message is not durable yet
         self._due: dict[str, float] = {}  # conversations, and when they take too long
         self._bell: asyncio.TimerHandle | None = None
         self._asks: dict[str, asyncio.Future[Message | None]] = {}
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
+        self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
+        self._again = 0
         self._resting: dict[str, float] = {}  # lasting sessions, and how many seconds they may rest
         self._deadlines = Deadlines()
         self._steps: deque[Step] = deque()  # to be carried out
@@ -164,6 +170,10 @@ class Pump:
             if future is not None and not future.done():
                 future.set_exception(OrganismClosed("the organism was stopped before the answer came"))
             self._step(conversation_id, Aborted(conversation_id, None, self.clock()))
+        for future in self._asks.values():  # decided, and not durable: nobody will hear of it any more
+            if not future.done():
+                future.set_exception(OrganismClosed("the organism was stopped before the answer came"))
+        self._asks.clear()
 
     # --- the outside ---
 
@@ -187,10 +197,17 @@ class Pump:
         self._due[conversation_id] = due = self._time() + self._longest
         if self._bell is None:
             self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
+        if fact.session:
+            self._deadlines.discard(fact.session)  # it is in use
+        if self._journal is not None:
+            self._reserved.add(conversation_id)  # until it is durable, its message holds a place already
+            self.admission.in_flight += 1
         self._commit(Step(conversation_id, 0, fact.at, changes))
 
-    async def inject_in_turn(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
-        """`inject` as soon as there is room, first come first served."""
+    async def inject_in_turn(
+        self, fact: Injected, answer: asyncio.Future[Message | None] | None, check: Callable[[], None]
+    ) -> None:
+        """`inject` as soon as there is room, first come first served; `check` raises if it is too late by then."""
         if not self._open:
             raise OrganismClosed("the organism is not running: use `async with organism:`")
         if not self.admission.watched and self.admission.in_flight < self.admission.most:
@@ -198,6 +215,7 @@ class Pump:
             return
         await self.admission.wait()
         try:
+            check()
             self.inject(fact, answer)
         finally:
             self.admission.leave()  # the reserved place; the message has its own by now
@@ -223,34 +241,66 @@ class Pump:
         return True
 
     def keep_session(self, session_id: str, seconds: float) -> None:
-        """Note that a lasting session is used, and that it ends `seconds` after the last of its conversations."""
-        self._deadlines.discard(session_id)
+        """After the last conversation of a lasting session it may rest for `seconds`, then it ends."""
         self._resting[session_id] = seconds
+        session = self.state.sessions.get(session_id)
+        if session is not None and not session.running:
+            self._deadlines.add(session_id, seconds, self.end_session)
+
+    def session_id(self, name: str) -> str:
+        """The id of the lasting session of this name; another than before while one that was closed still runs."""
+        return self._renamed.get(name, name)
 
     def end_session(self, session_id: str) -> None:
         """Forget a lasting session: at once, or with the last of its conversations."""
         self._resting.pop(session_id, None)
         self._deadlines.discard(session_id)
-        ended = self.state.end_session(session_id)
-        if self._hooks:
-            for each in ended:
-                self.observers.tell(events.SessionEnded(each))
+        session = self.state.sessions.get(session_id)
+        name = session_id.partition(_AGAIN)[0]
+        if self.session_id(name) == session_id:
+            self._renamed.pop(name, None)
+            if session is not None and session.running:
+                self._again += 1
+                self._renamed[name] = f"{name}{_AGAIN}{self._again}"
+        if session is not None:
+            ended = () if session.running else tuple(session.sessions.values())
+            closed = Closed()
+            self.state.apply(session_id, closed)
+            self._commit(Step(session_id, 0, self.clock(), [closed]))
+            if self._hooks:
+                for each in ended:
+                    self.observers.tell(events.SessionEnded(each))
 
     # --- from facts to effects ---
 
     def _step(self, conversation_id: str, fact: Fact) -> None:
         """One fact: what follows from it becomes durable, then is carried out."""
         seq = 0
+        commit = self._commit
         if self._journal is not None or self._hooks:
             conversation = self.state.conversations.get(conversation_id)
-            seq = 0 if conversation is None else conversation.seq
+            if conversation is None:
+                commit = self._carry_out  # a late return: it belongs to nothing that is written down
+            else:
+                seq = conversation.seq
         changes = self.machine.step(fact)
         if changes:
-            self._commit(Step(conversation_id, seq, fact.at, changes))
+            commit(Step(conversation_id, seq, fact.at, changes))
 
     def _append(self, step: Step) -> None:
-        assert self._journal is not None
-        self._journal.append(step.conversation_id, step.seq, step, lambda: self._carry_out(step))
+        """Let a step become durable. One that cannot ends its conversation: what it decided must not leave."""
+        journal, conversation_id = self._journal, step.conversation_id
+        assert journal is not None
+        try:
+            journal.append(conversation_id, step.seq, step, lambda: self._carry_out(step))
+        except Exception as error:
+            logger.exception("a step could not be journaled; its conversation %s ends", conversation_id)
+            future = self._asks.pop(conversation_id, None)
+            if future is not None and not future.done():
+                future.set_exception(error)
+            self._carry_out(step)
+            changes = self.machine.step(Aborted(conversation_id, None, self.clock()))
+            self._carry_out(Step(conversation_id, 0, step.at, changes))
 
     def _carry_out(self, step: Step) -> None:
         """Do what events ask for, step by step: an observer may cause a step in the middle of another."""
@@ -299,7 +349,10 @@ class Pump:
             if event.closes:
                 self._stop_timer(message.thread_id, event.closes)
             opens = event.opens
-            self.admission.in_flight += 1
+            if self._reserved and conversation_id in self._reserved:
+                self._reserved.discard(conversation_id)
+            else:
+                self.admission.in_flight += 1
             self.scheduler.add(message, (opens and opens.parent) or message.message_id)
 
     def _done(self, conversation_id: str, event: Handled) -> None:
@@ -445,9 +498,7 @@ class Pump:
             logger.warning("the budget of %s is used up: %s", error.scope, error)
             code, text = "budget", "the budget for this work is used up"
         else:
-            logger.error(
-                "the handler of '%s' failed on message %s", message.to, message.message_id, exc_info=error
-            )
+            _log(message, error)
             code, text = "handler", f"the handler failed with {type(error).__name__}"
         fact = Failed(message, code, text, described(error), self.clock())
         self._step(message.conversation_id, fact)
@@ -458,6 +509,18 @@ class Pump:
         detail = f"TimeoutError: no return within {seconds:g} s"
         fact = Failed(message, "timeout", "no answer in time", detail, self.clock())
         self._step(message.conversation_id, fact)
+
+
+def _log(message: Message, error: BaseException) -> None:
+    """The trace of a handler's exception; one that cannot be shown is named."""
+    try:
+        logger.error(
+            "the handler of '%s' failed on message %s", message.to, message.message_id, exc_info=error
+        )
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # it raises when it is looked at
+        logger.error("the handler of '%s' failed with %s", message.to, described(error))
 
 
 def _restored(kept: Entry | None, cls: type) -> Any:

@@ -32,7 +32,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from xml_pipeline.envelope import (
     SYSTEM,
@@ -76,7 +76,7 @@ from xml_pipeline.pump.response import (
     entry_of,
     outcome,
 )
-from xml_pipeline.pump.settings import ConversationLimits
+from xml_pipeline.pump.settings import ConversationLimits, seconds
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
@@ -299,7 +299,7 @@ class Step(DerivedIds, kw_only=True):
         message = fact.message
         thread = self._thread_of(message)
         if thread is not None:
-            self.record(Redelivered(structs.replace(message, attempt=message.attempt + 1)))
+            self.record(Redelivered(message.again(codec_for(message.payload))))
 
     def answered(self, fact: Answered) -> None:
         message, payload = fact.message, fact.payload
@@ -341,9 +341,10 @@ class Step(DerivedIds, kw_only=True):
     def collapse(self) -> None:
         """The last line of defence: what the conversation holds is buried, and it is over; nothing here can fail."""
         if not self.over:
-            for thread in self.conversation.threads.values():
+            for thread in reversed(tuple(self.conversation.threads.values())):  # callees before their callers
                 for message in tuple(thread.inbox.values()):
                     self.record(DeadLetter(message, "the engine failed in this conversation", True))
+                self.record(Ended(thread.id, thread.listener, "pruned", thread.session_ids))
             self._over()
 
     # --- what a handler wants sent ---
@@ -464,7 +465,7 @@ class Step(DerivedIds, kw_only=True):
                 if parent is None and conversation.lasting
                 else self.new_id()
             )
-        memory = target.name if target.remembers == "conversation" else session_id
+        memory = f"{conversation.id}/{target.name}" if target.remembers == "conversation" else session_id
         if parent is None:
             return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot)
         return Opening(parent.id, parent.listener, opening_id, depth, session_id, memory, slot)
@@ -472,7 +473,8 @@ class Step(DerivedIds, kw_only=True):
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
         gather_id = self.new_id()
         size = len(response.responses)
-        self.record(Gathering(thread.id, gather_id, size, response.timeout, cause.message_id))
+        limit = None if response.timeout is None else seconds(response.timeout)
+        self.record(Gathering(thread.id, gather_id, size, limit, cause.message_id))
         for position, each in enumerate(response.responses):
             self._send(thread, cause, each, (gather_id, position))
             if self._runaway():
@@ -561,7 +563,7 @@ class Step(DerivedIds, kw_only=True):
         conversation = self.conversation
         listener = self.terms.listeners[thread.listener]
         if listener.remembers == "conversation":
-            self.record(Remembered(listener.name, entry, listener.keep))
+            self.record(Remembered(f"{conversation.id}/{listener.name}", entry, listener.keep))
         else:
             lasting = conversation.lasting and not thread.parent
             self.record(Remembered(thread.session_id, entry, listener.keep, lasting))

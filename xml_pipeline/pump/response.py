@@ -8,9 +8,10 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from msgspec import Struct
 
 from xml_pipeline.attribution import current_caller
-from xml_pipeline.errors import PayloadError, Violation
+from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.hardened import Limits, parse
 from xml_pipeline.payload import REGISTRATION, codec_of, is_payload
+from xml_pipeline.pump.settings import seconds
 from xml_pipeline.threads.ids import DerivedIds, random_ids
 from xml_pipeline.threads.record import Entry
 
@@ -291,9 +292,9 @@ def check_response(response: HandlerResponse) -> None:
 def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:
     if "Gathered" not in accepts:
         raise NonsenseReturned("a gather, but its annotation does not accept Gathered")
-    seconds = gather.timeout
-    if seconds is not None and not (isinstance(seconds, int | float) and seconds >= 0):
-        raise NonsenseReturned(f"a gather with the timeout {seconds!r}; it takes seconds, 0 or more")
+    most = gather.timeout
+    if most is not None and ((length := seconds(most)) is None or length < 0):
+        raise NonsenseReturned(f"a gather with the timeout {cut(most)}; it takes seconds, 0 or more")
     if not isinstance(gather.responses, tuple | list):
         raise NonsenseReturned(f"a gather of {gather.responses!r}; it takes a list of calls")
     for each in gather.responses:

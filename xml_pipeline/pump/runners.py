@@ -69,7 +69,7 @@ class Runners:
         self._runs: dict[str, Run] = {}  # by thread
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
-        self._at_queue = False  # a runner is
+        self._at_queue: asyncio.Task[Any] | None = None  # the runner that is
         self._coming = False  # another was woken
         self._stopping = False
         self._threads = Threads(settings.max_concurrent_handlers)
@@ -156,7 +156,7 @@ class Runners:
         pristine = tuple(copy_context().items())
         while True:
             self._coming = False
-            if not self._at_queue and not await self._take_turns(task, pristine):
+            if self._at_queue is None and not await self._take_turns(task, pristine):
                 return
             sleeper = self._loop.create_future()
             self._idle.append(sleeper)
@@ -171,10 +171,10 @@ class Runners:
             Whether this runner may go on: not when its handler was given up, cancelled the task, or left context
             variables behind; the next message gets a clean one.
         """
-        scheduler, begin, handled, here = self.scheduler, self._work.begin, 0, True
-        self._at_queue = scheduler.attended = True
+        scheduler, begin, handled = self.scheduler, self._work.begin, 0
+        self._at_queue, scheduler.attended = task, True
         try:
-            while here and (scheduler.ready.size or scheduler.granted):
+            while self._at_queue is task and (scheduler.ready.size or scheduler.granted):
                 message = scheduler.take()
                 if message is None:
                     break
@@ -182,9 +182,8 @@ class Runners:
                 if run is None:
                     scheduler.release(message.to)
                 else:
-                    here = False
                     self._leave_queue()  # the handler may wait
-                    here = await self._handle(run, task)
+                    await self._handle(run, task)
                     if run.given_up or task.cancelling():
                         return False
                     context = copy_context()
@@ -198,18 +197,18 @@ class Runners:
                     await asyncio.sleep(0)
             return True
         finally:
-            if here:
+            if self._at_queue is task:
                 self._leave_queue()
 
     def _leave_queue(self) -> None:
         scheduler = self.scheduler
-        self._at_queue = False
+        self._at_queue = None
         scheduler.attended = self._coming
         if not self._coming and (scheduler.ready.size or scheduler.granted):
             scheduler.call()
 
-    async def _handle(self, run: Run, task: asyncio.Task[Any]) -> bool:
-        """Call a handler and see to what follows; returns whether this runner is at the queue again."""
+    async def _handle(self, run: Run, task: asyncio.Task[Any]) -> None:
+        """Call a handler and see to what follows; back at the queue, if nobody is there by now."""
         message = run.message
         run.task = task
         run.due = due = self._time() + run.seconds
@@ -235,24 +234,20 @@ class Runners:
                 raise  # the task itself is thrown away
             failure = error
         current_caller.set(None)
-        here = not self._at_queue
-        if here:
-            self._at_queue = self.scheduler.attended = True
+        if self._at_queue is None:
+            self._at_queue, self.scheduler.attended = task, True
         if run.given_up:
             if value is not None:
                 self._work.returned(message, value)
-            return here
+            return
         del self._runs[message.thread_id]
         self.scheduler.release(message.to)
         if failure is None:
             self._work.returned(message, value)
-            return here
-        self._work.raised(message, failure)
-        if isinstance(failure, KeyboardInterrupt):
-            if here:
-                self._leave_queue()
-            raise failure
-        return here
+        else:
+            self._work.raised(message, failure)
+            if isinstance(failure, KeyboardInterrupt):
+                raise failure
 
     async def _elsewhere(self, listener: Listener, arguments: tuple[Any, ...]) -> Any:
         """Call a handler that may not run on the event loop: in a thread, or in a process."""

@@ -5,8 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.errors import ConfigError, Problem, cut
 from xml_pipeline.pump.schedule import QUEUES, Scheduling
+
+LONGEST = 10 * 365 * 86_400.0
+"""Seconds that stand for ever: an event loop's clock takes no more."""
+
+
+def seconds(value: object) -> float | None:
+    """A length of time as a clock takes it, at most ten years; None for what is none, or no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return None
+    try:
+        return float(min(float(value), LONGEST))
+    except OverflowError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +56,8 @@ class PumpSettings:
         for name, value in values.items():
             if name == "scheduling":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                problems.append(f"{name} is {value!r}; it must be a number")
+            if seconds(value) is None:
+                problems.append(f"{name} is {cut(repr(value))}; it must be a number")
             elif not value > 0:
                 problems.append(f"{name} is {value}; it must be greater than 0")
         if problems:
@@ -65,3 +78,9 @@ class ConversationLimits:
     messages: int = 10_000
     depth: int = 64
     seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        length = seconds(self.seconds)
+        if length is None:
+            raise ConfigError(f"seconds is {cut(self.seconds)}; it must be a number that a clock can hold")
+        object.__setattr__(self, "seconds", length)

@@ -69,7 +69,7 @@ class Began(Struct, frozen=True, gc=False, tag="began/1"):
     awaited: bool
 
 
-class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
+class Accepted(Struct, frozen=True, tag="accepted/1"):
     """A message passed all checks.
 
     Attributes:
@@ -114,13 +114,13 @@ class Handled(Struct, frozen=True, gc=False, tag="handled/1"):
     detail: str = ""
 
 
-class Asked(Struct, frozen=True, gc=False, tag="asked/1"):
+class Asked(Struct, frozen=True, tag="asked/1"):
     """A message waits for a person."""
 
     message: Message
 
 
-class Redelivered(Struct, frozen=True, gc=False, tag="redelivered/1"):
+class Redelivered(Struct, frozen=True, tag="redelivered/1"):
     """The handler of a message was interrupted, through no fault of its own: the message is due once more."""
 
     message: Message
@@ -175,7 +175,7 @@ class Ended(Struct, frozen=True, gc=False, tag="ended/1"):
     fills: Slot | None = None
 
 
-class DeadLetter(Struct, frozen=True, gc=False, tag="dead-letter/1"):
+class DeadLetter(Struct, frozen=True, tag="dead-letter/1"):
     """A message that ended without a receiver.
 
     Attributes:
@@ -230,7 +230,7 @@ class Remembered(Struct, frozen=True, gc=False, tag="remembered/1"):
     """A memory got an entry.
 
     Attributes:
-        memory: its key: a session id, or the listener's name in this conversation.
+        memory: its key: a session id, or `CONVERSATION/LISTENER`.
         entry: what was added.
         keep: how many entries the memory keeps, the newest.
         lasting: whether it belongs to an outside session that outlives the conversation.
@@ -254,6 +254,10 @@ class Over(Struct, frozen=True, gc=False, tag="over/1"):
     lasting: str = ""
 
 
+class Closed(Struct, frozen=True, gc=False, tag="closed/1"):
+    """A lasting session is closed: it ends now, or with the last of its conversations. It stands under its own id."""
+
+
 Event: TypeAlias = (
     Began
     | Accepted
@@ -267,4 +271,5 @@ Event: TypeAlias = (
     | StateKept
     | Remembered
     | Over
+    | Closed
 )

@@ -21,6 +21,7 @@ from xml_pipeline.threads.record import (
     Accepted,
     Asked,
     Began,
+    Closed,
     DeadLetter,
     Ended,
     Entry,
@@ -165,28 +166,20 @@ class State(Struct):
     sessions: dict[str, OutsideSession] = field(default_factory=dict)
 
     def apply(self, conversation_id: str, event: Event) -> None:
-        """Let `event` have happened to the conversation; one that is over already does not change any more."""
+        """Let `event` have happened to the conversation (`Closed`: to the session) of this id.
+
+        A conversation that is over already does not change any more.
+        """
         conversation = self.conversations.get(conversation_id)
         if conversation is not None:
             conversation.seq += 1
             CHANGES[type(event)](self, conversation, event)
         elif type(event) is Began:
             begin(self, conversation_id, event)
-
-    def end_session(self, session_id: str) -> tuple[str, ...]:
-        """End a lasting session: now, or with the last of its conversations.
-
-        Returns:
-            The listeners' session ids that have ended; () when there are none, or not yet.
-        """
-        session = self.sessions.get(session_id)
-        if session is None:
-            return ()
-        session.ending = True
-        if session.running:
-            return ()
-        del self.sessions[session_id]
-        return tuple(session.sessions.values())
+        elif type(event) is Closed and (session := self.sessions.get(conversation_id)) is not None:
+            session.ending = True
+            if not session.running:
+                del self.sessions[conversation_id]
 
 
 def lineage(conversation: Conversation, thread: Thread) -> tuple[str, ...]:
