@@ -253,7 +253,7 @@ SURFACE = {
     """,
     "xml_pipeline.envelope": """
         BrokenRule Code ENVELOPE_NS ENVELOPE_XSD Envelope Extraction Found Gathered GatheredCodec Heading Huh META_NS
-        Message SYSTEM SystemError codec_for complaint decode extract_payloads is_error
+        Message SYSTEM SystemError CODES codec_for complaint decode extract_payloads is_error
     """,
     "xml_pipeline.journal": "Journal Step",
     "xml_pipeline.llm": """

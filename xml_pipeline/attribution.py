@@ -25,6 +25,14 @@ class Caller(Protocol):
     def conversation_id(self) -> str:
         """The conversation the thread belongs to."""
 
+    @property
+    def message_id(self) -> str:
+        """The message that is being handled."""
+
+    @property
+    def attempt(self) -> int:
+        """Which delivery of it this is, from 1."""
+
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those of all threads above it, innermost first."""
 

@@ -177,6 +177,23 @@ class RoutingError(XmlPipelineError):
     """A message from outside names no listener, or one that does not accept its payload."""
 
 
+class TaskFailed(XmlPipelineError):
+    """What a handler raises to give its task up: its caller gets a SystemError with this code and text.
+
+    Attributes:
+        code: `routing`, `validation`, `timeout`, `handler`, `budget` or `limit`.
+        text: for the caller; other exceptions tell it their class only.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code = code
+        self.text = text
+        super().__init__(code, text)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
+
 class AskError(XmlPipelineError):
     """An ask from outside ended without a good answer."""
 

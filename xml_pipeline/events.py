@@ -196,7 +196,10 @@ class TextGenerated(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LLMCalled(Signal):
-    """A call to a model ended. Tokens as the provider counted them; `cost` in USD, None if unknown."""
+    """A call to a model ended. Tokens as the provider counted them; `cost` in USD, None if unknown.
+
+    `message_id` and `attempt` are of what the calling handler works on; "" outside of handlers.
+    """
 
     agent: str
     thread_id: str
@@ -208,6 +211,8 @@ class LLMCalled(Signal):
     cost: float | None
     seconds: float
     error: str = ""
+    message_id: str = ""
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,11 @@ class Handler:
     thread_id: str = "t1"
     conversation_id: str = "c1"
     above: tuple[str, ...] = ()
+    message_id: str = "m1"
+    attempt: int = 1
+
+    def new_id(self) -> str:
+        return "id-1"
 
     def lineage(self) -> tuple[str, ...]:
         return (self.thread_id, *self.above)

@@ -26,7 +26,7 @@ from tests.pump.scenes import (
     virtual,
 )
 from xml_pipeline import AnswerError, AskTimeout, Gathered, Huh, NoReply, Organism, SystemError, xmlify
-from xml_pipeline.errors import BudgetExceededError
+from xml_pipeline.errors import BudgetExceededError, TaskFailed
 from xml_pipeline.events import DeadLettered, HandlerFailed, MessageRefused
 from xml_pipeline.pump import GatherResponse
 from xml_pipeline.testing import Recorder
@@ -643,3 +643,22 @@ async def test_whatever_an_observer_raises_the_work_goes_on(error: type[BaseExce
     async with organism:
         assert await organism.ask("echo", Question("x")) == Answer("x")
         assert at_rest(organism)
+
+
+@virtual
+async def test_a_handler_may_give_its_task_up_with_a_code_and_words() -> None:
+    organism = Organism.build()
+    recorder = Recorder(organism)
+
+    @organism.listener
+    async def clerk(payload: Go, metadata: Any) -> Any:
+        raise TaskFailed("limit", "the shop is closed") if payload.n else TaskFailed("holiday", "gone")
+
+    async with organism:
+        with pytest.raises(AnswerError, match="limit: the shop is closed"):
+            await organism.ask("clerk", Go(1))
+        with pytest.raises(AnswerError, match="handler: the handler failed with TaskFailed"):
+            await organism.ask("clerk", Go(0))
+    first, _ = recorder.of(HandlerFailed)
+    assert (first.code, first.error) == ("limit", "the shop is closed")
+    assert first.seq

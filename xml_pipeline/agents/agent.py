@@ -30,7 +30,7 @@ from xml_pipeline.agents.toolbox import Toolbox
 from xml_pipeline.agents.wording import huh_text, task_text
 from xml_pipeline.envelope import Code, Gathered, Huh, SystemError
 from xml_pipeline.envelope.repairs import carriable
-from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, LLMError, cut
+from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, LLMError, TaskFailed, cut
 from xml_pipeline.llm import complete, get_router, stream
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEnd, TextDelta
 from xml_pipeline.pump.listener import AgentOptions, Listener, ListenerOptions, Surroundings, listener
@@ -122,12 +122,12 @@ class LLMAgent:
             task = task.take(payload.answers)
         elif isinstance(payload, Huh | SystemError):
             if task is None or not task.answered:
-                return self._fail(Fault("validation", "an error message is no task"), metadata)
+                raise _given_up(Fault("validation", "an error message is no task"))
             if isinstance(payload, SystemError):
-                return self._fail(Fault(payload.code, f"the answer was refused: {payload.message}"), metadata)
+                raise _given_up(Fault(payload.code, f"the answer was refused: {payload.message}"))
             task = replace(task, answered=False, corrections=task.corrections + 1)
             if task.corrections > MAX_CORRECTIONS:
-                return self._fail(Fault("validation", f"the answer was refused: {payload}"), metadata)
+                raise _given_up(Fault("validation", f"the answer was refused: {payload}"))
             task = task.noted(huh_text(payload))
         else:
             task = RunningTask(Exchange({"role": "user", "content": task_text(payload)}))
@@ -137,8 +137,7 @@ class LLMAgent:
             raise  # the pump says so to the caller, with a code of its own
         except LLMError as error:
             code: Code = "timeout" if isinstance(error, BackendTimeoutError) else "handler"
-            logger.warning("agent '%s' got no answer from its model: %s", self.name, error)
-            return self._fail(Fault(code, f"no model answered: {error}"), metadata)
+            raise _given_up(Fault(code, f"no model answered: {error}")) from error
 
     async def _work(self, task: RunningTask, metadata: HandlerMetadata) -> Keep[AgentState] | HandlerResponse:
         """Ask the model until it calls peers, answers, or has to be given up."""
@@ -147,13 +146,13 @@ class LLMAgent:
             if not correcting:
                 if task.turns >= self.settings.max_turns:
                     text = f"no answer after {task.turns} of {self.settings.max_turns} turns (max_turns)"
-                    return self._fail(Fault("limit", text), metadata)
+                    raise _given_up(Fault("limit", text))
                 task = replace(task, turns=task.turns + 1)
             reading = self._reader.read(await self._ask(task, metadata))
             problem = reading.problem
             task = replace(task, corrections=0 if problem is None else task.corrections + 1)
             if problem is not None and (problem.final or task.corrections > MAX_CORRECTIONS):
-                return self._fail(problem, metadata)
+                raise _given_up(problem)
             if reading.good:
                 return Keep(task.calling(reading).kept(), self._calls(reading))
             if reading.answer is not None:
@@ -174,13 +173,6 @@ class LLMAgent:
         if self.settings.memory in ("session", "conversation"):
             response.remember = task.remembered(self.settings.history)
         return response
-
-    def _fail(self, fault: Fault, metadata: HandlerMetadata) -> HandlerResponse:
-        text = carriable(cut(fault.reason, _REASON_CUT))
-        self._surroundings.emit(
-            events.HandlerFailed(metadata.conversation_id, metadata.thread_id, self.name, fault.code, text)
-        )
-        return HandlerResponse.respond(SystemError(fault.code, text))
 
     # --- the model ---
 
@@ -228,6 +220,10 @@ class LLMAgent:
                     metadata.message_id, metadata.attempt,
                 )
             )  # fmt: skip
+
+
+def _given_up(fault: Fault) -> TaskFailed:
+    return TaskFailed(fault.code, carriable(cut(fault.reason, _REASON_CUT)))
 
 
 def agent_listener(

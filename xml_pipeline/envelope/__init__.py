@@ -12,6 +12,7 @@ from xml_pipeline.envelope.message import (
 )
 from xml_pipeline.envelope.repairs import Extraction, Found, extract_payloads
 from xml_pipeline.envelope.system import (
+    CODES,
     SYSTEM,
     BrokenRule,
     Code,
@@ -23,6 +24,7 @@ from xml_pipeline.envelope.system import (
 )
 
 __all__ = [
+    "CODES",
     "ENVELOPE_NS",
     "ENVELOPE_XSD",
     "META_NS",

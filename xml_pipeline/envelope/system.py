@@ -7,12 +7,14 @@ annotation; one that does not lets them pass on to its caller.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from xml_pipeline.errors import EnvelopeError, PayloadError, cut
 from xml_pipeline.payload import PayloadCodec, xmlify
 
 Code: TypeAlias = Literal["routing", "validation", "timeout", "handler", "budget", "limit"]
+
+CODES: frozenset[str] = frozenset(get_args(Code))
 
 SYSTEM = "system"
 """The sender's name of system messages; no listener may have it."""

@@ -369,4 +369,5 @@ class Run:
         charge, seconds = self.completion.charge, at - self.completion.started
         tokens = (usage.prompt_tokens, usage.completion_tokens)
         who = (charge.agent, charge.thread_id, charge.conversation_id)
-        self.shared.emit(LLMCalled(*who, *asked, *tokens, cost, seconds, error))
+        made = LLMCalled(*who, *asked, *tokens, cost, seconds, error, charge.message_id, charge.attempt)
+        self.shared.emit(made)

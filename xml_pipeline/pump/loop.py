@@ -17,8 +17,8 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from xml_pipeline import events
-from xml_pipeline.envelope import Code, Message, SystemError
-from xml_pipeline.errors import BudgetExceededError, OrganismClosed, RoutingError, described
+from xml_pipeline.envelope import CODES, Code, Message, SystemError
+from xml_pipeline.errors import BudgetExceededError, OrganismClosed, RoutingError, TaskFailed, described
 from xml_pipeline.hardened import DEFAULT_LIMITS, parse
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Journal, Step
@@ -497,6 +497,13 @@ class Pump:
         if isinstance(error, BudgetExceededError):
             logger.warning("the budget of %s is used up: %s", error.scope, error)
             code, text = "budget", "the budget for this work is used up"
+        elif isinstance(error, TaskFailed) and error.code in CODES:
+            logger.warning("'%s' gave up message %s: %s", message.to, message.message_id, described(error))
+            self._step(
+                message.conversation_id,
+                Failed(message, error.code, error.text, error.text, self.clock()),  # type: ignore[arg-type]  # one of CODES
+            )
+            return
         else:
             _log(message, error)
             code, text = "handler", f"the handler failed with {type(error).__name__}"

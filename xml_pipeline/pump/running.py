@@ -49,6 +49,14 @@ class Run(Struct):
     def conversation_id(self) -> str:
         return self.message.conversation_id
 
+    @property
+    def message_id(self) -> str:
+        return self.message.message_id
+
+    @property
+    def attempt(self) -> int:
+        return self.message.attempt
+
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those above it, innermost first; the open ones, for a handler that was given up."""
         return lineage(self.conversation, self.thread)

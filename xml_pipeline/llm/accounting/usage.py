@@ -122,12 +122,16 @@ class Charge:
         thread_id: the innermost thread, or "".
         conversation_id: or "".
         threads: the innermost thread and all above it; the last one is the conversation's first.
+        message_id: what the handler works on, or "".
+        attempt: which delivery of it this is, from 1.
     """
 
     agent: str = ""
     thread_id: str = ""
     conversation_id: str = ""
     threads: tuple[str, ...] = ()
+    message_id: str = ""
+    attempt: int = 1
 
 
 def charge_of(agent_id: str | None) -> Charge:
@@ -138,7 +142,14 @@ def charge_of(agent_id: str | None) -> Charge:
     caller = current_caller.get()
     if caller is None:
         return Charge(agent_id) if agent_id else NOBODY
-    return Charge(caller.listener, caller.thread_id, caller.conversation_id, caller.lineage())
+    return Charge(
+        caller.listener,
+        caller.thread_id,
+        caller.conversation_id,
+        caller.lineage(),
+        caller.message_id,
+        caller.attempt,
+    )
 
 
 NOBODY = Charge()
