@@ -296,7 +296,7 @@ ELSEWHERE = {
     "pump.projection": "with those who get it: pump/test_observers",
     "pump.response": "by what may be returned: pump/test_returns, pump/test_errors_arrive",
     "pump.runners": "by whose turn it is: pump/test_scheduling, pump/test_context, pump/test_bounds",
-    "pump.running": "by what a handler sees of it: pump/test_context",
+    "pump.handler_call": "by what a handler sees of it: pump/test_context",
     "pump.schedule": "by whose turn it is: pump/test_scheduling",
     "pump.settings": "by what they bound: pump/test_limits, pump/test_backpressure",
     "threads.phases": "with the machine: pump/test_machine_model",

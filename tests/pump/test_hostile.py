@@ -480,7 +480,7 @@ async def live():
 
 run_in_virtual_time(live())
 gc.collect()
-print(sum(type(each).__name__ == "Run" for each in gc.get_objects()))
+print(sum(type(each).__name__ == "HandlerCall" for each in gc.get_objects()))
 """
 
 

@@ -26,13 +26,13 @@ from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.admission import Admission
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import Aborted, Answered, Due, Expired, Fact, Failed, Injected, Returned
+from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.listener import Attaching, Listener
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.projection import delivered, observed
 from xml_pipeline.pump.response import KEPT, HandlerMetadata
 from xml_pipeline.pump.runners import Runners
-from xml_pipeline.pump.running import Run
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.threads.record import (
     Accepted,
@@ -447,7 +447,7 @@ class Pump:
 
     # --- what becomes of a handler call (`runners.Work`) ---
 
-    def begin(self, message: Message) -> Run | None:
+    def begin(self, message: Message) -> HandlerCall | None:
         """A message's turn: the handler call that is to be made, if one is."""
         conversation = self.state.conversations.get(message.conversation_id)
         thread = None if conversation is None else conversation.threads.get(message.thread_id)
@@ -484,7 +484,7 @@ class Pump:
             if message.message_id not in thread.inbox:  # an observer has ended the thread
                 return None
         seconds = listener.timeout_seconds or self.settings.timeout_seconds
-        return Run(message, conversation, thread, arguments, seconds)
+        return HandlerCall(message, conversation, thread, arguments, seconds)
 
     def returned(self, message: Message, value: Any) -> None:
         """A handler returned."""

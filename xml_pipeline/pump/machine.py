@@ -70,11 +70,11 @@ from xml_pipeline.pump.response import (
     SEND,
     GatherResponse,
     HandlerResponse,
+    Intent,
     Kind,
-    Outcome,
     check_response,
     entry_of,
-    outcome,
+    intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
 from xml_pipeline.threads.ids import DerivedIds
@@ -103,7 +103,7 @@ ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
 
 _ERROR_BYTES = 65_536
-_NOTHING = Outcome()
+_NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
 LATE = "the handler returned after it was given up"
@@ -175,7 +175,7 @@ class Machine:
                 return _too_late(fact)
             conversation = Conversation(conversation_id)
         events: list[Event] = []
-        step = Step(
+        step = Rules(
             seed, terms=self.terms, state=self.state, conversation=conversation, at=fact.at, events=events
         )
         try:
@@ -188,8 +188,8 @@ class Machine:
         return events
 
 
-class Step(DerivedIds, kw_only=True):
-    """One step: the rules, and the events they have made so far; new ids follow from its seed."""
+class Rules(DerivedIds, kw_only=True):
+    """The rules at work on one step: what they read, and the events made so far; new ids follow from the seed."""
 
     terms: Terms
     state: State
@@ -256,7 +256,7 @@ class Step(DerivedIds, kw_only=True):
             if type(value) is HandlerResponse:
                 check_response(value)
             elif value is not None:
-                wants = outcome(value, listener.accepts, listener.state)
+                wants = intent_of(value, listener.accepts, listener.state)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # NonsenseReturned, or what an odd object does when it is looked at
@@ -275,7 +275,7 @@ class Step(DerivedIds, kw_only=True):
                 text = f"the conversation took more than {self.terms.limits.messages} messages"
                 self.aborted(Aborted(self.conversation.id, SystemError("limit", text)))
 
-    def _send_all(self, thread: Thread, message: Message, wants: Outcome) -> None:
+    def _send_all(self, thread: Thread, message: Message, wants: Intent) -> None:
         if wants.keeps:
             self.record(StateKept(thread.id, wants.state))
         if wants.text is not None:
@@ -736,13 +736,13 @@ def _too_late(fact: Fact) -> list[Event]:
     return []
 
 
-_RULES: dict[type[Any], Callable[[Step, Any], None]] = {
-    Injected: Step.injected,
-    Due: Step.due,
-    Returned: Step.returned,
-    Failed: Step.failed,
-    Interrupted: Step.interrupted,
-    Answered: Step.answered,
-    Expired: Step.expired,
-    Aborted: Step.aborted,
+_RULES: dict[type[Any], Callable[[Rules, Any], None]] = {
+    Injected: Rules.injected,
+    Due: Rules.due,
+    Returned: Rules.returned,
+    Failed: Rules.failed,
+    Interrupted: Rules.interrupted,
+    Answered: Rules.answered,
+    Expired: Rules.expired,
+    Aborted: Rules.aborted,
 }

@@ -188,7 +188,7 @@ class Keep(Generic[S]):
         self.sent = sent
 
 
-Returned: TypeAlias = Sent | Keep[Any]
+HandlerReturn: TypeAlias = Sent | Keep[Any]
 """What a handler may return."""
 
 
@@ -196,7 +196,7 @@ class NonsenseReturned(Exception):
     """A handler returned what the contract does not know; the text says what it was."""
 
 
-class Outcome(Struct, frozen=True):
+class Intent(Struct, frozen=True):
     """What a handler returned, checked.
 
     Attributes:
@@ -211,7 +211,7 @@ class Outcome(Struct, frozen=True):
     state: Entry | None = None
 
 
-def outcome(returned: Any, accepts: Mapping[str, Any], state_class: type | None) -> Outcome:
+def intent_of(returned: Any, accepts: Mapping[str, Any], state_class: type | None) -> Intent:
     """What a handler wants, every part checked before one is sent: no half-sent list.
 
     Args:
@@ -226,13 +226,13 @@ def outcome(returned: Any, accepts: Mapping[str, Any], state_class: type | None)
     if isinstance(returned, Keep):
         keeps, state, returned = True, _kept(returned.state, state_class), returned.sent
     if isinstance(returned, str | bytes):
-        return Outcome(returned, (), keeps, state)
+        return Intent(returned, (), keeps, state)
     if returned is None:
-        return Outcome(None, (), keeps, state)
+        return Intent(None, (), keeps, state)
     responses = tuple(returned) if isinstance(returned, list | tuple) else (returned,)
     for response in responses:
         _check(response, accepts)
-    return Outcome(None, responses, keeps, state)
+    return Intent(None, responses, keeps, state)
 
 
 def entry_of(payload: Any) -> Entry:

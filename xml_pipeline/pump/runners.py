@@ -21,9 +21,9 @@ from typing import Any, Protocol
 
 from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import Message
+from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.offload import Processes, Threads
-from xml_pipeline.pump.running import Run
 from xml_pipeline.pump.schedule import Scheduler
 from xml_pipeline.pump.settings import PumpSettings
 
@@ -36,7 +36,7 @@ logger = logging.getLogger("xml_pipeline.pump")
 class Work(Protocol):
     """Who knows what is to be done with a message, and what follows from it."""
 
-    def begin(self, message: Message) -> Run | None:
+    def begin(self, message: Message) -> HandlerCall | None:
         """A message's turn: the handler call that is to be made, if one is."""
 
     def returned(self, message: Message, value: Any) -> None:
@@ -66,7 +66,7 @@ class Runners:
         self._settings = settings
         self._listeners = listeners
         self._work = work
-        self._runs: dict[str, Run] = {}  # by thread
+        self._runs: dict[str, HandlerCall] = {}  # by thread
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle: list[asyncio.Future[None]] = []
         self._at_queue: asyncio.Task[Any] | None = None  # the runner that is
@@ -114,7 +114,7 @@ class Runners:
         self._give_up(run)
         return True
 
-    def _give_up(self, run: Run) -> None:
+    def _give_up(self, run: HandlerCall) -> None:
         run.given_up = True
         del self._runs[run.thread_id]
         self.scheduler.release(run.listener)
@@ -207,7 +207,7 @@ class Runners:
         if not self._coming and (scheduler.ready.size or scheduler.granted):
             scheduler.call()
 
-    async def _handle(self, run: Run, task: asyncio.Task[Any]) -> None:
+    async def _handle(self, run: HandlerCall, task: asyncio.Task[Any]) -> None:
         """Call a handler and see to what follows; back at the queue, if nobody is there by now."""
         message = run.message
         run.task = task

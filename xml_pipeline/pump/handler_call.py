@@ -12,7 +12,7 @@ from xml_pipeline.threads import Conversation, Thread, lineage
 from xml_pipeline.threads.ids import DerivedIds
 
 
-class Run(Struct):
+class HandlerCall(Struct):
     """A handler at work on a message; also what accounting sees as the current caller (`attribution.Caller`).
 
     Attributes:
