@@ -70,6 +70,7 @@ class Session:
     ) -> Any:
         """As `Organism.ask`, within this session."""
         pump, room = self._pump, self._pump.admission
+        # The usual ask, written out: `message` does the same, and two more coroutines are a tenth of an ask.
         if timeout is None and not room.watched and room.in_flight < room.most:
             fact = self._injected(to, payload, awaited=True)
             future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()

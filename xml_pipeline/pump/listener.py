@@ -131,6 +131,7 @@ class Listener:
         remembers: whether `respond(..., remember=)` is for later calls of the same session or conversation.
         keep: how many entries such a memory holds, the newest.
         is_async: whether the handler runs on the event loop.
+        handles: names of the root elements that its handler is called with; others pass on, or a person is asked.
     """
 
     name: str
@@ -149,11 +150,14 @@ class Listener:
     keep: int = 100
 
     is_async: bool = field(init=False)
+    handles: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         call = type(self.handler).__call__ if callable(self.handler) else None
         runs_on_loop = inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
-        object.__setattr__(self, "is_async", runs_on_loop)  # asked once, not at every message
+        # Asked once, not at every message.
+        object.__setattr__(self, "is_async", runs_on_loop)
+        object.__setattr__(self, "handles", frozenset() if self.human else frozenset(self.accepts))
 
     def unaccepted(self, root: str) -> Huh:
         """What the sender of a class that it does not take is told."""

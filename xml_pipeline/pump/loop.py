@@ -455,7 +455,7 @@ class Pump:
             self._skipped.add(message.message_id)
             return None
         listener = self.listeners[message.to]
-        if message.root not in listener.accepts or listener.human:
+        if message.root not in listener.handles:
             self._step(conversation.id, Due(message, self.clock()))
             return None
         metadata = HandlerMetadata(

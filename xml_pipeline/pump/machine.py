@@ -165,10 +165,8 @@ class Machine:
         else:
             message = fact.message
             conversation_id, seed = message.conversation_id, message.message_id
-            if kind is Due:
-                listener = self.terms.listeners[message.to]
-                if message.root in listener.accepts and not listener.human:
-                    return []  # its handler is called; nothing to write down
+            if kind is Due and message.root in self.terms.listeners[message.to].handles:
+                return []  # nothing to write down
         conversation = self.state.conversations.get(conversation_id)
         if conversation is None:
             if kind is not Injected:
