@@ -292,6 +292,7 @@ ELSEWHERE = {
     "pump.facts": "are values, each with a rule: pump/test_machine",
     "pump.instructions": "with the prompts that they are part of: agents/test_prompt",
     "pump.listener": "by what may be declared: test_organism, pump/test_state",
+    "pump.log": "by what it withstands: pump/test_hostile",
     "pump.loop": "by its behaviour: pump/test_returns, test_people, test_shutdown and journal/test_seam",
     "pump.projection": "with those who get it: pump/test_observers",
     "pump.response": "by what may be returned: pump/test_returns, pump/test_errors_arrive",

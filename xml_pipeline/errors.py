@@ -43,9 +43,17 @@ VALUE_CUT = 80  # characters of an offending value that an error shows
 NAMES_LISTED = 20  # known names that an error lists
 
 
+_real_name = type.__dict__["__name__"].__get__  # a metaclass may make of `__name__` what it likes
+
+
+def class_name(value: object) -> str:
+    """The name of a value's class, whatever the class says of it."""
+    return str(_real_name(type(value)))
+
+
 def described(error: BaseException) -> str:
     """An exception's class and message; an exception that cannot be shown is named by its class."""
-    name = type(error).__name__
+    name = class_name(error)
     try:
         text = str(error)
     except KeyboardInterrupt:

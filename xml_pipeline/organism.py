@@ -77,11 +77,18 @@ class Organism:
         journal: Journal | None = None,
         new_id: Callable[[], str] | None = None,
     ) -> None:
+        patience = seconds(shutdown_seconds)
+        if patience is None or patience < 0:
+            raise ConfigError(
+                f"shutdown_seconds is {cut(repr(shutdown_seconds))}; seconds, 0 or more, are needed"
+            )
+        if limits is not None and not isinstance(limits, ConversationLimits):
+            raise ConfigError(f"limits is {cut(repr(limits))}; ConversationLimits(...) is needed")
         self.name = name
         self.description = description
         self.default = default
         self._listeners: dict[str, Listener] = {}
-        self._shutdown_seconds = shutdown_seconds
+        self._shutdown_seconds = patience
         self._router = router
         self._new_id = new_id or random_ids()
         self._streams: set[EventStream] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -223,7 +224,7 @@ async def test_a_rule_that_fails_leaves_nothing_of_its_conversation() -> None:
 async def test_a_rule_that_fails_ends_the_ask_and_no_other() -> None:
     organism = survivors(lambda o, m: [call(Question("x"), to="echo"), Fading(Question("y"), "echo")])
     async with organism:
-        with pytest.raises(NoReply):
+        with pytest.raises(AnswerError, match="the engine failed"):
             await organism.ask("hostile", Go())
         assert at_rest(organism)
         assert await organism.ask("echo", Question("z"), timeout=5) == Answer("z")
@@ -494,3 +495,124 @@ def test_what_refers_to_its_own_failure_is_collected(way: str) -> None:
         cwd=Path(__file__).parents[2],
     )
     assert int(done.stdout) < 5
+
+
+# --- found by an attack from the docs alone ---
+
+
+@virtual
+async def test_a_gathered_call_to_nobody_by_name_that_several_could_take_is_refused_in_its_place() -> None:
+    organism = Organism.build(max_in_flight=1)
+    organism.listener(echo, name="one", broadcast=True)
+    organism.listener(echo, name="two", broadcast=True)
+
+    @organism.listener(peers=["one", "two"])
+    async def asker(payload: Go | Gathered, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Gathered):
+            return respond(Note(" ".join(type(answer).__name__ for answer in payload.answers)))
+        return gather([call(Question("a"), to="one"), HandlerResponse(Question("b"))])
+
+    async with organism:
+        for _ in range(3):
+            assert await organism.ask("asker", Go(), timeout=5) == Note("Answer SystemError")
+            assert at_rest(organism)
+
+
+@virtual
+async def test_a_defect_in_the_programs_logging_stops_no_work(caplog: pytest.LogCaptureFixture) -> None:
+    class Redact(logging.Filter):
+        def filter(self, record: logging.LogRecord) -> bool:
+            raise TypeError("a bug in a filter")
+
+    log = logging.getLogger("xml_pipeline.pump")
+    bug = Redact()
+    log.addFilter(bug)
+    organism = survivors(lambda o, m: raising(ValueError("boom")))
+    try:
+        async with organism:
+            with pytest.raises(AnswerError, match="ValueError"):
+                await organism.ask("hostile", Go(), timeout=5)
+            await survives(organism)
+    finally:
+        log.removeFilter(bug)
+
+
+@virtual
+async def test_an_exception_whose_class_hides_its_name_arrives_too() -> None:
+    class Hiding(type):
+        @property
+        def __name__(cls) -> str:
+            raise ValueError
+
+    class Nameless(Exception, metaclass=Hiding):
+        pass
+
+    organism = survivors(lambda o, m: raising(Nameless()))
+    async with organism:
+        with pytest.raises(AnswerError, match="Nameless"):
+            await organism.ask("hostile", Go(), timeout=5)
+        await survives(organism)
+
+
+@xmlify
+@dataclass
+class Leaving:
+    """Ends the program when its field is read."""
+
+    x: int = 1
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "x":
+            raise GeneratorExit
+        return object.__getattribute__(self, name)
+
+
+@xmlify
+@dataclass
+class AtMostFive:
+    """A number with a rule of its own."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n > 5:
+            raise ValueError("at most 5")
+
+
+def too_much() -> AtMostFive:
+    number = AtMostFive(5)
+    number.n = 6
+    return number
+
+
+@pytest.mark.parametrize("entry", [Leaving, too_much])
+@virtual
+async def test_what_cannot_be_kept_is_refused_when_it_is_given(entry: Callable[[], Any]) -> None:
+    organism = survivors(lambda o, m: respond(Note(str(len(m.recall(AtMostFive)))), remember=entry()))
+    async with organism:
+        alice = organism.session(id="alice")
+        for _ in range(2):
+            assert await alice.ask("hostile", Go(), timeout=5) == Note("Huh")
+        await survives(organism)
+
+
+@virtual
+async def test_a_class_whose_annotations_name_nothing_fails_for_its_sender() -> None:
+    @xmlify
+    @dataclass
+    class Forward:
+        """Names a class that there is not."""
+
+        x: Nowhere  # type: ignore[name-defined]  # noqa: F821
+
+    organism = survivors(lambda o, m: respond(Forward(1)))
+    async with organism:
+        with pytest.raises(AnswerError, match="cannot be sent"):
+            await organism.ask("hostile", Go(), timeout=5)
+        await survives(organism)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), -1, 10**400, "3", None])
+def test_a_patience_that_is_none_is_refused(bad: Any) -> None:
+    with pytest.raises(ConfigError, match="shutdown_seconds"):
+        Organism.build(shutdown_seconds=bad)

@@ -18,7 +18,7 @@ from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.pump import ConversationLimits, HandlerResponse, Listener, listener
 from xml_pipeline.pump.facts import Aborted, Answered, Due, Expired, Failed, Injected, Interrupted, Returned
-from xml_pipeline.threads.record import Accepted, Asked, DeadLetter, Ended, Over, Redelivered, Remembered
+from xml_pipeline.threads.record import Accepted, Asked, DeadLetter, Ended, Redelivered, Remembered
 
 
 @xmlify
@@ -778,7 +778,9 @@ def test_a_rule_that_fails_ends_its_conversation_and_no_other(caplog: pytest.Log
     events = machine.step(
         Returned(helped, [call(Question("ok"), to="mute"), Hostile(Question("?"), to="mute")])
     )
-    assert isinstance(events[-1], Over)
+    assert isinstance(events[-1], Accepted)
+    assert events[-1].leaves
+    assert isinstance(events[-1].message.payload, SystemError)
     dead = [event.message.root for event in events if isinstance(event, DeadLetter)]
     assert dead == ["Question", "Question"]
     assert [*machine.state.conversations] == [other.conversation_id]

@@ -19,7 +19,7 @@ from typing import Any
 from lxml import etree
 from msgspec import Struct
 
-from xml_pipeline.errors import EnvelopeError, PayloadError, Violation
+from xml_pipeline.errors import EnvelopeError, PayloadError, Violation, class_name
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
 from xml_pipeline.payload import PayloadCodec
 from xml_pipeline.payload.text import escape
@@ -148,7 +148,7 @@ class Message(Struct, frozen=True, eq=False):
         except Exception as error:
             raise writer.refusal(payload, error) from None
         except BaseException as error:
-            raise _own_code(root, error) from error
+            raise own_code_failed(root, error) from error
         if heading.in_reply_to:
             extra = f"{_REPLY}{heading.in_reply_to}</in-reply-to>"
         if heading.attempt > 1:
@@ -168,7 +168,7 @@ class Message(Struct, frozen=True, eq=False):
         except PayloadError:
             raise
         except BaseException as error:
-            raise _own_code(root, error) from error
+            raise own_code_failed(root, error) from error
         return cls(
             heading.message_id,
             heading.thread_id,
@@ -242,11 +242,11 @@ def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Envelope:
     )
 
 
-def _own_code(root: str, error: BaseException) -> PayloadError:
+def own_code_failed(root: str, error: BaseException) -> PayloadError:
     """A payload class's own code raised; it may raise anything, and only a person's Ctrl-C is not for the sender."""
     if isinstance(error, KeyboardInterrupt):
         raise error
-    return PayloadError(Violation(root, f"the class's own code failed with {type(error).__name__}"))
+    return PayloadError(Violation(root, f"the class's own code failed with {class_name(error)}"))
 
 
 def _complaint(root: etree._Element) -> str:

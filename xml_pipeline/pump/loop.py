@@ -7,18 +7,24 @@ tasks. What is known is the machine's, as plain data.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from msgspec import Struct
 
 from xml_pipeline import events
 from xml_pipeline.envelope import CODES, Code, Message, SystemError
-from xml_pipeline.errors import BudgetExceededError, OrganismClosed, RoutingError, TaskFailed, described
+from xml_pipeline.errors import (
+    BudgetExceededError,
+    OrganismClosed,
+    RoutingError,
+    TaskFailed,
+    class_name,
+    described,
+)
 from xml_pipeline.hardened import DEFAULT_LIMITS, parse
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Journal, Step
@@ -28,6 +34,7 @@ from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import Aborted, Answered, Due, Expired, Fact, Failed, Injected, Returned
 from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.listener import Attaching, Listener
+from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.projection import delivered, observed
@@ -46,8 +53,6 @@ from xml_pipeline.threads.record import (
     Over,
     Redelivered,
 )
-
-logger = logging.getLogger("xml_pipeline.pump")
 
 _AGAIN = "\n"  # before a number, in the id of a session that was opened again; no name holds it
 
@@ -493,21 +498,19 @@ class Pump:
 
     def raised(self, message: Message, error: BaseException) -> None:
         """A handler raised: its caller is told, the trace goes to the log."""
-        code: Code
+        detail, name = described(error), message.to
         if isinstance(error, BudgetExceededError):
-            logger.warning("the budget of %s is used up: %s", error.scope, error)
+            logger.warning("the budget of %s is used up: %s", error.scope, detail)
             code, text = "budget", "the budget for this work is used up"
         elif isinstance(error, TaskFailed) and error.code in CODES:
-            logger.warning("'%s' gave up message %s: %s", message.to, message.message_id, described(error))
-            self._step(
-                message.conversation_id,
-                Failed(message, error.code, error.text, error.text, self.clock()),  # type: ignore[arg-type]  # one of CODES
-            )
-            return
+            logger.warning("'%s' gave up message %s: %s", name, message.message_id, detail)
+            code, text = error.code, error.text
+            detail = text
         else:
-            _log(message, error)
-            code, text = "handler", f"the handler failed with {type(error).__name__}"
-        fact = Failed(message, code, text, described(error), self.clock())
+            about = (name, message.message_id, detail)
+            logger.error("the handler of '%s' failed on message %s: %s", *about, exc_info=error)
+            code, text = "handler", f"the handler failed with {class_name(error)}"
+        fact = Failed(message, cast("Code", code), text, detail, self.clock())
         self._step(message.conversation_id, fact)
 
     def late(self, message: Message, seconds: float) -> None:
@@ -516,18 +519,6 @@ class Pump:
         detail = f"TimeoutError: no return within {seconds:g} s"
         fact = Failed(message, "timeout", "no answer in time", detail, self.clock())
         self._step(message.conversation_id, fact)
-
-
-def _log(message: Message, error: BaseException) -> None:
-    """The trace of a handler's exception; one that cannot be shown is named."""
-    try:
-        logger.error(
-            "the handler of '%s' failed on message %s", message.to, message.message_id, exc_info=error
-        )
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # it raises when it is looked at
-        logger.error("the handler of '%s' failed with %s", message.to, described(error))
 
 
 def _restored(kept: Entry | None, cls: type) -> Any:

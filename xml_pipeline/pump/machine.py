@@ -27,7 +27,6 @@ Ids of what a step makes are derived from the message that caused it: the same f
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -64,6 +63,7 @@ from xml_pipeline.pump.facts import (
     Returned,
 )
 from xml_pipeline.pump.listener import Listener
+from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.response import (
     DELEGATE,
     RESPOND,
@@ -96,8 +96,6 @@ from xml_pipeline.threads.record import (
     StateKept,
 )
 from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, begin
-
-logger = logging.getLogger("xml_pipeline.pump")
 
 ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
@@ -198,10 +196,10 @@ class Rules(DerivedIds, kw_only=True):
 
     def record(self, event: Event) -> None:
         """Let `event` have happened: what `State.apply` does, without looking the conversation up again."""
-        self.events.append(event)
         conversation = self.conversation
         conversation.seq += 1
         CHANGES[type(event)](self.state, conversation, event)
+        self.events.append(event)  # last: what could not happen is not carried out
 
     def open(self, thread: Thread) -> bool:
         """Whether a thread is open still: an earlier response of the same list may have ended it."""
@@ -317,8 +315,7 @@ class Rules(DerivedIds, kw_only=True):
             return
         late = SystemError("timeout", "no answer in time")
         for position, child_id in enumerate(tuple(gather.calls)):
-            if child_id and not self.over:
-                child = self.conversation.threads[child_id]
+            if child_id and (child := self.conversation.threads.get(child_id)) is not None:
                 self._clear(child)
                 self.record(Ended(child.id, child.listener, "pruned", child.session_ids))
                 notice = self._notice(thread, ERROR, late, in_reply_to=child.opening_id)
@@ -337,13 +334,19 @@ class Rules(DerivedIds, kw_only=True):
             self._leave(Message.sealed(heading, fact.error, ERROR, ERROR, self.terms.system_limits))
 
     def collapse(self) -> None:
-        """The last line of defence: what the conversation holds is buried, and it is over; nothing here can fail."""
-        if not self.over:
-            for thread in reversed(tuple(self.conversation.threads.values())):  # callees before their callers
-                for message in tuple(thread.inbox.values()):
-                    self.record(DeadLetter(message, "the engine failed in this conversation", True))
-                self.record(Ended(thread.id, thread.listener, "pruned", thread.session_ids))
-            self._over()
+        """The last line of defence: what the conversation holds is buried, and the outside gets an error."""
+        if self.over:
+            return
+        conversation = self.conversation
+        opening_id = conversation.threads[conversation.root].opening_id if conversation.root else ""
+        for thread in reversed(tuple(conversation.threads.values())):  # callees before their callers
+            for message in tuple(thread.inbox.values()):
+                self.record(DeadLetter(message, "the engine failed in this conversation", True))
+            self.record(Ended(thread.id, thread.listener, "pruned", thread.session_ids))
+        caller, own = conversation.caller, self.new_id()
+        heading = self._heading(SYSTEM, caller, own, self.new_id(), "", None, opening_id)
+        error = SystemError("handler", "the engine failed in this conversation; its log says more")
+        self._leave(Message.sealed(heading, error, ERROR, ERROR, self.terms.system_limits))
 
     # --- what a handler wants sent ---
 
@@ -363,6 +366,7 @@ class Rules(DerivedIds, kw_only=True):
             if not receivers or (slot is not None and len(receivers) > 1):
                 error = SystemError("routing", NOT_DELIVERABLE)
                 self._refuse(thread, error, response.take_id(self), "", slot)
+                return
             for receiver in receivers:
                 self._call(thread, cause, response, receiver.name, slot)
         else:

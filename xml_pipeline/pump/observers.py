@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-
 from xml_pipeline.events import Event, Hook
-
-logger = logging.getLogger("xml_pipeline.pump")
+from xml_pipeline.pump.log import logger
 
 
 class Observers:

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from msgspec import Struct
 
 from xml_pipeline.attribution import current_caller
+from xml_pipeline.envelope.message import own_code_failed
 from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.hardened import Limits, parse
 from xml_pipeline.payload import REGISTRATION, codec_of, is_payload
@@ -238,10 +239,16 @@ def intent_of(returned: Any, accepts: Mapping[str, Any], state_class: type | Non
 def entry_of(payload: Any) -> Entry:
     """A payload as it is kept. Raises PayloadError for one that is not valid, or too large."""
     codec = codec_of(type(payload))
-    data = codec.encode(payload)
+    try:
+        data = codec.encode(payload)
+    except Exception:
+        raise
+    except BaseException as error:  # the class's own code ran
+        raise own_code_failed(codec.root, error) from error
     if len(data) > KEPT.max_bytes:
         rule = f"has {len(data)} bytes; at most {KEPT.max_bytes} can be kept"
         raise PayloadError(Violation(codec.root, rule))
+    codec.decode(parse(data, KEPT))  # what cannot be read again must not be kept
     return Entry(codec.root, data)
 
 
@@ -283,6 +290,7 @@ def check_response(response: HandlerResponse) -> None:
         raise NonsenseReturned(f"a {type(payload).__name__} as payload; decorate its class with @xmlify")
     if not isinstance(to, str) and (to is not None or response.kind == DELEGATE):
         raise NonsenseReturned(f"a response to {to!r}; the name of a listener is a text")
+    codec_of(type(payload))  # a class whose annotations name nothing fails here, before anything is sent
     if response.remember is not None and not is_payload(type(response.remember)):
         raise NonsenseReturned(
             f"a {type(response.remember).__name__} to remember; a memory holds instances of payload classes"

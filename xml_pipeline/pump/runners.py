@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -23,14 +22,13 @@ from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import Message
 from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.listener import Listener
+from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.offload import Processes, Threads
 from xml_pipeline.pump.schedule import Scheduler
 from xml_pipeline.pump.settings import PumpSettings
 
 _SLICE = 32  # messages that are handled before the event loop sees to I/O
 _LAST_WAIT = 1.0  # seconds that a stop waits for cancelled handlers, twice
-
-logger = logging.getLogger("xml_pipeline.pump")
 
 
 class Work(Protocol):
