@@ -14,7 +14,7 @@ from msgspec import Struct
 from xml_pipeline.threads.record import Event
 
 
-class Step(Struct, frozen=True):
+class Step(Struct, frozen=True, gc=False):
     """What followed from one fact, to one conversation.
 
     Attributes:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from xml_pipeline.envelope import Code, Message, SystemError
 
 
-class Injected(Struct, frozen=True):
+class Injected(Struct, frozen=True, gc=False):
     """A message comes from outside, and opens a conversation.
 
     Attributes:
@@ -33,7 +33,7 @@ class Injected(Struct, frozen=True):
     at: float = 0.0
 
 
-class Due(Struct, frozen=True):
+class Due(Struct, frozen=True, gc=False):
     """A message's turn has come. No event follows where its handler is to be called."""
 
     message: Message
@@ -41,7 +41,7 @@ class Due(Struct, frozen=True):
     at: float = 0.0
 
 
-class Returned(Struct, frozen=True):
+class Returned(Struct, frozen=True):  # collected: what was returned may refer to the frame that holds it
     """A message's handler returned `value`."""
 
     message: Message
@@ -50,7 +50,7 @@ class Returned(Struct, frozen=True):
     at: float = 0.0
 
 
-class Failed(Struct, frozen=True):
+class Failed(Struct, frozen=True, gc=False):
     """A message's handler raised, or took too long.
 
     Attributes:
@@ -66,7 +66,7 @@ class Failed(Struct, frozen=True):
     at: float = 0.0
 
 
-class Interrupted(Struct, frozen=True):
+class Interrupted(Struct, frozen=True, gc=False):
     """A message's handler was cut off through no fault of its own: the process died under it."""
 
     message: Message
@@ -83,7 +83,7 @@ class Expired(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """A person answered the message that waits for them."""
 
     message: Message

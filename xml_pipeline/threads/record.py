@@ -69,7 +69,7 @@ class Began(Struct, frozen=True, gc=False, tag="began/1"):
     awaited: bool
 
 
-class Accepted(Struct, frozen=True, tag="accepted/1"):
+class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
     """A message passed all checks.
 
     Attributes:
@@ -114,13 +114,13 @@ class Handled(Struct, frozen=True, gc=False, tag="handled/1"):
     detail: str = ""
 
 
-class Asked(Struct, frozen=True, tag="asked/1"):
+class Asked(Struct, frozen=True, gc=False, tag="asked/1"):
     """A message waits for a person."""
 
     message: Message
 
 
-class Redelivered(Struct, frozen=True, tag="redelivered/1"):
+class Redelivered(Struct, frozen=True, gc=False, tag="redelivered/1"):
     """The handler of a message was interrupted, through no fault of its own: the message is due once more."""
 
     message: Message
