@@ -266,8 +266,9 @@ class Rules(DerivedIds, kw_only=True):
         elif wants is not _NOTHING:
             self._send_all(thread, message, wants)
         if not self.over:
-            self._settle(thread)
-            if self._runaway():
+            if not thread.inbox and not thread.children:
+                self._settle(thread)
+            if self.conversation.messages > self.terms.limits.messages:
                 text = f"the conversation took more than {self.terms.limits.messages} messages"
                 self.aborted(Aborted(self.conversation.id, SystemError("limit", text)))
 
@@ -411,8 +412,11 @@ class Rules(DerivedIds, kw_only=True):
             self._refuse(thread, own.unaccepted(writer.root), message_id, own.name)
             return
         heading = self._heading(own.name, own.name, thread.id, message_id, cause.message_id, response)
-        message = self._sealed(thread, heading, response.payload, writer, reader)
-        if message is not None:
+        try:
+            message = Message.sealed(heading, response.payload, writer, reader, self.terms.wire_limits)
+        except (PayloadError, EnvelopeError) as error:
+            self._refuse(thread, complaint(error, reader), message_id, own.name)
+        else:
             self.record(Accepted(message))
 
     def _call(
@@ -435,17 +439,22 @@ class Rules(DerivedIds, kw_only=True):
             error = SystemError("limit", f"calls are nested deeper than {terms.limits.depth}")
             self._refuse(thread, error, message_id, to, slot)
             return
-        heading = self._heading(thread.listener, to, self.new_id(), message_id, cause.message_id, response)
-        message = self._sealed(thread, heading, response.payload, writer, reader, slot)
-        if message is None:
+        conversation, sender, repairs = self.conversation, thread.listener, response.repairs
+        heading = Heading(
+            sender, to, self.new_id(), message_id, cause.message_id, "", 1, repairs, conversation.id, self.at
+        )
+        try:
+            message = Message.sealed(heading, response.payload, writer, reader, terms.wire_limits)
+        except (PayloadError, EnvelopeError) as error:
+            self._refuse(thread, complaint(error, reader), message_id, to, slot)
             return
-        conversation = self.conversation
         if delegated:
             parent = conversation.threads[thread.parent] if thread.parent else None
             opening = self._opening(parent, target, thread.opening_id, thread.depth, thread.slot)
             if thread.children or thread.inbox:
                 self._clear(thread)
-            self.record(Accepted(message, opening, thread.id, thread.session_ids))
+            sessions = tuple(thread.sessions.values()) if thread.sessions else ()
+            self.record(Accepted(message, opening, thread.id, sessions))
         else:
             opening = self._opening(thread, target, message_id, thread.depth + 1, slot)
             self.record(Accepted(message, opening))
@@ -711,22 +720,6 @@ class Rules(DerivedIds, kw_only=True):
         return Heading(
             from_id, to, thread_id, message_id, cause, in_reply_to, 1, repairs, self.conversation.id, self.at
         )
-
-    def _sealed(
-        self,
-        thread: Thread,
-        heading: Heading,
-        payload: Any,
-        writer: PayloadCodec[Any],
-        reader: PayloadCodec[Any],
-        slot: Slot | None = None,
-    ) -> Message | None:
-        """The message, or None when it is not valid and its sender was told so."""
-        try:
-            return Message.sealed(heading, payload, writer, reader, self.terms.wire_limits)
-        except (PayloadError, EnvelopeError) as error:
-            self._refuse(thread, complaint(error, reader), heading.message_id, heading.to, slot)
-            return None
 
 
 def _too_late(fact: Fact) -> list[Event]:
