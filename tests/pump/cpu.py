@@ -30,3 +30,40 @@ def counting(payload: Go, metadata: HandlerMetadata, state: Go | None) -> Any:
     """Calls itself down to zero, and counts how often."""
     kept = Go(1 if state is None else state.n + 1)
     return Keep(kept, call(Go(payload.n - 1), to="it") if payload.n else respond(kept))
+
+
+class TwoArguments(Exception):
+    """Does not come through a pickle."""
+
+    def __init__(self, one: str, other: str) -> None:
+        super().__init__(one)
+
+
+class Unreadable:
+    """Is written and cannot be read."""
+
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise ValueError("cannot be read")
+
+
+def hostile(payload: Go, metadata: Any) -> Any:
+    match payload.n:
+        case 1:
+            raise TwoArguments("one", "other")
+        case 2:
+            raise StopIteration
+        case 3:
+            raise SystemExit(0)
+        case 4:
+            raise KeyboardInterrupt
+        case 5:
+            return Unreadable()
+        case 6:
+            return lambda: "nobody can write this"
+        case 7:
+            raise GeneratorExit
+    return respond(Note("fine"))

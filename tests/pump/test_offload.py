@@ -131,3 +131,27 @@ async def test_a_cpu_bound_handler_that_no_process_can_find_is_a_handler_error()
         with pytest.raises(AnswerError) as error:
             await organism.ask("local", Go())
         assert error.value.code == "handler"
+
+
+async def test_nothing_that_a_handler_does_in_a_process_ends_the_pool() -> None:
+    organism = Organism.build(timeout_seconds=30)
+    organism.listener(cpu.hostile, name="hostile", cpu_bound=True)
+    names = [
+        "TwoArguments",
+        "StopIteration",
+        "SystemExit",
+        "KeyboardInterrupt",
+        "ValueError",
+        "",
+        "GeneratorExit",
+    ]
+    async with organism:
+        for n, name in enumerate(names, 1):
+            with pytest.raises(AnswerError, match=f"handler: the handler failed with .*{name}"):
+                await organism.ask("hostile", Go(n))
+            assert await organism.ask("hostile", Go()) == Note("fine")
+        both = await asyncio.gather(
+            *(organism.ask("hostile", Go(n % 8)) for n in range(40)), return_exceptions=True
+        )
+        assert both.count(Note("fine")) == 5
+        assert at_rest(organism)

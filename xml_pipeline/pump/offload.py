@@ -10,13 +10,20 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import pickle
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
+from xml_pipeline.errors import class_name, described
 from xml_pipeline.pump.listener import Handler
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 
 class Job:
@@ -114,30 +121,75 @@ def _carry_out(job: Job) -> Callable[[], None]:
 
 
 class Processes:
-    """A pool of processes for `cpu_bound` handlers; handler, payload and answer are pickled."""
+    """A pool of processes for `cpu_bound` handlers.
+
+    What goes there and comes back is bytes, pickled here and in the process. Whatever cannot be
+    pickled, or cannot be read again, is that call's failure, and the pool never sees it.
+    """
 
     def __init__(self, size: int) -> None:
+        self._size = size
+        self._pool = self._new_pool()
+
+    def _new_pool(self) -> ProcessPool:
         # Imported with the first heavy handler: nobody else shall pay for it at start.
         import multiprocessing
 
         from pebble import ProcessPool
 
         # spawn: a fork of a process with running threads may deadlock
-        self._pool = ProcessPool(max_workers=size, context=multiprocessing.get_context("spawn"))
+        return ProcessPool(max_workers=self._size, context=multiprocessing.get_context("spawn"))
 
     async def run(self, handler: Handler, arguments: tuple[Any, ...]) -> Any:
-        """Call `handler` in a process; cancelling the wait kills that process."""
-        return await asyncio.wrap_future(self._pool.submit(_call, None, handler, arguments))
+        """Call `handler` in a process; cancelling the wait kills that process.
+
+        Raises:
+            Whatever the handler raised, or an exception of the same name where that cannot be brought here.
+        """
+        job = pickle.dumps((handler, arguments))
+        if not self._pool.active:  # it broke: the next one serves
+            self._pool = self._new_pool()
+        outcome = await asyncio.wrap_future(self._pool.submit(_call, None, job))
+        returned, failure = pickle.loads(outcome)  # noqa: S301 - our own process wrote it
+        if failure is not None:
+            raise _brought_back(*failure)
+        return pickle.loads(returned)  # noqa: S301
 
     def close(self) -> None:
+        """Stop the processes, and do not wait long for them."""
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble does not annotate it
         self._pool.join(timeout=5)
 
 
-def _call(handler: Handler, arguments: tuple[Any, ...]) -> Any:
-    """In the process: an async handler gets an event loop of its own."""
-    returned = handler(*arguments)
-    return asyncio.run(_wait(returned)) if inspect.isawaitable(returned) else returned
+def _call(job: bytes) -> bytes:
+    """In the process: what the handler returned, or how it failed; nothing is raised here."""
+    try:
+        handler, arguments = pickle.loads(job)  # noqa: S301
+        returned = handler(*arguments)
+        if inspect.isawaitable(returned):
+            returned = asyncio.run(_wait(returned))
+        return pickle.dumps((pickle.dumps(returned), None))
+    except BaseException as error:
+        trace = "".join(traceback.format_tb(error.__traceback__))
+        try:
+            itself = pickle.dumps(error)
+        except Exception:
+            itself = b""
+        return pickle.dumps((b"", (class_name(error), described(error), trace, itself)))
+
+
+def _brought_back(name: str, text: str, trace: str, itself: bytes) -> Exception:
+    """An exception from a process: the very one if it can be read here, else one of its name."""
+    found: object = None
+    with suppress(Exception):
+        found = pickle.loads(itself)  # noqa: S301
+    # a StopIteration cannot leave a coroutine: Python would turn it into another error (PEP 479)
+    if isinstance(found, Exception) and not isinstance(found, StopIteration):
+        error = found
+    else:
+        error = type(name, (Exception,), {})(text)
+    error.add_note(f"in its process:\n{trace}")
+    return error
 
 
 async def _wait(awaitable: Any) -> Any:
