@@ -24,6 +24,7 @@ def settings_of(section: OrganismSection) -> PumpSettings:
         max_concurrent_per_agent=section.max_concurrent_per_agent,
         timeout_seconds=section.timeout_seconds,
         scheduling=section.thread_scheduling,
+        processes=section.processes,
     )
 
 

@@ -138,6 +138,7 @@ class Organism:
         max_concurrent_handlers: int = 256,
         max_concurrent_per_agent: int = 64,
         thread_scheduling: Scheduling = "breadth-first",
+        processes: int = 2,
         timeout_seconds: float = 300.0,
         shutdown_seconds: float = 10.0,
         limits: ConversationLimits | None = None,
@@ -154,6 +155,7 @@ class Organism:
             max_concurrent_per_agent=max_concurrent_per_agent,
             timeout_seconds=timeout_seconds,
             scheduling=thread_scheduling,
+            processes=processes,
         )
         return cls(
             name,

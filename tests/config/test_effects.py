@@ -142,6 +142,18 @@ def _organism_max_concurrent_per_agent(project: Project) -> None:
     assert most_at_once(project, organism, "slow", "slow2") == 4
 
 
+@effect("organism.processes")
+def _organism_processes(project: Project) -> None:
+    organism = project.organism(tool("where", cpu_bound=True), processes=1)
+
+    async def main() -> set[str]:
+        async with organism:
+            asks = (organism.ask("where", project.word(organism)) for _ in range(6))
+            return {answer.text for answer in await asyncio.gather(*asks)}
+
+    assert len(asyncio.run(main())) == 1
+
+
 @effect("organism.shutdown_seconds")
 def _shutdown_seconds(project: Project) -> None:
     def answered(seconds: float) -> bool:

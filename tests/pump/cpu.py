@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from typing import Any
 
@@ -30,6 +31,12 @@ def counting(payload: Go, metadata: HandlerMetadata, state: Go | None) -> Any:
     """Calls itself down to zero, and counts how often."""
     kept = Go(1 if state is None else state.n + 1)
     return Keep(kept, call(Go(payload.n - 1), to="it") if payload.n else respond(kept))
+
+
+def wait_for(payload: Note, metadata: Any) -> Any:
+    while payload.text and not os.path.exists(payload.text):
+        time.sleep(0.01)
+    return respond(Note("there"))
 
 
 class TwoArguments(Exception):
@@ -66,4 +73,13 @@ def hostile(payload: Go, metadata: Any) -> Any:
             return lambda: "nobody can write this"
         case 7:
             raise GeneratorExit
+        case 8:
+            os._exit(0)
+        case 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case 10:
+            child = os.fork()
+            if not child:
+                os._exit(0)
+            return respond(Note(f"fine, {os.waitpid(child, 0)[1]}"))
     return respond(Note("fine"))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.pump import cpu
 from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, respond
-from xml_pipeline import AnswerError, HandlerMetadata, Organism
+from xml_pipeline import AnswerError, ConfigError, HandlerMetadata, Organism
 
 
 async def test_sync_handlers_run_beside_each_other_and_beside_the_loop() -> None:
@@ -144,6 +146,8 @@ async def test_nothing_that_a_handler_does_in_a_process_ends_the_pool() -> None:
         "ValueError",
         "",
         "GeneratorExit",
+        "ProcessEnded",
+        "ProcessEnded",
     ]
     async with organism:
         for n, name in enumerate(names, 1):
@@ -154,4 +158,46 @@ async def test_nothing_that_a_handler_does_in_a_process_ends_the_pool() -> None:
             *(organism.ask("hostile", Go(n % 8)) for n in range(40)), return_exceptions=True
         )
         assert both.count(Note("fine")) == 5
+        assert await organism.ask("hostile", Go(10)) == Note("fine, 0")  # what it forked left with 0
         assert at_rest(organism)
+
+
+async def test_a_pool_heals_whose_processes_were_killed_while_nothing_ran() -> None:
+    organism = Organism.build(timeout_seconds=30, processes=1)
+    organism.listener(cpu.where, name="where", cpu_bound=True)
+    async with organism:
+        for _ in range(2):
+            os.kill(int((await organism.ask("where", Go())).text), signal.SIGKILL)
+            both = await asyncio.gather(
+                *(organism.ask("where", Go()) for _ in range(2)), return_exceptions=True
+            )
+            assert {type(each) for each in both} <= {Note, AnswerError}
+            assert {each.code for each in both if isinstance(each, AnswerError)} <= {"handler"}
+            assert isinstance(await organism.ask("where", Go()), Note)
+        assert at_rest(organism)
+
+
+async def test_waiting_for_a_free_process_is_no_time_of_the_handler(tmp_path: Path) -> None:
+    organism = Organism.build(timeout_seconds=30, processes=1)
+    organism.listener(cpu.wait_for, name="first", cpu_bound=True)
+    organism.listener(cpu.wait_for, name="second", cpu_bound=True, timeout_seconds=1)
+
+    @organism.listener(timeout_seconds=1)
+    async def never(payload: Go, metadata: HandlerMetadata) -> Any:
+        await asyncio.Event().wait()
+
+    async with organism:
+        first = asyncio.ensure_future(organism.ask("first", Note(str(tmp_path / "go"))))
+        second = asyncio.ensure_future(organism.ask("second", Note()))
+        with pytest.raises(AnswerError, match="timeout"):
+            await organism.ask("never", Go())
+        assert not second.done()
+        (tmp_path / "go").touch()
+        assert await first == await second == Note("there")
+        assert at_rest(organism)
+
+
+@pytest.mark.parametrize("processes", [0, -1, 1.5, 257, 10**400, True, "2"])
+async def test_a_pool_has_a_whole_number_of_processes(processes: Any) -> None:
+    with pytest.raises(ConfigError, match="processes is "):
+        Organism.build(processes=processes)

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
 from xml_pipeline.pump.listener import NAME
+from xml_pipeline.pump.settings import MOST_PROCESSES
 
 NAME_PATTERN = f"^{NAME.pattern}$"
 DOTTED_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
@@ -105,6 +106,12 @@ class OrganismSection(Section):
     max_concurrent_per_agent: Count = Field(
         default=64,
         description="Handlers of one listener that run at once, if it sets no `max_concurrent` of its own.",
+    )
+    processes: int = Field(
+        default=2,
+        ge=1,
+        le=MOST_PROCESSES,
+        description="Processes for listeners with `cpu_bound: true`; they start with the first message to one.",
     )
     shutdown_seconds: float = Field(
         default=10.0,

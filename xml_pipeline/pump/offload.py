@@ -10,14 +10,16 @@ import asyncio
 import contextvars
 import functools
 import inspect
+import os
 import pickle
 import queue
 import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from xml_pipeline.errors import class_name, described
 from xml_pipeline.pump.listener import Handler
@@ -125,9 +127,13 @@ class Processes:
 
     What goes there and comes back is bytes, pickled here and in the process. Whatever cannot be
     pickled, or cannot be read again, is that call's failure, and the pool never sees it.
+
+    Attributes:
+        free: a place for each process; whoever calls `run` holds one.
     """
 
     def __init__(self, size: int) -> None:
+        self.free = asyncio.Semaphore(size)
         self._size = size
         self._pool = self._new_pool()
 
@@ -138,18 +144,27 @@ class Processes:
         from pebble import ProcessPool
 
         # spawn: a fork of a process with running threads may deadlock
-        return ProcessPool(max_workers=self._size, context=multiprocessing.get_context("spawn"))
+        context = multiprocessing.get_context("spawn")
+        return ProcessPool(max_workers=self._size, initializer=_never_leave_quietly, context=context)
 
     async def run(self, handler: Handler, arguments: tuple[Any, ...]) -> Any:
         """Call `handler` in a process; cancelling the wait kills that process.
 
         Raises:
+            ProcessEnded: the process ended under the handler.
             Whatever the handler raised, or an exception of the same name where that cannot be brought here.
         """
+        from pebble import ProcessExpired
+
         job = pickle.dumps((handler, arguments))
         if not self._pool.active:  # it broke: the next one serves
-            self._pool = self._new_pool()
-        outcome = await asyncio.wrap_future(self._pool.submit(_call, None, job))
+            broken, self._pool = self._pool, self._new_pool()
+            await asyncio.to_thread(broken.join)
+        try:
+            outcome = await asyncio.wrap_future(self._pool.submit(_call, None, job))
+        except (ProcessExpired, BrokenProcessPool) as error:
+            code = f" with exit code {error.exitcode}" if isinstance(error, ProcessExpired) else ""
+            raise ProcessEnded(f"its process ended{code} before the handler returned") from error
         returned, failure = pickle.loads(outcome)  # noqa: S301 - our own process wrote it
         if failure is not None:
             raise _brought_back(*failure)
@@ -159,6 +174,20 @@ class Processes:
         """Stop the processes, and do not wait long for them."""
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble does not annotate it
         self._pool.join(timeout=5)
+
+
+class ProcessEnded(Exception):
+    """A handler's process ended before the handler returned: killed, out of memory, or left by `os._exit`."""
+
+
+def _never_leave_quietly() -> None:
+    """In a new process: make `os._exit(0)` a failure; the pool takes that exit code for nothing worth telling."""
+    leave, here = os._exit, os.getpid()
+
+    def exit_loudly(status: int) -> NoReturn:
+        leave(status or (1 if os.getpid() == here else 0))  # what the handler forked may leave as it likes
+
+    os._exit = exit_loudly
 
 
 def _call(job: bytes) -> bytes:

@@ -221,7 +221,7 @@ class Runners:
             if listener.is_async and not listener.cpu_bound:
                 value = await listener.handler(*run.arguments)  # type: ignore[misc]  # it is awaitable
             else:
-                value = await self._elsewhere(listener, run.arguments)
+                value = await self._elsewhere(listener, run)
         except asyncio.CancelledError:
             if not run.given_up:
                 if self._stopping and task.cancelling():
@@ -247,15 +247,23 @@ class Runners:
             if isinstance(failure, KeyboardInterrupt):
                 raise failure
 
-    async def _elsewhere(self, listener: Listener, arguments: tuple[Any, ...]) -> Any:
-        """Call a handler that may not run on the event loop: in a thread, or in a process."""
+    async def _elsewhere(self, listener: Listener, run: HandlerCall) -> Any:
+        """Call a handler that may not run on the event loop: in a thread, or in a process.
+
+        The time of one that has to wait for a free process begins when it has one.
+        """
         handler = listener.handler
         assert handler is not None
         if listener.cpu_bound:
             if self._processes is None:
                 self._processes = Processes(self._settings.processes)
-            return await self._processes.run(handler, arguments)
-        returned = await self._threads.run(handler, arguments)
+            run.due = math.inf
+            async with self._processes.free:
+                run.due = due = self._time() + run.seconds
+                if due < self._alarm_at:
+                    self._set_alarm(due)
+                return await self._processes.run(handler, run.arguments)
+        returned = await self._threads.run(handler, run.arguments)
         # A function that is not async by its looks, but wraps one that is, or returns what it got from one.
         return await returned if inspect.isawaitable(returned) else returned
 
@@ -275,8 +283,9 @@ class Runners:
             if not run.given_up:  # what followed from an earlier one may have ended this one
                 self._give_up(run)
                 self._work.late(run.message, run.seconds)
-        if self._runs:
-            self._set_alarm(min(run.due for run in self._runs.values()))
+        next_due = min((run.due for run in self._runs.values()), default=math.inf)
+        if next_due < math.inf:
+            self._set_alarm(next_due)
 
 
 def _break_off(task: asyncio.Task[None]) -> None:

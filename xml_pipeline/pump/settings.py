@@ -11,6 +11,9 @@ from xml_pipeline.pump.schedule import QUEUES, Scheduling
 LONGEST = 10 * 365 * 86_400.0
 """Seconds that stand for ever: an event loop's clock takes no more."""
 
+MOST_PROCESSES = 256
+"""Of one organism; each is a Python interpreter of its own, with its memory."""
+
 
 def seconds(value: object) -> float | None:
     """A length of time as a clock takes it, at most ten years; None for what is none, or no float can hold."""
@@ -33,7 +36,7 @@ class PumpSettings:
         timeout_seconds: for one handler call, of a listener that sets none.
         scheduling: `breadth-first` (fair) or `depth-first` (newest first).
         dead_letters: how many are kept, the newest.
-        processes: worker processes for `cpu_bound` handlers.
+        processes: for `cpu_bound` handlers, at most 256.
     """
 
     max_in_flight: int = 1000
@@ -60,6 +63,8 @@ class PumpSettings:
                 problems.append(f"{name} is {cut(repr(value))}; it must be a number")
             elif not value > 0:
                 problems.append(f"{name} is {value}; it must be greater than 0")
+            elif name == "processes" and (not isinstance(value, int) or value > MOST_PROCESSES):
+                problems.append(f"processes is {cut(repr(value))}; allowed: 1 to {MOST_PROCESSES}")
         if problems:
             raise ConfigError([Problem(problem) for problem in problems])
         return cls(**values)
