@@ -94,6 +94,11 @@ async def test_another_event_loop_is_told_the_way_in() -> None:
             with pytest.raises(RuntimeError, match=r"another event loop.*asyncio\.run_coroutine_threadsafe"):
                 await asyncio.to_thread(lambda way=way: asyncio.run(way()))
         loop = asyncio.get_running_loop()
+        with pytest.raises(RuntimeError, match=r"another event loop.*asyncio\.run_coroutine_threadsafe"):
+            await asyncio.to_thread(lambda: asyncio.run(organism.stop()))
+        for call in (lambda: organism.cancel("x"), lambda: organism.answer("x", Question("x"))):
+            with pytest.raises(RuntimeError, match=r"another event loop.*loop\.call_soon_threadsafe"):
+                await asyncio.to_thread(call)
 
         def from_a_thread() -> Any:
             return asyncio.run_coroutine_threadsafe(organism.ask("echo", Question("x")), loop).result()
@@ -127,6 +132,19 @@ async def test_an_envelope_to_nobody_names_the_nearest() -> None:
     async with an_echo() as organism:
         with pytest.raises(RoutingError, match="no listener 'eco'; did you mean 'echo'"):
             await organism.exchange(envelope)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, -(10**300), -math.inf])
+async def test_a_timeout_that_leaves_no_time_is_refused(timeout: float) -> None:
+    async with an_echo() as organism:
+        with pytest.raises(ValueError, match="it takes seconds above 0, or None"):
+            await organism.ask("echo", Question("x"), timeout=timeout)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, True, "x", None])
+def test_a_stream_of_events_keeps_at_least_one(limit: Any) -> None:
+    with pytest.raises(ValueError, match="limit is a whole number of events, 1 or more; not"):
+        an_echo().events(limit=limit)
 
 
 @pytest.mark.parametrize(

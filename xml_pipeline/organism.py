@@ -27,6 +27,7 @@ from xml_pipeline.pump import (
 )
 from xml_pipeline.pump.listener import OUTSIDE, AsyncStateful, Handler, P, PlainHandler, R, S, SyncStateful
 from xml_pipeline.pump.observers import Observers
+from xml_pipeline.pump.offload import why_no_process
 from xml_pipeline.pump.response import KEPT
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
@@ -234,10 +235,14 @@ class Organism:
     # --- life ---
 
     async def start(self) -> None:
-        """Take messages from now on. Raises ConfigError for peers that do not exist."""
+        """Take messages from now on.
+
+        Raises:
+            ConfigError: it was started before, a peer does not exist, or no process can find a `cpu_bound` handler.
+        """
         if self._state != "new":
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
-        self._check_names()
+        self._check_listeners()
         self._state = "running"
         if self._router is not None:
             from xml_pipeline.llm import use_router
@@ -254,7 +259,11 @@ class Organism:
         """Take nothing new, let what runs finish for `shutdown_seconds`, then cancel it. Never hangs.
 
         Cancelled, it does not wait for what runs. Called again, it waits for the same end.
+
+        Raises:
+            RuntimeError: it runs in another event loop, such as another thread's.
         """
+        self._only_in_its_loop("asyncio.run_coroutine_threadsafe(organism.stop(), loop)")
         if self._state == "running":
             self._state = "stopped"
             # A task of its own: a handler that calls for the stop is itself cancelled by it.
@@ -289,7 +298,19 @@ class Organism:
     ) -> None:
         await self.stop()
 
-    def _check_names(self) -> None:
+    def _only_in_its_loop(self, instead: str) -> None:
+        """A pump belongs to one event loop; a call from another thread would change it under its hands."""
+        home = self._pump.loop
+        if home is None or not home.is_running():
+            return
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is not home:
+            raise RuntimeError(f"the organism runs in another event loop; from a thread use {instead}")
+
+    def _check_listeners(self) -> None:
         problems = []
         wanted = [
             (f"listener '{each.name}'", peer) for each in self._listeners.values() for peer in each.peers
@@ -300,6 +321,14 @@ class Organism:
             if name not in self._listeners:
                 hint = did_you_mean(name, self._listeners)
                 problems.append(Problem(f"{who} names '{name}', but there is no such listener{hint}"))
+        for each in self._listeners.values():
+            if each.cpu_bound and each.handler is not None and (why := why_no_process(each.handler)):
+                problems.append(
+                    Problem(
+                        f"listener '{each.name}' is cpu_bound, but no other process can find its handler ({why});"
+                        " make it a function at the top of a module"
+                    )
+                )
         if problems:
             raise ConfigError(problems)
 
@@ -348,7 +377,7 @@ class Organism:
             PayloadError: the payload is not valid.
             OrganismClosed: it is not running.
             RuntimeError: it runs in another event loop, such as another thread's.
-            TypeError: a timeout that is no number.
+            TypeError, ValueError: a timeout that is no number, or not above 0.
         """
         session = self._anybody if sender == OUTSIDE else self._session(sender)
         return session.ask(to, payload, answer_type=answer_type, timeout=timeout)
@@ -420,7 +449,9 @@ class Organism:
         Raises:
             RoutingError: nothing waits there.
             PayloadError, EnvelopeError: the answer is not valid, or too large; the question goes on waiting.
+            RuntimeError: called from another thread than the organism's.
         """
+        self._only_in_its_loop("loop.call_soon_threadsafe(organism.answer, thread_id, payload)")
         self._pump.answer(thread_id, payload)
 
     # --- memory ---
@@ -445,7 +476,12 @@ class Organism:
 
         Args:
             limit: how many are kept for a slow reader; beyond it the oldest are dropped and counted.
+
+        Raises:
+            ValueError: a limit that is no whole number above 0.
         """
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"limit is a whole number of events, 1 or more; not {cut(limit)}")
         stream = EventStream(limit, self._forget_stream)
         self._streams.add(stream)
         self._observers.add(stream.put)
@@ -461,7 +497,12 @@ class Organism:
         self._observers.add(hook)
 
     def cancel(self, conversation_id: str) -> bool:
-        """End a conversation and cancel its handlers; False when there is none of that id."""
+        """End a conversation and cancel its handlers; False when there is none of that id.
+
+        Raises:
+            RuntimeError: called from another thread than the organism's.
+        """
+        self._only_in_its_loop("loop.call_soon_threadsafe(organism.cancel, conversation_id)")
         return self._pump.cancel(conversation_id)
 
     def dead_letters(self) -> list[DeadLetter]:

@@ -204,5 +204,9 @@ def sender_name(pump: Pump, sender: str) -> str:
 
 
 def _check_timeout(timeout: float | None) -> None:
-    if timeout is not None and seconds(timeout) is None:
+    if timeout is None:
+        return
+    if (limit := seconds(timeout)) is None:
         raise TypeError(f"timeout is a number of seconds, or None; not {cut(timeout)}")
+    if limit <= 0:
+        raise ValueError(f"timeout is {cut(timeout)}; it takes seconds above 0, or None to wait without end")

@@ -126,13 +126,11 @@ async def test_cpu_bound_handlers_run_in_processes_that_may_fail_hang_and_die() 
         assert at_rest(organism)
 
 
-async def test_a_cpu_bound_handler_that_no_process_can_find_is_a_handler_error() -> None:
+async def test_a_cpu_bound_handler_that_no_process_can_find_is_told_at_the_start() -> None:
     organism = Organism.build(timeout_seconds=30)
     organism.listener(lambda payload, metadata: None, name="local", accepts=[Go], cpu_bound=True)
-    async with organism:
-        with pytest.raises(AnswerError) as error:
-            await organism.ask("local", Go())
-        assert error.value.code == "handler"
+    with pytest.raises(ConfigError, match="'local' is cpu_bound, but no other process can find its handler"):
+        await organism.start()
 
 
 async def test_nothing_that_a_handler_does_in_a_process_ends_the_pool() -> None:

@@ -176,6 +176,15 @@ class Processes:
         self._pool.join(timeout=5)
 
 
+def why_no_process(handler: Handler) -> str:
+    """Why `handler` cannot be sent to a process, or ""."""
+    try:
+        pickle.dumps(handler)
+    except Exception as error:
+        return described(error) or class_name(error)
+    return ""
+
+
 class ProcessEnded(Exception):
     """A handler's process ended before the handler returned: killed, out of memory, or left by `os._exit`."""
 
