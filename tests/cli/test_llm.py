@@ -63,6 +63,7 @@ async def test_list_shows_backends_with_their_keys_and_limits(lab: Lab) -> None:
     assert "1,000,000 tokens/min" in here
     assert "missing: set ANTHROPIC_API_KEY" in anthropic
     assert "offline, healthy" in offline
+    assert here.endswith("not tried")
     assert "gpt-4o → offline" in out
 
 

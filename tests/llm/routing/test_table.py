@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.emulators.openai import OpenAIEmulator
 from tests.llm.callers import Handler, running
-from xml_pipeline.errors import ConfigError, InvalidRequestError, NoBackendError
+from xml_pipeline.errors import BackendError, ConfigError, InvalidRequestError, NoBackendError
 from xml_pipeline.llm import (
     PROVIDER_CLASSES,
     Router,
@@ -19,6 +20,7 @@ from xml_pipeline.llm import (
     use_router,
 )
 from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 
 
@@ -353,3 +355,21 @@ async def test_supports_asks_every_backend_of_the_model() -> None:
     router = Router([backend("a", "m", native_tools=False), backend("b", "m", "n")], timeouts=Timeouts())
     assert not router.supports("tools", "m")
     assert router.supports("tools", "n")
+
+
+async def test_a_backend_is_not_tried_until_somebody_asked_it() -> None:
+    async with OpenAIEmulator() as server:
+        there = OpenAIBackend(
+            name="there", base_url=server.base_url, api_key=server.key, supported_models=["m"]
+        )
+        gone = OpenAIBackend(
+            name="gone", base_url="http://127.0.0.1:9", api_key="k", supported_models=["other"]
+        )
+        async with Router([there, gone], retries=0) as router:
+            assert [each.health for each in router.describe()] == ["not tried", "not tried"]
+            await router.complete("m", "hello")
+            with pytest.raises(BackendError):
+                await router.complete("other", "hello")
+            answered, failed = router.describe()
+            assert answered.health == "healthy"
+            assert failed.health != "not tried"

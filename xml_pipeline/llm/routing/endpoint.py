@@ -183,7 +183,8 @@ class BackendStatus:
         model_map: name in the request → name there.
         priority: lower is preferred by `failover`.
         max_concurrent, rate_limit_tpm, rate_limit_rpm: limits; None for none.
-        health: `healthy`, `cold`, `half-open`, `probing`, `dead` (key or account) or `no key`.
+        health: `healthy`, `cold`, `half-open`, `probing`, `dead` (key or account), `no key`, or `not tried`
+            while nobody has asked it.
         reason: why it is not healthy, or "".
         in_flight, waiting: requests now.
         tokens_available: of this minute; None without a limit.
@@ -228,10 +229,17 @@ def status_of(endpoint: Endpoint, now: float, usage: UsageTotals) -> BackendStat
         max_concurrent=backend.max_concurrent,
         rate_limit_tpm=backend.rate_limit_tpm,
         rate_limit_rpm=backend.rate_limit_rpm,
-        health="no key" if missing else endpoint.breaker.state(now),
+        health="no key" if missing else _health(endpoint, now, usage),
         reason=f"set {variable}" if missing else endpoint.breaker.reason(now),
         in_flight=limiter.in_flight,
         waiting=limiter.waiting,
         tokens_available=limiter.tokens_available(now),
         usage=usage,
     )
+
+
+def _health(endpoint: Endpoint, now: float, usage: UsageTotals) -> str:
+    """The breaker knows only what failed; a server that nobody has asked may not be there at all."""
+    state = endpoint.breaker.state(now)
+    untried = not (endpoint.backend.offline or usage.request_count or usage.failure_count)
+    return "not tried" if untried and state == "healthy" else state
