@@ -31,7 +31,7 @@ from xml_pipeline.pump.offload import why_no_process
 from xml_pipeline.pump.response import KEPT
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
-from xml_pipeline.session import Session, exchange, sender_name
+from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name
 from xml_pipeline.snapshots import Question, Status, ThreadInfo
 from xml_pipeline.streams import EventStream
 from xml_pipeline.threads.ids import random_ids
@@ -263,7 +263,7 @@ class Organism:
         Raises:
             RuntimeError: it runs in another event loop, such as another thread's.
         """
-        self._only_in_its_loop("asyncio.run_coroutine_threadsafe(organism.stop(), loop)")
+        only_in_its_loop(self._pump, "asyncio.run_coroutine_threadsafe(organism.stop(), loop)")
         if self._state == "running":
             self._state = "stopped"
             # A task of its own: a handler that calls for the stop is itself cancelled by it.
@@ -297,18 +297,6 @@ class Organism:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-    def _only_in_its_loop(self, instead: str) -> None:
-        """A pump belongs to one event loop; a call from another thread would change it under its hands."""
-        home = self._pump.loop
-        if home is None or not home.is_running():
-            return
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        if here is not home:
-            raise RuntimeError(f"the organism runs in another event loop; from a thread use {instead}")
 
     def _check_listeners(self) -> None:
         problems = []
@@ -451,7 +439,7 @@ class Organism:
             PayloadError, EnvelopeError: the answer is not valid, or too large; the question goes on waiting.
             RuntimeError: called from another thread than the organism's.
         """
-        self._only_in_its_loop("loop.call_soon_threadsafe(organism.answer, thread_id, payload)")
+        only_in_its_loop(self._pump, "loop.call_soon_threadsafe(organism.answer, thread_id, payload)")
         self._pump.answer(thread_id, payload)
 
     # --- memory ---
@@ -502,7 +490,7 @@ class Organism:
         Raises:
             RuntimeError: called from another thread than the organism's.
         """
-        self._only_in_its_loop("loop.call_soon_threadsafe(organism.cancel, conversation_id)")
+        only_in_its_loop(self._pump, "loop.call_soon_threadsafe(organism.cancel, conversation_id)")
         return self._pump.cancel(conversation_id)
 
     def dead_letters(self) -> list[DeadLetter]:

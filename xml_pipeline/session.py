@@ -179,14 +179,28 @@ def _nobody(to: str) -> NoReply:
     return NoReply(f"the conversation with '{to}' ended and nobody answered")
 
 
+def only_in_its_loop(pump: Pump, instead: str) -> None:
+    """Raises RuntimeError in any loop or thread but the one the pump runs in, and names what to use instead."""
+    if pump.loop is None or not pump.loop.is_running():
+        return
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    if here is not pump.loop:
+        raise _another_loop(instead)
+
+
 def _not_here(pump: Pump) -> Exception:
-    """Why this loop is the wrong one: a pump belongs to one, and another would change its queues under its hands."""
+    """Why a message cannot be sent from this loop."""
     if pump.loop is None:
         return OrganismClosed("the organism is not running: use `async with organism:`")
-    return RuntimeError(
-        "the organism runs in another event loop; from a thread of its own use"
-        " asyncio.run_coroutine_threadsafe(organism.ask(...), loop)"
-    )
+    return _another_loop("asyncio.run_coroutine_threadsafe(organism.ask(...), loop)")
+
+
+def _another_loop(instead: str) -> RuntimeError:
+    """A pump belongs to one loop, and another would change its queues under its hands."""
+    return RuntimeError(f"the organism runs in another event loop; from a thread of its own use {instead}")
 
 
 def sender_name(pump: Pump, sender: str) -> str:
