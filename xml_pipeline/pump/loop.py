@@ -170,15 +170,18 @@ class Pump:
             await self.runners.stop()
 
     def _give_up_all(self) -> None:
+        # All that wait: also for what is decided and not durable, because nobody will hear of it any more.
+        for conversation_id in tuple(self._asks):
+            error = OrganismClosed("the organism was stopped before the answer came")
+            self._disappoint(conversation_id, error)
         for conversation_id in tuple(self.state.conversations):
-            future = self._asks.pop(conversation_id, None)
-            if future is not None and not future.done():
-                future.set_exception(OrganismClosed("the organism was stopped before the answer came"))
             self._step(conversation_id, Aborted(conversation_id, None, self.clock()))
-        for future in self._asks.values():  # decided, and not durable: nobody will hear of it any more
-            if not future.done():
-                future.set_exception(OrganismClosed("the organism was stopped before the answer came"))
-        self._asks.clear()
+
+    def _disappoint(self, conversation_id: str, error: Exception) -> None:
+        """Raise `error` for whoever waits for the conversation's answer, if anybody does."""
+        future = self._asks.pop(conversation_id, None)
+        if future is not None and not future.done():
+            future.set_exception(error)
 
     # --- the outside ---
 
@@ -300,9 +303,7 @@ class Pump:
             journal.append(conversation_id, step.seq, step, lambda: self._carry_out(step))
         except Exception as error:
             logger.exception("a step could not be journaled; its conversation %s ends", conversation_id)
-            future = self._asks.pop(conversation_id, None)
-            if future is not None and not future.done():
-                future.set_exception(error)
+            self._disappoint(conversation_id, error)
             self._carry_out(step)
             changes = self.machine.step(Aborted(conversation_id, None, self.clock()))
             self._carry_out(Step(conversation_id, 0, step.at, changes))
