@@ -96,7 +96,11 @@ async def test_another_event_loop_is_told_the_way_in() -> None:
         loop = asyncio.get_running_loop()
         with pytest.raises(RuntimeError, match=r"another event loop.*asyncio\.run_coroutine_threadsafe"):
             await asyncio.to_thread(lambda: asyncio.run(organism.stop()))
-        for call in (lambda: organism.cancel("x"), lambda: organism.answer("x", Question("x"))):
+        for call in (
+            lambda: organism.cancel("x"),
+            lambda: organism.answer("x", Question("x")),
+            session.close,
+        ):
             with pytest.raises(RuntimeError, match=r"another event loop.*loop\.call_soon_threadsafe"):
                 await asyncio.to_thread(call)
 

@@ -141,7 +141,12 @@ class Session:
             raise RoutingError("the session is closed; open another with organism.session()")
 
     def close(self) -> None:
-        """End the session: what listeners remember under it is forgotten, when its conversations are over."""
+        """End the session: what listeners remember under it is forgotten, when its conversations are over.
+
+        Raises:
+            RuntimeError: called from another thread than the organism's.
+        """
+        only_in_its_loop(self._pump, "loop.call_soon_threadsafe(session.close)")
         self._closed = True
         self._pump.end_session(self._key)
 
