@@ -183,8 +183,8 @@ class BackendStatus:
         model_map: name in the request → name there.
         priority: lower is preferred by `failover`.
         max_concurrent, rate_limit_tpm, rate_limit_rpm: limits; None for none.
-        health: `healthy`, `cold`, `half-open`, `probing`, `dead` (key or account), `no key`, or `not tried`
-            while nobody has asked it.
+        health: `healthy`, `cold`, `half-open`, `probing`, `dead` (key or account), `no key`;
+            `failing` when its last try failed and it is not out yet; `not tried` while nobody has asked it.
         reason: why it is not healthy, or "".
         in_flight, waiting: requests now.
         tokens_available: of this minute; None without a limit.
@@ -239,7 +239,11 @@ def status_of(endpoint: Endpoint, now: float, usage: UsageTotals) -> BackendStat
 
 
 def _health(endpoint: Endpoint, now: float, usage: UsageTotals) -> str:
-    """The breaker knows only what failed; a server that nobody has asked may not be there at all."""
+    """The breaker's word; where it lets requests through, whether anything speaks for the backend."""
     state = endpoint.breaker.state(now)
-    untried = not (endpoint.backend.offline or usage.request_count or usage.failure_count)
-    return "not tried" if untried and state == "healthy" else state
+    if state != "healthy":
+        return state
+    if not endpoint.breaker.clear:
+        return "failing"
+    asked = endpoint.backend.offline or usage.request_count or usage.failure_count
+    return state if asked else "not tried"
