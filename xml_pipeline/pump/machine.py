@@ -215,7 +215,7 @@ class Rules(DerivedIds, kw_only=True):
         if target is None or REGISTRATION not in type(payload).__dict__:
             raise terms.addressing.why_not(to, payload)
         writer = codec_of(type(payload))
-        reader = target.accepts.get(writer.root)
+        reader = target.requests.get(writer.root)
         if reader is None:
             raise terms.addressing.why_not(to, payload)
         message_id, thread_id, conversation_id = self.new_id(), self.new_id(), fact.conversation_id
@@ -411,7 +411,7 @@ class Rules(DerivedIds, kw_only=True):
         own = self.terms.listeners[thread.listener]
         writer = codec_of(type(response.payload))
         message_id = response.take_id(self)
-        reader = own.accepts.get(writer.root)
+        reader = own.requests.get(writer.root)
         if reader is None:
             self._refuse(thread, own.unaccepted(writer.root), message_id, own.name)
             return
@@ -435,7 +435,7 @@ class Rules(DerivedIds, kw_only=True):
         if target is None or (to != thread.listener and not self._is_peer(thread, to)):
             self._refuse(thread, SystemError("routing", NOT_DELIVERABLE), message_id, to, slot)
             return
-        reader = target.accepts.get(writer.root)
+        reader = target.requests.get(writer.root)
         if reader is None:
             self._refuse(thread, target.unaccepted(writer.root), message_id, to, slot)
             return
