@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from xml_pipeline.errors import InvalidRequestError, cut, did_you_mean
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ToolSpec, is_number, is_whole
 from xml_pipeline.payload import Codec, codec_of, is_payload
+from xml_pipeline.payload.text import deeply, encodable
 
 
 class StreamOptions(TypedDict, total=False):
@@ -120,11 +121,14 @@ def _wrong(index: int, what: str) -> InvalidRequestError:
 def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[Message]:
     """OpenAI-style dicts, checked; a plain string is one user message, a response its assistant message.
 
+    A half of a character (a lone surrogate, as `surrogateescape` leaves it) becomes U+FFFD: no request can carry it,
+    and it is not worth the call.
+
     Raises:
         InvalidRequestError: names the first message that is wrong, and what is allowed.
     """
     if isinstance(messages, str):
-        return [{"role": "user", "content": messages}]
+        return [{"role": "user", "content": messages if messages.isascii() else encodable(messages)}]
     if not isinstance(messages, Iterable) or isinstance(messages, (bytes, Mapping)):
         raise InvalidRequestError(f"messages is a list of dicts, or one text, not {type(messages).__name__}")
     checked: list[Message] = []
@@ -141,6 +145,9 @@ def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[
         content = message.get("content")
         if type(content) is not str:
             _check_content(index, str(role), message, content)
+            message = deeply(encodable, message)
+        elif not content.isascii() or len(message) > 2:
+            message = deeply(encodable, message)
         if role == "tool" and not isinstance(message.get("tool_call_id"), str):
             raise _wrong(index, "a tool message needs the tool_call_id of the call it answers")
         checked.append(message)

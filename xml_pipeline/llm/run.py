@@ -30,6 +30,7 @@ from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
+from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import StreamedAttempt
 from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
@@ -231,6 +232,7 @@ class Run:
         else:
             if self.completion.reads_calls(route):
                 response = with_calls(response, len(self.completion.request.messages))
+            response = carriable_answer(response)
             self.answered(lease, response)
             return response
         finally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from xml_pipeline.errors import BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.emulation import StreamReader
+from xml_pipeline.llm.entrance import Carrier, carriable_answer
 from xml_pipeline.llm.types import (
     LLMResponse,
     ReasoningDelta,
@@ -172,6 +173,7 @@ class StreamedAttempt:
             BackendError: it broke after the first content, or at the call's deadline.
         """
         run, lease, assembly, watchdog = self._run, self._lease, self._assembly, Watchdog()
+        carrier = Carrier()
         source: AsyncIterator[StreamEvent] | None = None
         try:
             try:
@@ -182,9 +184,10 @@ class StreamedAttempt:
                     self._begun = self._begun or isinstance(raw, TextDelta)
                     for event in (raw,) if reader is None else reader.feed(raw):
                         if assembly.add(event):
-                            self._committed = True
-                            watchdog.pause()
-                            yield event
+                            for piece in carrier.feed(event):
+                                self._committed = True
+                                watchdog.pause()
+                                yield piece
                     self._watch(watchdog)
                 watchdog.pause()
                 if assembly.finished is None:
@@ -195,10 +198,12 @@ class StreamedAttempt:
                     raise
                 raise late from None
             self.answered = True
-            response = assembly.response(lease.route.model)
+            response = carriable_answer(assembly.response(lease.route.model))
             run.answered(lease, response)
             lease.permit.release()
             run.close()
+            for piece in carrier.close():
+                yield piece
             yield StreamEnd(response)
         except Exception as raised:
             self._broke(raised)

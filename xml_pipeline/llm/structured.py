@@ -12,6 +12,7 @@ from xml_pipeline.envelope import extract_payloads
 from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.llm.types import LLMResponse, Message, ResponseSchema, Usage, after_system
 from xml_pipeline.payload import Codec
+from xml_pipeline.payload.text import carriable, deeply
 
 MAX_REPAIRS = 2
 _COUNTS = [field.name for field in fields(Usage) if field.name != "estimated"]
@@ -40,7 +41,7 @@ def read(codec: Codec[Any], text: str) -> Any:
     body = (fenced.group(1) if fenced else text).strip()
     if body.startswith("{"):
         try:
-            return codec.from_json(json.loads(body))
+            return codec.from_json(deeply(carriable, json.loads(body)))
         except (ValueError, RecursionError) as error:
             raise PayloadError(Violation(codec.root, f"this is no valid JSON: {error}", cut(body))) from None
     return _read_xml(codec, text)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeGuard
 
 from xml_pipeline.errors import Attempt, PayloadError, Violation, cut
+from xml_pipeline.payload.text import carriable, deeply
 
 Message: TypeAlias = Mapping[str, Any]
 
@@ -157,7 +158,7 @@ class ToolCall:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments, parsed.
+        """The arguments, parsed; what XML cannot carry in their texts is U+FFFD.
 
         Raises:
             PayloadError: they are no JSON object; its text can be sent back to the model.
@@ -168,7 +169,8 @@ class ToolCall:
             raise self._broken(f"the arguments are no valid JSON: {error}") from None
         if not isinstance(value, dict):
             raise self._broken("the arguments are no JSON object")
-        return value
+        carried: dict[str, Any] = deeply(carriable, value)
+        return carried
 
     def _broken(self, rule: str) -> PayloadError:
         return PayloadError(
@@ -259,6 +261,7 @@ class LLMResponse:
         cost: USD, None when the price is unknown; filled by the router.
         latency: seconds from call to answer; filled by the router.
         parsed: the payload instance when `response_type` was given; filled by the router.
+        repairs: what the router had to mend in the answer's text, in words; filled by the router.
     """
 
     content: str
@@ -277,6 +280,7 @@ class LLMResponse:
     cost: float | None = None
     latency: float = 0.0
     parsed: Any = None
+    repairs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.usage) is not Usage:

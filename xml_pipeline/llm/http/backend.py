@@ -53,6 +53,7 @@ from xml_pipeline.llm.types import (
     Usage,
     UsageReport,
 )
+from xml_pipeline.payload.text import encodable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -245,7 +246,8 @@ class Backend:
         if not wire.path.startswith("/"):
             raise InvalidRequestError(f"the path {cut(wire.path)!r} would leave {self.base_url}")
         try:
-            body = _JSON.encode(wire.body).encode()
+            text = _JSON.encode(wire.body)
+            body = text.encode() if text.isascii() else encodable(text).encode()
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
         headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
