@@ -130,7 +130,11 @@ class LLMAgent:
                 raise _given_up(Fault("validation", f"the answer was refused: {payload}"))
             task = task.noted(huh_text(payload))
         else:
-            task = RunningTask(Exchange({"role": "user", "content": task_text(payload)}))
+            task = RunningTask(
+                Exchange(
+                    {"role": "user", "content": task_text(payload, native=self._prompt.mode == "native")}
+                )
+            )
         try:
             return await self._work(task, metadata)
         except BudgetExceededError:
