@@ -7,7 +7,6 @@ from typing import Any
 
 from xml_pipeline.agents.contract import Answer
 from xml_pipeline.agents.misplaced import (
-    unfenced,
     written_as_json,
     written_as_result,
     written_as_unknown_element,
@@ -17,6 +16,7 @@ from xml_pipeline.agents.prompt import Mode
 from xml_pipeline.agents.toolbox import BadCall, ModelCall, PeerCall, Toolbox
 from xml_pipeline.agents.wording import broken, complaint, rule
 from xml_pipeline.envelope import Code, Found, extract_payloads
+from xml_pipeline.envelope.fences import unfenced
 from xml_pipeline.envelope.repairs import CHARACTER
 from xml_pipeline.envelope.thinking import without_thinking
 from xml_pipeline.errors import PayloadError, cut

@@ -23,6 +23,7 @@ from xml_pipeline.errors import (
     LLMError,
     MalformedAnswerError,
     NoBackendError,
+    described,
 )
 from xml_pipeline.events import Event, Hook, LLMCalled
 from xml_pipeline.llm.accounting.budgets import BudgetBook, Reservation
@@ -34,6 +35,7 @@ from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import StreamedAttempt
 from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
+from xml_pipeline.terminal import visible
 
 logger = logging.getLogger(__name__)
 
@@ -311,6 +313,9 @@ class Run:
         except LLMError:  # no error of a provider: a backend that asks a router of its own
             self.cancelled(lease)
             raise
+        logger.warning(
+            "backend %s failed (model %s): %s", error.backend, error.model, visible(described(error))
+        )
         unbilled = not isinstance(error, _MAYBE_BILLED)
         usage = _UNSENT if unbilled else self._expected(lease)
         fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=unbilled)

@@ -78,7 +78,7 @@ class BackendSection(Section):
         default_factory=dict, description="Name in a request: name at this backend. Its keys are served too."
     )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="Further HTTP headers of every request."
+        default_factory=dict, repr=False, description="Further HTTP headers of every request."
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
@@ -280,7 +280,9 @@ class LLMSection(Section):
         None,
         description="Seconds after which a slow call is started a second time elsewhere; both may be billed.",
     )
-    proxy: str | None = Field(None, description="HTTP proxy for all backends; the environment's when absent.")
+    proxy: str | None = Field(
+        None, repr=False, description="HTTP proxy for all backends; the environment's when absent."
+    )
     ca_file: str | None = Field(None, description="PEM file of certificates to trust beside the usual ones.")
     trust_env: bool = Field(True, description="Read HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.")
     offline: bool = Field(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
-from xml_pipeline.errors import BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.entrance import Carrier, carriable_answer
 from xml_pipeline.llm.types import (
@@ -174,6 +174,7 @@ class StreamedAttempt:
         """
         run, lease, assembly, watchdog = self._run, self._lease, self._assembly, Watchdog()
         carrier = Carrier()
+        broken: BackendError | None = None
         source: AsyncIterator[StreamEvent] | None = None
         try:
             try:
@@ -206,7 +207,7 @@ class StreamedAttempt:
                 yield piece
             yield StreamEnd(response)
         except Exception as raised:
-            self._broke(raised)
+            broken = self._broke(raised)
         finally:
             watchdog.stop()
             if not lease.settled:
@@ -214,6 +215,8 @@ class StreamedAttempt:
             lease.permit.release()
             if source is not None and hasattr(source, "aclose"):
                 await source.aclose()
+        if broken is not None:
+            raise broken  # here, where what led to it does not come along
 
     async def _open(self, watchdog: Watchdog) -> AsyncIterator[StreamEvent]:
         self._watch(watchdog)
@@ -233,13 +236,14 @@ class StreamedAttempt:
             until, what = deadline, "the call's deadline passed while it streamed"
         watchdog.start(until, what)
 
-    def _broke(self, raised: Exception) -> None:
-        """It failed. Before the first content another backend takes over unseen."""
+    def _broke(self, raised: Exception) -> BackendError | None:
+        """It failed: the error that ends the call, or None before the first content: another backend takes over."""
         run = self._run
         error = run.failed(self._lease, raised)
         if self._committed or run.shared.clock.monotonic() >= run.completion.deadline:
             error.attempts = tuple(run.leases.attempts)
-            raise error from None
+            return error
+        return None
 
     def _left(self) -> None:
         """The consumer left, or was cancelled."""
