@@ -38,6 +38,8 @@ def carriable_answer(response: LLMResponse) -> LLMResponse:
     response.model = _text(response.model)
     response.request_id = _text(response.request_id)
     response.finish_reason = _text(response.finish_reason)
+    response.stop_reason = _text(response.stop_reason)
+    response.stop_sequence = _text(response.stop_sequence)
     if response.tool_calls:
         response.tool_calls = _same(tuple(map(_call, response.tool_calls)), response.tool_calls)
     if response.provider_data:

@@ -147,8 +147,9 @@ class BackendSection(Section):
         given = {**(self.model_extra or {}), **self.options}
         unknown = sorted(given.keys() - keys.model_fields)
         if unknown and (_elsewhere().intersection(unknown) or not self.options.keys().isdisjoint(unknown)):
+            hints = "".join(did_you_mean(name, keys.model_fields) for name in unknown)
             raise ConfigError(
-                f"the provider {self.provider!r} knows no {', '.join(unknown)}; its own keys are"
+                f"the provider {self.provider!r} knows no {', '.join(unknown)}{hints}; its own keys are"
                 f" {', '.join(sorted(keys.model_fields)) or 'none'}"
             )
         checked = keys.model_validate(given)  # what nobody knows is refused there, with its place

@@ -146,6 +146,8 @@ class Assembly:
             provider_data=finished.provider_data,
             request_id=finished.request_id or self.request_id,
             headers=self.headers,
+            stop_reason=finished.stop_reason,
+            stop_sequence=finished.stop_sequence,
         )
 
 

@@ -269,7 +269,14 @@ def as_events(response: LLMResponse) -> list[StreamEvent]:
     ]
     events.append(UsageReport(Usage.of(response.usage)))
     events.append(
-        StreamFinished(response.finish_reason, response.model, response.request_id, response.provider_data)
+        StreamFinished(
+            response.finish_reason,
+            response.model,
+            response.request_id,
+            response.provider_data,
+            response.stop_reason,
+            response.stop_sequence,
+        )
     )
     return events
 
