@@ -49,7 +49,7 @@ def get_router() -> Router:
     router = _scoped.get()
     if router is not None:
         return router
-    serving = dict(_serving)
+    serving = {router: each for router, each in list(_serving.items()) if not each.loop.is_closed()}
     if _default is not None and (_default.backends or not serving):  # `configure_router([])` takes it back
         return _default
     if len(serving) > 1:
@@ -162,4 +162,4 @@ def stream_sync(
 def _loop_of(router: Router) -> asyncio.AbstractEventLoop | None:
     """The event loop that an organism's router belongs to; None for the one of all synchronous calls."""
     serving = _serving.get(router)
-    return None if serving is None else serving.loop
+    return None if serving is None or serving.loop.is_closed() else serving.loop

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from xml_pipeline.envelope.repairs import CHARACTER
+from xml_pipeline.errors import MalformedAnswerError
 from xml_pipeline.llm.types import (
     LLMResponse,
     ReasoningDelta,
@@ -31,7 +32,18 @@ _ESCAPE = re.compile(
 
 
 def carriable_answer(response: LLMResponse) -> LLMResponse:
-    """The answer, with every text in it carriable."""
+    """The answer, with every text in it carriable.
+
+    Raises:
+        MalformedAnswerError: it is nested deeper than anything can be.
+    """
+    try:
+        return _carriable(response)
+    except RecursionError:
+        raise MalformedAnswerError("the answer is nested too deep") from None
+
+
+def _carriable(response: LLMResponse) -> LLMResponse:
     before = (response.content, response.reasoning, response.tool_calls, response.provider_data)
     response.content = _text(response.content)
     response.reasoning = _text(response.reasoning)
@@ -51,6 +63,7 @@ def carriable_answer(response: LLMResponse) -> LLMResponse:
 
 
 def _text(value: str) -> str:
+    """A backend of somebody's own may put something else there."""
     return carriable(value) if isinstance(value, str) and not carried(value) else value
 
 
@@ -59,11 +72,14 @@ def _same(made: tuple[ToolCall, ...], given: Any) -> Any:
 
 
 def _call(call: ToolCall) -> ToolCall:
+    if not isinstance(call, ToolCall):
+        return call
+    arguments = call.arguments_text
     made = replace(
         call,
-        id=carriable(call.id),
-        name=carriable(call.name),
-        arguments_text=carriable_json(call.arguments_text),
+        id=_text(call.id),
+        name=_text(call.name),
+        arguments_text=carriable_json(arguments) if isinstance(arguments, str) else arguments,
         provider_data=deeply(encodable, call.provider_data),
     )
     return call if made == call else made

@@ -109,7 +109,7 @@ def _is_finite(value: object, low: float, high: float = math.inf) -> bool:
 def _are_stops(value: object) -> bool:
     return (
         isinstance(value, Sequence)
-        and not isinstance(value, bytes)
+        and not isinstance(value, (str, bytes))
         and all(isinstance(each, str) and each for each in value)
     )
 
@@ -171,9 +171,11 @@ def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[
         content = message.get("content")
         if type(content) is not str:
             _check_content(index, str(role), message, content)
-            message = deeply(encodable, message)
-        elif not content.isascii() or len(message) > 2:
-            message = deeply(encodable, message)
+        if type(content) is not str or not content.isascii() or len(message) > 2:
+            try:
+                message = deeply(encodable, message)
+            except RecursionError:
+                raise _wrong(index, "the message is nested too deep, or within itself") from None
         if role == "tool" and not isinstance(message.get("tool_call_id"), str):
             raise _wrong(index, "a tool message needs the tool_call_id of the call it answers")
         checked.append(message)

@@ -222,6 +222,9 @@ class Run:
                 raise MalformedAnswerError(
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
                 )
+            if self.completion.reads_calls(route):
+                response = with_calls(response, len(self.completion.request.messages))
+            response = carriable_answer(response)
         except Exception as raised:
             if scope is not None and scope.expired() and (limit is None or left <= limit):
                 self.cancelled(lease)  # the caller's impatience is not the backend's fault
@@ -232,9 +235,6 @@ class Run:
             self.cancelled(lease)
             raise
         else:
-            if self.completion.reads_calls(route):
-                response = with_calls(response, len(self.completion.request.messages))
-            response = carriable_answer(response)
             self.answered(lease, response)
             return response
         finally:
@@ -313,9 +313,8 @@ class Run:
         except LLMError:  # no error of a provider: a backend that asks a router of its own
             self.cancelled(lease)
             raise
-        logger.warning(
-            "backend %s failed (model %s): %s", error.backend, error.model, visible(described(error))
-        )
+        reason = " ".join(visible(described(error)).split())
+        logger.warning("backend %s failed (model %s): %s", error.backend, error.model, reason)
         unbilled = not isinstance(error, _MAYBE_BILLED)
         usage = _UNSENT if unbilled else self._expected(lease)
         fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=unbilled)

@@ -165,12 +165,12 @@ class ToolCall:
         """
         try:
             value = json.loads(self.arguments_text) if self.arguments_text.strip() else {}
+            value = deeply(carriable, value)
         except (ValueError, RecursionError) as error:
             raise self._broken(f"the arguments are no valid JSON: {error}") from None
         if not isinstance(value, dict):
             raise self._broken("the arguments are no JSON object")
-        carried: dict[str, Any] = deeply(carriable, value)
-        return carried
+        return value
 
     def _broken(self, rule: str) -> PayloadError:
         return PayloadError(

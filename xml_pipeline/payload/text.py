@@ -37,6 +37,8 @@ carried = _CARRIED.fullmatch
 
 def encodable(text: str) -> str:
     """`text` as UTF-8 can encode it: halves of a character are joined, and a half alone becomes U+FFFD."""
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.emulators import Answer, ToolUse
+from xml_pipeline.errors import InvalidRequestError, MalformedAnswerError
 from xml_pipeline.llm import (
     Backend,
     LLMRequest,
@@ -164,3 +165,37 @@ def test_pieces_join_as_the_whole(parts: list[str]) -> None:
     assert "".join(piece.text for piece in pieces if isinstance(piece, TextDelta)) == carriable(
         "".join(parts)
     )
+
+
+class Deep(Odd):
+    """Gives what no backend should."""
+
+    async def _do_completion(self, client: Any, request: LLMRequest) -> LLMResponse:
+        nested: Any = "x"
+        for _ in range(5000):
+            nested = [nested]
+        return LLMResponse("x", "m", provider_data={"odd": nested})
+
+
+async def test_what_is_nested_without_end_is_a_failure_of_its_backend() -> None:
+    router = Router([Deep()], retries=0)
+    with pytest.raises(MalformedAnswerError, match="nested too deep"):
+        await router.complete("m", "x")
+    assert router.describe()[0].in_flight == 0
+    assert router.get_total_usage().failure_count == 1
+
+
+async def test_a_message_within_itself_is_refused() -> None:
+    message: dict[str, Any] = {"role": "user", "content": "x"}
+    message["again"] = message
+    with pytest.raises(InvalidRequestError, match=r"messages\[0\].*within itself"):
+        await Router([Odd()]).complete("m", [message])
+
+
+async def test_what_is_no_text_in_an_answer_is_left_to_its_backend() -> None:
+    class Untyped(Odd):
+        async def _do_completion(self, client: Any, request: LLMRequest) -> LLMResponse:
+            calls: Any = [ToolCall(None, "t", {"a": 1}), {"name": "t"}]  # type: ignore[arg-type]
+            return LLMResponse("x", "m", tool_calls=calls)
+
+    assert len((await Router([Untyped()]).complete("m", "x")).tool_calls) == 2

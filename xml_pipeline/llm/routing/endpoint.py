@@ -17,7 +17,7 @@ from xml_pipeline.llm.http.transport import Transport, TransportSettings, as_bac
 from xml_pipeline.llm.limits.rate_limiter import Permit, RateLimiter
 from xml_pipeline.llm.routing.circuit_breaker import CircuitBreaker, CoolingPolicy
 from xml_pipeline.llm.types import LLMResponse
-from xml_pipeline.payload.text import deeply, encodable
+from xml_pipeline.payload.text import encodable
 
 MAX_ESTIMATORS = 1024  # models of one backend of which something is learned; the oldest is forgotten first
 
@@ -175,7 +175,10 @@ class Route:
         error.model = error.model or self.model
         error.args = (str(error),)
         for place, value in (("args", error.args), *vars(error).items()):
-            setattr(error, place, deeply(lambda text: scrub(encodable(text)), value))
+            if isinstance(value, str):
+                setattr(error, place, scrub(encodable(value)))
+            elif isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+                setattr(error, place, type(value)(scrub(encodable(text)) for text in value))
         # What led to it may hold the whole answer (a JSONDecodeError does), or what was sent.
         error.__cause__ = error.__context__ = None
         return error
