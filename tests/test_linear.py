@@ -8,6 +8,7 @@ reads texts of others, is named in `SCANNERS`.
 from __future__ import annotations
 
 import ast
+import asyncio
 import gc
 import importlib
 import pkgutil
@@ -49,6 +50,7 @@ from xml_pipeline.llm.entrance import Carrier, carriable_answer, carriable_json
 from xml_pipeline.llm.http.rate_limit_headers import retry_after
 from xml_pipeline.llm.http.secrets import Scrubber
 from xml_pipeline.llm.providers.history import inline_data
+from xml_pipeline.llm.providers.scripted import ScriptedBackend
 from xml_pipeline.llm.providers.tool_names import ToolNames
 from xml_pipeline.llm.structured import read
 from xml_pipeline.llm.types import StreamFinished
@@ -243,6 +245,17 @@ def _carried(text: str) -> None:
     list(carrier.close())
 
 
+def _scripted(text: str) -> None:
+    """A backend that repeats the question, word by word."""
+
+    async def listen() -> None:
+        request = LLMRequest("m", [{"role": "user", "content": text}])
+        async for _ in ScriptedBackend()._do_stream(None, request):
+            pass
+
+    asyncio.run(listen())
+
+
 def _toolbox() -> Toolbox:
     from tests.agents.scenes import Scene
 
@@ -297,6 +310,7 @@ SCANNERS: dict[str, tuple[Scan, tuple[str, ...]]] = {
         (),
     ),
     "a streamed answer": (_carried, ()),
+    "a scripted stream": (_scripted, ("llm/providers/scripted/__init__.py:_pieces",)),
     "characters": (lambda text: (carriable(text), encodable(text), collapse(text)), ()),
     "character data": (escape, ()),
     "secrets": (SCRUB, ()),
@@ -323,7 +337,6 @@ OTHERS = {
     "llm/providers/chat/rules.py:rule",
     "llm/providers/scripted/__init__.py:__post_init__",
     "llm/providers/scripted/__init__.py:_choose",
-    "llm/providers/scripted/__init__.py:_pieces",
 }
 
 
