@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from xml_pipeline.errors import (
@@ -313,13 +313,14 @@ class Run:
         except LLMError:  # no error of a provider: a backend that asks a router of its own
             self.cancelled(lease)
             raise
-        reason = " ".join(visible(described(error)).split())
-        logger.warning("backend %s failed (model %s): %s", error.backend, error.model, reason)
         unbilled = not isinstance(error, _MAYBE_BILLED)
         usage = _UNSENT if unbilled else self._expected(lease)
         fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=unbilled)
         self.leases.failed(lease.route, error, fact.at)
         self.settle(lease, fact)
+        reason = " ".join(visible(described(error)).split())
+        with suppress(Exception):  # a defect of a program's logging changes nothing
+            logger.warning("backend %s failed (model %s): %s", error.backend, error.model, reason)
         return error
 
     def cancelled(self, lease: Lease) -> None:
