@@ -245,7 +245,8 @@ def test_every_package_of_the_design_that_is_pure_is_in_the_contract() -> None:
 SURFACE = {
     "xml_pipeline": """
         AnswerError AskTimeout BackendError BudgetExceededError ConfigError Gathered HandlerMetadata HandlerResponse
-        Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete extract_payloads stream xmlify
+        Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete complete_sync
+        extract_payloads stream stream_sync xmlify
     """,
     "xml_pipeline.agents": """
         MAX_CORRECTIONS AgentSettings Answer BadCall Bounds Exchange Fault LLMAgent PeerCall Prompt Reader Reading
@@ -257,9 +258,12 @@ SURFACE = {
     """,
     "xml_pipeline.journal": "Journal Step",
     "xml_pipeline.llm": """
-        Backend BackendStatus Budget Budgets LLMRequest LLMResponse PROVIDER_CLASSES Price ReasoningDelta Router
-        StreamEnd StreamEvent TextDelta Timeouts ToolCall ToolCallDelta ToolSpec TransportSettings Usage UsageTotals
-        complete configure_router forbid_real_requests get_router stream use_router
+        Attempt AuthenticationError Backend BackendError BackendStatus BackendTimeoutError Budget BudgetExceededError
+        Budgets ConnectionFailedError ContentPolicyError ContextWindowError InvalidRequestError LLMError LLMRequest
+        LLMResponse MalformedAnswerError ModelNotFoundError NoBackendError OverloadedError PROVIDER_CLASSES Price
+        QuotaExhaustedError RateLimitedError ReasoningDelta Router ServerError StreamEnd StreamEvent
+        StructuredOutputError TextDelta Timeouts ToolCall ToolCallDelta ToolSpec TransportSettings Usage UsageTotals
+        complete complete_sync configure_router forbid_real_requests get_router stream stream_sync use_router
     """,
     "xml_pipeline.pump": """
         Attaching ConversationLimits DeadLetter GatherResponse Handler HandlerMetadata HandlerResponse Keep Listener

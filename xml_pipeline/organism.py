@@ -245,13 +245,14 @@ class Organism:
         self._check_listeners()
         self._state = "running"
         if self._router is not None:
-            from xml_pipeline.llm import use_router
+            from xml_pipeline.llm.default import serve, use_router
 
             self._pump.tenant = self._router  # it keeps accounts for each thread
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):
                 self._pump.start()
+            serve(self._router, self.name)
         else:
             self._pump.start()
 
@@ -287,6 +288,9 @@ class Organism:
         for stream in tuple(self._streams):
             stream.close()
         if self._router is not None:
+            from xml_pipeline.llm.default import withdraw
+
+            withdraw(self._router)
             await self._router.aclose()
 
     async def __aenter__(self) -> Organism:

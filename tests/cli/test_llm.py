@@ -79,7 +79,7 @@ async def test_ask_streams_and_says_who_answered(lab: Lab) -> None:
 async def test_ask_shows_what_a_hostile_model_writes(lab: Lab) -> None:
     lab.server.script.say("\x1b]0;owned\x07")
     _, out, _ = await lab.xp("ask", "gpt-4o", "Hello")
-    assert out == "\\x1b]0;owned\\x07\n"
+    assert out == "\ufffd]0;owned\ufffd\n"
 
 
 async def test_ask_shows_a_tool_call_instead_of_nothing(lab: Lab) -> None:

@@ -20,7 +20,7 @@ from xml_pipeline.config.files import bytes_of, include_listeners, read_prompts,
 from xml_pipeline.config.llm import import_named
 from xml_pipeline.config.models import OrganismConfig
 from xml_pipeline.config.secrets import literal_keys
-from xml_pipeline.config.variables import environment
+from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.http.secrets import scrub
 

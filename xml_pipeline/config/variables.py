@@ -1,40 +1,15 @@
-"""`${NAME}` and `${NAME:-default}` in the texts of a configuration, and the variables that they stand for."""
+"""`${NAME}` and `${NAME:-default}` in the texts of a configuration."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from dotenv import dotenv_values
-
-from xml_pipeline.errors import Problem
-
-ENV_FILE = ".env"
 FORMS = "`${NAME}` or `${NAME:-default}`; `$$` stands for one `$`"
 
 _MARK = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _BODY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-
-
-def environment(base: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
-    """`environ` over what `base/.env` sets, and what is wrong with that file; changes neither.
-
-    A `.env` value is taken as it is written: `${…}` inside it is not replaced, so that keys may hold it.
-    """
-    path = base / ENV_FILE
-    values: dict[str, str] = {}
-    problems: list[Problem] = []
-    if path.is_file():
-        try:
-            read = dotenv_values(path, interpolate=False)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            problems.append(Problem(f"cannot be read: {reason}", "", str(path)))
-        else:
-            values = {name: value for name, value in read.items() if value is not None}
-    return {**values, **environ}, problems
 
 
 @dataclass(frozen=True, slots=True)

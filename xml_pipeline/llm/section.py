@@ -78,7 +78,7 @@ class BackendSection(Section):
         default_factory=dict, description="Name in a request: name at this backend. Its keys are served too."
     )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="Further HTTP headers of every request."
+        default_factory=dict, repr=False, description="Further HTTP headers of every request."
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
@@ -147,8 +147,9 @@ class BackendSection(Section):
         given = {**(self.model_extra or {}), **self.options}
         unknown = sorted(given.keys() - keys.model_fields)
         if unknown and (_elsewhere().intersection(unknown) or not self.options.keys().isdisjoint(unknown)):
+            hints = "".join(did_you_mean(name, keys.model_fields) for name in unknown)
             raise ConfigError(
-                f"the provider {self.provider!r} knows no {', '.join(unknown)}; its own keys are"
+                f"the provider {self.provider!r} knows no {', '.join(unknown)}{hints}; its own keys are"
                 f" {', '.join(sorted(keys.model_fields)) or 'none'}"
             )
         checked = keys.model_validate(given)  # what nobody knows is refused there, with its place
@@ -280,7 +281,9 @@ class LLMSection(Section):
         None,
         description="Seconds after which a slow call is started a second time elsewhere; both may be billed.",
     )
-    proxy: str | None = Field(None, description="HTTP proxy for all backends; the environment's when absent.")
+    proxy: str | None = Field(
+        None, repr=False, description="HTTP proxy for all backends; the environment's when absent."
+    )
     ca_file: str | None = Field(None, description="PEM file of certificates to trust beside the usual ones.")
     trust_env: bool = Field(True, description="Read HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.")
     offline: bool = Field(
