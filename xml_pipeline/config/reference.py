@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xml_pipeline.config.document import MAX_BYTES, MAX_DEPTH
+from xml_pipeline.config.document import MAX_DEPTH
 from xml_pipeline.config.models import (
     DOTTED_PATTERN,
     EVERYBODY,
@@ -21,6 +21,7 @@ from xml_pipeline.config.models import (
     OrganismConfig,
     listener_keys,
 )
+from xml_pipeline.config.regular import MAX_BYTES
 
 EXAMPLE = """\
 organism:
