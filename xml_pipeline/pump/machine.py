@@ -100,7 +100,11 @@ from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, beg
 ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
 
+MOST_GATHERED = 100_000
+"""Calls of one gather: its answers are one message."""
+
 _ERROR_BYTES = 65_536
+_GATHERED_ELEMENTS = 10 * MOST_GATHERED
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
@@ -116,6 +120,7 @@ class Terms(Struct, frozen=True):
         limits: of each conversation.
         wire_limits: of each message.
         system_limits: of each message of the system: errors arrive, however little a message may hold.
+        gathered_limits: of the answers to a gather together: each of them was within `wire_limits` already.
     """
 
     listeners: Mapping[str, Listener]
@@ -123,6 +128,7 @@ class Terms(Struct, frozen=True):
     limits: ConversationLimits
     wire_limits: WireLimits
     system_limits: WireLimits
+    gathered_limits: WireLimits
 
 
 class Machine:
@@ -142,8 +148,17 @@ class Machine:
             max_bytes=max(wire_limits.max_bytes, _ERROR_BYTES),
             max_depth=max(wire_limits.max_depth, 16),
         )
+        gathered_limits = replace(
+            wire_limits,
+            max_elements=max(wire_limits.max_elements, _GATHERED_ELEMENTS),
+            max_attributes=max(wire_limits.max_attributes, _GATHERED_ELEMENTS),
+            max_references=max(wire_limits.max_references, wire_limits.max_bytes),
+            max_markup=max(wire_limits.max_markup, wire_limits.max_bytes),
+        )
         limits = limits or ConversationLimits()
-        self.terms = Terms(listeners, Addressing(listeners), limits, wire_limits, system_limits)
+        self.terms = Terms(
+            listeners, Addressing(listeners), limits, wire_limits, system_limits, gathered_limits
+        )
         self.state = State()
 
     def step(self, fact: Fact) -> list[Event]:
@@ -484,6 +499,12 @@ class Rules(DerivedIds, kw_only=True):
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
         gather_id = self.new_id()
         size = len(response.responses)
+        if size > MOST_GATHERED:
+            text = (
+                f"a gather of {size:,} calls; at most {MOST_GATHERED:,} are made, so call in several rounds"
+            )
+            self._refuse(thread, SystemError("limit", text))
+            return
         limit = None if response.timeout is None else seconds(response.timeout)
         self.record(Gathering(thread.id, gather_id, size, limit, cause.message_id))
         for position, each in enumerate(response.responses):
@@ -604,7 +625,7 @@ class Rules(DerivedIds, kw_only=True):
     ) -> Message:
         """A message of the system into a thread."""
         heading = self._heading(SYSTEM, thread.listener, thread.id, self.new_id(), cause, None, in_reply_to)
-        limits = self.terms.wire_limits if codec.cls is Gathered else self.terms.system_limits
+        limits = self.terms.gathered_limits if codec.cls is Gathered else self.terms.system_limits
         return Message.sealed(heading, payload, codec, codec, limits)
 
     def _fail(self, thread: Thread, message: Message, code: Any, text: str, detail: str) -> None:
@@ -630,7 +651,8 @@ class Rules(DerivedIds, kw_only=True):
         try:
             notice = self._notice(thread, GatheredCodec(codecs), Gathered(answers), gather.cause)
         except (PayloadError, EnvelopeError) as error:  # each answer fits, all together do not
-            failure = SystemError("limit", f"the answers together: {error}")
+            advice = "raise organism.limits.message_bytes, or gather less at once"
+            failure = SystemError("limit", f"the answers together: {error}; {advice}")
             notice = self._notice(thread, ERROR, failure, gather.cause)
         self.record(Accepted(notice, closes=gather_id))
 
