@@ -48,7 +48,20 @@ def test_long_keys_are_refused() -> None:
 def test_merge_keys_cannot_multiply() -> None:
     many = ", ".join(["*a"] * 10_000)
     big = ", ".join(f"k{number}: 1" for number in range(500))
-    assert "more than 100,000 values" in str(problems_of(f"a: &a {{{big}}}\nb: {{<<: [{many}]}}\n")[-1])
+    assert "more than 50,000 values" in str(problems_of(f"a: &a {{{big}}}\nb: {{<<: [{many}]}}\n")[-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("-\n" * 400_000, "more than 50,000 values"),
+        ("{" + "'k': 1," * 100_000, "more than 50,000 values"),
+        ("[" * 900_000, "deeper than 50 levels"),
+        ("? " * 400_000, "deeper than 50 levels"),
+    ],
+)
+def test_a_file_of_too_much_is_not_read_to_its_end(text: str, says: str) -> None:
+    assert says in only(problems_of(text)).message
 
 
 def test_very_many_mistakes_are_summed_up() -> None:
@@ -112,12 +125,12 @@ def test_all_files_together_are_bounded(tmp_path: Path) -> None:
 
 
 def test_values_of_all_files_count_together(tmp_path: Path) -> None:
-    aliases = "[" + ", ".join(["*a"] * 500) + "]"
+    aliases = "[" + ", ".join(["*a"] * 300) + "]"
     part = f"name: a\nhuman: true\nx: [&a [{', '.join('1' * 100)}], {aliases}]\n"
     parts = {f"parts/{number}.yaml": part for number in range(9)}
     file = write(tmp_path, {"organism.yaml": f"{ORGANISM}listeners: parts\n", **parts})
     problems = problems_in(file)
-    assert "more than 100,000 values" in problems[-1].message
+    assert "more than 50,000 values" in problems[-1].message
     assert problems[-1].file.endswith("1.yaml")
 
 

@@ -27,12 +27,13 @@ from xml_pipeline.llm.http.secrets import scrub
 Path: TypeAlias = tuple[str | int, ...]
 
 MAX_DEPTH = 50
-MAX_VALUES = 100_000
+MAX_VALUES = 50_000
 MAX_TEXT = 10_000_000
 MAX_ALL_BYTES = 4_000_000
 MAX_KEY = 1_000
 MAX_PROBLEMS = 100
 
+_TOO_MANY = f"has more than {MAX_VALUES:,} values (aliases counted each time they are used)"
 _PLAIN = "plain"
 _CORE = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -205,13 +206,15 @@ def read(
             place = Place(file, head.count("\n") + 1, len(head) - head.rfind("\n"), ())
             document.add("is not UTF-8 text; save it as UTF-8", place)
             return document
+    loader = None
     try:
-        node = _Loader(text).get_single_node()
+        loader = _Loader(text)
+        node = loader.get_single_node()
         if node is not None:
             document.data = _Builder(document, file, environ, allowance).build(node, ())
     except (yaml.YAMLError, _Refused, ValueError, OverflowError, RecursionError) as error:
         document.data = None
-        message, line, column = _syntax_problem(error, text)
+        message, line, column = _syntax_problem(error, text, loader.get_mark() if loader else None)
         document.add(message, Place(file, line, column, ()))
     return document
 
@@ -224,9 +227,9 @@ class _Refused(Exception):
         super().__init__(message)
 
 
-def _syntax_problem(error: Exception, text: str) -> tuple[str, int, int]:
-    """What is wrong, in which line and column."""
-    mark: yaml.Mark | None = None
+def _syntax_problem(error: Exception, text: str, reached: yaml.Mark | None) -> tuple[str, int, int]:
+    """What is wrong, in which line and column; `reached` is where the reader was."""
+    mark = reached
     if isinstance(error, _Refused):
         message, mark = str(error), error.mark
     elif isinstance(error, ReaderError):
@@ -244,7 +247,7 @@ def _syntax_problem(error: Exception, text: str) -> tuple[str, int, int]:
             message += '; between braces and brackets write a variable in quotes: `"${NAME}"`'
         message = f"is no valid YAML: {message}"
     else:
-        message = "is no valid YAML: an escape or a number in it has no meaning"
+        message = "is no valid YAML: an escape there stands for no character; write the character itself"
     return message, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1
 
 
@@ -257,11 +260,15 @@ class _Loader(Reader, Scanner, Parser, Composer):
         Parser.__init__(self)
         Composer.__init__(self)
         self.depth = 0
+        self.nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.depth > MAX_DEPTH:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # untyped in the stubs
             raise _Refused(f"is nested deeper than {MAX_DEPTH} levels", mark)
+        self.nodes += 1
+        if self.nodes > MAX_VALUES:  # told before the rest of the file is read
+            raise _Refused(_TOO_MANY, self.peek_event().start_mark)  # type: ignore[no-untyped-call] # as above
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -309,8 +316,7 @@ class _Builder:
     def _count(self, node: yaml.Node) -> None:
         self._allowance.values -= 1
         if self._allowance.values < 0:
-            message = f"has more than {MAX_VALUES:,} values (aliases counted each time they are used)"
-            raise _Refused(message, node.start_mark)
+            raise _Refused(_TOO_MANY, node.start_mark)
 
     def _count_text(self, size: int, node: yaml.Node) -> None:
         self._allowance.text -= size

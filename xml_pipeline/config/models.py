@@ -30,7 +30,7 @@ def _several(value: object) -> object:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN)]
+Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN, max_length=500)]
 Classes = Annotated[
     tuple[Dotted, ...],
     Field(min_length=1),
