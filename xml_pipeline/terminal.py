@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias
 
 Style: TypeAlias = Literal["", "name", "dim", "good", "warn", "error"]
 Line: TypeAlias = tuple[tuple[Style, str], ...]
@@ -68,6 +68,27 @@ def xml_text(document: str) -> str:
     return "".join(
         f"&#x{ord(char):x};" if char not in "\n\t" and _is_order(char) else char for char in document
     )
+
+
+# --- what others write ---
+
+
+class GuardedStream:
+    """A text stream that shows what a terminal would obey; `buffer` and all else are the stream's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write("\t".join(map(visible, text.split("\t"))))
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 # --- lines ---

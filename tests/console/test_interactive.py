@@ -255,3 +255,9 @@ def test_a_terminal_without_prompt_toolkit_is_asked_line_by_line(tmp_path: Path)
         terminal_.until("> ")
         terminal_.type(CTRL_D)
         assert terminal_.process.wait(20) == 0
+
+
+async def test_what_a_handler_prints_gives_no_orders() -> None:
+    async with terminal_session() as screen:
+        print("heard \x9b31m\u202e and \u200b")
+        await screen.glass.until("heard \\x9b31m\\u202e and \\u200b")

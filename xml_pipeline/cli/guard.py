@@ -8,29 +8,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from xml_pipeline.terminal import visible
-
-
-class GuardedStream:
-    """A text stream that shows what a terminal would obey; `buffer` and all else are the stream's own."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        self._stream.write("\t".join(map(visible, text.split("\t"))))
-        return len(text)
-
-    def writelines(self, texts: Iterable[str]) -> None:
-        for text in texts:
-            self.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+from xml_pipeline.terminal import GuardedStream
 
 
 @contextmanager
