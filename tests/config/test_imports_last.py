@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from tests.config.projects import HANDLERS, only, problems_in, write
 from xml_pipeline import Organism
 from xml_pipeline.config import load
 from xml_pipeline.errors import ConfigError
+from xml_pipeline.llm import PROVIDER_CLASSES
+from xml_pipeline.llm.routing.strategies import STRATEGIES
 
 ORGANISM = """\
 organism: {name: x}
@@ -33,11 +36,13 @@ STRATEGIES["mine"] = STRATEGIES["failover"]
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return write(
+def file(tmp_path: Path) -> Iterator[Path]:
+    yield write(
         tmp_path,
         {"organism.yaml": ORGANISM, "handlers.py": MARK + HANDLERS, "models_of_mine.py": MODELS},
     )
+    PROVIDER_CLASSES.pop("mine", None)
+    STRATEGIES.pop("mine", None)
 
 
 def ran(file: Path) -> list[str]:

@@ -28,10 +28,7 @@ Ids of what a step makes are derived from the message that caused it: the same f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
-
-from msgspec import Struct
 
 from xml_pipeline.envelope import (
     SYSTEM,
@@ -50,7 +47,7 @@ from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Viola
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
-from xml_pipeline.pump.addressing import NOT_DELIVERABLE, Addressing
+from xml_pipeline.pump.addressing import NOT_DELIVERABLE
 from xml_pipeline.pump.facts import (
     Aborted,
     Answered,
@@ -77,6 +74,7 @@ from xml_pipeline.pump.response import (
     intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
+from xml_pipeline.pump.terms import MOST_GATHERED, Terms
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
@@ -100,35 +98,10 @@ from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, beg
 ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
 
-MOST_GATHERED = 100_000
-"""Calls of one gather: its answers are one message."""
-
-_ERROR_BYTES = 65_536
-_GATHERED_ELEMENTS = 10 * MOST_GATHERED
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
 LATE = "the handler returned after it was given up"
-
-
-class Terms(Struct, frozen=True):
-    """What the rules go by; the same for the life of an organism.
-
-    Attributes:
-        listeners: all by name.
-        addressing: who may be addressed by whom.
-        limits: of each conversation.
-        wire_limits: of each message.
-        system_limits: of each message of the system: errors arrive, however little a message may hold.
-        gathered_limits: of the answers to a gather together: each of them was within `wire_limits` already.
-    """
-
-    listeners: Mapping[str, Listener]
-    addressing: Addressing
-    limits: ConversationLimits
-    wire_limits: WireLimits
-    system_limits: WireLimits
-    gathered_limits: WireLimits
 
 
 class Machine:
@@ -143,22 +116,7 @@ class Machine:
         limits: ConversationLimits | None = None,
         wire_limits: WireLimits = DEFAULT_LIMITS,
     ) -> None:
-        system_limits = replace(
-            wire_limits,
-            max_bytes=max(wire_limits.max_bytes, _ERROR_BYTES),
-            max_depth=max(wire_limits.max_depth, 16),
-        )
-        gathered_limits = replace(
-            wire_limits,
-            max_elements=max(wire_limits.max_elements, _GATHERED_ELEMENTS),
-            max_attributes=max(wire_limits.max_attributes, _GATHERED_ELEMENTS),
-            max_references=max(wire_limits.max_references, wire_limits.max_bytes),
-            max_markup=max(wire_limits.max_markup, wire_limits.max_bytes),
-        )
-        limits = limits or ConversationLimits()
-        self.terms = Terms(
-            listeners, Addressing(listeners), limits, wire_limits, system_limits, gathered_limits
-        )
+        self.terms = Terms.of(listeners, limits or ConversationLimits(), wire_limits)
         self.state = State()
 
     def step(self, fact: Fact) -> list[Event]:
