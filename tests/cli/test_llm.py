@@ -115,6 +115,19 @@ async def test_test_tells_that_answers_and_tools_work(lab: Lab) -> None:
     assert len(lab.server.requests) == 3
 
 
+@pytest.mark.parametrize("text", ["no JSON", None])
+async def test_test_tells_that_payloads_fail(lab: Lab, text: str | None) -> None:
+    lab.server.script.say("ready").say("42")
+    for _ in range(3):
+        if text is None:
+            lab.server.script.call("add", {"a": 1})
+        else:
+            lab.server.script.say(text)
+    code, out, _ = await lab.xp("test", "here")
+    assert code == 0
+    assert "schema: fails (by its own schema): " in out
+
+
 async def test_test_keeps_to_the_whole_llm_section(lab: Lab) -> None:
     file = lab.directory / "organism.yaml"
     file.write_text(file.read_text().replace("llm:\n", "llm:\n  budgets: {organism: {tokens: 1}}\n"))

@@ -35,7 +35,8 @@ def _run(argv: Sequence[str] | None) -> int:
             print(plain(row), file=sys.stderr)
         return 1
     except XmlPipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = str(error).replace("\n", "\n    ")  # what a server said cannot look like another error
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED

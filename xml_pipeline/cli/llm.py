@@ -181,7 +181,8 @@ async def _test_schema(router: Router, model: str) -> str:
         )
     except LLMError as error:
         return f"fails ({how}): {visible(str(error))}"
-    assert isinstance(response.parsed, Total)
+    if not isinstance(response.parsed, Total):
+        return f"fails ({how}): the model called a tool, and there was none"
     works = "works" if response.parsed.sum == 42 else "works, with a wrong sum"
     return f"{works} ({how}): {response.parsed.sum}"
 

@@ -46,7 +46,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
     if not isinstance(name, str):
         return {}
     here: documents.Path = ("listeners",)
-    shown = document.shown(here, name)
+    shown, written = document.shown(here, name), document.hidden.get(here, name)
     directory = around.home / name
     data["listeners"] = []
     try:
@@ -66,7 +66,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
     for file in files:
         if around.allowance.spent:
             break
-        label = os.path.join(os.path.dirname(document.values[()].file), shown, file.name)
+        label = os.path.join(os.path.dirname(document.values[()].file), written, file.name)
         directories[label] = directory
         try:
             refuse_outside(file, around.root)
