@@ -27,7 +27,7 @@ from xml_pipeline.console.plain import HOW_TO_QUIT, PROMPT
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.stdin import interrupts
 from xml_pipeline.organism import Organism
-from xml_pipeline.terminal import GuardedStream, Line, line, visible, wrapped
+from xml_pipeline.terminal import GuardedStream, Line, line, plain, visible, wrapped
 
 LIVE_ROWS = 6
 """Rows of an unfinished line that are shown above the prompt."""
@@ -105,7 +105,8 @@ class _Completer(Completer):
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Shown]:
         for each in complete(self._organism, document.text_before_cursor):
-            yield Shown(each.text, start_position=-each.replaces, display_meta=each.meaning)
+            meaning = plain(line(each.meaning))
+            yield Shown(each.text, start_position=-each.replaces, display_meta=meaning)
 
 
 def _bindings(console: Console, interrupt: Callable[[], None]) -> KeyBindings:
