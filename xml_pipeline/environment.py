@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
 from xml_pipeline.errors import Problem
+from xml_pipeline.regular import bytes_of, unreadable
 
 ENV_FILE = ".env"
 
@@ -16,16 +18,20 @@ def environment(base: Path, environ: Mapping[str, str]) -> tuple[dict[str, str],
     A `.env` value is taken as it is written: `${…}` inside it is not replaced, so that keys may hold it.
     """
     path = base / ENV_FILE
+    try:
+        text = bytes_of(path).decode("utf-8-sig")
+    except FileNotFoundError:
+        return dict(environ), []
+    except (OSError, ValueError) as error:
+        return dict(environ), [Problem(unreadable(path, error), "", str(path))]
+    from dotenv.parser import parse_stream  # only for who has such a file
+
     values: dict[str, str] = {}
     problems: list[Problem] = []
-    if path.is_file():
-        from dotenv import dotenv_values  # only for who has such a file
-
-        try:
-            read = dotenv_values(path, interpolate=False)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            problems.append(Problem(f"cannot be read: {reason}", "", str(path)))
-        else:
-            values = {name: value for name, value in read.items() if value is not None}
+    for found in parse_stream(StringIO(text)):
+        if found.error:
+            message = "is no `NAME=value`; comments begin with `#`"
+            problems.append(Problem(message, "", str(path), found.original.line))
+        elif found.key is not None and found.value is not None:
+            values[found.key] = found.value
     return {**values, **environ}, problems

@@ -109,19 +109,22 @@ class Organism:
             self._add(each)
 
     @classmethod
-    def from_file(cls, path: str | Path, *, environ: Mapping[str, str] | None = None) -> Organism:
+    def from_file(
+        cls, path: str | Path, *, environ: Mapping[str, str] | None = None, root: str | Path | None = None
+    ) -> Organism:
         """The organism that a file declares.
 
         Args:
             path: of an organism.yaml.
             environ: variables instead of the process's; `.env` beside the file adds to them.
+            root: the directory that the files it names have to lie below; default: its own.
 
         Raises:
             ConfigError: with every mistake in the file.
         """
         from xml_pipeline.config import load
 
-        return organism_of(load(path, environ=environ))
+        return organism_of(load(path, environ=environ, root=root))
 
     @classmethod
     def from_config(cls, config: OrganismConfig) -> Organism:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,24 +20,38 @@ class Expansion:
     Attributes:
         text: the result; what could not be replaced is left out.
         replaced: whether there was something to replace.
+        size: characters of the result, or more than `most`: then `text` is not all of it.
         used_environment: whether a variable's value is part of it, so that it must not be shown.
         problems: what is wrong, never with a variable's value.
     """
 
     text: str
+    size: int
     replaced: bool = False
     used_environment: bool = False
     problems: tuple[str, ...] = ()
 
 
-def expand(text: str, environ: Mapping[str, str]) -> Expansion:
-    """Replace variables in `text`; as in a shell, `:-` also replaces an empty variable."""
+def expand(text: str, environ: Mapping[str, str], *, most: int = sys.maxsize) -> Expansion:
+    """Replace variables in `text`; as in a shell, `:-` also replaces an empty variable.
+
+    Args:
+        text: as it is written.
+        environ: what variables stand for.
+        most: characters after which no more is replaced.
+    """
     if "$" not in text:
-        return Expansion(text)
-    used = False
+        return Expansion(text, len(text))
+    used, size = False, len(text)
     problems: list[str] = []
 
     def replace(match: re.Match[str]) -> str:
+        nonlocal size
+        value = value_of(match) if size <= most else ""
+        size += len(value) - len(match.group())
+        return value
+
+    def value_of(match: re.Match[str]) -> str:
         nonlocal used
         body, closed = match.group(1), match.group(2)
         if body is None:
@@ -59,7 +74,7 @@ def expand(text: str, environ: Mapping[str, str]) -> Expansion:
         return ""
 
     result, count = _MARK.subn(replace, text)
-    return Expansion(result, count > 0, used, tuple(problems))
+    return Expansion(result, size, count > 0, used, tuple(problems))
 
 
 def _shown(mark: str) -> str:

@@ -19,6 +19,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -41,6 +42,12 @@ from xml_pipeline.llm.routing.table import RoutingTable
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+UNIMPORTED = "unimported"
+MODULES = "modules"
+"""Keys of a validation context: whether `modules` and other packages' providers are not imported yet, and whether
+there are such modules."""
 
 
 class Section(BaseModel):
@@ -97,8 +104,8 @@ class BackendSection(Section):
 
     @field_validator("provider")
     @classmethod
-    def _known_provider(cls, provider: str) -> str:
-        if provider not in PROVIDER_CLASSES:
+    def _known_provider(cls, provider: str, info: ValidationInfo) -> str:
+        if provider not in PROVIDER_CLASSES and not _to_come(info):
             hint = did_you_mean(provider, PROVIDER_CLASSES, " ({})")
             raise ValueError(
                 f"no provider {provider!r}{hint}; there are {', '.join(sorted(PROVIDER_CLASSES))}"
@@ -106,7 +113,9 @@ class BackendSection(Section):
         return provider
 
     @model_validator(mode="after")
-    def _fits_its_provider(self) -> BackendSection:
+    def _fits_its_provider(self, info: ValidationInfo) -> BackendSection:
+        if _unimported(info) and self.provider not in BUILTIN:
+            return self
         try:
             kind = PROVIDER_CLASSES[self.provider]
             kind.check(self._fields(kind))
@@ -180,6 +189,15 @@ class BackendSection(Section):
         schema["if"] = {"properties": {"provider": {"enum": list(BUILTIN)}}}
         schema["then"] = {"propertyNames": {"enum": list(schema["properties"])}}
         return schema
+
+
+def _unimported(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context.get(UNIMPORTED))
+
+
+def _to_come(info: ValidationInfo) -> bool:
+    """Whether modules that are still to be imported may bring what is not known yet."""
+    return _unimported(info) and bool(info.context and info.context.get(MODULES))
 
 
 def _elsewhere() -> set[str]:
@@ -305,7 +323,9 @@ class LLMSection(Section):
 
     @field_validator("strategy")
     @classmethod
-    def _known_strategy(cls, strategy: str) -> str:
+    def _known_strategy(cls, strategy: str, info: ValidationInfo) -> str:
+        if _to_come(info):
+            return strategy
         try:
             strategy_of(strategy)
         except ConfigError as error:

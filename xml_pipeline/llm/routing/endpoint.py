@@ -62,17 +62,6 @@ class Endpoint:
         self.transport = Transport(backend, transport)
         self.loopback = backend.offline or is_loopback(backend.base_url)
 
-    def serves(self, model: str) -> bool:
-        """Whether this backend serves a model of this name, by its configuration or its provider's rule."""
-        backend = self.backend
-        if model in backend.model_map:
-            return True
-        if backend.supported_models:
-            return any(
-                model == name or fnmatchcase(model.lower(), name.lower()) for name in backend.supported_models
-            )
-        return backend.serves_model(model)
-
     @property
     def scrubber(self) -> Scrubber:
         """What takes this backend's secrets out of a text."""
@@ -88,6 +77,17 @@ class Endpoint:
                 del self.estimators[next(iter(self.estimators))]
             estimator = self.estimators[model] = Estimator()
         return estimator
+
+
+def serves(backend: Backend, model: str) -> bool:
+    """Whether a backend serves a model of this name, by its configuration or its provider's rule."""
+    if model in backend.model_map:
+        return True
+    if backend.supported_models:
+        return any(
+            model == name or fnmatchcase(model.lower(), name.lower()) for name in backend.supported_models
+        )
+    return backend.serves_model(model)
 
 
 class Route:
