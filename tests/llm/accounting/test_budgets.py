@@ -37,71 +37,71 @@ async def test_a_call_that_does_not_fit_is_refused_before_anything_is_spent() ->
 
 
 async def test_an_agents_glob_holds_for_each_agent_and_an_exact_name_hides_it() -> None:
-    limits = {"*": [Budget(tokens=60)], "rich": [Budget(tokens=10_000)]}
-    router = Router([model(40, 10)], budgets=Budgets(agents=limits))
+    limits = {"*": [Budget(tokens=600)], "rich": [Budget(tokens=10_000)]}
+    router = Router([model(400, 100)], budgets=Budgets(agents=limits))
     for name in ("a", "b"):
-        await router.complete("m", "hello", agent_id=name, max_tokens=20)
+        await router.complete("m", "hello", agent_id=name, max_tokens=200)
         with pytest.raises(BudgetExceededError):
-            await router.complete("m", "hello", agent_id=name, max_tokens=20)
+            await router.complete("m", "hello", agent_id=name, max_tokens=200)
     for _ in range(3):
-        await router.complete("m", "hello", agent_id="rich", max_tokens=20)
+        await router.complete("m", "hello", agent_id="rich", max_tokens=200)
 
 
 async def test_a_threads_budget_covers_everything_below_it() -> None:
-    router = Router([model(40, 10)], budgets=Budgets(thread=[Budget(tokens=110)]))
+    router = Router([model(400, 100)], budgets=Budgets(thread=[Budget(tokens=1100)]))
     with running(Handler("worker", "below", above=("top",))):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     with running(Handler("worker", "other", above=("top",))):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     with (
         running(Handler("worker", "third", above=("top",))),
         pytest.raises(BudgetExceededError, match="thread top"),
     ):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     with running(Handler("worker", "elsewhere", "c2", above=("top 2",))):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
 
 
 async def test_one_thread_can_get_a_budget_of_its_own() -> None:
-    router = Router([model(40, 10)])
-    router.set_thread_budget("t1", Budget(tokens=60))
+    router = Router([model(400, 100)])
+    router.set_thread_budget("t1", Budget(tokens=600))
     with running(Handler("worker")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
         with pytest.raises(BudgetExceededError):
-            await router.complete("m", "hello", max_tokens=20)
+            await router.complete("m", "hello", max_tokens=200)
     with running(Handler("worker", "t2")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     router.set_thread_budget("t1")
     with running(Handler("worker")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
 
 
 async def test_a_conversations_budget_and_its_end() -> None:
     router = Router(
-        [model(40, 10)], budgets=Budgets(conversation=[Budget(tokens=60)], thread=[Budget(tokens=1000)])
+        [model(400, 100)], budgets=Budgets(conversation=[Budget(tokens=600)], thread=[Budget(tokens=10_000)])
     )
     with running(Handler("worker")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
         with pytest.raises(BudgetExceededError, match="conversation c1"):
-            await router.complete("m", "hello", max_tokens=20)
+            await router.complete("m", "hello", max_tokens=200)
         router.forget_thread("t1")
         router.forget_conversation("c1")
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
 
 
 async def test_all_budgets_take_their_share_or_none_does() -> None:
     router = Router(
-        [model(40, 10)],
+        [model(400, 100)],
         budgets=Budgets(
-            organism=[Budget(tokens=10_000)], agents={"a": [Budget(tokens=70)], "b": [Budget(tokens=5)]}
+            organism=[Budget(tokens=10_000)], agents={"a": [Budget(tokens=700)], "b": [Budget(tokens=5)]}
         ),
     )
     for _ in range(3):
         with pytest.raises(BudgetExceededError, match="agent b"):
-            await router.complete("m", "hello", agent_id="b", max_tokens=20)
-    await router.complete("m", "hello", agent_id="a", max_tokens=20)
+            await router.complete("m", "hello", agent_id="b", max_tokens=200)
+    await router.complete("m", "hello", agent_id="a", max_tokens=200)
     organism = router._book.meters(router_charge("b"))[0]
-    assert (organism.spent, organism.reserved) == (50, 0)
+    assert (organism.spent, organism.reserved) == (500, 0)
 
 
 def router_charge(agent: str) -> Any:
@@ -112,12 +112,15 @@ def router_charge(agent: str) -> Any:
 
 async def test_a_failed_call_gives_its_reservation_back() -> None:
     backend = ScriptedBackend(
-        rules=(Rule(error="ServerError", times=1), Rule(reply="x", usage={"prompt_tokens": 50}))
+        rules=(
+            Rule(error="ServerError", times=1),
+            Rule(reply="x", usage={"prompt_tokens": 50, "completion_tokens": 1}),
+        )
     )
-    router = Router([backend], retries=0, budgets=Budgets(organism=[Budget(tokens=120)]))
+    router = Router([backend], retries=0, budgets=Budgets(organism=[Budget(tokens=1200)]))
     with pytest.raises(ServerError):
-        await router.complete("m", "hello", max_tokens=80)
-    assert (await router.complete("m", "hello", max_tokens=80)).content == "x"
+        await router.complete("m", "hello", max_tokens=800)
+    assert (await router.complete("m", "hello", max_tokens=800)).content == "x"
 
 
 async def test_a_call_without_max_tokens_gets_one_that_fits() -> None:
@@ -188,26 +191,26 @@ async def test_warnings_come_once_at_each_threshold() -> None:
 async def test_a_period_ends_with_the_calendar(per: Any, later: datetime) -> None:
     wall = [datetime(2026, 11, 21, 23, 59, tzinfo=UTC).timestamp()]
     router = Router(
-        [model(40, 10)],
-        budgets=Budgets(organism=[Budget(tokens=60, per=per)]),
+        [model(400, 100)],
+        budgets=Budgets(organism=[Budget(tokens=600, per=per)]),
         clock=Clock(wall=lambda: wall[0]),
     )
-    await router.complete("m", "hello", max_tokens=20)
+    await router.complete("m", "hello", max_tokens=200)
     with pytest.raises(BudgetExceededError) as caught:
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     assert caught.value.period == per
     wall[0] = later.timestamp()
-    await router.complete("m", "hello", max_tokens=20)
+    await router.complete("m", "hello", max_tokens=200)
 
 
 def test_calls_that_would_fit_wait_for_those_in_flight_to_settle() -> None:
     async def main() -> None:
-        router = Router([model(40, 10, latency=2)], budgets=Budgets(organism=[Budget(tokens=600)]))
-        answers = await asyncio.gather(*(router.complete("m", "hello", max_tokens=400) for _ in range(3)))
+        router = Router([model(400, 100, latency=2)], budgets=Budgets(organism=[Budget(tokens=3000)]))
+        answers = await asyncio.gather(*(router.complete("m", "hello", max_tokens=1500) for _ in range(3)))
         assert len(answers) == 3
         assert asyncio.get_running_loop().time() == 6
         with pytest.raises(BudgetExceededError):
-            await router.complete("m", "hello", max_tokens=590)
+            await router.complete("m", "hello", max_tokens=2000)
 
     run_in_virtual_time(main())
 

@@ -238,6 +238,15 @@ _MEANINGS: dict[str, tuple[type[BackendError], str]] = {
 }
 
 
+# Errors of a connection that never came to be: nothing was sent over it.
+_NEVER_SENT = frozenset(
+    (
+        *("aiohttp.ClientConnectorError", "aiohttp.ConnectionTimeoutError", "aiohttp.InvalidURL"),
+        *("httpx.ConnectError", "httpx.PoolTimeout", "httpx.InvalidURL", "httpx.UnsupportedProtocol"),
+    )
+)
+
+
 def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> BackendError:
     """What any exception of a backend means, as a typed error without secrets.
 
@@ -248,8 +257,19 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
         return error
     if isinstance(error, LLMError):
         raise error
+    meant = _meant(error, secrets)
+    meant.sent = not any(_NEVER_SENT.intersection(_ancestry(one)) for one in (error, error.__cause__))
+    return meant
+
+
+def _ancestry(error: BaseException | None) -> list[str]:
+    """The classes of an error by library and name, its own first."""
+    return [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
+
+
+def _meant(error: Exception, secrets: tuple[str, ...]) -> BackendError:
     text = scrub(cut(str(error), 500), secrets)
-    ancestry = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
+    ancestry = _ancestry(error)
     cause = error.__cause__
     if "httpx.HTTPStatusError" in ancestry:
         return _status_error(error)
