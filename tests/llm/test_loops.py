@@ -30,8 +30,7 @@ class Gated(ScriptedBackend):
 
     async def _do_completion(self, client: object, request: LLMRequest) -> LLMResponse:
         self.asked.set()
-        while not self.gate.is_set():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(self.gate.wait, 10)
         return LLMResponse("open", request.model, {"prompt_tokens": 7, "completion_tokens": 3})
 
 
@@ -75,8 +74,7 @@ def test_a_loop_that_runs_keeps_the_router_also_between_its_calls() -> None:
     async def first() -> None:
         await router.complete("m", "hello")
         asked.set()
-        while not over.is_set():
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(over.wait, 10)
 
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(asyncio.run, first())
@@ -177,6 +175,8 @@ def test_of_many_threads_that_start_together_one_loop_gets_the_router() -> None:
 
 def test_a_rule_of_a_used_loop_starts_anew() -> None:
     """What a loop left in a circuit breaker or a limiter must not wait for that loop's timers."""
-    router = Router([backend("a", Rule(error="RateLimitedError", times=1, retry_after=0.01))], retries=2)
+    router = Router(
+        [backend("a", Rule(error="RateLimitedError", times=1, retry_after=0.01))], retry_base_delay=0.001
+    )
     assert asyncio.run(router.complete("m", "hello")).content == "from a"
     assert asyncio.run(router.complete("m", "hello")).content == "from a"

@@ -390,7 +390,7 @@ class Run:
         usage = Usage.of(response.usage)
         if not usage.prompt_tokens or not usage.completion_tokens:
             received = 0 if usage.completion_tokens else answer_size(response)
-            usage = response.usage = route.estimator.completed(usage, self.completion.size, received)
+            usage = response.usage = self._completed(lease, usage, received)
         fact = self._fact(lease, "answered", usage, response.model)
         self.settle(lease, fact)
         if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
@@ -439,10 +439,12 @@ class Run:
         """
         if not partial.received and not partial.usage.total_tokens:
             return None
-        estimator = lease.route.estimator
-        return self._bounded(
-            lease, estimator.completed(partial.usage, self.completion.size, partial.uncounted)
-        )
+        return self._completed(lease, partial.usage, partial.uncounted)
+
+    def _completed(self, lease: Lease, counted: Usage, uncounted: int) -> Usage:
+        """A provider's count, with an estimate of so many bytes of the answer that it has not in it."""
+        usage = lease.route.estimator.completed(counted, self.completion.size, uncounted)
+        return self._bounded(lease, usage, counted)
 
     def _expected(self, lease: Lease) -> Usage:
         """The usage of an attempt of which nobody will tell: what was expected of it."""
@@ -451,15 +453,15 @@ class Run:
         output = estimator.output_tokens(self.completion.request.max_tokens)
         return self._bounded(lease, Usage(prompt, output, estimated=True))
 
-    def _bounded(self, lease: Lease, usage: Usage) -> Usage:
-        """An estimate never passes what the attempt can come to at most."""
+    def _bounded(self, lease: Lease, usage: Usage, counted: Usage = _UNSENT) -> Usage:
+        """An estimate never passes what the attempt can come to at most; what its provider counted may."""
         held = lease.held
         if held is None or not usage.estimated:
             return usage
         return replace(
             usage,
-            prompt_tokens=min(usage.prompt_tokens, held.most.prompt),
-            completion_tokens=min(usage.completion_tokens, held.most.output),
+            prompt_tokens=max(counted.prompt_tokens, min(usage.prompt_tokens, held.most.prompt)),
+            completion_tokens=max(counted.completion_tokens, min(usage.completion_tokens, held.most.output)),
         )
 
     def settle(self, lease: Lease, fact: Answered) -> None:

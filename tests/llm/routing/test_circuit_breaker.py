@@ -151,7 +151,9 @@ def test_a_dead_account_is_tried_again_after_a_while() -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 3, 20, 100])
-@pytest.mark.parametrize("error", ["RateLimitedError", "OverloadedError", "ServerError", "ConnectionFailedError"])
+@pytest.mark.parametrize(
+    "error", ["RateLimitedError", "OverloadedError", "ServerError", "ConnectionFailedError"]
+)
 def test_many_calls_that_fail_together_are_one_failure(calls: int, error: str) -> None:
     async def main() -> None:
         events: list[Event] = []
