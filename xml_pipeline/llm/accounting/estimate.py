@@ -22,7 +22,8 @@ BYTES_PER_TOKEN = 3.5
 TOKENS_PER_MESSAGE = 4
 BYTES_PER_MEDIA_PART = 4000  # about 1,000 tokens, as a picture costs with most providers
 DEFAULT_OUTPUT = 1024  # tokens, when a call states no max_tokens and nothing is learned
-REMEMBERED = 64  # answers, and how far prompts passed their estimates
+REMEMBERED_OUTPUTS = 64
+REMEMBERED_PROMPTS = 16
 _WEIGHT = 0.2  # of a new observation, once there are some
 _SPREAD = 10_000.0  # bytes²; prompts must differ by about 100 bytes before their lengths tell the ratio
 _RATIO_RANGE = (1 / 8, 8.0)  # tokens for each byte
@@ -80,7 +81,7 @@ class Estimator:
             "_mean_tokens",
             "_outputs",
             "_seen",
-            "_surprises",
+            "_prompts",
             "_variance",
             "_widest",
         ),
@@ -93,9 +94,9 @@ class Estimator:
         self.bound = PromptBound()
         self._seen = 0
         self._mean_size = self._mean_tokens = self._variance = self._covariance = 0.0
-        self._surprises: deque[float] = deque(maxlen=REMEMBERED)
-        self._widest = 1.0
-        self._outputs: deque[int] = deque(maxlen=REMEMBERED)
+        self._prompts: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_PROMPTS)  # (bytes, tokens)
+        self._widest = 1.0  # how far one of them is above the line
+        self._outputs: deque[int] = deque(maxlen=REMEMBERED_OUTPUTS)
 
     def prompt_tokens(self, size: int) -> int:
         """Tokens of a prompt of so many bytes, rounded up."""
@@ -119,7 +120,7 @@ class Estimator:
         """Tokens to reserve in a rate limit: a prompt of so many bytes, and its answer.
 
         Before anything is learned a prompt is taken at its bytes, which it cannot pass; then as far above its
-        estimate as any of the last ones came.
+        estimate as the densest of the last ones is.
         """
         if self._seen:
             prompt = int((self.hidden + size * self.tokens_per_byte) * self._widest) + 1
@@ -157,8 +158,7 @@ class Estimator:
     def observe(self, size: int, prompt_tokens: int, completion_tokens: int) -> None:
         """Learn from what a provider counted; an answer that a limit cut counts as well."""
         if prompt_tokens > 0 and size > 0:
-            self._surprises.append(prompt_tokens / (self.hidden + size * self.tokens_per_byte))
-            self._widest = max(1.0, *self._surprises)
+            self._prompts.append((size, prompt_tokens))
             self._seen += 1
             weight = max(_WEIGHT, 1 / self._seen)
             off, far = size - self._mean_size, prompt_tokens - self._mean_tokens
@@ -180,3 +180,4 @@ class Estimator:
             self.hidden = 0.0
             slope = min(high, max(low, self._mean_tokens / self._mean_size))
         self.tokens_per_byte = slope
+        self._widest = max(1.0, *(tokens / (self.hidden + size * slope) for size, tokens in self._prompts))
