@@ -74,7 +74,7 @@ class Counting(Backend):
         size = sum(len(text.encode()) for text in texts(request))
         template = self.hidden + 5 * len(request.messages) + (self.hidden_tools if request.tools else 0)
         prompt = int(size * self.tokens_per_byte) + template
-        output = int((request.max_tokens or 100) * self.output)
+        output = max(1, int((request.max_tokens or 100) * self.output))
         self.billed.append((started, prompt + output))
         return LLMResponse("x", request.model, {"prompt_tokens": prompt, "completion_tokens": output})
 

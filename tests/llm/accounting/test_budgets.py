@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.llm.callers import Handler, running
-from xml_pipeline.errors import BudgetExceededError, NoBackendError, ServerError
+from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, NoBackendError, ServerError
 from xml_pipeline.events import BudgetWarning, Event
-from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router
+from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router, Timeouts
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.testing import run_in_virtual_time
@@ -203,6 +203,131 @@ async def test_a_period_ends_with_the_calendar(per: Any, later: datetime) -> Non
     await router.complete("m", "hello", max_tokens=200)
 
 
+async def test_a_run_does_not_end_with_the_calendar() -> None:
+    wall = [datetime(2026, 11, 21, tzinfo=UTC).timestamp()]
+    limits = [Budget(tokens=600), Budget(tokens=50_000, per="month")]
+    router = Router([model(400, 100)], budgets=Budgets(organism=limits), clock=Clock(wall=lambda: wall[0]))
+    await router.complete("m", "hello", max_tokens=200)
+    for later in (datetime(2026, 11, 22), datetime(2026, 12, 1), datetime(2027, 12, 1)):
+        wall[0] = later.replace(tzinfo=UTC).timestamp()
+        with pytest.raises(BudgetExceededError, match="600 tokens per run; 500 are spent"):
+            await router.complete("m", "hello", max_tokens=200)
+
+
+@pytest.mark.parametrize("unit", ["tokens", "usd"])
+async def test_a_limit_is_exact(unit: str) -> None:
+    """A call that needs exactly what is left is let through; one that needs the least bit more is not."""
+    needs = 33 + 128 + 1000
+
+    def limit(least_bits: int) -> Budget:
+        return Budget(tokens=least_bits) if unit == "tokens" else Budget(usd=least_bits / 1_000_000)
+
+    for room, fits in ((needs, True), (needs - 1, False)):
+        router = Router(
+            [model()], prices={"*": Price(input=1.0, output=1.0)}, budgets=Budgets(organism=[limit(room)])
+        )
+        asked = router.complete("m", "hello", max_tokens=1000)
+        if fits:
+            assert (await asked).content == "x"
+        else:
+            with pytest.raises(BudgetExceededError) as caught:
+                await asked
+            scale = 1 if unit == "tokens" else 1_000_000
+            assert caught.value.requested * scale == pytest.approx(needs)
+            assert caught.value.limit * scale == pytest.approx(needs - 1)
+
+
+async def test_money_is_reserved_at_the_dearest_backend_that_may_be_asked() -> None:
+    cheap = ScriptedBackend(name="cheap", rules=(Rule(error="ServerError"),), model_map={"m": "small"})
+    dear = ScriptedBackend(
+        name="dear",
+        rules=(Rule(reply="x", usage={"prompt_tokens": 100, "completion_tokens": 1000}),),
+        model_map={"m": "large"},
+        priority=2,
+    )
+    prices = {"small": Price(input=1.0, output=1.0), "large": Price(input=10.0, output=100.0)}
+    for backends in ([cheap, dear], [dear, cheap]):
+        router = Router(backends, prices=prices, budgets=Budgets(organism=[Budget(usd=0.15)]))
+        assert (await router.complete("m", "hello", max_tokens=1000)).cost == pytest.approx(0.101)
+        with pytest.raises(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=1000)
+        assert router.get_total_usage().known_cost <= 0.15
+
+
+def test_each_further_try_needs_room_of_its_own() -> None:
+    """The first try may have been billed, so a second one could pass the limit together with it."""
+
+    async def main() -> None:
+        backend = model(7, 3, latency=0.0)
+        hanging = ScriptedBackend(name="slow", rules=(Rule(latency=100),))
+        settings: Any = {"timeouts": Timeouts(attempt=10), "retry_base_delay": 0.1}
+        router = Router([hanging, backend], budgets=Budgets(organism=[Budget(tokens=1500)]), **settings)
+        with pytest.raises(BudgetExceededError) as caught:
+            await router.complete("m", "hello", max_tokens=1000)
+        assert isinstance(caught.value.__cause__, BackendTimeoutError)
+        assert not backend.requests
+        assert 1000 < router.get_total_usage().unconfirmed_tokens <= 1500
+        roomy = Router([hanging, backend], budgets=Budgets(organism=[Budget(tokens=2500)]), **settings)
+        assert (await roomy.complete("m", "hello", max_tokens=1000)).content == "x"
+
+    run_in_virtual_time(main())
+
+
+def test_a_try_that_cost_nothing_needs_no_further_room() -> None:
+    async def main() -> None:
+        flaky = ScriptedBackend(
+            rules=(
+                Rule(error="ServerError", times=2),
+                Rule(reply="x", usage={"prompt_tokens": 7, "completion_tokens": 3}),
+            )
+        )
+        router = Router([flaky], budgets=Budgets(organism=[Budget(tokens=1200)]))
+        assert (await router.complete("m", "hello", max_tokens=1000)).content == "x"
+        (meter,) = router._book.meters(router_charge(""))
+        assert (meter.spent, meter.reserved) == (10, 0)
+
+    run_in_virtual_time(main())
+
+
+def test_no_hedge_starts_for_which_there_is_no_room() -> None:
+    async def main() -> None:
+        for limit, hedged in ((1500, 0), (3000, 1)):
+            slow = ScriptedBackend(name="slow", rules=(Rule(latency=20, reply="slow"),))
+            quick = ScriptedBackend(name="quick", rules=(Rule(latency=1, reply="quick"),), priority=2)
+            router = Router(
+                [slow, quick],
+                timeouts=Timeouts(hedge_after=5),
+                budgets=Budgets(organism=[Budget(tokens=limit)]),
+            )
+            await router.complete("m", "hello", max_tokens=1000)
+            assert len(quick.requests) == hedged
+            (meter,) = router._book.meters(router_charge(""))
+            assert meter.reserved == 0
+            assert meter.spent <= limit
+
+    run_in_virtual_time(main())
+
+
+def test_a_call_that_waits_for_a_budget_gives_up_at_its_deadline() -> None:
+    async def main() -> None:
+        router = Router([model(400, 100, latency=50)], budgets=Budgets(organism=[Budget(tokens=2500)]))
+        first = asyncio.create_task(router.complete("m", "hello", max_tokens=1500))
+        await asyncio.sleep(1)
+
+        async def stream() -> None:
+            async for _ in router.stream("m", "hello", max_tokens=1500, timeout=10):
+                pass
+
+        for waiting in (router.complete("m", "hello", max_tokens=1500, timeout=10), stream()):
+            started = asyncio.get_running_loop().time()
+            with pytest.raises(BudgetExceededError):
+                await waiting
+            assert asyncio.get_running_loop().time() == started + 10
+        assert (await first).content == "x"
+
+    run_in_virtual_time(main())
+
+
 def test_calls_that_would_fit_wait_for_those_in_flight_to_settle() -> None:
     async def main() -> None:
         router = Router([model(400, 100, latency=2)], budgets=Budgets(organism=[Budget(tokens=3000)]))
@@ -228,7 +353,7 @@ class Metered(ScriptedBackend):
         self.requests.append(request)
         assert request.max_tokens is not None
         await asyncio.sleep(latency)
-        output = int(request.max_tokens * share)
+        output = max(1, int(request.max_tokens * share))
         self.billed += 10 + output
         return LLMResponse("x", request.model, {"prompt_tokens": 10, "completion_tokens": output})
 

@@ -103,8 +103,8 @@ class Estimator:
         return int(self.hidden + size * self.tokens_per_byte) + 1
 
     def answer_tokens(self, size: int) -> int:
-        """Tokens of an answer of so many bytes."""
-        return round(size * self.tokens_per_byte)
+        """Tokens of an answer of so many bytes; of any that came, at least one."""
+        return max(1, round(size * self.tokens_per_byte)) if size else 0
 
     def output_tokens(self, max_tokens: int | None) -> int:
         """Tokens that an answer will hardly pass: the largest of the last answers, within `max_tokens`.
