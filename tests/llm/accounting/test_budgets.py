@@ -308,6 +308,19 @@ def test_no_hedge_starts_for_which_there_is_no_room() -> None:
     run_in_virtual_time(main())
 
 
+def test_a_call_that_can_never_fit_is_refused_at_once_although_others_are_in_flight() -> None:
+    async def main() -> None:
+        router = Router([model(400, 100, latency=50)], budgets=Budgets(organism=[Budget(tokens=2500)]))
+        first = asyncio.create_task(router.complete("m", "hello", max_tokens=1500))
+        await asyncio.sleep(1)
+        with pytest.raises(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=2400)
+        assert asyncio.get_running_loop().time() == 1
+        await first
+
+    run_in_virtual_time(main())
+
+
 def test_a_call_that_waits_for_a_budget_gives_up_at_its_deadline() -> None:
     async def main() -> None:
         router = Router([model(400, 100, latency=50)], budgets=Budgets(organism=[Budget(tokens=2500)]))
