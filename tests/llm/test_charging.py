@@ -416,6 +416,20 @@ def test_each_try_of_a_call_is_charged_to_its_backend() -> None:
     run_in_virtual_time(main())
 
 
+async def test_nothing_stays_held_when_the_books_themselves_fail() -> None:
+    """A count that no sum can be made of: whatever becomes of the call, it leaves nothing behind."""
+    absurd = Usage(10**400, 1)
+    books = booked(ScriptedBackend(name="a", max_concurrent=1, rules=[Rule(reply=lambda _: odd(absurd))]))
+    calls = (books.router.complete("m", "hello", max_tokens=10, timeout=1) for _ in range(3))
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert [meter.reserved for meter in books.meters()] == [0, 0]
+    assert (books.router.describe()[0].in_flight, books.router.describe()[0].waiting) == (0, 0)
+
+
+def odd(usage: Usage) -> LLMResponse:
+    return LLMResponse("x", "m", usage)
+
+
 def test_the_money_of_tries_that_nobody_confirms_is_spent() -> None:
     async def main() -> None:
         books = booked(

@@ -126,7 +126,17 @@ class Run:
         leases: of this call; set when its budgets have let it start.
     """
 
-    __slots__ = ("_extents", "_held", "_max_tokens", "_meters", "_rates", "completion", "leases", "shared")
+    __slots__ = (
+        "_extents",
+        "_held",
+        "_max_tokens",
+        "_meters",
+        "_rates",
+        "_reservations",
+        "completion",
+        "leases",
+        "shared",
+    )
 
     def __init__(self, completion: Completion, shared: Shared) -> None:
         self.completion = completion
@@ -137,6 +147,7 @@ class Run:
         self._rates: Sequence[Rates] = ()
         self._extents: dict[object, Extent] = {}
         self._held: Reservation | None = None  # for the next attempt
+        self._reservations: list[Reservation] = []  # all that were made
 
     async def answer(self) -> LLMResponse:
         """The first whole answer.
@@ -193,9 +204,9 @@ class Run:
             self.shared.leave(home)
 
     def close(self) -> None:
-        """No further attempt will be made: what is held for it is free. Idempotent."""
-        if self._held is not None:
-            self._held.close()
+        """No further attempt will be made: nothing is held any more, whatever happened. Idempotent."""
+        for held in self._reservations:
+            held.close()
 
     # Before an attempt
 
@@ -275,6 +286,7 @@ class Run:
             )
         most, limit = self._most([(meter, meter.headroom()) for meter in meters])
         held = self.shared.book.reserve(meters, most)
+        self._reservations.append(held)
         self.completion = self.completion.limited(limit)
         return held
 
@@ -327,6 +339,8 @@ class Run:
                 response = with_calls(response, len(self.completion.request.messages))
             return response
         finally:
+            if not lease.settled:
+                self.cancelled(lease)
             lease.permit.release()
 
     async def _hedged(self, lease: Lease, hedge_after: float) -> LLMResponse | None:

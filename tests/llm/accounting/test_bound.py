@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xml_pipeline.errors import BudgetExceededError
+from xml_pipeline.errors import BudgetExceededError, InvalidRequestError
 from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router, ToolSpec
 from xml_pipeline.llm.accounting.bound import (
     HIDDEN_TOKENS,
@@ -323,6 +323,18 @@ def test_what_a_dialect_makes_longer_counts_as_long_as_it_writes_it() -> None:
     dialect = OpenAIBackend(api_key="k").dialect
     assert dialect is not None
     assert extent_of(request, lambda one: dialect.encode(one, stream=False).body).tokens[0] >= plain
+
+
+@pytest.mark.parametrize("extra", [{"key": {(1, 2): 3}}, "itself"])
+async def test_what_is_no_json_is_the_callers_fault(extra: Any) -> None:
+    if extra == "itself":
+        extra = {}
+        extra["self"] = extra
+    router = Router([Counting()], budgets=Budgets(organism=[Budget(tokens=5000)]))
+    with pytest.raises(InvalidRequestError, match="cannot be written as JSON"):
+        await router.complete("m", "hello", extra=extra)
+    (meter,) = router._book.meters(Charge())
+    assert (meter.spent, meter.reserved) == (0, 0)
 
 
 # Options that pass the call's own limit

@@ -203,6 +203,24 @@ async def test_a_period_ends_with_the_calendar(per: Any, later: datetime) -> Non
     await router.complete("m", "hello", max_tokens=200)
 
 
+def test_what_is_in_flight_when_a_period_ends_counts_for_the_new_one() -> None:
+    async def main() -> None:
+        wall = [datetime(2026, 11, 21, 23, 59, tzinfo=UTC).timestamp()]
+        router = Router(
+            [model(400, 100, latency=60)],
+            budgets=Budgets(organism=[Budget(tokens=1000, per="day")]),
+            clock=Clock(wall=lambda: wall[0]),
+        )
+        late = asyncio.create_task(router.complete("m", "hello", max_tokens=200))
+        await asyncio.sleep(1)
+        wall[0] += 3600
+        await late
+        (meter,) = router._book.meters(router_charge(""))
+        assert (meter.spent, meter.reserved) == (500, 0)
+
+    run_in_virtual_time(main())
+
+
 async def test_a_run_does_not_end_with_the_calendar() -> None:
     wall = [datetime(2026, 11, 21, tzinfo=UTC).timestamp()]
     limits = [Budget(tokens=600), Budget(tokens=50_000, per="month")]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xml_pipeline.errors import LLMError
+from xml_pipeline.errors import InvalidRequestError, LLMError
 from xml_pipeline.llm.types import LLMRequest
 
 # Tokens that a chat template adds around every prompt. The longest known one is that of gpt-oss, with about 70
@@ -55,6 +55,9 @@ def extent_of(request: LLMRequest, written: Callable[[LLMRequest], Any] | None =
     Args:
         request: after everything that the backend does not know has been put into words.
         written: the JSON body that the backend makes of a request; None when it does not say.
+
+    Raises:
+        InvalidRequestError: it cannot be written as JSON.
     """
     above, total = _above(request, written)
     digest = hash(above)
@@ -117,7 +120,10 @@ def _message(message: Mapping[str, Any]) -> tuple[list[str], int]:
 
 def _text(value: Any) -> str:
     """As JSON: never shorter than what a model gets of it, and with the marks around it that templates replace."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
 
 
 def _plain(value: Any) -> Any:

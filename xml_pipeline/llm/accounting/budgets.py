@@ -148,16 +148,18 @@ class Reservation:
         most: how much.
     """
 
-    __slots__ = ("_meters", "_on_event", "_on_settled", "_open", "most")
+    __slots__ = ("_meters", "_on_event", "_on_settled", "_open", "_wall", "most")
 
     def __init__(
         self,
         meters: Sequence[Meter],
         most: Most,
+        wall: Callable[[], float],
         on_event: Callable[[BudgetWarning], None],
         on_settled: Callable[[], None],
     ) -> None:
         self._meters = meters
+        self._wall = wall
         self._on_event = on_event
         self._on_settled = on_settled
         self._open = True
@@ -185,7 +187,9 @@ class Reservation:
             return
         self._open = False
         warnings: list[BudgetWarning] = []
+        wall = self._wall()
         for meter in self._meters:
+            meter.turn(wall)
             meter.reserved -= self.most.of(meter.unit)
             amount = micro_usd if meter.unit == "usd" else tokens
             if amount:
@@ -258,7 +262,7 @@ class BudgetBook:
         for meter in meters:
             if most.of(meter.unit) > meter.headroom():
                 raise meter.exceeded(most)
-        return Reservation(meters, most, self._on_event, self._on_settled)
+        return Reservation(meters, most, self._wall, self._on_event, self._on_settled)
 
     def forget_thread(self, thread_id: str) -> None:
         """The thread is over."""
