@@ -23,7 +23,7 @@ TOKENS_PER_MESSAGE = 4
 BYTES_PER_MEDIA_PART = 4000  # about 1,000 tokens, as a picture costs with most providers
 DEFAULT_OUTPUT = 1024  # tokens, when a call states no max_tokens and nothing is learned
 REMEMBERED_OUTPUTS = 64
-REMEMBERED_PROMPTS = 16
+_FADES = 0.9  # with each prompt, of how far one came above the line
 _WEIGHT = 0.2  # of a new observation, once there are some
 _SPREAD = 10_000.0  # bytes²; prompts must differ by about 100 bytes before their lengths tell the ratio
 _RATIO_RANGE = (1 / 8, 8.0)  # tokens for each byte
@@ -81,7 +81,6 @@ class Estimator:
             "_mean_tokens",
             "_outputs",
             "_seen",
-            "_prompts",
             "_variance",
             "_widest",
         ),
@@ -94,8 +93,7 @@ class Estimator:
         self.bound = PromptBound()
         self._seen = 0
         self._mean_size = self._mean_tokens = self._variance = self._covariance = 0.0
-        self._prompts: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_PROMPTS)  # (bytes, tokens)
-        self._widest = 1.0  # how far one of them is above the line
+        self._widest = 1.0  # how far the last prompts came above the line
         self._outputs: deque[int] = deque(maxlen=REMEMBERED_OUTPUTS)
 
     def prompt_tokens(self, size: int) -> int:
@@ -120,7 +118,7 @@ class Estimator:
         """Tokens to reserve in a rate limit: a prompt of so many bytes, and its answer.
 
         Before anything is learned a prompt is taken at its bytes, which it cannot pass; then as far above its
-        estimate as the densest of the last ones is.
+        estimate as the densest of the last ones came.
         """
         if self._seen:
             prompt = int((self.hidden + size * self.tokens_per_byte) * self._widest) + 1
@@ -158,7 +156,6 @@ class Estimator:
     def observe(self, size: int, prompt_tokens: int, completion_tokens: int) -> None:
         """Learn from what a provider counted; an answer that a limit cut counts as well."""
         if prompt_tokens > 0 and size > 0:
-            self._prompts.append((size, prompt_tokens))
             self._seen += 1
             weight = max(_WEIGHT, 1 / self._seen)
             off, far = size - self._mean_size, prompt_tokens - self._mean_tokens
@@ -167,6 +164,8 @@ class Estimator:
             self._variance = (1 - weight) * (self._variance + weight * off * off)
             self._covariance = (1 - weight) * (self._covariance + weight * off * far)
             self._draw()
+            above = prompt_tokens / (self.hidden + size * self.tokens_per_byte)
+            self._widest = max(above, 1 + (self._widest - 1) * _FADES)
         if completion_tokens > 0:
             self._outputs.append(completion_tokens)
 
@@ -180,4 +179,3 @@ class Estimator:
             self.hidden = 0.0
             slope = min(high, max(low, self._mean_tokens / self._mean_size))
         self.tokens_per_byte = slope
-        self._widest = max(1.0, *(tokens / (self.hidden + size * slope) for size, tokens in self._prompts))
