@@ -392,8 +392,6 @@ class Run:
             lease.settled = True
             lease.permit.unused()
             lease.route.breaker.abandon(lease.route.model, lease.started)
-            if lease.held is not None:
-                lease.held.close()
             self.leases.tell_others()
 
     # What an attempt came to
