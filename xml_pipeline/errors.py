@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 VALUE_CUT = 80  # characters of an offending value that an error shows
 NAMES_LISTED = 20  # known names that an error lists
@@ -309,10 +309,12 @@ class BackendError(LLMError):
         attempts: the trail of all tries of the call, oldest first.
         retryable: whether the same backend may be asked again with the same request.
         failover: whether another backend may be asked with the same request.
+        refuses: `tools` or `schema` when the model has no such thing natively; the router then asks it in words.
     """
 
     retryable = False
     failover = True
+    refuses: Literal["tools", "schema"] | None = None
 
     def __init__(
         self,

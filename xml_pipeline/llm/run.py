@@ -14,6 +14,7 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Any
 
 from xml_pipeline.errors import (
     Attempt,
@@ -30,6 +31,7 @@ from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
+from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import StreamedAttempt
 from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
@@ -211,10 +213,9 @@ class Run:
         scope: asyncio.Timeout | None = None
         try:
             client = route.transport.client() or await route.transport.open()
-            request = self.completion.at(route)
             scope = asyncio.timeout(left if limit is None else min(left, limit))
             async with scope:
-                response = await route.backend._do_completion(client, request)
+                response = await self._ask(route, client)
             if not isinstance(response, LLMResponse):
                 raise MalformedAnswerError(
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
@@ -235,6 +236,16 @@ class Run:
             return response
         finally:
             lease.permit.release()
+
+    async def _ask(self, route: Route, client: Any) -> LLMResponse:
+        """One attempt's request; another one at once where the model refuses what can be put into words."""
+        while True:
+            request = self.completion.at(route)
+            try:
+                return await route.backend._do_completion(client, request)
+            except Exception as raised:
+                if not route.learns(raised, request):
+                    raise
 
     async def _hedged(self, lease: Lease, hedge_after: float) -> LLMResponse | None:
         """As `_send`, with a second attempt elsewhere when the first is slow; the first answer counts."""

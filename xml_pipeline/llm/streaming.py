@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.errors import BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.emulation import StreamReader
-from xml_pipeline.llm.types import (
-    LLMResponse,
-    ReasoningDelta,
-    StreamEnd,
-    StreamEvent,
-    StreamFinished,
-    StreamOpened,
-    TextDelta,
-    ToolCall,
-    ToolCallDelta,
-    Usage,
-    UsageReport,
-)
+from xml_pipeline.llm.http.assembly import Assembly
+from xml_pipeline.llm.types import StreamEnd, StreamEvent, TextDelta
 
 if TYPE_CHECKING:
     from xml_pipeline.llm.routing.leases import Lease
     from xml_pipeline.llm.run import Run
+
+
+AFTER_END_SECONDS = 2.0  # how long the usage of a finished answer is waited for; then it is estimated
 
 
 class Watchdog:
@@ -86,68 +78,6 @@ class Watchdog:
         self._task = None
 
 
-class Assembly:
-    """Collects a stream into an answer."""
-
-    __slots__ = ("_reasoning", "_text", "_tools", "characters", "finished", "headers", "request_id", "usage")
-
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tools: dict[int, tuple[list[str], list[str], list[str], dict[str, object]]] = {}
-        self.characters = 0
-        self.usage: Usage | None = None
-        self.finished: StreamFinished | None = None
-        self.headers: Mapping[str, str] | None = None
-        self.request_id = ""
-
-    def add(self, event: StreamEvent) -> bool:
-        """Take an event in; True when it is content for the consumer."""
-        if isinstance(event, TextDelta):
-            self._text.append(event.text)
-            self.characters += len(event.text)
-            return True
-        if isinstance(event, ReasoningDelta):
-            self._reasoning.append(event.text)
-            self.characters += len(event.text)
-            return True
-        if isinstance(event, ToolCallDelta):
-            ids, names, arguments, data = self._tools.setdefault(event.index, ([], [], [], {}))
-            ids.append(event.id)
-            names.append(event.name)
-            arguments.append(event.arguments)
-            data.update(event.provider_data)
-            self.characters += len(event.arguments)
-            return True
-        if isinstance(event, UsageReport):
-            self.usage = event.usage
-        elif isinstance(event, StreamFinished):
-            self.finished = event
-        elif isinstance(event, StreamOpened):
-            self.headers = event.headers
-            self.request_id = event.request_id
-        return False
-
-    def response(self, model: str) -> LLMResponse:
-        """The whole answer; of a cut stream, what there is."""
-        finished = self.finished or StreamFinished("incomplete")
-        tools = tuple(
-            ToolCall("".join(ids), "".join(names), "".join(arguments), data)
-            for _, (ids, names, arguments, data) in sorted(self._tools.items())
-        )
-        return LLMResponse(
-            content="".join(self._text),
-            model=finished.model or model,
-            usage=self.usage or Usage(),
-            finish_reason=finished.finish_reason,
-            tool_calls=tools,
-            reasoning="".join(self._reasoning),
-            provider_data=finished.provider_data,
-            request_id=finished.request_id or self.request_id,
-            headers=self.headers,
-        )
-
-
 class StreamedAttempt:
     """One attempt that streams.
 
@@ -155,7 +85,7 @@ class StreamedAttempt:
         answered: whether the whole answer came; if not after the last event, another backend may be asked.
     """
 
-    __slots__ = ("_assembly", "_begun", "_committed", "_lease", "_run", "answered")
+    __slots__ = ("_assembly", "_begun", "_committed", "_lease", "_over", "_run", "answered")
 
     def __init__(self, run: Run, lease: Lease) -> None:
         self._run = run
@@ -163,6 +93,7 @@ class StreamedAttempt:
         self._assembly = Assembly()
         self._begun = False  # content came, perhaps of a call that is not whole yet
         self._committed = False  # content went to the consumer: no other backend can take over
+        self._over: float | None = None  # until when more is waited for after the answer's end
         self.answered = False
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
@@ -172,28 +103,43 @@ class StreamedAttempt:
             BackendError: it broke after the first content, or at the call's deadline.
         """
         run, lease, assembly, watchdog = self._run, self._lease, self._assembly, Watchdog()
+        turn = len(run.completion.request.messages)
         source: AsyncIterator[StreamEvent] | None = None
         try:
             try:
-                source = await self._open(watchdog)
-                turn = len(run.completion.request.messages)
-                reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
-                async for raw in source:
-                    self._begun = self._begun or isinstance(raw, TextDelta)
-                    for event in (raw,) if reader is None else reader.feed(raw):
-                        if assembly.add(event):
-                            self._committed = True
-                            watchdog.pause()
-                            yield event
-                    self._watch(watchdog)
-                watchdog.pause()
+                while True:
+                    client = await self._client(watchdog)
+                    request = run.completion.at(lease.route)
+                    source = lease.route.backend._do_stream(client, request)
+                    reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
+                    try:
+                        async for raw in source:
+                            self._begun = self._begun or isinstance(raw, TextDelta)
+                            content = False
+                            for event in (raw,) if reader is None else reader.feed(raw):
+                                if assembly.add(event):
+                                    content = self._committed = True
+                                    watchdog.pause()
+                                    yield event
+                            self._watch(watchdog, content)
+                    except Exception as raised:
+                        # What the model refuses is put into words, and asked again at once.
+                        if self._begun or self._committed or not lease.route.learns(raised, request):
+                            raise
+                    else:
+                        break
                 if assembly.finished is None:
                     raise MalformedAnswerError("the stream ended before its final event; the answer is cut")
             except asyncio.CancelledError:
                 late = watchdog.reason()
                 if late is None:
                     raise
-                raise late from None
+                if assembly.finished is None:
+                    raise late from None
+            except Exception:
+                if assembly.finished is None:  # a finished answer is not lost by how its connection ends
+                    raise
+            watchdog.pause()
             self.answered = True
             response = assembly.response(lease.route.model)
             run.answered(lease, response)
@@ -210,16 +156,19 @@ class StreamedAttempt:
             if source is not None and hasattr(source, "aclose"):
                 await source.aclose()
 
-    async def _open(self, watchdog: Watchdog) -> AsyncIterator[StreamEvent]:
+    async def _client(self, watchdog: Watchdog) -> Any:
         self._watch(watchdog)
-        route = self._lease.route
-        client = route.transport.client() or await route.transport.open()
-        return route.backend._do_stream(client, self._run.completion.at(route))
+        transport = self._lease.route.transport
+        return transport.client() or await transport.open()
 
-    def _watch(self, watchdog: Watchdog) -> None:
+    def _watch(self, watchdog: Watchdog, content: bool = False) -> None:
         timeouts, now = self._run.shared.timeouts, asyncio.get_running_loop().time()
         deadline = self._run.completion.deadline
-        if self._committed or self._begun:
+        if self._assembly.finished is not None:
+            if self._over is None or content:
+                self._over = now + min(timeouts.idle, AFTER_END_SECONDS)
+            until, what = self._over, "the answer's usage did not come"
+        elif self._committed or self._begun:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
         else:
             until = self._lease.started + timeouts.first_token

@@ -19,11 +19,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 from xml_pipeline.errors import Attempt, PayloadError, Violation, cut
 
 Message: TypeAlias = Mapping[str, Any]
+Feature: TypeAlias = Literal["tools", "schema"]
+"""What a model may know natively: tool calls, and JSON Schema for its answer."""
+
+MOST_TOKENS = 10**9  # of one call; a provider that counts more miscounts
 
 _USAGE_KEYS = (
     "prompt_tokens",
@@ -43,6 +47,25 @@ def is_whole(value: object) -> TypeGuard[int]:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether it is a number; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def token_count(value: object) -> int | None:
+    """A count of tokens as providers write it: 0 for none at all, None for what cannot be one.
+
+    Whole numbers, also written as `12.0` or (as Google's JSON does with large ones) as text, up to `MOST_TOKENS`.
+    """
+    if value is None:
+        return 0
+    if (
+        isinstance(value, str)
+        and len(value) <= len(str(MOST_TOKENS))
+        and value.isascii()
+        and value.isdecimal()
+    ):
+        value = int(value)
+    if not is_number(value) or not 0 <= value <= MOST_TOKENS or value != int(value):
+        return None
+    return int(value)
 
 
 def shown_text(message: Message) -> str:
@@ -88,21 +111,26 @@ class Usage(Mapping[str, int]):
 
     @classmethod
     def of(cls, value: Usage | Mapping[str, Any] | None) -> Usage:
-        """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0)."""
+        """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0).
+
+        A dict with a prompt or an answer of no possible count is as good as none.
+        """
         if isinstance(value, Usage):
             return value
         if not value:
             return cls()
-        prompt = int(value.get("prompt_tokens") or 0)
-        completion = value.get("completion_tokens")
-        if completion is None:
-            completion = max(0, int(value.get("total_tokens") or 0) - prompt)
+        counts = {key: token_count(value.get(key)) for key in _USAGE_KEYS}
+        prompt, completion = counts["prompt_tokens"], counts["completion_tokens"]
+        if prompt is None or completion is None:
+            return cls()
+        if value.get("completion_tokens") is None:
+            completion = max(0, (counts["total_tokens"] or 0) - prompt)
         return cls(
             prompt,
-            int(completion),
-            int(value.get("cached_tokens") or 0),
-            int(value.get("cache_write_tokens") or 0),
-            int(value.get("reasoning_tokens") or 0),
+            completion,
+            counts["cached_tokens"] or 0,
+            counts["cache_write_tokens"] or 0,
+            counts["reasoning_tokens"] or 0,
         )
 
     def __getitem__(self, key: str) -> int:

@@ -110,7 +110,7 @@ class _Block:
 
 
 class AnthropicStreamDecoder(StreamDecoder):
-    """State of one stream: its blocks, its usage so far, why it stopped."""
+    """State of one stream: its blocks, its usage so far, whether it finished."""
 
     def __init__(self, dialect: Dialect, request: LLMRequest) -> None:
         self._dialect = dialect
@@ -119,7 +119,7 @@ class AnthropicStreamDecoder(StreamDecoder):
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._usage: dict[str, Any] = {}
-        self._stop_reason: Any = None
+        self._finished = False
 
     def feed(self, data: str, event: str) -> Sequence[StreamEvent]:
         chunk = parse_chunk(data)
@@ -133,18 +133,12 @@ class AnthropicStreamDecoder(StreamDecoder):
                 self._model = str(message.get("model") or self._model)
                 return self._count(message.get("usage"))
             case "message_delta":
-                delta = chunk.get("delta") or {}
-                self._stop_reason = delta.get("stop_reason") or self._stop_reason
-                return self._count(chunk.get("usage"))
+                # All blocks are whole when the reason comes; `message_stop` adds nothing.
+                reason = expect_object(chunk.get("delta") or {}).get("stop_reason")
+                return (*self._count(chunk.get("usage")), *(self._finish(reason) if reason else ()))
             case "message_stop":
                 self.done = True
-                blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
-                kept = replay_data(blocks, self._dialect.name)
-                return (
-                    StreamFinished(
-                        self._dialect.finish_reason(self._stop_reason), self._model, provider_data=kept
-                    ),
-                )
+                return self._finish(None)
             case "error":
                 raise self._dialect.error(200, {}, chunk)
             case None:
@@ -152,6 +146,14 @@ class AnthropicStreamDecoder(StreamDecoder):
                     raise self._dialect.error(200, {}, chunk)
                 raise missing("`type`", chunk)
         return ()  # ping, content_block_stop, and what is newer than this
+
+    def _finish(self, reason: Any) -> Sequence[StreamEvent]:
+        if self._finished:
+            return ()
+        self._finished = True
+        blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
+        kept = replay_data(blocks, self._dialect.name)
+        return (StreamFinished(self._dialect.finish_reason(reason), self._model, provider_data=kept),)
 
     def _count(self, usage: Any) -> Sequence[StreamEvent]:
         """The counts are cumulative, and later ones may leave out what did not change."""
