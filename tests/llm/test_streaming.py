@@ -261,3 +261,12 @@ async def test_wrong_arguments_are_known_before_anything_is_asked() -> None:
 async def text_of_options(router: Router, **options: Any) -> None:
     async for _ in router.stream("m", "hello", **options):
         pass
+
+
+async def test_the_log_says_once_that_streams_are_not_hedged(caplog: pytest.LogCaptureFixture) -> None:
+    router = Router([ScriptedBackend(rules=(Rule(reply="Hi"),))], timeouts=Timeouts(hedge_after=1))
+    for _ in range(2):
+        assert [event async for event in router.stream("m", "x")]
+    said = [record.message for record in caplog.records if "hedge_after" in record.message]
+    assert len(said) == 1
+    assert "first_token_timeout" in said[0]

@@ -28,7 +28,8 @@ class Timeouts:
         attempt: one try that does not stream; None for none beside `request`.
         first_token: a stream's first content, of one try.
         idle: between two pieces of a stream.
-        hedge_after: start a second try elsewhere when the first has not answered by then; None for never.
+        hedge_after: start a second try elsewhere when the first has not answered by then; None for never. Streams
+            have no second try: `first_token` says when they move on.
     """
 
     request: float = 600.0

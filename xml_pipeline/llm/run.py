@@ -52,6 +52,7 @@ class Shared:
         settlements: of any budget's reservations.
         observers: who is told of events.
         closed: whether calls are refused.
+        told_of_hedges: whether it was said that streams have none.
     """
 
     policy: Policy
@@ -63,6 +64,7 @@ class Shared:
     settlements: Changes
     observers: Sequence[Hook] = ()
     closed: bool = False
+    told_of_hedges: bool = False
 
     def emit(self, event: Event) -> None:
         """Tell the observers; their failure changes nothing."""
@@ -117,6 +119,7 @@ class Run:
 
     async def stream(self) -> AsyncGenerator[StreamEvent, None]:
         """The events of the first backend that streams content; the last one is `StreamEnd`. Raises as `answer`."""
+        self._tell_of_hedges()
         try:
             if self._must_prepare():
                 await self._prepare()
@@ -132,6 +135,15 @@ class Run:
             raise
         finally:
             self.close()
+
+    def _tell_of_hedges(self) -> None:
+        shared = self.shared
+        if shared.timeouts.hedge_after is not None and not shared.told_of_hedges:
+            shared.told_of_hedges = True
+            logger.warning(
+                "hedge_after holds for whole answers only: a stream asks one backend at a time."
+                " first_token_timeout says when it moves on to the next"
+            )
 
     def close(self) -> None:
         """Nothing more will be spent: what is reserved becomes what was spent. Idempotent."""

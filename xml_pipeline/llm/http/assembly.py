@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from xml_pipeline.errors import MalformedAnswerError, cut
 from xml_pipeline.llm.types import (
     LLMResponse,
     ReasoningDelta,
@@ -34,16 +35,23 @@ class Assembly:
         self.request_id = ""
 
     def add(self, event: StreamEvent) -> bool:
-        """Take an event in; True when it is content for the consumer."""
+        """Take an event in; True when it is content for the consumer.
+
+        Raises:
+            MalformedAnswerError: what should be text is none.
+        """
         if isinstance(event, TextDelta):
+            _check(event.text)
             self._text.append(event.text)
             self.characters += len(event.text)
             return True
         if isinstance(event, ReasoningDelta):
+            _check(event.text)
             self._reasoning.append(event.text)
             self.characters += len(event.text)
             return True
         if isinstance(event, ToolCallDelta):
+            _check(event.id, event.name, event.arguments)
             ids, names, arguments, data = self._tools.setdefault(event.index, ([], [], [], {}))
             ids.append(event.id)
             names.append(event.name)
@@ -54,6 +62,7 @@ class Assembly:
         if isinstance(event, UsageReport):
             self.usage = event.usage
         elif isinstance(event, StreamFinished):
+            _check(event.finish_reason, event.model, event.request_id)
             self.finished = event
         elif isinstance(event, StreamOpened):
             self.headers = event.headers
@@ -96,3 +105,21 @@ def as_events(response: LLMResponse) -> list[StreamEvent]:
         StreamFinished(response.finish_reason, response.model, response.request_id, response.provider_data)
     )
     return events
+
+
+def checked(response: LLMResponse) -> LLMResponse:
+    """A whole answer as a dialect read it.
+
+    Raises:
+        MalformedAnswerError: what should be text is none.
+    """
+    _check(response.content, response.reasoning, response.finish_reason, response.model, response.request_id)
+    for call in response.tool_calls:
+        _check(call.id, call.name, call.arguments_text)
+    return response
+
+
+def _check(*texts: object) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise MalformedAnswerError(f"where the answer should have text, it has {cut(text)}")

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from xml_pipeline.errors import BackendError, ConfigError, InvalidRequestError, MalformedAnswerError, cut
-from xml_pipeline.llm.http.assembly import Assembly, as_events
+from xml_pipeline.llm.http.assembly import Assembly, as_events, checked
 from xml_pipeline.llm.http.body import Body
 from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest
 from xml_pipeline.llm.http.framing import Frame, Framer, LineFramer, SSEFramer
@@ -345,7 +345,7 @@ def _read(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse:
             return streamed
         shown = cut(content[:200].decode("utf-8", "replace"))
         raise MalformedAnswerError(f"the answer is no JSON ({error}): {shown!r}") from None
-    return dialect.decode(data, request)
+    return checked(dialect.decode(data, request))
 
 
 def _collected(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse | None:

@@ -272,7 +272,9 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
     if meaning is not None:
         kind, words = meaning
         return kind(f"{words or type(error).__name__}: {text}" if text else words or type(error).__name__)
-    if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+    if isinstance(
+        error, (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+    ):
         return MalformedAnswerError(f"the answer cannot be read ({type(error).__name__}: {text})")
     return BackendError(f"{type(error).__name__}: {text}")
 

@@ -76,6 +76,13 @@ def _call(block: Mapping[str, Any], names: ToolNames) -> ToolCall:
     return ToolCall.of(block["id"], name, written)
 
 
+def _text(holder: Mapping[str, Any], key: str) -> str:
+    value = holder.get(key)
+    if value is not None and not isinstance(value, str):
+        raise MalformedAnswerError(f"`{key}` is no text: {cut(value)}")
+    return value or ""
+
+
 def replay_data(blocks: Sequence[Mapping[str, Any]], dialect: str) -> dict[str, Any]:
     """What must come back: all blocks in their order, when there is signed thinking among them."""
     if not any(block.get("type") in _THINKING for block in blocks):
@@ -89,7 +96,7 @@ class _Block:
 
     start: dict[str, Any]
     texts: list[str] = field(default_factory=list)
-    signature: str = ""
+    signatures: list[str] = field(default_factory=list)
     call: int = -1
 
     def whole(self) -> dict[str, Any]:
@@ -99,7 +106,7 @@ class _Block:
             case "text":
                 return {"type": "text", "text": text}
             case "thinking":
-                return {"type": "thinking", "thinking": text, "signature": self.signature}
+                return {"type": "thinking", "thinking": text, "signature": "".join(self.signatures)}
             case "tool_use":
                 try:
                     written = json.loads(text) if text else {}
@@ -167,11 +174,11 @@ class AnthropicStreamDecoder(StreamDecoder):
         block = self._blocks[self._index(chunk)] = _Block(start)
         match start.get("type"):
             case "text" if start.get("text"):
-                block.texts.append(start["text"])
-                return (TextDelta(start["text"]),)
+                block.texts.append(_text(start, "text"))
+                return (TextDelta(block.texts[-1]),)
             case "thinking" if start.get("thinking"):
-                block.texts.append(start["thinking"])
-                return (ReasoningDelta(start["thinking"]),)
+                block.texts.append(_text(start, "thinking"))
+                return (ReasoningDelta(block.texts[-1]),)
             case "tool_use":
                 if not isinstance(start.get("id"), str) or not isinstance(start.get("name"), str):
                     raise MalformedAnswerError(f"a `tool_use` block has no id or no name: {cut(start)}")
@@ -188,16 +195,16 @@ class AnthropicStreamDecoder(StreamDecoder):
         delta = expect_object(chunk.get("delta"))
         match delta.get("type"):
             case "text_delta":
-                block.texts.append(delta.get("text", ""))
+                block.texts.append(_text(delta, "text"))
                 return (TextDelta(block.texts[-1]),)
             case "input_json_delta" if block.call >= 0:
-                block.texts.append(delta.get("partial_json", ""))
+                block.texts.append(_text(delta, "partial_json"))
                 return (ToolCallDelta(block.call, arguments=block.texts[-1]),) if block.texts[-1] else ()
             case "thinking_delta":
-                block.texts.append(delta.get("thinking", ""))
+                block.texts.append(_text(delta, "thinking"))
                 return (ReasoningDelta(block.texts[-1]),)
             case "signature_delta":
-                block.signature += delta.get("signature", "")
+                block.signatures.append(_text(delta, "signature"))
         return ()
 
     @staticmethod
