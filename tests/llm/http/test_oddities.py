@@ -146,6 +146,17 @@ async def test_a_byte_order_mark_and_blanks_before_it_are_dropped(
         is_the_answer(await answer(one, case, stream))
 
 
+@both_ways
+async def test_geminis_stream_as_one_list(stream: bool) -> None:
+    """What the API sends when a proxy drops `alt=sse`."""
+    case = next(one for one in DIALECTS if one.name == "gemini")
+    lines = [line[6:] for line in recording(case, ANSWER).stream.decode().splitlines() if line]
+    body = f"[{','.join(lines)}]".encode()
+    assert len(lines) > 2
+    async with serving("application/json", body) as server, router(case, server) as one:
+        is_the_answer(await answer(one, case, stream))
+
+
 @over_dialects
 async def test_what_comes_after_the_streams_own_end_is_nobodys(case: Case) -> None:
     if case.name == "gemini":

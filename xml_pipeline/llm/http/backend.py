@@ -50,7 +50,7 @@ from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse, StreamEvent
 if TYPE_CHECKING:
     import aiohttp
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024  # of an answer in one piece: pictures in base64 are tens of millions
+MAX_ANSWER_BYTES = 32 * 1024 * 1024  # of an answer in one piece; parsed, JSON can take twenty times as much
 MAX_STREAM_BYTES = 256 * 1024 * 1024  # a million tokens, each in a chunk of its own
 QUIET_SECONDS = 2.0  # how long an answer that looks whole is waited on before it is read
 
@@ -340,19 +340,25 @@ def _read(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:  # the latter: nested without end
-        streamed = _collected(dialect, request, content.lstrip(_BLANK))
+        begun = content.lstrip(_BLANK)
+        framer = _framer(begun)
+        streamed = _collected(dialect, request, [*framer.feed(begun), *framer.close()])
         if streamed is not None:
             return streamed
         shown = cut(content[:200].decode("utf-8", "replace"))
         raise MalformedAnswerError(f"the answer is no JSON ({error}): {shown!r}") from None
+    if isinstance(data, list):  # Gemini's stream where a proxy left `alt=sse` out
+        streamed = _collected(dialect, request, [(_JSON.encode(each), "") for each in data])
+        if streamed is not None:
+            return streamed
     return checked(dialect.decode(data, request))
 
 
-def _collected(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse | None:
+def _collected(dialect: Dialect, request: LLMRequest, frames: Iterable[Frame]) -> LLMResponse | None:
     """The answer of a server that streams although it was not asked to; None if it is no finished stream."""
-    assembly, framer, decoder = Assembly(), _framer(content), dialect.stream_decoder(request)
+    assembly, decoder = Assembly(), dialect.stream_decoder(request)
     try:
-        for event in _events([*framer.feed(content), *framer.close()], decoder):
+        for event in _events(frames, decoder):
             assembly.add(event)
     except BackendError as error:
         if assembly.finished is None and not isinstance(error, MalformedAnswerError):

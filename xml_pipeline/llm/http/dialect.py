@@ -197,5 +197,5 @@ def parse_chunk(data: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)}") from None
+        raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)!r}") from None
     return expect_object(value)
