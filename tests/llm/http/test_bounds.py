@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import genai_prices.data  # noqa: F401  # before memory is traced: it is large
 import pytest
 
-from tests.emulators.raw import Exchange, RawServer, chunk, head
+from tests.emulators.raw import LAST, Exchange, RawServer, chunk, head
 from tests.llm.providers.cases import Case
 from tests.llm.providers.recorded import DIALECTS, recording
 from xml_pipeline.errors import BackendError, MalformedAnswerError, ServerError
@@ -167,6 +167,18 @@ async def test_the_body_of_an_error_is_read_within_a_bound(case: Case, stream: b
         assert isinstance(error, ServerError)
         assert len(str(error)) < 5000
         assert peak < 12_000_000
+
+
+@pytest.mark.parametrize("case", DIALECTS, ids=str)
+async def test_a_long_answer_that_is_cut_is_no_event(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "MAX_EVENT_BYTES", 1000)
+
+    async def play(exchange: Exchange) -> None:
+        await exchange.send(head(), chunk(b"{" + b" " * 2000), LAST)
+
+    async with RawServer(play) as server, router(case, server) as one:
+        error = await failure(one, case, False)
+        assert "no JSON" in str(error)
 
 
 @pytest.mark.parametrize("case", DIALECTS, ids=str)

@@ -18,9 +18,9 @@ ADD = ToolSpec("add", "Adds.", {"type": "object", "properties": {"a": {"type": "
 DIALECTS = tuple(
     case
     for case in CASES
-    if str(case) in ("openai", "openai-responses", "anthropic", "gemini", "ollama", "vllm", "xai")
+    if str(case) in ("openai", "openai-responses", "anthropic", "gemini", "ollama", "vllm")
 )
-"""One case of each dialect, and what differs within chat completions."""
+"""One case of each dialect, and a local server's chat completions."""
 
 
 @dataclass(frozen=True)

@@ -340,9 +340,7 @@ def _read(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:  # the latter: nested without end
-        begun = content.lstrip(_BLANK)
-        framer = _framer(begun)
-        streamed = _collected(dialect, request, [*framer.feed(begun), *framer.close()])
+        streamed = _collected(dialect, request, _frames(content.lstrip(_BLANK)))
         if streamed is not None:
             return streamed
         shown = cut(content[:200].decode("utf-8", "replace"))
@@ -369,6 +367,13 @@ def _collected(dialect: Dialect, request: LLMRequest, frames: Iterable[Frame]) -
 def _framer(begun: bytes) -> Framer:
     """How a stream is cut that begins so: no event of SSE begins as JSON does."""
     return LineFramer() if begun.startswith(_JSON_BEGINS) else SSEFramer()
+
+
+def _frames(content: bytes) -> Iterator[Frame]:
+    """The frames of a stream that is there as a whole."""
+    framer = _framer(content)
+    yield from framer.feed(content)
+    yield from framer.close()
 
 
 def _events(frames: Iterable[Frame], decoder: StreamDecoder) -> Iterator[StreamEvent]:
