@@ -114,12 +114,14 @@ async def test_a_finished_stream_is_an_answer(case: Case, ending: Ending, rest: 
 
 
 async def test_a_slow_consumer_gets_all_that_came_before_the_connection_broke(case: Case) -> None:
-    recorded, sent = recording(case, PLAIN), asyncio.Event()
+    recorded, begun, sent = recording(case, PLAIN), asyncio.Event(), asyncio.Event()
+    first = next(at for at, frame in enumerate(recorded.frames) if frame.content) + 1
 
     async def play(exchange: Exchange) -> None:
-        await exchange.send(head(kind=recorded.stream_type))
-        for frame in recorded.frames:
-            await exchange.send(chunk(frame.data))
+        data = [frame.data for frame in recorded.frames]
+        await exchange.send(head(kind=recorded.stream_type), chunk(b"".join(data[:first])))
+        await begun.wait()
+        await exchange.send(chunk(b"".join(data[first:])))
         exchange.close()
         sent.set()
 
@@ -128,6 +130,7 @@ async def test_a_slow_consumer_gets_all_that_came_before_the_connection_broke(ca
         async for event in one.stream(case.model, "1 + 2?"):
             if isinstance(event, TextDelta):
                 text += event.text
+                begun.set()
                 await sent.wait()
                 for _ in range(50):  # the client's side takes in what came, and that it ended
                     await asyncio.sleep(0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from copy import deepcopy
 from typing import Any
 
@@ -204,7 +205,8 @@ async def _call(case: Case, message: list[bytes], ending: str, stream: bool) -> 
             failure: errors.BackendError | None = None
             try:
                 if stream:
-                    _are_sound([event async for event in one.stream(case.model, "1 + 2?", tools=[ADD])])
+                    async for event in one.stream(case.model, "1 + 2?", tools=[ADD]):
+                        is_sound_event(event)
                 else:
                     is_sound(await one.complete(case.model, "1 + 2?", tools=[ADD]))
             except errors.BackendError as error:
@@ -215,19 +217,17 @@ async def _call(case: Case, message: list[bytes], ending: str, stream: bool) -> 
             assert 0 <= total.total_tokens <= 2 * MOST_TOKENS
 
 
-def _are_sound(events: list[StreamEvent]) -> None:
-    *pieces, end = events
-    assert isinstance(end, StreamEnd)
-    is_sound(end.response)
-    for each in pieces:
-        match each:
-            case TextDelta(text) | ReasoningDelta(text):
-                assert isinstance(text, str)
-            case ToolCallDelta(index, call_id, name, arguments):
-                assert isinstance(index, int)
-                assert all(isinstance(text, str) for text in (call_id, name, arguments))
-            case _:
-                raise AssertionError(f"{each} is nothing for a consumer")
+def is_sound_event(event: StreamEvent) -> None:
+    match event:
+        case TextDelta(text) | ReasoningDelta(text):
+            assert isinstance(text, str)
+        case ToolCallDelta(index, call_id, name, arguments):
+            assert isinstance(index, int)
+            assert all(isinstance(text, str) for text in (call_id, name, arguments))
+        case StreamEnd(response):
+            is_sound(response)
+        case _:
+            raise AssertionError(f"{event} is nothing for a consumer")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
@@ -238,3 +238,23 @@ def test_whatever_a_server_sends_ends_in_an_answer_or_a_named_error(
 ) -> None:
     message, ending = data.draw(_message(case, stream))
     asyncio.run(_call(case, message, ending, stream))
+
+
+TEXT = re.compile(
+    rb'"(content|text|delta|thinking|reasoning|reasoning_content|arguments|partial_json|name|model|id|finish_reason)"'
+    rb':\s*"(?:[^"\\]|\\.)*"'
+)
+
+
+@pytest.mark.parametrize("other", [b"7", b"true", b"[7]", b'["x"]', b"{}", b'{"x": 1}', b"null"])
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_what_should_be_text_never_reaches_a_caller_as_something_else(
+    case: Case, stream: bool, other: bytes
+) -> None:
+    recorded = RECORDED[str(case)][1]
+    body = recorded.stream if stream else recorded.whole
+    for key in sorted({found[1] for found in TEXT.finditer(body)}):
+        changed = re.sub(
+            rb'"' + key + rb'":\s*"(?:[^"\\]|\\.)*"', lambda _, key=key: b'"' + key + b'": ' + other, body
+        )
+        asyncio.run(_call(case, [head(kind=recorded.stream_type), chunk(changed), LAST], "keep", stream))
