@@ -25,6 +25,7 @@ TOOLS = (
     (400, "registry.ollama.ai/library/gemma:2b does not support tools"),
     (404, "No endpoints found that support tool use. Try disabling add."),
     (500, "tools param requires --jinja flag"),
+    (200, "gemma:2b does not support tools"),  # inside a good answer, or as a stream's first line
 )
 SCHEMA = (
     (400, "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model."),
