@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from xml_pipeline.llm.run import Run
 
 
-AFTER_END_SECONDS = 2.0  # how long the usage of a finished answer is waited for; then it is estimated
+AFTER_END_SECONDS = 5.0  # how long the usage of a finished answer is waited for; then it is estimated
 
 
 class Watchdog:
