@@ -101,12 +101,17 @@ class ThreadOpened(Fact):
 
 @dataclass(frozen=True, slots=True)
 class ThreadEnded(Fact):
-    """A call is over: `how` is `answered`, `unanswered`, `delegated` or `pruned`."""
+    """A call is over: `how` is `answered`, `unanswered`, `delegated` or `pruned`.
+
+    `note` says more where that may surprise: the call was pruned because what had called it ended first, or it was
+    answered by a message that named its caller.
+    """
 
     conversation_id: str
     thread_id: str
     listener: str
     how: str
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

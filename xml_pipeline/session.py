@@ -170,9 +170,9 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
         raise EnvelopeError("envelope", "the envelope names no receiver: <to> is missing")
     target = pump.terms.addressing.named(envelope.to)
     root = envelope.payload.tag
-    if root not in target.accepts:
-        raise RoutingError(f"'{target.name}' does not take {root}; it takes {', '.join(target.accepts)}")
-    payload = target.accepts[root].decode(envelope.payload, size=len(data))
+    if root not in target.requests:
+        raise pump.terms.addressing.refused(target, root)
+    payload = target.requests[root].decode(envelope.payload, size=len(data))
     session = Session(pump, sender_name(pump, envelope.from_id), "", new_id)
     answer = await session.message(envelope.to, payload, timeout)
     cause = escape(envelope.message_id)  # an id from outside is any text

@@ -11,7 +11,7 @@ from xml_pipeline import AnswerError, HandlerMetadata, HandlerResponse
 from xml_pipeline.agents import Answer, LLMAgent, Task
 from xml_pipeline.agents.running import AgentState
 from xml_pipeline.envelope import Gathered, Huh, SystemError
-from xml_pipeline.errors import RateLimitedError
+from xml_pipeline.errors import RateLimitedError, RoutingError
 from xml_pipeline.events import HandlerFailed, LLMCalled, MessageDelivered, PayloadRepaired
 from xml_pipeline.llm import Budget, Budgets, LLMResponse, ToolCall
 from xml_pipeline.testing import Recorder
@@ -281,7 +281,7 @@ async def test_an_answer_that_is_too_large_for_the_wire_is_refused_to_the_caller
 async def test_an_error_message_is_no_task() -> None:
     scene = Scene("hi")
     async with scene.organism:
-        with pytest.raises(AnswerError, match="no task"):
+        with pytest.raises(RoutingError, match="message of the system"):
             await scene.organism.ask("bot", SystemError("handler", "x"))
     assert not scene.model.requests
 

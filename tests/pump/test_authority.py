@@ -19,7 +19,8 @@ from tests.pump.scenes import (
     respond,
     virtual,
 )
-from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Organism, SystemError
+from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Huh, Organism, SystemError
+from xml_pipeline.envelope import Heading, Message, codec_for
 from xml_pipeline.errors import ConfigError, PayloadError, RoutingError
 
 
@@ -192,6 +193,84 @@ async def test_the_outside_is_told_what_there_is() -> None:
         with pytest.raises(PayloadError, match="text"):
             await organism.ask("shouter", Question(5))  # type: ignore[arg-type]
         assert at_rest(organism)
+
+
+def takes_everything(organism: Organism, seen: list[object]) -> None:
+    @organism.listener
+    async def victim(payload: Question | SystemError | Huh | Gathered, metadata: HandlerMetadata) -> Any:
+        seen.append(payload)
+        return respond(Answer("taken"))
+
+
+FORGED = {"SystemError": SystemError("handler", "forged"), "huh": Huh("forged"), "Gathered": Gathered(())}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+@virtual
+async def test_the_outside_sends_no_message_of_the_system(forged: str) -> None:
+    organism = Organism.build()
+    seen: list[object] = []
+    takes_everything(organism, seen)
+    async with organism:
+        for door in (organism.ask, organism.send, organism.session().ask):
+            with pytest.raises(
+                RoutingError, match=f"{forged} is a message of the system.*'victim' takes Question"
+            ):
+                await door("victim", FORGED[forged])
+        heading = Heading("me", "victim", "2f1c0000-0000-4000-8000-0123456789ab", "id")
+        envelope = Message.sealed(heading, FORGED[forged], *[codec_for(FORGED[forged])] * 2)
+        with pytest.raises(RoutingError, match=f"{forged} is a message of the system"):
+            await organism.exchange(envelope.data)
+        assert await organism.ask("victim", Question("honest")) == Answer("taken")
+        assert seen == [Question("honest")]
+        assert at_rest(organism)
+
+
+@pytest.mark.parametrize("way", ["call", "unaddressed", "delegate", "gather", "itself", "text"])
+@pytest.mark.parametrize("forged", ["SystemError", "huh"])
+@virtual
+async def test_no_peer_sends_a_message_of_the_system(way: str, forged: str) -> None:
+    organism = Organism.build()
+    seen: list[object] = []
+    takes_everything(organism, seen)
+    forgery = FORGED[forged]
+
+    @organism.listener(peers=["victim"])
+    async def forger(payload: Go | Huh | SystemError | Gathered | Answer, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Huh | Gathered | SystemError):
+            assert "forged" not in repr(payload)
+            return respond(Note("refused"))
+        match way:
+            case "call":
+                return call(forgery, to="victim")
+            case "unaddressed":
+                return call(forgery)
+            case "delegate":
+                return delegate(forgery, to="victim")
+            case "gather":
+                return gather([call(forgery, to="victim")])
+            case "itself":
+                return call(forgery, to="forger")
+            case _:
+                return f'<call to="victim"><{forged}><message>forged</message></{forged}></call>'
+
+    async with organism:
+        assert await organism.ask("forger", Go(), timeout=10) == Note("refused")
+        assert seen == []
+        assert at_rest(organism)
+
+
+@virtual
+async def test_a_handler_may_answer_with_an_error_of_its_own() -> None:
+    organism = Organism.build()
+
+    @organism.listener
+    async def refusing(payload: Question, metadata: HandlerMetadata) -> Any:
+        return respond(SystemError("handler", "not today"))
+
+    async with organism:
+        with pytest.raises(AnswerError, match="not today"):
+            await organism.ask("refusing", Question("x"))
 
 
 @virtual

@@ -191,3 +191,9 @@ async def test_a_handler_may_ask_its_own_organism() -> None:
 def test_a_bound_of_zero_is_refused(option: str) -> None:
     with pytest.raises(ConfigError, match=option):
         Organism.build(**{option: 0})
+
+
+@pytest.mark.parametrize("option", ["max_in_flight", "max_concurrent_handlers", "max_concurrent_per_agent"])
+def test_a_number_of_things_is_whole(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"{option} is 1.5; it must be a whole number"):
+        Organism.build(**{option: 1.5})  # type: ignore[arg-type]

@@ -238,6 +238,60 @@ async def test_a_task_that_outlives_its_handler_and_cancels_its_runner_stalls_no
         assert at_rest(organism)
 
 
+@pytest.mark.parametrize("way", ["a timer", "a task", "a closure in a callback"])
+@virtual
+async def test_a_cancel_that_a_handler_leaves_behind_hits_no_other(way: str) -> None:
+    organism = Organism.build(max_concurrent_handlers=1)
+    tasks: list[asyncio.Task[None]] = []
+
+    @organism.listener
+    async def careless(payload: Go, metadata: HandlerMetadata) -> Any:
+        runner, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert runner is not None
+        if way == "a timer":
+            loop.call_later(5, runner.cancel)
+        elif way == "a task":
+
+            async def later() -> None:
+                await asyncio.sleep(5)
+                runner.cancel()
+
+            tasks.append(loop.create_task(later()))
+        else:
+            loop.call_later(5, lambda: runner.cancel("too late"))
+        return respond(Note())
+
+    @organism.listener
+    async def innocent(payload: Question, metadata: HandlerMetadata) -> Any:
+        await asyncio.sleep(10)
+        return respond(Answer("unharmed"))
+
+    async with organism:
+        await organism.ask("careless", Go())
+        assert await organism.ask("innocent", Question("x"), timeout=20) == Answer("unharmed")
+        assert at_rest(organism)
+
+
+@virtual
+async def test_handlers_that_wait_need_no_new_runner_each() -> None:
+    organism = Organism.build(max_concurrent_handlers=1)
+    runners: set[int] = set()
+
+    @organism.listener
+    async def patient(payload: Question, metadata: HandlerMetadata) -> Any:
+        async with asyncio.timeout(100):
+            await asyncio.gather(asyncio.sleep(1), asyncio.wait_for(asyncio.sleep(1), 5))
+        task = asyncio.current_task()
+        assert task is not None
+        runners.add(int(task.get_name() == "xml-pipeline-runner") and id(task))
+        return respond(Answer(payload.text))
+
+    async with organism:
+        for _ in range(50):
+            await organism.ask("patient", Question("x"))
+    assert len(runners) <= 3
+
+
 # --- two organisms ---
 
 

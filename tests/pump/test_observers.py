@@ -12,19 +12,22 @@ from xml_pipeline.pump import loop
 
 @virtual
 async def test_without_observers_nothing_is_made_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never(*args: object) -> None:
-        raise AssertionError("an event was built that nobody wants")
+    made: list[object] = []
 
-    monkeypatch.setattr(loop, "observed", never)
-    monkeypatch.setattr(loop, "delivered", never)
+    def observed(*about: object) -> list[Event]:
+        made.append(about)
+        return []
+
+    monkeypatch.setattr(loop, "observed", observed)
+    monkeypatch.setattr(loop, "delivered", observed)
     organism = Organism.build()
     organism.listener(echo)
     async with organism:
         await organism.ask("echo", Question("x"))
+        assert not made
         organism.add_hook(lambda event: None)
-        with pytest.raises(AssertionError, match="nobody wants"):
-            await organism.send("echo", Question("x"))
-        monkeypatch.undo()
+        await organism.send("echo", Question("x"))
+        assert made
 
 
 @virtual

@@ -139,6 +139,73 @@ async def test_an_answer_ends_its_thread_and_all_below_it(way: str) -> None:
 
 
 @virtual
+async def test_naming_a_caller_that_is_a_peer_too_answers_it_and_the_trace_says_so() -> None:
+    organism = Organism.build()
+
+    @organism.listener(peers=["back"])
+    async def front(payload: Go | Note, metadata: HandlerMetadata) -> Any:
+        return call(Question("x"), to="back") if isinstance(payload, Go) else respond(payload)
+
+    @organism.listener(peers=["front"])
+    async def back(payload: Question, metadata: HandlerMetadata) -> Any:
+        return call(Note(metadata.from_id), to="front")
+
+    recorder = Recorder(organism)
+    async with organism:
+        assert await organism.ask("front", Go()) == Note("front")
+        assert at_rest(organism)
+    ended = {fact.listener: fact.note for fact in recorder.of(ThreadEnded)}
+    assert "named 'front', its caller, so this is the answer" in ended["back"]
+    assert ended["front"] == ""
+
+
+@virtual
+async def test_a_gather_calls_a_caller_that_is_a_peer_too() -> None:
+    organism = Organism.build()
+
+    @organism.listener(peers=["back"])
+    async def front(payload: Go | Note | Answer, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Go):
+            return call(Question("x"), to="back")
+        return respond(Answer("from the front") if isinstance(payload, Note) else payload)
+
+    @organism.listener(peers=["front"])
+    async def back(payload: Question | Gathered, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Question):
+            return gather([call(Note(), to="front")])
+        return respond(payload.answers[0])
+
+    async with organism:
+        assert await organism.ask("front", Go()) == Answer("from the front")
+        assert at_rest(organism)
+
+
+@virtual
+async def test_an_answer_to_one_of_two_gathers_gives_the_other_up_and_the_trace_says_so() -> None:
+    organism = Organism.build()
+
+    @organism.listener(peers=["echo", "slow"])
+    async def top(payload: Go | Gathered, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Go):
+            return [gather([call(Question("x"), to="echo")]), gather([call(Question("y"), to="slow")])]
+        return respond(payload.answers[0])
+
+    @organism.listener
+    async def slow(payload: Question, metadata: HandlerMetadata) -> Any:
+        await asyncio.sleep(10)
+
+    organism.listener(echo)
+    recorder = Recorder(organism)
+    async with organism:
+        assert await organism.ask("top", Go()) == Answer("x")
+        assert at_rest(organism)
+        assert [letter.to for letter in organism.dead_letters()] == ["slow"]
+    (pruned,) = [fact for fact in recorder.of(ThreadEnded) if fact.how == "pruned"]
+    assert pruned.listener == "slow"
+    assert "what had called it ended first" in pruned.note
+
+
+@virtual
 async def test_naming_the_outside_answers_it() -> None:
     organism = Organism.build()
 

@@ -120,11 +120,12 @@ class LLMAgent:
             if task is None or task.waiting is None:
                 return None  # a repetition: its round is over
             task = task.take(payload.answers)
-        elif isinstance(payload, Huh | SystemError):
-            if task is None or not task.answered:
-                raise _given_up(Fault("validation", "an error message is no task"))
-            if isinstance(payload, SystemError):
-                raise _given_up(Fault(payload.code, f"the answer was refused: {payload.message}"))
+        elif isinstance(payload, SystemError):
+            what = "the answer was" if task is None or task.answered else "the peers' answers were"
+            raise _given_up(Fault(payload.code, f"{what} refused: {payload.message}"))
+        elif isinstance(payload, Huh):
+            if task is None:
+                return None  # nothing of this thread was refused
             task = replace(task, answered=False, corrections=task.corrections + 1)
             if task.corrections > MAX_CORRECTIONS:
                 raise _given_up(Fault("validation", f"the answer was refused: {payload}"))

@@ -17,7 +17,7 @@ from xml_pipeline.envelope.repairs import carriable
 from xml_pipeline.errors import PayloadError, cut
 from xml_pipeline.llm.types import ToolCall, ToolSpec
 from xml_pipeline.payload import Codec
-from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
+from xml_pipeline.pump.listener import Listener
 
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
 _MAX_NAME = 64  # OpenAI: ^[a-zA-Z0-9_-]{1,64}$, the narrowest rule of all providers
@@ -111,8 +111,8 @@ class Toolbox:
             (table[name], codec)
             for name in listener.peers
             if name in table
-            for codec in table[name].accepts.values()
-            if codec.cls not in SYSTEM_CLASSES and isinstance(codec, Codec)
+            for codec in table[name].requests.values()
+            if isinstance(codec, Codec)
         ]
         several = {peer.name for peer, codec in pairs if sum(p is peer for p, _ in pairs) > 1}
         full = [f"{peer.name}-{codec.root}" if peer.name in several else peer.name for peer, codec in pairs]

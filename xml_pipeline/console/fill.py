@@ -12,7 +12,6 @@ from xml_pipeline.errors import EnvelopeError, did_you_mean
 from xml_pipeline.hardened import parse as parse_xml
 from xml_pipeline.payload import Codec, codec_of
 from xml_pipeline.pump import Listener
-from xml_pipeline.pump.listener import SYSTEM_CLASSES
 
 _WORD = re.compile(r"(\S+)(.*)", re.DOTALL)
 _ELEMENT = re.compile(r"<[A-Za-z_][\w.\-]*[\s/>]")
@@ -26,7 +25,7 @@ _ESCAPED = {"n": "\n", "t": "\t"}
 
 def accepted(listener: Listener) -> tuple[Codec[Any], ...]:
     """What a person may send to a listener: what it accepts, system messages left out."""
-    return tuple(codec_of(each.cls) for each in listener.accepts.values() if each.cls not in SYSTEM_CLASSES)
+    return tuple(codec_of(each.cls) for each in listener.requests.values())
 
 
 def fill(name: str, classes: Sequence[Codec[Any]], body: str, *, sign: str = "@") -> Any:

@@ -10,7 +10,7 @@ from lxml import etree
 from xml_pipeline.envelope import Gathered, Huh, SystemError
 from xml_pipeline.envelope.system import is_error
 from xml_pipeline.errors import AnswerError, ConfigError, PayloadError
-from xml_pipeline.events import BackendStateChanged, BudgetWarning
+from xml_pipeline.events import BackendStateChanged, BudgetWarning, ThreadEnded
 from xml_pipeline.payload import FieldInfo, codec_of
 from xml_pipeline.terminal import Line, count, labelled, line, lines
 
@@ -102,6 +102,11 @@ def trace(from_id: str, to: str, payload: Any, *, whole: bool) -> Line:
         return line(("dim", f"{head}Gathered"))
     answers = "; ".join("(no answer)" if each is None else _traced(each) for each in payload.answers)
     return line(("dim", f"{head}Gathered {count(len(payload.answers), 'answer')}: {answers}"))
+
+
+def ended(event: ThreadEnded) -> Line:
+    """How a call ended, where that may surprise."""
+    return line(("dim", f"  {event.listener} {event.how}: {event.note}"))
 
 
 def _traced(payload: Any, *, whole: bool = True) -> str:

@@ -200,6 +200,8 @@ class Console:
             case events.ThreadEnded():
                 self._threads.pop(event.thread_id, None)
                 self._requests.pop(event.thread_id, None)
+                if self.tracing and event.note:
+                    self._transcript.note([render.ended(event)])
             case events.TextGenerated():
                 if self._streaming and event.thread_id in self._threads:
                     self._transcript.grow(self._threads[event.thread_id], event.text)

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from xml_pipeline.envelope import codec_for
 from xml_pipeline.errors import RoutingError, did_you_mean
-from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
+from xml_pipeline.payload import PayloadCodec, is_payload
 from xml_pipeline.pump.instructions import usage_instructions
 from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
 
@@ -29,10 +30,14 @@ class Addressing:
             target = self.named(to)
         except RoutingError as error:
             return error
-        if not is_payload(type(payload)):
+        if not is_payload(type(payload)) and not isinstance(payload, SYSTEM_CLASSES):
             return RoutingError(_no_payload(payload, target))
-        root = codec_of(type(payload)).root
-        return RoutingError(f"'{to}' does not take {root}; it takes {', '.join(target.accepts)}")
+        return self.refused(target, codec_for(payload).root)
+
+    def refused(self, target: Listener, root: str) -> RoutingError:
+        """What the outside is told when it sends `target` an element that it does not take."""
+        takes = ", ".join(target.requests) or "nothing that is sent"
+        return RoutingError(f"{root} {target.why_not(root)}; '{target.name}' takes {takes}")
 
     def named(self, name: str) -> Listener:
         """The listener of that name. Raises RoutingError."""
@@ -61,7 +66,7 @@ class Addressing:
         key = (sender.name, root)
         receivers = self._unaddressed.get(key)
         if receivers is None:
-            takers = [peer for peer in self._peers(sender) if root in peer.accepts]
+            takers = [peer for peer in self._peers(sender) if root in peer.requests]
             many = [peer for peer in takers if peer.broadcast]
             receivers = tuple(many) if many else tuple(takers) if len(takers) == 1 else ()
             self._unaddressed[key] = receivers
@@ -86,14 +91,9 @@ def _no_payload(value: object, target: Listener) -> str:
         return f"the class {value.__name__} is no payload; send an instance: {value.__name__}(...)"
     cls = type(value)
     decorate = ": decorate its class with @xmlify" if dataclasses.is_dataclass(cls) else ""
-    takes = " or ".join(target.accepts)
+    takes = " or ".join(target.requests) or "nothing that is sent"
     return f"a {cls.__name__} is no payload{decorate}; '{target.name}' takes an instance of {takes}"
 
 
 def _requests(listeners: Iterable[Listener]) -> dict[str, PayloadCodec[Any]]:
-    return {
-        root: codec
-        for listener in listeners
-        for root, codec in listener.accepts.items()
-        if codec.cls not in SYSTEM_CLASSES
-    }
+    return {root: codec for listener in listeners for root, codec in listener.requests.items()}

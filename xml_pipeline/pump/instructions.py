@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
+from xml_pipeline.pump.listener import Listener
 
 _HOW = """\
 You can call these peers. A call is one of a peer's elements, inside an element that names the peer, as
@@ -18,9 +18,8 @@ def usage_instructions(listener: Listener, table: Mapping[str, Listener]) -> str
         peer = table.get(name)
         if peer is None:
             continue
-        requests = [codec for codec in peer.accepts.values() if codec.cls not in SYSTEM_CLASSES]
         header = f"## {name}" + (f"\n{peer.description}" if peer.description else "")
-        parts.append("\n\n".join([header, *(codec.prompt_text for codec in requests)]))
+        parts.append("\n\n".join([header, *(codec.prompt_text for codec in peer.requests.values())]))
     if not parts:
         return ""
     return f"{_HOW}\n\n" + "\n\n".join(parts)

@@ -132,6 +132,8 @@ class Listener:
         keep: how many entries such a memory holds, the newest.
         is_async: whether the handler runs on the event loop.
         handles: names of the root elements that its handler is called with; others pass on, or a person is asked.
+        requests: those of `accepts` that others may send it; messages of the system come from the system alone, and
+            as answers.
     """
 
     name: str
@@ -151,6 +153,7 @@ class Listener:
 
     is_async: bool = field(init=False)
     handles: frozenset[str] = field(init=False)
+    requests: Mapping[str, PayloadCodec[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
         call = type(self.handler).__call__ if callable(self.handler) else None
@@ -158,13 +161,20 @@ class Listener:
         # Asked once, not at every message.
         object.__setattr__(self, "is_async", runs_on_loop)
         object.__setattr__(self, "handles", frozenset() if self.human else frozenset(self.accepts))
+        requests = {root: codec for root, codec in self.accepts.items() if codec.cls not in SYSTEM_CLASSES}
+        object.__setattr__(self, "requests", requests)
 
     def unaccepted(self, root: str) -> Huh:
         """What the sender of a class that it does not take is told."""
-        allowed = ", ".join(self.accepts)
-        rule = Violation(root, f"is not what '{self.name}' takes", None, allowed)
-        first = next(iter(self.accepts.values()))
-        return Huh.from_error(PayloadError(rule), root, first.example)
+        rule = Violation(root, self.why_not(root), None, ", ".join(self.requests))
+        first = next((codec.example for codec in self.requests.values()), "")
+        return Huh.from_error(PayloadError(rule), root, first)
+
+    def why_not(self, root: str) -> str:
+        """Which rule a message of that root element breaks."""
+        if root in SYSTEM_ROOTS:
+            return "is a message of the system, which nobody else sends; a handler may answer with one"
+        return f"is not what '{self.name}' takes"
 
 
 def listener(

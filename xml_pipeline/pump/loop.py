@@ -177,7 +177,7 @@ class Pump:
         for conversation_id in tuple(self.state.conversations):
             self._step(conversation_id, Aborted(conversation_id, None, self.clock()))
 
-    def _disappoint(self, conversation_id: str, error: Exception) -> None:
+    def _disappoint(self, conversation_id: str, error: BaseException) -> None:
         """Raise `error` for whoever waits for the conversation's answer, if anybody does."""
         future = self._asks.pop(conversation_id, None)
         if future is not None and not future.done():
@@ -301,7 +301,9 @@ class Pump:
         assert journal is not None
         try:
             journal.append(conversation_id, step.seq, step, lambda: self._carry_out(step))
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             logger.exception("a step could not be journaled; its conversation %s ends", conversation_id)
             self._disappoint(conversation_id, error)
             self._carry_out(step)
@@ -322,12 +324,14 @@ class Pump:
                     try:
                         if effect is not None:
                             effect(self, conversation_id, event)
-                    except Exception:  # the others are carried out all the same
+                        if self._hooks:
+                            seq += 1
+                            for each in observed(conversation_id, event, seq):
+                                self.observers.tell(each)
+                    except KeyboardInterrupt:
+                        raise
+                    except BaseException:  # the others are carried out all the same
                         logger.exception("%s could not be carried out", type(event).__name__)
-                    if self._hooks:
-                        seq += 1
-                        for each in observed(conversation_id, event, seq):
-                            self.observers.tell(each)
                 if not self._steps:
                     break
                 step = self._steps.popleft()
@@ -343,7 +347,7 @@ class Pump:
             if self._timers:
                 self._stop_timers(ended)
             if self.tenant is not None:
-                self.tenant.forget_thread(ended)
+                _told(self.tenant.forget_thread, ended)
         if event.leaves:
             future = self._asks.pop(conversation_id, None)
             if future is not None and not future.done():
@@ -389,7 +393,7 @@ class Pump:
         self._threads.pop(thread_id, None)
         self._stop_timers(thread_id)
         if self.tenant is not None:
-            self.tenant.forget_thread(thread_id)
+            _told(self.tenant.forget_thread, thread_id)
 
     def _bury(self, conversation_id: str, letter: DeadLetter) -> None:
         self.dead_letters.append(letter)
@@ -417,7 +421,7 @@ class Pump:
     def _closed(self, conversation_id: str, session_id: str) -> None:
         """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
         if self.tenant is not None:
-            self.tenant.forget_conversation(conversation_id)
+            _told(self.tenant.forget_conversation, conversation_id)
         session = self.state.sessions.get(session_id)
         if session is not None and not session.running and session_id in self._resting:
             self._deadlines.add(session_id, self._resting[session_id], self.end_session)
@@ -482,7 +486,9 @@ class Pump:
         if listener.state is not None:
             try:
                 arguments = (*arguments, _restored(thread.state, listener.state))
-            except Exception as error:  # it does not fit its class any more
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # it does not fit its class any more
                 self.raised(message, error)
                 return None
         if self._hooks:
@@ -499,19 +505,14 @@ class Pump:
 
     def raised(self, message: Message, error: BaseException) -> None:
         """A handler raised: its caller is told, the trace goes to the log."""
-        detail, name = described(error), message.to
-        if isinstance(error, BudgetExceededError):
-            logger.warning("the budget of %s is used up: %s", error.scope, detail)
-            code, text = "budget", "the budget for this work is used up"
-        elif isinstance(error, TaskFailed) and error.code in CODES:
-            logger.warning("'%s' gave up message %s: %s", name, message.message_id, detail)
-            code, text = error.code, error.text
-            detail = text
-        else:
-            about = (name, message.message_id, detail)
-            logger.error("the handler of '%s' failed on message %s: %s", *about, exc_info=error)
-            code, text = "handler", f"the handler failed with {class_name(error)}"
-        fact = Failed(message, cast("Code", code), text, detail, self.clock())
+        try:
+            code, text, detail = _told_of(message, error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # it cannot even be described
+            logger.exception("an error of '%s' could not be told", message.to)
+            code, text, detail = "handler", "the handler failed", ""
+        fact = Failed(message, code, text, detail, self.clock())
         self._step(message.conversation_id, fact)
 
     def late(self, message: Message, seconds: float) -> None:
@@ -522,9 +523,33 @@ class Pump:
         self._step(message.conversation_id, fact)
 
 
+def _told_of(message: Message, error: BaseException) -> tuple[Code, str, str]:
+    """What a handler's error is called, what its caller is told, and what operators read; it is logged."""
+    detail, name = described(error), message.to
+    if isinstance(error, BudgetExceededError):
+        logger.warning("the budget of %s is used up: %s", error.scope, detail)
+        return "budget", "the budget for this work is used up", detail
+    if isinstance(error, TaskFailed) and error.code in CODES:
+        logger.warning("'%s' gave up message %s: %s", name, message.message_id, detail)
+        return cast("Code", error.code), error.text, error.text
+    about = (name, message.message_id, detail)
+    logger.error("the handler of '%s' failed on message %s: %s", *about, exc_info=error)
+    return "handler", f"the handler failed with {class_name(error)}", detail
+
+
 def _restored(kept: Entry | None, cls: type) -> Any:
     """A thread's state, decoded anew for each message: a handler cannot change what is kept but by returning it."""
     return None if kept is None else codec_of(cls).decode(parse(kept.data, KEPT))
+
+
+def _told(forget: Callable[[str], None], which: str) -> None:
+    """Tell a tenant of an end; what it makes of that changes nothing here."""
+    try:
+        forget(which)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        logger.exception("what was kept for %s could not be forgotten", which)
 
 
 _EFFECTS: dict[type[Any], Callable[[Pump, str, Any], None]] = {

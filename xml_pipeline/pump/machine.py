@@ -176,7 +176,9 @@ class Machine:
         )
         try:
             _RULES[kind](step, fact)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             if not events and (kind is Injected or kind is Answered):
                 raise  # whoever brings it from outside is told
             logger.exception("a rule failed; the conversation %s ends", conversation_id)
@@ -213,7 +215,7 @@ class Rules(DerivedIds, kw_only=True):
         if target is None or REGISTRATION not in type(payload).__dict__:
             raise terms.addressing.why_not(to, payload)
         writer = codec_of(type(payload))
-        reader = target.accepts.get(writer.root)
+        reader = target.requests.get(writer.root)
         if reader is None:
             raise terms.addressing.why_not(to, payload)
         message_id, thread_id, conversation_id = self.new_id(), self.new_id(), fact.conversation_id
@@ -376,9 +378,11 @@ class Rules(DerivedIds, kw_only=True):
     def _is_caller(self, thread: Thread, to: str | None) -> bool:
         """Whether `to` names whoever is to be answered: the caller, or the one that handed this call over."""
         return to is not None and (
-            to == thread.caller
-            or (to == thread.opened_by and to not in self.terms.listeners[thread.listener].peers)
+            to == thread.caller or (to == thread.opened_by and not self._is_peer(thread, to))
         )
+
+    def _is_peer(self, thread: Thread, name: str) -> bool:
+        return name in self.terms.listeners[thread.listener].peers
 
     def _send_text(self, thread: Thread, cause: Message, text: str | bytes) -> None:
         """What a model wrote: every payload in it is validated and routed."""
@@ -407,7 +411,7 @@ class Rules(DerivedIds, kw_only=True):
         own = self.terms.listeners[thread.listener]
         writer = codec_of(type(response.payload))
         message_id = response.take_id(self)
-        reader = own.accepts.get(writer.root)
+        reader = own.requests.get(writer.root)
         if reader is None:
             self._refuse(thread, own.unaccepted(writer.root), message_id, own.name)
             return
@@ -428,10 +432,10 @@ class Rules(DerivedIds, kw_only=True):
         writer = codec_of(type(response.payload))
         target = terms.listeners.get(to)
         message_id = response.take_id(self)
-        if target is None or (to != thread.listener and to not in terms.listeners[thread.listener].peers):
+        if target is None or (to != thread.listener and not self._is_peer(thread, to)):
             self._refuse(thread, SystemError("routing", NOT_DELIVERABLE), message_id, to, slot)
             return
-        reader = target.accepts.get(writer.root)
+        reader = target.requests.get(writer.root)
         if reader is None:
             self._refuse(thread, target.unaccepted(writer.root), message_id, to, slot)
             return
@@ -523,7 +527,8 @@ class Rules(DerivedIds, kw_only=True):
         if not thread.parent:
             self._leave(answer, thread)
             return
-        self.record(Accepted(answer, None, thread.id, thread.session_ids, slot))
+        by_name = response is not None and response.kind == SEND and self._is_peer(thread, thread.caller)
+        self.record(Accepted(answer, None, thread.id, thread.session_ids, slot, by_name=by_name))
         if slot is not None:
             self._close_if_full(self.conversation.threads[thread.parent], slot[0])
 

@@ -22,6 +22,11 @@ from xml_pipeline.threads.record import (
     StateKept,
 )
 
+_PRUNED = "what had called it ended first, or waited for it no longer"
+_BY_NAME = (
+    "it named '{}', its caller, so this is the answer; to call that peer anew, put the call in a gather"
+)
+
 
 def observed(conversation_id: str, event: Event, seq: int) -> Iterator[events.Event]:
     """What observers are told of one event.
@@ -48,7 +53,8 @@ def observed(conversation_id: str, event: Event, seq: int) -> Iterator[events.Ev
                 cid, event.thread_id, event.listener, event.to, event.code, event.reason, seq=seq
             )
         case Ended():
-            yield from _ended(cid, event.thread_id, event.listener, event.how, event.sessions, seq)
+            note = _PRUNED if event.how == "pruned" else ""
+            yield from _ended(cid, event.thread_id, event.listener, event.how, event.sessions, seq, note)
         case DeadLetter():
             yield events.DeadLettered(cid, event.message_id, event.from_id, event.to, event.reason, seq=seq)
         case Asked(message=message):
@@ -78,7 +84,8 @@ def _accepted(cid: str, event: Accepted, seq: int) -> Iterator[events.Event]:
             yield events.SessionEnded(session_id, seq=seq)
     if event.ends:
         how = "answered" if opens is None else "delegated"
-        yield from _ended(cid, event.ends, message.from_id, how, event.sessions, seq)
+        note = _BY_NAME.format(message.to) if event.by_name else ""
+        yield from _ended(cid, event.ends, message.from_id, how, event.sessions, seq, note)
     if event.leaves:
         yield delivered(message)
         yield events.ConversationEnded(cid, True, seq=seq)
@@ -93,8 +100,8 @@ def delivered(message: Message) -> events.Event:
 
 
 def _ended(
-    cid: str, thread_id: str, listener: str, how: str, sessions: tuple[str, ...], seq: int
+    cid: str, thread_id: str, listener: str, how: str, sessions: tuple[str, ...], seq: int, note: str
 ) -> Iterator[events.Event]:
     for session_id in sessions:
         yield events.SessionEnded(session_id, seq=seq)
-    yield events.ThreadEnded(cid, thread_id, listener, how, seq=seq)
+    yield events.ThreadEnded(cid, thread_id, listener, how, note, seq=seq)

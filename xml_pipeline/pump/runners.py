@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
+from sys import getrefcount
 from typing import Any, Protocol
 
 from xml_pipeline.attribution import current_caller
@@ -166,8 +167,9 @@ class Runners:
         """Take message after message, until there is none or another runner is at the queue.
 
         Returns:
-            Whether this runner may go on: not when its handler was given up, cancelled the task, or left context
-            variables behind; the next message gets a clean one.
+            Whether this runner may go on: not when its handler was given up, cancelled the task, left context
+            variables behind, or something still holds the task, to cancel it later perhaps. The next message gets
+            a clean one.
         """
         scheduler, begin, handled = self.scheduler, self._work.begin, 0
         self._at_queue, scheduler.attended = task, True
@@ -176,13 +178,25 @@ class Runners:
                 message = scheduler.take()
                 if message is None:
                     break
-                run = begin(message)
+                try:
+                    run = begin(message)
+                except KeyboardInterrupt:
+                    raise
+                except (
+                    BaseException
+                ) as error:  # a defect of ours: it costs its own caller's call, and no slot
+                    self._work.raised(message, error)
+                    run = None
                 if run is None:
                     scheduler.release(message.to)
                 else:
                     self._leave_queue()  # the handler may wait
+                    holders = getrefcount(task)
                     await self._handle(run, task)
+                    run.task = None
                     if run.given_up or task.cancelling():
+                        return False
+                    if getrefcount(task) - (self._at_queue is task) > holders:
                         return False
                     context = copy_context()
                     if len(context) != len(pristine):

@@ -63,7 +63,9 @@ class PumpSettings:
                 problems.append(f"{name} is {cut(repr(value))}; it must be a number")
             elif not value > 0:
                 problems.append(f"{name} is {value}; it must be greater than 0")
-            elif name == "processes" and (not isinstance(value, int) or value > MOST_PROCESSES):
+            elif name != "timeout_seconds" and not isinstance(value, int):
+                problems.append(f"{name} is {cut(repr(value))}; it must be a whole number")
+            elif name == "processes" and value > MOST_PROCESSES:
                 problems.append(f"processes is {cut(repr(value))}; allowed: 1 to {MOST_PROCESSES}")
         if problems:
             raise ConfigError([Problem(problem) for problem in problems])

@@ -82,6 +82,7 @@ class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
         closes: the gather of its thread whose answers it brings; "" for none.
         leaves: whether it goes to the outside caller; then the conversation is over.
         lasting: as of `Over`.
+        by_name: whether it is an answer because its sender named the caller, which is a peer of the sender too.
     """
 
     message: Message
@@ -92,6 +93,7 @@ class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
     closes: str = ""
     leaves: bool = False
     lasting: str = ""
+    by_name: bool = False
 
 
 class Handled(Struct, frozen=True, gc=False, tag="handled/1"):
