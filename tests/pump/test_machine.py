@@ -219,6 +219,25 @@ def test_a_handler_that_hands_over_is_replaced_by_its_peer() -> None:
     assert scene.pending("top")[0].in_reply_to == first.message_id
 
 
+def test_a_message_to_whoever_handed_over_answers_unless_that_is_a_peer() -> None:
+    def handed_over(*peers: str) -> Scene:
+        scene = begun(
+            Scene(
+                named("top", Go, Answer, peers=("helper",)),
+                named("helper", Question, Answer, peers=("mute",)),
+                named("mute", Question, peers=peers),
+            )
+        )
+        scene.back("top", call(Question("you"), to="helper"))
+        scene.back("helper", delegate(Question("you"), "mute"))
+        return scene
+
+    assert handed_over().back("mute", call(Answer("!"), to="helper"))[-1] == "Answer: mute -> top [ends]"
+    peer = handed_over("helper")
+    assert peer.back("mute", call(Question("?"), to="helper"))[-1] == "Question: mute -> helper [opens 3]"
+    assert peer.back("helper", respond(Answer("!")))[-1] == "Answer: helper -> mute [ends]"
+
+
 def test_the_first_thread_may_hand_over_too() -> None:
     scene = begun()
     scene.back("top", delegate(Question("you"), "helper"))
@@ -384,6 +403,14 @@ def test_a_runaway_ends_with_what_it_had_queued() -> None:
         "pruned top",
         "SystemError: system -> outside [leaves]",
     ]
+    assert scene.left.code == "limit"
+
+
+def test_a_runaway_gather_ends_with_what_it_had_queued() -> None:
+    scene = begun(office(limits=ConversationLimits(messages=3)))
+    events = scene.back("top", gather([call(Question(str(n)), to="helper") for n in range(50)]))
+    assert events[:5] == ["returned top", "gathering 50", *["Question: top -> helper [opens 2]"] * 3]
+    assert len(events) == 5 + 2 * 3 + 2
     assert scene.left.code == "limit"
 
 
