@@ -247,6 +247,15 @@ def test_the_first_thread_may_hand_over_too() -> None:
     ]
 
 
+def test_text_without_a_payload_is_answered_with_what_it_could_hold() -> None:
+    scene = calling("helper")
+    scene.back("helper", "just words")
+    (notice,) = scene.pending("helper")
+    assert isinstance(notice.payload, Huh)
+    (rule,) = notice.payload.rules
+    assert rule.allowed == "<Go>, <Answer>, <Question>"
+
+
 def test_a_list_is_sent_in_order() -> None:
     scene = begun()
     assert scene.back("top", [call(Question("a"), to="mute"), call(Question("b"), to="helper")]) == [
@@ -474,6 +483,24 @@ def test_a_call_that_ends_without_an_answer_leaves_its_place_empty() -> None:
         "Gathered: system -> top [closes]",
     ]
     assert scene.pending("top")[0].payload == Gathered((None, None))
+
+
+def test_nothing_is_kept_of_a_gather_that_is_closed() -> None:
+    scene = gathering("helper")
+    (top,) = scene.threads("top")
+    assert len(top.gathers or ()) == 1
+    scene.back("helper", respond(Answer("A")))
+    assert not top.gathers
+
+
+def test_what_was_remembered_for_a_thread_goes_with_it() -> None:
+    scene = calling("helper")
+    scene.back("helper", call(Question("below"), to="mute"))
+    scene.back("mute", respond(Answer("B"), remember=Note("of the helper's calls")))
+    (conversation,) = scene.machine.state.conversations.values()
+    assert len(conversation.memory or ()) == 1
+    scene.back("helper", respond(Answer("A")))
+    assert conversation.memory == {}
 
 
 def test_a_call_of_a_gather_may_be_handed_over() -> None:

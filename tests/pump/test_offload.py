@@ -15,6 +15,7 @@ import pytest
 from tests.pump import cpu
 from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, respond
 from xml_pipeline import AnswerError, ConfigError, HandlerMetadata, Organism
+from xml_pipeline.pump.offload import Threads
 
 
 async def test_sync_handlers_run_beside_each_other_and_beside_the_loop() -> None:
@@ -48,6 +49,32 @@ async def test_threads_are_used_again() -> None:
         for n in range(50):
             await organism.ask("note", Go(n))
     assert len(names) == 1
+
+
+async def test_there_are_no_more_threads_than_asked_for_and_none_when_they_are_closed() -> None:
+    threads, free, lock = Threads(3), threading.Event(), threading.Lock()
+    inside: list[threading.Thread] = []
+    full = threading.Event()
+
+    def work(_: int) -> None:
+        with lock:
+            inside.append(threading.current_thread())
+            if len(inside) == 3:
+                full.set()
+        free.wait()
+
+    calls = [asyncio.ensure_future(threads.run(work, (n,))) for n in range(10)]
+    assert await asyncio.to_thread(full.wait, 20)
+    assert len({*inside}) == len(inside) == 3
+    free.set()
+    await asyncio.gather(*calls)
+    assert len(inside) == 10
+    serving = {*inside}
+    assert len(serving) == 3
+    threads.close()
+    for each in serving:
+        await asyncio.to_thread(each.join, 20)
+    assert not [each for each in serving if each.is_alive()]
 
 
 async def test_sync_handlers_that_are_stuck_do_not_use_up_the_threads() -> None:

@@ -279,3 +279,28 @@ def test_the_process_ends_whatever_its_handlers_do(listener: str) -> None:
     )
     assert done.stdout.split() == ["stopped", "ended"], done.stderr
     assert done.returncode == 0
+
+
+def test_a_loop_that_is_closed_under_a_handler_is_no_failure_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    organism = Organism.build()
+
+    @organism.listener
+    async def waiting(payload: Go, metadata: HandlerMetadata) -> None:
+        await asyncio.Event().wait()
+
+    async def begin() -> None:
+        await organism.start()
+        await organism.send("waiting", Go())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert organism.status().running == 1
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    tasks = asyncio.all_tasks(loop)
+    loop.close()
+    for task in tasks:
+        coroutine = task.get_coro()
+        assert coroutine is not None
+        coroutine.close()
+    assert [each for each in caplog.records if each.name.startswith("xml_pipeline")] == []

@@ -47,11 +47,14 @@ class Reach:
     modules: list[str]
 
     def tests_for(self, mutant: Mutant) -> list[str]:
-        """The tests to try it with, quick ones first; all, where what is reached cannot tell."""
+        """The tests to try it with, quick ones first; all, where what is reached cannot tell.
+
+        It cannot of what runs at import only, or in another process.
+        """
         place = (mutant.path, mutant.function)
         by_time = sorted(self.seconds, key=lambda test: self.seconds[test])
         reaching = [test for test in by_time if place in self.functions[test]]
-        if not mutant.function or place in self.imported:
+        if not mutant.function or place in self.imported or not reaching:
             return reaching + [test for test in by_time if test not in set(reaching)]
         return reaching
 
