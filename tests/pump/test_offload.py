@@ -77,6 +77,32 @@ async def test_there_are_no_more_threads_than_asked_for_and_none_when_they_are_c
     assert not [each for each in serving if each.is_alive()]
 
 
+async def test_a_thread_that_was_given_up_ends_with_its_handler() -> None:
+    threads, free, begun = Threads(1), threading.Event(), threading.Event()
+    own: list[threading.Thread] = []
+
+    def work(waits: bool) -> None:
+        own.append(threading.current_thread())
+        if waits:
+            begun.set()
+            free.wait()
+
+    given_up = asyncio.ensure_future(threads.run(work, (True,)))
+    assert await asyncio.to_thread(begun.wait, 20)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    await threads.run(work, (False,))
+    assert own[1] is not own[0]
+    free.set()
+    await asyncio.to_thread(own[0].join, 20)
+    assert not own[0].is_alive()
+    await threads.run(work, (False,))
+    assert own[2] is own[1]
+    threads.close()
+    await asyncio.to_thread(own[1].join, 20)
+    assert not own[1].is_alive()
+
+
 async def test_sync_handlers_that_are_stuck_do_not_use_up_the_threads() -> None:
     organism = Organism.build(max_concurrent_handlers=2, timeout_seconds=0.05)
     free = threading.Event()
