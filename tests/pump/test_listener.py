@@ -106,3 +106,9 @@ def test_the_smallest_options_are_taken() -> None:
     made = listener("it", plain, keep=1, max_concurrent=1, timeout_seconds=0.001, peers=["a", "b", "a"])
     assert (made.keep, made.max_concurrent, made.timeout_seconds) == (1, 1, 0.001)
     assert made.peers == ("a", "b")
+
+
+def test_a_handler_without_a_readable_signature_is_taken_at_its_users_word() -> None:
+    assert list(listener("it", max, accepts=[Question]).accepts) == ["Question"]
+    with pytest.raises(ConfigError, match="does not say what it accepts"):
+        listener("it", max)

@@ -13,6 +13,9 @@ import pytest
 from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, gather, respond, until, virtual
 from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Organism
 from xml_pipeline.errors import ConfigError, OrganismClosed
+from xml_pipeline.pump import listener
+from xml_pipeline.pump.facts import Injected
+from xml_pipeline.pump.loop import Pump
 
 
 def sleepers(seconds: float = 5, shutdown_seconds: float = 10, **options: Any) -> Organism:
@@ -53,6 +56,7 @@ async def test_a_stop_takes_nothing_new() -> None:
     await asyncio.sleep(1)
     stopping = asyncio.ensure_future(organism.stop())
     await asyncio.sleep(1)
+    assert waiting.done()  # it is told at once, not when there is room
     with pytest.raises(OrganismClosed):
         await waiting
     for door in (organism.ask, organism.send):
@@ -60,6 +64,16 @@ async def test_a_stop_takes_nothing_new() -> None:
             await door("outer", Go())
     await stopping
     assert accepted.result() == Note("drained")
+
+
+@virtual
+async def test_a_pump_that_was_not_started_takes_nothing() -> None:
+    pump = Pump({"echo": listener("echo", echo)})
+    with pytest.raises(OrganismClosed, match="async with organism"):
+        pump.inject(Injected("c", "me", "echo", Question("x")), None)
+    with pytest.raises(OrganismClosed, match="async with organism"):
+        await pump.inject_in_turn(Injected("c", "me", "echo", Question("x")), None, lambda: None)
+    assert not pump.state.conversations
 
 
 @virtual
