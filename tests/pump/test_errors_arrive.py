@@ -489,6 +489,9 @@ BAD_GATHERS: dict[str, Callable[[], Any]] = {
     "delegations": lambda: gather([delegate(Question("x"), to="echo")]),
     "payloads": lambda: gather([Question("x")]),  # type: ignore[list-item]
     "gathers": lambda: gather([gather([])]),  # type: ignore[list-item]
+    "gather of a text": lambda: gather([call("words", to="echo")]),
+    "gather of a class": lambda: gather([call(Question("x"), to="echo"), call(Question, to="echo")]),
+    "gather to a number": lambda: gather([call(Question("x"), to=5)]),  # type: ignore[arg-type]
     "timeout is a text": lambda: gather([call(Question("x"), to="echo")], timeout="soon"),  # type: ignore[arg-type]
     "timeout is no number": lambda: gather([call(Question("x"), to="echo")], timeout=float("nan")),
     "timeout is negative": lambda: gather([call(Question("x"), to="echo")], timeout=-1),

@@ -256,6 +256,14 @@ def test_text_without_a_payload_is_answered_with_what_it_could_hold() -> None:
     assert rule.allowed == "<Go>, <Answer>, <Question>"
 
 
+def test_errors_arrive_however_little_a_message_may_hold() -> None:
+    scene = calling("helper", scene=office(wire_limits=replace(DEFAULT_LIMITS, max_depth=4, max_bytes=600)))
+    scene.back("helper", respond(Answer(5)))  # type: ignore[arg-type]
+    assert isinstance(scene.pending("helper")[-1].payload, Huh)
+    assert scene.back("helper", respond(Answer("x" * 600)))[-1].startswith("SystemError: system -> helper")
+    assert scene.fail("helper")[-1] == "SystemError: helper -> top [ends]"
+
+
 def test_a_list_is_sent_in_order() -> None:
     scene = begun()
     assert scene.back("top", [call(Question("a"), to="mute"), call(Question("b"), to="helper")]) == [
@@ -483,6 +491,25 @@ def test_a_call_that_ends_without_an_answer_leaves_its_place_empty() -> None:
         "Gathered: system -> top [closes]",
     ]
     assert scene.pending("top")[0].payload == Gathered((None, None))
+
+
+def test_a_call_of_a_gather_may_leave_its_receiver_out_where_there_is_one() -> None:
+    def asked(*takers: Listener) -> list[str]:
+        names = tuple(each.name for each in takers)
+        scene = begun(Scene(named("top", Go, Gathered, SystemError, peers=names), *takers))
+        return scene.back("top", gather([call(Question("x"))]))
+
+    assert asked(named("one", Question))[-1] == "Question: top -> one [opens 2]"
+    assert asked(named("one", Question, broadcast=True), named("two", Question))[-1].endswith(
+        "-> one [opens 2]"
+    )
+    several = [named(name, Question, broadcast=True) for name in ("one", "two")]
+    for takers in (several, [], [named("other", Go)]):
+        assert asked(*takers)[-3:] == [
+            "refused top -> ?: routing",
+            "SystemError: system -> top [fills]",
+            "Gathered: system -> top [closes]",
+        ]
 
 
 def test_nothing_is_kept_of_a_gather_that_is_closed() -> None:
