@@ -11,6 +11,7 @@ from tests.pump.scenes import Answer, Go, Note, Question
 from xml_pipeline import ConfigError, HandlerMetadata
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import Listener, listener
+from xml_pipeline.pump.instructions import usage_instructions
 
 
 async def plain(payload: Question, metadata: HandlerMetadata) -> None:
@@ -112,3 +113,13 @@ def test_a_handler_without_a_readable_signature_is_taken_at_its_users_word() -> 
     assert list(listener("it", max, accepts=[Question]).accepts) == ["Question"]
     with pytest.raises(ConfigError, match="does not say what it accepts"):
         listener("it", max)
+
+
+def test_an_agent_is_told_of_the_peers_that_there_are() -> None:
+    agent = listener("bot", plain, agent=True, peers=["known", "unknown"])
+    known = listener("known", plain)
+    text = usage_instructions(agent, {"bot": agent, "known": known})
+    assert "## known\nWhat it is for." in text
+    assert "<Question>" in text
+    assert "unknown" not in text
+    assert usage_instructions(agent, {"bot": agent}) == ""
