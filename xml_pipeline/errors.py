@@ -37,10 +37,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 VALUE_CUT = 80  # characters of an offending value that an error shows
 NAMES_LISTED = 20  # known names that an error lists
+NAMES_COMPARED = 1000  # known names among which the nearest is looked for
 
 
 _real_name = type.__dict__["__name__"].__get__  # a metaclass may make of `__name__` what it likes
@@ -72,9 +74,13 @@ def cut(value: object, length: int = VALUE_CUT) -> str:
 def did_you_mean(word: str, known: Iterable[str], form: str = "; {}", *, cutoff: float = 0.6) -> str:
     """`did you mean 'shouter'?` for the nearest of `known`, set into `form`; "" when none is near.
 
-    Upper and lower case, `-` and `_` are taken for the same letters.
+    Upper and lower case, `-` and `_` are taken for the same letters. Long words and very many names have no near one:
+    an error must not take longer than what it is about.
     """
-    by_fold = {_folded(name): name for name in sorted(set(known), reverse=True)}
+    if len(word) > VALUE_CUT:
+        return ""
+    comparable = islice((name for name in known if len(name) <= VALUE_CUT), NAMES_COMPARED)
+    by_fold = {_folded(name): name for name in sorted(set(comparable), reverse=True)}
     near = get_close_matches(_folded(word), by_fold, n=1, cutoff=cutoff)
     return form.format(f"did you mean {by_fold[near[0]]!r}?") if near else ""
 
@@ -84,15 +90,15 @@ def _folded(name: str) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """`a, b, c`, sorted, each once, cut when there are many."""
+    """`a, b, c`, sorted, each once, cut when there are many, or when one is long."""
     known = sorted(set(names))
     more = f", … ({len(known)} in all)" if len(known) > NAMES_LISTED else ""
-    return ", ".join(known[:NAMES_LISTED]) + more
+    return ", ".join(map(cut, known[:NAMES_LISTED])) + more
 
 
 def no_such(what: str, word: str, known: Collection[str]) -> str:
     """`no listener 'shoutr'; there are greeter, shouter; did you mean 'shouter'?`."""
-    return f"no {what} '{word}'; there are {listing(known) or 'none'}{did_you_mean(word, known)}"
+    return f"no {what} '{cut(word)}'; there are {listing(known) or 'none'}{did_you_mean(word, known)}"
 
 
 class XmlPipelineError(Exception):
@@ -123,13 +129,20 @@ class Problem:
 
 
 class ConfigError(XmlPipelineError):
-    """A configuration with at least one mistake; `problems` holds all of them."""
+    """A configuration with at least one mistake.
 
-    def __init__(self, problems: Sequence[Problem] | str) -> None:
+    Attributes:
+        problems: the mistakes; the first of them when there are very many.
+        more: how many there are beside those.
+    """
+
+    def __init__(self, problems: Sequence[Problem] | str, *, more: int = 0) -> None:
         self.problems: tuple[Problem, ...] = (
             (Problem(problems),) if isinstance(problems, str) else tuple(problems)
         )
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.more = more
+        rows = [str(problem) for problem in self.problems]
+        super().__init__("\n".join([*rows, f"and {more:,} more"] if more else rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
 from xml_pipeline.errors import (
@@ -23,6 +23,7 @@ from xml_pipeline.errors import (
     LLMError,
     MalformedAnswerError,
     NoBackendError,
+    described,
 )
 from xml_pipeline.events import Event, Hook, LLMCalled
 from xml_pipeline.llm.accounting.budgets import BudgetBook, Reservation
@@ -30,9 +31,11 @@ from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
+from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import StreamedAttempt
 from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
+from xml_pipeline.terminal import visible
 
 logger = logging.getLogger(__name__)
 
@@ -219,6 +222,9 @@ class Run:
                 raise MalformedAnswerError(
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
                 )
+            if self.completion.reads_calls(route):
+                response = with_calls(response, len(self.completion.request.messages))
+            response = carriable_answer(response)
         except Exception as raised:
             if scope is not None and scope.expired() and (limit is None or left <= limit):
                 self.cancelled(lease)  # the caller's impatience is not the backend's fault
@@ -229,8 +235,6 @@ class Run:
             self.cancelled(lease)
             raise
         else:
-            if self.completion.reads_calls(route):
-                response = with_calls(response, len(self.completion.request.messages))
             self.answered(lease, response)
             return response
         finally:
@@ -314,6 +318,9 @@ class Run:
         fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=unbilled)
         self.leases.failed(lease.route, error, fact.at)
         self.settle(lease, fact)
+        reason = " ".join(visible(described(error)).split())
+        with suppress(Exception):  # a defect of a program's logging changes nothing
+            logger.warning("backend %s failed (model %s): %s", error.backend, error.model, reason)
         return error
 
     def cancelled(self, lease: Lease) -> None:

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
-from xml_pipeline.errors import BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.emulation import StreamReader
+from xml_pipeline.llm.entrance import Carrier, carriable_answer
 from xml_pipeline.llm.types import (
     LLMResponse,
     ReasoningDelta,
@@ -145,6 +146,8 @@ class Assembly:
             provider_data=finished.provider_data,
             request_id=finished.request_id or self.request_id,
             headers=self.headers,
+            stop_reason=finished.stop_reason,
+            stop_sequence=finished.stop_sequence,
         )
 
 
@@ -172,6 +175,8 @@ class StreamedAttempt:
             BackendError: it broke after the first content, or at the call's deadline.
         """
         run, lease, assembly, watchdog = self._run, self._lease, self._assembly, Watchdog()
+        carrier = Carrier()
+        broken: BackendError | None = None
         source: AsyncIterator[StreamEvent] | None = None
         try:
             try:
@@ -182,9 +187,10 @@ class StreamedAttempt:
                     self._begun = self._begun or isinstance(raw, TextDelta)
                     for event in (raw,) if reader is None else reader.feed(raw):
                         if assembly.add(event):
-                            self._committed = True
-                            watchdog.pause()
-                            yield event
+                            for piece in carrier.feed(event):
+                                self._committed = True
+                                watchdog.pause()
+                                yield piece
                     self._watch(watchdog)
                 watchdog.pause()
                 if assembly.finished is None:
@@ -195,13 +201,15 @@ class StreamedAttempt:
                     raise
                 raise late from None
             self.answered = True
-            response = assembly.response(lease.route.model)
+            response = carriable_answer(assembly.response(lease.route.model))
             run.answered(lease, response)
             lease.permit.release()
             run.close()
+            for piece in carrier.close():
+                yield piece
             yield StreamEnd(response)
         except Exception as raised:
-            self._broke(raised)
+            broken = self._broke(raised)
         finally:
             watchdog.stop()
             if not lease.settled:
@@ -209,6 +217,8 @@ class StreamedAttempt:
             lease.permit.release()
             if source is not None and hasattr(source, "aclose"):
                 await source.aclose()
+        if broken is not None:
+            raise broken  # here, where what led to it does not come along
 
     async def _open(self, watchdog: Watchdog) -> AsyncIterator[StreamEvent]:
         self._watch(watchdog)
@@ -228,13 +238,14 @@ class StreamedAttempt:
             until, what = deadline, "the call's deadline passed while it streamed"
         watchdog.start(until, what)
 
-    def _broke(self, raised: Exception) -> None:
-        """It failed. Before the first content another backend takes over unseen."""
+    def _broke(self, raised: Exception) -> BackendError | None:
+        """It failed: the error that ends the call, or None before the first content: another backend takes over."""
         run = self._run
         error = run.failed(self._lease, raised)
         if self._committed or run.shared.clock.monotonic() >= run.completion.deadline:
             error.attempts = tuple(run.leases.attempts)
-            raise error from None
+            return error
+        return None
 
     def _left(self) -> None:
         """The consumer left, or was cancelled."""

@@ -17,11 +17,12 @@ A part or a message may carry `"cache_control": {"type": "ephemeral"}`; dialects
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeGuard
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, NoReturn, TypeAlias, TypeGuard
 
 from xml_pipeline.errors import Attempt, PayloadError, Violation, cut
+from xml_pipeline.payload.text import carriable, deeply
 
 Message: TypeAlias = Mapping[str, Any]
 
@@ -62,8 +63,8 @@ def after_system(messages: Sequence[Message], text: str) -> list[Message]:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage(Mapping[str, int]):
-    """Tokens of one call, as attributes and as a read-only mapping.
+class Usage(dict[str, int]):
+    """Tokens of one call, as attributes and as a read-only dict, so that `json.dumps(response.usage)` works.
 
     Attributes:
         prompt_tokens: all input tokens, those from a cache and those written to one included.
@@ -80,6 +81,9 @@ class Usage(Mapping[str, int]):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+
+    def __post_init__(self) -> None:
+        dict.update(self, {key: getattr(self, key) for key in _USAGE_KEYS})
 
     @property
     def total_tokens(self) -> int:
@@ -105,16 +109,13 @@ class Usage(Mapping[str, int]):
             int(value.get("reasoning_tokens") or 0),
         )
 
-    def __getitem__(self, key: str) -> int:
-        if key in _USAGE_KEYS:
-            return int(getattr(self, key))
-        raise KeyError(key)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(_USAGE_KEYS)
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a Usage does not change; dataclasses.replace(usage, ...) makes another one")
 
-    def __len__(self) -> int:
-        return len(_USAGE_KEYS)
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +158,14 @@ class ToolCall:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments, parsed.
+        """The arguments, parsed; what XML cannot carry in their texts is U+FFFD.
 
         Raises:
             PayloadError: they are no JSON object; its text can be sent back to the model.
         """
         try:
             value = json.loads(self.arguments_text) if self.arguments_text.strip() else {}
+            value = deeply(carriable, value)
         except (ValueError, RecursionError) as error:
             raise self._broken(f"the arguments are no valid JSON: {error}") from None
         if not isinstance(value, dict):
@@ -248,6 +250,10 @@ class LLMResponse:
         model: the model that answered, as the provider names it.
         usage: tokens; attributes and mapping. A plain dict is turned into a `Usage`.
         finish_reason: `stop`, `length`, `tool_calls`, `content_filter`, or the provider's own word.
+        stop_reason: the provider's own word for it, as it wrote it (`end_turn`, `stop_sequence`, `STOP`); "" if it
+            says none.
+        stop_sequence: which of the request's `stop` texts ended the answer, where the provider tells: Anthropic, and
+            vLLM and SGLang among the servers of chat completions; "" otherwise.
         raw: the provider's parsed answer (None for a stream).
         tool_calls: what the model wants called.
         reasoning: reasoning text, where the provider shows it.
@@ -259,6 +265,7 @@ class LLMResponse:
         cost: USD, None when the price is unknown; filled by the router.
         latency: seconds from call to answer; filled by the router.
         parsed: the payload instance when `response_type` was given; filled by the router.
+        repairs: what the router had to mend in the answer's text, in words; filled by the router.
     """
 
     content: str
@@ -277,6 +284,9 @@ class LLMResponse:
     cost: float | None = None
     latency: float = 0.0
     parsed: Any = None
+    repairs: tuple[str, ...] = ()
+    stop_reason: str = ""
+    stop_sequence: str = ""
 
     def __post_init__(self) -> None:
         if type(self.usage) is not Usage:
@@ -356,6 +366,8 @@ class StreamFinished(StreamEvent):
     model: str = ""
     request_id: str = ""
     provider_data: Mapping[str, Any] = field(default_factory=dict)
+    stop_reason: str = ""
+    stop_sequence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

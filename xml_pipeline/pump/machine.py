@@ -28,10 +28,7 @@ Ids of what a step makes are derived from the message that caused it: the same f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
-
-from msgspec import Struct
 
 from xml_pipeline.envelope import (
     SYSTEM,
@@ -50,7 +47,7 @@ from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Viola
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
-from xml_pipeline.pump.addressing import NOT_DELIVERABLE, Addressing
+from xml_pipeline.pump.addressing import NOT_DELIVERABLE
 from xml_pipeline.pump.facts import (
     Aborted,
     Answered,
@@ -77,6 +74,7 @@ from xml_pipeline.pump.response import (
     intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
+from xml_pipeline.pump.terms import MOST_GATHERED, Terms
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
@@ -100,29 +98,10 @@ from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, beg
 ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
 
-_ERROR_BYTES = 65_536
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
 LATE = "the handler returned after it was given up"
-
-
-class Terms(Struct, frozen=True):
-    """What the rules go by; the same for the life of an organism.
-
-    Attributes:
-        listeners: all by name.
-        addressing: who may be addressed by whom.
-        limits: of each conversation.
-        wire_limits: of each message.
-        system_limits: of each message of the system: errors arrive, however little a message may hold.
-    """
-
-    listeners: Mapping[str, Listener]
-    addressing: Addressing
-    limits: ConversationLimits
-    wire_limits: WireLimits
-    system_limits: WireLimits
 
 
 class Machine:
@@ -137,13 +116,7 @@ class Machine:
         limits: ConversationLimits | None = None,
         wire_limits: WireLimits = DEFAULT_LIMITS,
     ) -> None:
-        system_limits = replace(
-            wire_limits,
-            max_bytes=max(wire_limits.max_bytes, _ERROR_BYTES),
-            max_depth=max(wire_limits.max_depth, 16),
-        )
-        limits = limits or ConversationLimits()
-        self.terms = Terms(listeners, Addressing(listeners), limits, wire_limits, system_limits)
+        self.terms = Terms.of(listeners, limits or ConversationLimits(), wire_limits)
         self.state = State()
 
     def step(self, fact: Fact) -> list[Event]:
@@ -488,6 +461,12 @@ class Rules(DerivedIds, kw_only=True):
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
         gather_id = self.new_id()
         size = len(response.responses)
+        if size > MOST_GATHERED:
+            text = (
+                f"a gather of {size:,} calls; at most {MOST_GATHERED:,} are made, so call in several rounds"
+            )
+            self._refuse(thread, SystemError("limit", text))
+            return
         limit = None if response.timeout is None else seconds(response.timeout)
         self.record(Gathering(thread.id, gather_id, size, limit, cause.message_id))
         for position, each in enumerate(response.responses):
@@ -609,7 +588,7 @@ class Rules(DerivedIds, kw_only=True):
     ) -> Message:
         """A message of the system into a thread."""
         heading = self._heading(SYSTEM, thread.listener, thread.id, self.new_id(), cause, None, in_reply_to)
-        limits = self.terms.wire_limits if codec.cls is Gathered else self.terms.system_limits
+        limits = self.terms.gathered_limits if codec.cls is Gathered else self.terms.system_limits
         return Message.sealed(heading, payload, codec, codec, limits)
 
     def _fail(self, thread: Thread, message: Message, code: Any, text: str, detail: str) -> None:
@@ -635,7 +614,8 @@ class Rules(DerivedIds, kw_only=True):
         try:
             notice = self._notice(thread, GatheredCodec(codecs), Gathered(answers), gather.cause)
         except (PayloadError, EnvelopeError) as error:  # each answer fits, all together do not
-            failure = SystemError("limit", f"the answers together: {error}")
+            advice = "raise organism.limits.message_bytes, or gather less at once"
+            failure = SystemError("limit", f"the answers together: {error}; {advice}")
             notice = self._notice(thread, ERROR, failure, gather.cause)
         self.record(Accepted(notice, closes=gather_id))
 

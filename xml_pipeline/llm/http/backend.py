@@ -53,6 +53,7 @@ from xml_pipeline.llm.types import (
     Usage,
     UsageReport,
 )
+from xml_pipeline.payload.text import encodable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -100,7 +101,7 @@ class Backend:
         max_concurrent: requests in flight at once.
         supported_models: exact names or globs; when given, they replace `serves_model`.
         model_map: name in the request → name at this endpoint; its keys are served too.
-        headers: further HTTP headers of every request.
+        headers: further HTTP headers of every request; their values are masked in every repr.
     """
 
     provider: str = ""
@@ -132,6 +133,7 @@ class Backend:
         name = self.name or self.provider or type(self).__name__
         self.api_key = _checked_key(self.api_key, self.api_key_env or self.default_key_env, name)
         self.base_url = self.base_url.rstrip("/")
+        self.headers = {header: Secret(value) for header, value in self.headers.items()}
 
     @classmethod
     def check(cls, given: Mapping[str, Any]) -> None:
@@ -245,7 +247,8 @@ class Backend:
         if not wire.path.startswith("/"):
             raise InvalidRequestError(f"the path {cut(wire.path)!r} would leave {self.base_url}")
         try:
-            body = _JSON.encode(wire.body).encode()
+            text = _JSON.encode(wire.body)
+            body = text.encode() if text.isascii() else encodable(text).encode()
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
         headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
@@ -266,7 +269,14 @@ def as_events(response: LLMResponse) -> list[StreamEvent]:
     ]
     events.append(UsageReport(Usage.of(response.usage)))
     events.append(
-        StreamFinished(response.finish_reason, response.model, response.request_id, response.provider_data)
+        StreamFinished(
+            response.finish_reason,
+            response.model,
+            response.request_id,
+            response.provider_data,
+            response.stop_reason,
+            response.stop_sequence,
+        )
     )
     return events
 
@@ -292,7 +302,8 @@ def _check_url(url: str, name: str) -> None:
     except (ValueError, TypeError, AttributeError):  # a port that is none, half an IPv6 address, no text
         usable = False
     if not usable or any(character.isspace() for character in url):
-        shown = "(not shown: it may hold a password)" if "@" in str(url) else repr(cut(url))
+        secret = any(mark in str(url) for mark in "@?#")
+        shown = "(not shown: it may hold a password or a key)" if secret else repr(cut(url))
         raise ConfigError(
             f"backend {name}: base_url {shown} is no http or https address; write it as"
             " https://host[:port][/prefix]"

@@ -11,6 +11,7 @@ arguments. It supplies
                              authentication headers come from the backend. Merge `request.extra` last. A request
                              that this dialect cannot express (an unknown content part) raises InvalidRequestError.
     decode(data, request)    the parsed JSON of a 2xx answer → LLMResponse (content, model, usage, finish_reason,
+                             stop_reason and stop_sequence as the API has them,
                              tool_calls, reasoning, provider_data, request_id, raw=data). Missing parts raise
                              MalformedAnswerError; an error object inside the 200 raises `self.error(...)`.
     stream_decoder(request)  → a fresh StreamDecoder for one stream

@@ -11,10 +11,10 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -28,7 +28,7 @@ from xml_pipeline.errors import (
     cut,
 )
 from xml_pipeline.llm.http.classify import error_from
-from xml_pipeline.llm.http.secrets import scrub
+from xml_pipeline.llm.http.secrets import in_url
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,7 +49,7 @@ def is_loopback(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """How to reach the providers.
+    """How to reach the providers. Its `repr` leaves the proxy out, whose address may hold a password.
 
     Attributes:
         connect_timeout: seconds for DNS, TCP and TLS together.
@@ -59,7 +59,7 @@ class TransportSettings:
     """
 
     connect_timeout: float = 10.0
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     trust_env: bool = True
 
@@ -85,7 +85,7 @@ class Transport:
     """The clients of one backend, one for each event loop.
 
     Attributes:
-        secrets: the password of the proxy on the way, if it has one; no error may show it.
+        secrets: in the address of the proxy on the way; no error may show them.
     """
 
     __slots__ = ("_clients", "_last", "backend", "secrets", "settings")
@@ -116,8 +116,7 @@ class Transport:
             return None
         client: Any = self.client()
         if client is None:
-            password = urlsplit(proxy_for(backend.base_url, self.settings) or "").password
-            self.secrets = (unquote(password),) if password else ()
+            self.secrets = in_url(proxy_for(backend.base_url, self.settings) or "")
             client = _connection(backend.base_url, backend.max_concurrent + SPARE_CONNECTIONS, self.settings)
             if backend.own_client:
                 client = _httpx_client(client, backend.base_url, self.settings)
@@ -238,8 +237,8 @@ _MEANINGS: dict[str, tuple[type[BackendError], str]] = {
 }
 
 
-def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> BackendError:
-    """What any exception of a backend means, as a typed error without secrets.
+def as_backend_error(error: Exception) -> BackendError:
+    """What any exception of a backend means, as a typed error; its texts are still to be scrubbed.
 
     Backends of this library raise typed and aiohttp's errors; custom ones may raise `httpx` errors, JSON errors or
     anything.
@@ -248,7 +247,7 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
         return error
     if isinstance(error, LLMError):
         raise error
-    text = scrub(cut(str(error), 500), secrets)
+    text = cut(str(error), 500)
     ancestry = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
     cause = error.__cause__
     if "httpx.HTTPStatusError" in ancestry:

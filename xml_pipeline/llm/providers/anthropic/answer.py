@@ -63,6 +63,8 @@ def decode_message(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespo
             str(block.get("thinking", "")) for block in blocks if block.get("type") == "thinking"
         ),
         provider_data=replay_data(blocks, dialect.name),
+        stop_reason=str(data.get("stop_reason") or ""),
+        stop_sequence=str(data.get("stop_sequence") or ""),
     )
 
 
@@ -120,6 +122,7 @@ class AnthropicStreamDecoder(StreamDecoder):
         self._calls = 0
         self._usage: dict[str, Any] = {}
         self._stop_reason: Any = None
+        self._stop_sequence = ""
 
     def feed(self, data: str, event: str) -> Sequence[StreamEvent]:
         chunk = parse_chunk(data)
@@ -135,6 +138,7 @@ class AnthropicStreamDecoder(StreamDecoder):
             case "message_delta":
                 delta = chunk.get("delta") or {}
                 self._stop_reason = delta.get("stop_reason") or self._stop_reason
+                self._stop_sequence = str(delta.get("stop_sequence") or self._stop_sequence)
                 return self._count(chunk.get("usage"))
             case "message_stop":
                 self.done = True
@@ -142,7 +146,11 @@ class AnthropicStreamDecoder(StreamDecoder):
                 kept = replay_data(blocks, self._dialect.name)
                 return (
                     StreamFinished(
-                        self._dialect.finish_reason(self._stop_reason), self._model, provider_data=kept
+                        self._dialect.finish_reason(self._stop_reason),
+                        self._model,
+                        provider_data=kept,
+                        stop_reason=str(self._stop_reason or ""),
+                        stop_sequence=self._stop_sequence,
                     ),
                 )
             case "error":

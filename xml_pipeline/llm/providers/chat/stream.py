@@ -64,7 +64,7 @@ class ChatStreamDecoder(StreamDecoder):
         if isinstance(delta, dict):
             self._read_delta(delta, events)
         if choice.get("finish_reason") and not self._finished:
-            events.append(self._finish(choice["finish_reason"]))
+            events.append(self._finish(choice["finish_reason"], self._dialect.stop_sequence(choice)))
 
     def _read_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
         reasoning = self._dialect.reasoning_in(delta)
@@ -119,12 +119,14 @@ class ChatStreamDecoder(StreamDecoder):
         call_id = str(call.get("id") or made_id(self._id, index))
         return ToolCallDelta(index, call_id, self._names.plain(function["name"]), arguments, kept)
 
-    def _finish(self, reason: Any) -> StreamFinished:
+    def _finish(self, reason: Any, stop_sequence: str = "") -> StreamFinished:
         self._finished = True
         return StreamFinished(
             self._dialect.finish_reason(reason, calls=bool(self._calls)),
             self._model,
             provider_data={self._dialect.name: self._kept} if self._kept else {},
+            stop_reason=str(reason or ""),
+            stop_sequence=stop_sequence,
         )
 
 
