@@ -466,7 +466,9 @@ NONSENSE: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("what", NONSENSE)
 @virtual
-async def test_nonsense_is_a_handler_error_and_nothing_of_it_is_sent(what: str) -> None:
+async def test_nonsense_is_a_handler_error_and_nothing_of_it_is_sent(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
     organism = Organism.build()
 
     @organism.listener(peers=["echo"])
@@ -480,6 +482,7 @@ async def test_nonsense_is_a_handler_error_and_nothing_of_it_is_sent(what: str) 
             await organism.ask("odd", Go(), timeout=10)
         assert error.value.code == "handler"
         assert len(recorder.of(HandlerFailed)) == 1
+        assert [each.message for each in caplog.records if "the handler of 'odd' returned" in each.message]
         assert organism.status().handled == 1  # the peer never saw half of a list
         await organism_still_works(organism)
 

@@ -264,6 +264,15 @@ def test_errors_arrive_however_little_a_message_may_hold() -> None:
     assert scene.fail("helper")[-1] == "SystemError: helper -> top [ends]"
 
 
+@pytest.mark.parametrize("bad", ["words", Question, None])
+def test_of_a_list_with_nonsense_in_it_nothing_is_sent(bad: Any) -> None:
+    scene = begun()
+    assert scene.back("top", [call(Question("a"), to="helper"), call(bad, to="helper")]) == [
+        "failed top: handler",
+        "SystemError: top -> outside [ends] [leaves]",
+    ]
+
+
 def test_a_list_is_sent_in_order() -> None:
     scene = begun()
     assert scene.back("top", [call(Question("a"), to="mute"), call(Question("b"), to="helper")]) == [

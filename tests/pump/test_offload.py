@@ -89,9 +89,11 @@ async def test_a_thread_that_was_given_up_ends_with_its_handler() -> None:
 
     given_up = asyncio.ensure_future(threads.run(work, (True,)))
     assert await asyncio.to_thread(begun.wait, 20)
+    queued = asyncio.ensure_future(threads.run(work, (False,)))
+    await asyncio.sleep(0)
     given_up.cancel()
     await asyncio.wait([given_up])
-    await threads.run(work, (False,))
+    await asyncio.wait_for(queued, 20)  # another thread took its place
     assert own[1] is not own[0]
     free.set()
     await asyncio.to_thread(own[0].join, 20)
@@ -175,8 +177,10 @@ async def test_cpu_bound_handlers_run_in_processes_that_may_fail_hang_and_die() 
             with pytest.raises(AnswerError) as error:
                 await organism.ask(listener, Go(n))
             assert error.value.code == code
-        assert await organism.ask("where", Go())
+        last = int((await organism.ask("where", Go())).text)
         assert at_rest(organism)
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)  # a stop leaves no process behind
 
 
 async def test_a_cpu_bound_handler_that_no_process_can_find_is_told_at_the_start() -> None:
