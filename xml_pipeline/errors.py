@@ -254,19 +254,27 @@ class NoBackendError(LLMError):
 
 
 class BudgetExceededError(LLMError):
-    """The call was refused before any money was spent, because it would pass a budget.
+    """The call, or another try of it, was refused before it was sent, because it could pass a budget.
 
     Attributes:
         scope: whose budget, as `agent researcher`, `thread 2f1c…`, `organism`.
         limit: tokens, or USD, as `unit` says.
         spent: used and reserved so far.
-        requested: what the call would have reserved.
+        requested: what the call would have reserved: the most that it can use.
         unit: `tokens` or `usd`.
         period: `run`, `day` or `month`.
     """
 
     def __init__(
-        self, scope: str, *, limit: float, spent: float, requested: float, unit: str, period: str = "run"
+        self,
+        scope: str,
+        *,
+        limit: float,
+        spent: float,
+        requested: float,
+        unit: str,
+        period: str = "run",
+        made_of: str = "",
     ) -> None:
         self.scope = scope
         self.limit = limit
@@ -275,9 +283,9 @@ class BudgetExceededError(LLMError):
         self.unit = unit
         self.period = period
         super().__init__(
-            f"the budget of {scope} is {limit:g} {unit} per {period}; {spent:g} are spent or reserved and"
-            f" this call may need {requested:g} more. Raise the budget, lower max_tokens, or wait for the"
-            " period to end."
+            f"the budget of {scope} is {limit:.12g} {unit} per {period}; {spent:.12g} are spent or reserved and"
+            f" this call may need {requested:.12g} more{f' ({made_of})' if made_of else ''}. Raise the budget, lower"
+            " max_tokens, shorten the prompt, or wait for the period to end."
         )
 
 
@@ -322,10 +330,12 @@ class BackendError(LLMError):
         attempts: the trail of all tries of the call, oldest first.
         retryable: whether the same backend may be asked again with the same request.
         failover: whether another backend may be asked with the same request.
+        sent: False when the request surely never reached the provider, so that it cannot have been billed.
     """
 
     retryable = False
     failover = True
+    sent = True
 
     def __init__(
         self,

@@ -240,9 +240,28 @@ def test_a_stream_waits_for_room_and_gives_up_at_its_deadline() -> None:
         with pytest.raises(BackendTimeoutError):
             async for _ in router.stream("m", "hello", timeout=10):
                 pass
+        assert asyncio.get_running_loop().time() == 10
         assert await text_of(router) == "x"
         assert await first == "x"
         assert asyncio.get_running_loop().time() == 60
+
+    run_in_virtual_time(main())
+
+
+def test_a_stream_that_waits_for_a_probe_gives_up_at_its_deadline() -> None:
+    async def main() -> None:
+        rules = (Rule(error="RateLimitedError", times=1, retry_after=2.0), Rule(latency=100, reply="late"))
+        router = Router([ScriptedBackend(name="a", rules=rules)])
+        probe = asyncio.create_task(text_of(router))
+        await asyncio.sleep(5)
+        assert router.describe()[0].health == "probing"
+        with pytest.raises(BackendTimeoutError, match="within 10 s"):
+            async for _ in router.stream("m", "hello", timeout=10):
+                pass
+        assert asyncio.get_running_loop().time() == 15
+        probe.cancel()
+        await asyncio.gather(probe, return_exceptions=True)
+        assert idle(router)
 
     run_in_virtual_time(main())
 

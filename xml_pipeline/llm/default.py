@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
@@ -19,7 +19,7 @@ from xml_pipeline.errors import ConfigError, NoBackendError, listing
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.options import CallOptions, StreamOptions
 from xml_pipeline.llm.router import Router
-from xml_pipeline.llm.sync import iterate, refuse_inside_a_loop, run
+from xml_pipeline.llm.sync import is_ours, iterate, refuse_inside_a_loop, run
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEvent
 
 
@@ -141,7 +141,15 @@ def complete_sync(
     """
     refuse_inside_a_loop("complete_sync", "await complete(...)")
     router = get_router()
-    return run(lambda: router.complete(model, messages, **options), _loop_of(router))
+
+    async def ask() -> LLMResponse:
+        try:
+            return await router.complete(model, messages, **options)
+        finally:
+            router.rest()
+
+    home = _loop_of(router)
+    return run(ask if home is None else lambda: router.complete(model, messages, **options), home)
 
 
 def stream_sync(
@@ -156,10 +164,22 @@ def stream_sync(
     """
     refuse_inside_a_loop("stream_sync", "async for event in stream(...)")
     router = get_router()
-    return iterate(lambda: router.stream(model, messages, **options), _loop_of(router))
+
+    async def ask() -> AsyncGenerator[StreamEvent, None]:
+        try:
+            async with aclosing(router.stream(model, messages, **options)) as events:
+                async for event in events:
+                    yield event
+        finally:
+            router.rest()
+
+    home = _loop_of(router)
+    return iterate(ask if home is None else lambda: router.stream(model, messages, **options), home)
 
 
 def _loop_of(router: Router) -> asyncio.AbstractEventLoop | None:
-    """The event loop that an organism's router belongs to; None for the one of all synchronous calls."""
+    """The event loop that a router, or its organism, belongs to; None for the one of all synchronous calls."""
     serving = _serving.get(router)
-    return None if serving is None or serving.loop.is_closed() else serving.loop
+    if serving is not None and not serving.loop.is_closed():
+        return serving.loop
+    return None if router.home is None or is_ours(router.home) else router.home

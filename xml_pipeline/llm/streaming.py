@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.llm.accounting.estimate import text_size
 from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.entrance import Carrier, carriable_answer
 from xml_pipeline.llm.types import (
@@ -87,16 +89,34 @@ class Watchdog:
         self._task = None
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What a backend sent of an answer that may have broken off.
+
+    Attributes:
+        usage: as the provider counted last; zeros if it did not.
+        received: bytes of content.
+        uncounted: those of them that came after the last count.
+        begun: whether content came.
+        model: that answered, as the provider names it, or "".
+    """
+
+    usage: Usage
+    received: int
+    uncounted: int
+    begun: bool
+    model: str
+
+
 class Assembly:
     """Collects a stream into an answer."""
 
-    __slots__ = ("_reasoning", "_text", "_tools", "characters", "finished", "headers", "request_id", "usage")
+    __slots__ = ("_reasoning", "_text", "_tools", "finished", "headers", "request_id", "usage")
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._tools: dict[int, tuple[list[str], list[str], list[str], dict[str, object]]] = {}
-        self.characters = 0
         self.usage: Usage | None = None
         self.finished: StreamFinished | None = None
         self.headers: Mapping[str, str] | None = None
@@ -106,11 +126,9 @@ class Assembly:
         """Take an event in; True when it is content for the consumer."""
         if isinstance(event, TextDelta):
             self._text.append(event.text)
-            self.characters += len(event.text)
             return True
         if isinstance(event, ReasoningDelta):
             self._reasoning.append(event.text)
-            self.characters += len(event.text)
             return True
         if isinstance(event, ToolCallDelta):
             ids, names, arguments, data = self._tools.setdefault(event.index, ([], [], [], {}))
@@ -118,7 +136,6 @@ class Assembly:
             names.append(event.name)
             arguments.append(event.arguments)
             data.update(event.provider_data)
-            self.characters += len(event.arguments)
             return True
         if isinstance(event, UsageReport):
             self.usage = event.usage
@@ -158,13 +175,14 @@ class StreamedAttempt:
         answered: whether the whole answer came; if not after the last event, another backend may be asked.
     """
 
-    __slots__ = ("_assembly", "_begun", "_committed", "_lease", "_run", "answered")
+    __slots__ = ("_assembly", "_committed", "_lease", "_received", "_run", "_uncounted", "answered")
 
     def __init__(self, run: Run, lease: Lease) -> None:
         self._run = run
         self._lease = lease
         self._assembly = Assembly()
-        self._begun = False  # content came, perhaps of a call that is not whole yet
+        self._received = 0  # bytes of content, also of a call in words that is not whole yet
+        self._uncounted = 0  # those since the provider's last count
         self._committed = False  # content went to the consumer: no other backend can take over
         self.answered = False
 
@@ -184,7 +202,7 @@ class StreamedAttempt:
                 turn = len(run.completion.request.messages)
                 reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
                 async for raw in source:
-                    self._begun = self._begun or isinstance(raw, TextDelta)
+                    self._weigh(raw)
                     for event in (raw,) if reader is None else reader.feed(raw):
                         if assembly.add(event):
                             for piece in carrier.feed(event):
@@ -224,12 +242,36 @@ class StreamedAttempt:
         self._watch(watchdog)
         route = self._lease.route
         client = route.transport.client() or await route.transport.open()
+        self._lease.sent = True
         return route.backend._do_stream(client, self._run.completion.at(route))
+
+    def _weigh(self, event: StreamEvent) -> None:
+        """Keep account of what comes, before anything is made of it."""
+        if isinstance(event, UsageReport):
+            self._uncounted = 0
+        elif isinstance(event, TextDelta | ReasoningDelta):
+            size = text_size(event.text)
+            self._received += size
+            self._uncounted += size
+        elif isinstance(event, ToolCallDelta):
+            size = text_size(event.name) + text_size(event.arguments)
+            self._received += size
+            self._uncounted += size
+
+    def _partial(self) -> Partial:
+        usage, finished = self._assembly.usage, self._assembly.finished
+        return Partial(
+            usage or Usage(),
+            self._received,
+            self._uncounted,
+            self._committed or self._received > 0,
+            finished.model if finished is not None else "",
+        )
 
     def _watch(self, watchdog: Watchdog) -> None:
         timeouts, now = self._run.shared.timeouts, asyncio.get_running_loop().time()
         deadline = self._run.completion.deadline
-        if self._committed or self._begun:
+        if self._committed or self._received:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
         else:
             until = self._lease.started + timeouts.first_token
@@ -241,7 +283,7 @@ class StreamedAttempt:
     def _broke(self, raised: Exception) -> BackendError | None:
         """It failed: the error that ends the call, or None before the first content: another backend takes over."""
         run = self._run
-        error = run.failed(self._lease, raised)
+        error = run.failed(self._lease, raised, self._partial())
         if self._committed or run.shared.clock.monotonic() >= run.completion.deadline:
             error.attempts = tuple(run.leases.attempts)
             return error
@@ -249,8 +291,4 @@ class StreamedAttempt:
 
     def _left(self) -> None:
         """The consumer left, or was cancelled."""
-        run, lease = self._run, self._lease
-        if self._committed:
-            run.dropped(lease, self._assembly.response(lease.route.model), self._assembly.characters)
-        else:
-            run.cancelled(lease)
+        self._run.left(self._lease, self._partial())

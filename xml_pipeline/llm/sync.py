@@ -127,6 +127,11 @@ def refuse_inside_a_loop(name: str, instead: str) -> None:
     )
 
 
+def is_ours(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether this is the loop of all synchronous calls."""
+    return _thread.has(loop)
+
+
 def run(make: Callable[[], Coroutine[Any, Any, T]], loop: asyncio.AbstractEventLoop | None = None) -> T:
     """What a coroutine returns, run in the loop of all synchronous calls, or in another thread's `loop`."""
     return _thread.run(make, loop)

@@ -92,21 +92,23 @@ class Usage(dict[str, int]):
 
     @classmethod
     def of(cls, value: Usage | Mapping[str, Any] | None) -> Usage:
-        """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0)."""
+        """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0).
+
+        A count below 0 is taken as 0: nothing that a provider says gives spent tokens back.
+        """
         if isinstance(value, Usage):
             return value
         if not value:
             return cls()
-        prompt = int(value.get("prompt_tokens") or 0)
-        completion = value.get("completion_tokens")
-        if completion is None:
-            completion = max(0, int(value.get("total_tokens") or 0) - prompt)
+        prompt = _count(value, "prompt_tokens")
         return cls(
             prompt,
-            int(completion),
-            int(value.get("cached_tokens") or 0),
-            int(value.get("cache_write_tokens") or 0),
-            int(value.get("reasoning_tokens") or 0),
+            _count(value, "completion_tokens")
+            if value.get("completion_tokens") is not None
+            else max(0, _count(value, "total_tokens") - prompt),
+            _count(value, "cached_tokens"),
+            _count(value, "cache_write_tokens"),
+            _count(value, "reasoning_tokens"),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -116,6 +118,10 @@ class Usage(dict[str, int]):
         raise TypeError("a Usage does not change; dataclasses.replace(usage, ...) makes another one")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+
+def _count(usage: Mapping[str, Any], key: str) -> int:
+    return max(0, int(usage.get(key) or 0))
 
 
 @dataclass(frozen=True, slots=True)

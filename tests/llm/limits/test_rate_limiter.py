@@ -199,6 +199,30 @@ def test_a_large_request_is_not_overtaken_by_small_ones() -> None:
     assert run_in_virtual_time(main())[:2] == ["first", "large"]
 
 
+@pytest.mark.parametrize("leaves_after", [0.0, 20.0])
+def test_when_the_head_of_the_queue_leaves_the_next_one_is_served_at_once(leaves_after: float) -> None:
+    async def main() -> list[tuple[int, float]]:
+        gate = RateLimiter(max_concurrent=100, tokens_per_minute=1000)
+        served: list[tuple[int, float]] = []
+
+        async def ask(tokens: int) -> None:
+            with await gate.acquire(tokens):
+                served.append((tokens, asyncio.get_running_loop().time()))
+
+        await ask(600)
+        head = asyncio.create_task(ask(900))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(ask(tokens)) for tokens in (300, 100, 50)]
+        await asyncio.sleep(leaves_after)
+        head.cancel()
+        await asyncio.gather(head, *others, return_exceptions=True)
+        return served
+
+    served = run_in_virtual_time(main())
+    assert served[:3] == [(600, 0.0), (300, leaves_after), (100, leaves_after)]
+    assert served[3] == (50, pytest.approx(60, abs=0.1))
+
+
 def test_an_estimate_above_the_whole_limit_waits_for_an_empty_minute_and_not_for_ever() -> None:
     async def main() -> float:
         gate = RateLimiter(max_concurrent=10, tokens_per_minute=1000)

@@ -26,3 +26,17 @@ def test_it_agrees_with_counting_by_hand(plan: list[tuple[float, int, int]]) -> 
             log.append((now, used))
         elif sum(amount for at, amount in log if at + 60 > free) + min(estimate, 100) > 100:
             pytest.fail("free_at promised room that is not there")
+
+
+@pytest.mark.parametrize("used", [0, 5, 1000])
+def test_what_has_left_the_window_is_settled_without_effect(used: int) -> None:
+    sliding = SlidingLog(100)
+    old = sliding.admit(80, 0.0)
+    assert sliding.used(59.9) == 80
+    assert sliding.used(60.0) == 0
+    sliding.settle(old, used)
+    assert sliding.used(60.0) == 0
+    assert sliding.available(61.0) == 100
+    sliding.admit(70, 61.0)
+    assert sliding.used(62.0) == 70
+    assert not sliding.fits(31, 62.0)

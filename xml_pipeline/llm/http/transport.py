@@ -237,6 +237,15 @@ _MEANINGS: dict[str, tuple[type[BackendError], str]] = {
 }
 
 
+# Errors of a connection that never came to be: nothing was sent over it.
+_NEVER_SENT = frozenset(
+    (
+        *("aiohttp.ClientConnectorError", "aiohttp.ConnectionTimeoutError", "aiohttp.InvalidURL"),
+        *("httpx.ConnectError", "httpx.PoolTimeout", "httpx.InvalidURL", "httpx.UnsupportedProtocol"),
+    )
+)
+
+
 def as_backend_error(error: Exception) -> BackendError:
     """What any exception of a backend means, as a typed error; its texts are still to be scrubbed.
 
@@ -247,8 +256,18 @@ def as_backend_error(error: Exception) -> BackendError:
         return error
     if isinstance(error, LLMError):
         raise error
-    text = cut(str(error), 500)
-    ancestry = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
+    meant = _meant(error)
+    meant.sent = not any(_NEVER_SENT.intersection(_ancestry(one)) for one in (error, error.__cause__))
+    return meant
+
+
+def _ancestry(error: BaseException | None) -> list[str]:
+    """The classes of an error by library and name, its own first."""
+    return [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
+
+
+def _meant(error: Exception) -> BackendError:
+    text, ancestry = cut(str(error), 500), _ancestry(error)
     cause = error.__cause__
     if "httpx.HTTPStatusError" in ancestry:
         return _status_error(error)
