@@ -23,6 +23,9 @@ BESIDE = {  # rooms whose tests go through a room, and are tried before the whol
     "pump": ("journal", "threads", "regressions"),
     "threads": ("pump", "journal"),
     "journal": ("pump",),
+    "llm/limits": ("llm/routing", "llm/test_run.py", "llm/test_loops.py", "llm/test_money.py"),
+    "llm/accounting": ("llm/test_money.py", "llm/test_run.py", "llm/test_streaming.py", "llm/routing"),
+    "llm/routing": ("llm/limits", "llm/test_run.py", "llm/test_loops.py", "llm/test_money.py"),
 }
 PARTS = ("path", "function", "was", "becomes")
 EQUIVALENT = Path(__file__).parent / "equivalent.toml"
