@@ -155,9 +155,12 @@ class LLMAgent:
                 task = replace(task, turns=task.turns + 1)
             reading = self._reader.read(await self._ask(task, metadata))
             problem = reading.problem
-            task = replace(task, corrections=0 if problem is None else task.corrections + 1)
-            if problem is not None and (problem.final or task.corrections > MAX_CORRECTIONS):
-                raise _given_up(problem)
+            if problem is not None:
+                task = replace(task, corrections=task.corrections + 1)
+                if problem.final or task.corrections > MAX_CORRECTIONS:
+                    raise _given_up(problem)
+            elif reading.good:  # an answer proves nothing yet: its caller may refuse it
+                task = replace(task, corrections=0)
             if reading.good:
                 return Keep(task.calling(reading).kept(), self._calls(reading))
             if reading.answer is not None:
