@@ -74,6 +74,20 @@ def test_a_probe_that_is_cancelled_leaves_the_way_open_for_the_next() -> None:
     run_in_virtual_time(main())
 
 
+def test_a_probe_of_an_account_that_tells_nothing_leaves_the_way_open_too() -> None:
+    breaker = CircuitBreaker(CoolingPolicy(), lambda *change: None)
+    breaker.failed("m", AuthenticationError("no"), 0.0, 0.0)
+    assert not breaker.available("m", 1.0)
+    at = breaker.account.until
+    assert breaker.available("m", at)
+    assert breaker.begin("m", at)
+    assert not breaker.available("m", at)
+    breaker.abandon("m", at - 1)  # another request
+    assert not breaker.available("m", at)
+    breaker.abandon("m", at)
+    assert breaker.available("m", at)
+
+
 def test_when_everything_is_cold_a_call_waits_for_the_earliest() -> None:
     async def main() -> None:
         backends = [
