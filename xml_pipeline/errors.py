@@ -38,7 +38,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 VALUE_CUT = 80  # characters of an offending value that an error shows
 NAMES_LISTED = 20  # known names that an error lists
@@ -331,11 +331,13 @@ class BackendError(LLMError):
         retryable: whether the same backend may be asked again with the same request.
         failover: whether another backend may be asked with the same request.
         sent: False when the request surely never reached the provider, so that it cannot have been billed.
+        refuses: `tools` or `schema` when the model has no such thing natively; the router then asks it in words.
     """
 
     retryable = False
     failover = True
     sent = True
+    refuses: Literal["tools", "schema"] | None = None
 
     def __init__(
         self,

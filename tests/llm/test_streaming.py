@@ -280,3 +280,34 @@ async def test_wrong_arguments_are_known_before_anything_is_asked() -> None:
 async def text_of_options(router: Router, **options: Any) -> None:
     async for _ in router.stream("m", "hello", **options):
         pass
+
+
+async def test_the_log_says_once_that_streams_are_not_hedged(caplog: pytest.LogCaptureFixture) -> None:
+    router = Router([ScriptedBackend(rules=(Rule(reply="Hi"),))], timeouts=Timeouts(hedge_after=1))
+    for _ in range(2):
+        assert [event async for event in router.stream("m", "x")]
+    said = [record.message for record in caplog.records if "hedge_after" in record.message]
+    assert len(said) == 1
+    assert "first_token_timeout" in said[0]
+
+
+class Overhanging(ScriptedBackend):
+    """Breaks after it has finished."""
+
+    async def _do_stream(self, client: Any, request: Any) -> AsyncIterator[Any]:
+        yield TextDelta("Hi")
+        yield StreamFinished("stop", "m")
+        raise ConnectionResetError("gone")
+
+
+def test_nobody_interrupts_a_consumer_that_takes_its_time_with_a_finished_answer() -> None:
+    async def main() -> None:
+        router = Router([Overhanging()], timeouts=Timeouts(idle=1))
+        events = []
+        async for event in router.stream("m", "x"):
+            events.append(event)
+            await asyncio.sleep(1000)
+        assert isinstance(events[-1], StreamEnd)
+        assert events[-1].response.content == "Hi"
+
+    run_in_virtual_time(main())

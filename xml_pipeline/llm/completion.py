@@ -34,7 +34,8 @@ class Timeouts:
         attempt: one try that does not stream; None for none beside `request`.
         first_token: a stream's first content, of one try.
         idle: between two pieces of a stream.
-        hedge_after: start a second try elsewhere when the first has not answered by then; None for never.
+        hedge_after: start a second try elsewhere when the first has not answered by then; None for never. Streams
+            have no second try: `first_token` says when they move on.
     """
 
     request: float = 600.0
@@ -92,10 +93,10 @@ class Completion:
         """Tokens to reserve at this backend."""
         return route.estimator.tokens(self.size, self.request.max_tokens)
 
-    def at(self, route: Route) -> LLMRequest:
-        """The request as this backend gets it."""
+    def at(self, route: Route, *, in_words: bool = False) -> LLMRequest:
+        """The request as this backend gets it; `in_words`: if its model refuses tools and schema."""
         asked = self.request
-        native = asked.response_schema is None or route.supports("schema")
+        native = asked.response_schema is None or (route.supports("schema") and not in_words)
         request = LLMRequest(
             route.model,
             asked.messages if native else self.in_words,
@@ -114,7 +115,7 @@ class Completion:
             route.estimator.prompt_tokens(self.size),
             self.charge.agent,
         )
-        return emulated(request) if self._needs_words(route) else request
+        return emulated(request) if (in_words and asked.tools) or self._needs_words(route) else request
 
     def reads_calls(self, route: Route) -> bool:
         """Whether tool calls have to be read from the text of the answer there."""
@@ -148,11 +149,17 @@ class Completion:
         groups = (tuple(route for route in group if route in known) for group in self.groups)
         return replace(self, groups=tuple(group for group in groups if group)), list(known.values())
 
-    def extent(self, route: Route) -> Extent:
-        """The size of the prompt as this backend gets it, for an upper bound of its tokens."""
-        dialect = route.backend.dialect
+    def extents(self, route: Route) -> tuple[Extent, ...]:
+        """The size of the prompt as this backend gets it, for an upper bound of its tokens.
+
+        The first is that of the request as it is asked; another, as it would be asked in words after a refusal.
+        """
+        dialect, asked = route.backend.dialect, self.request
         written = None if dialect is None else lambda request: dialect.encode(request, stream=False).body
-        return extent_of(self.at(route), written)
+        first = extent_of(self.at(route), written)
+        if (asked.tools and route.supports("tools")) or (asked.response_schema and route.supports("schema")):
+            return first, extent_of(self.at(route, in_words=True), written)
+        return (first,)
 
     def most(
         self, prompt: int, rates: Sequence[Rates], rooms: Sequence[tuple[Meter, int]], default_max_tokens: int

@@ -44,6 +44,8 @@ def carriable_answer(response: LLMResponse) -> LLMResponse:
 
 
 def _carriable(response: LLMResponse) -> LLMResponse:
+    if _plain(response):
+        return response
     before = (response.content, response.reasoning, response.tool_calls, response.provider_data)
     response.content = _text(response.content)
     response.reasoning = _text(response.reasoning)
@@ -60,6 +62,20 @@ def _carriable(response: LLMResponse) -> LLMResponse:
     if any(new is not old for new, old in zip(after, before, strict=True)):
         response.repairs = (*response.repairs, CHARACTER)
     return response
+
+
+def _plain(response: LLMResponse) -> bool:
+    """Whether it holds texts alone, all of them carriable: the usual answer is looked at once."""
+    if response.tool_calls or response.provider_data:
+        return False
+    texts = (
+        *(response.content, response.reasoning, response.model, response.request_id),
+        *(response.finish_reason, response.stop_reason, response.stop_sequence),
+    )
+    try:
+        return carried("".join(texts)) is not None
+    except TypeError:  # a custom backend put something else there
+        return False
 
 
 def _text(value: str) -> str:

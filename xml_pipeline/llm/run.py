@@ -16,6 +16,7 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from xml_pipeline.errors import (
     Attempt,
@@ -62,6 +63,7 @@ class Shared:
         closed: whether calls are refused.
         home: the event loop of the calls in flight; what they share is not made for several threads.
         calls: in flight.
+        told_of_hedges: whether it was said that streams have none.
     """
 
     policy: Policy
@@ -73,6 +75,7 @@ class Shared:
     settlements: Changes
     observers: Sequence[Hook] = ()
     closed: bool = False
+    told_of_hedges: bool = False
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)
@@ -165,7 +168,7 @@ class Run:
         self._max_tokens = completion.request.max_tokens  # as stated
         self._meters: Sequence[Meter] = ()
         self._rates: Sequence[Rates] = ()
-        self._extents: dict[object, Extent] = {}
+        self._extents: dict[object, tuple[Extent, ...]] = {}
         self._held: Reservation | None = None  # for the next attempt
         self._reservations: list[Reservation] = []  # all that were made
 
@@ -203,6 +206,7 @@ class Run:
     async def stream(self) -> AsyncGenerator[StreamEvent, None]:
         """The events of the first backend that streams content; the last one is `StreamEnd`. Raises as `answer`."""
         home = self.shared.enter()
+        self._tell_of_hedges()
         try:
             if self._must_prepare():
                 await self._prepare()
@@ -222,6 +226,15 @@ class Run:
         finally:
             self.close()
             self.shared.leave(home)
+
+    def _tell_of_hedges(self) -> None:
+        shared = self.shared
+        if shared.timeouts.hedge_after is not None and not shared.told_of_hedges:
+            shared.told_of_hedges = True
+            logger.warning(
+                "hedge_after holds for whole answers only: a stream asks one backend at a time."
+                " first_token_timeout says when it moves on to the next"
+            )
 
     def close(self) -> None:
         """No further attempt will be made: nothing is held any more, whatever happened. Idempotent."""
@@ -311,16 +324,20 @@ class Run:
         return held
 
     def _most(self, rooms: Sequence[tuple[Meter, int]]) -> tuple[Most, int | None]:
-        prompt = max(route.estimator.bound.most(self._extent(route)) for route in self.completion.routes())
+        prompt = max(
+            route.estimator.bound.most(extent)
+            for route in self.completion.routes()
+            for extent in self._extents_of(route)
+        )
         return self.completion.most(prompt, self._rates, rooms, self.shared.book.budgets.default_max_tokens)
 
-    def _extent(self, route: Route) -> Extent:
+    def _extents_of(self, route: Route) -> tuple[Extent, ...]:
         """The same for all backends that get the same request."""
         asked = _asked_alike(route)
-        extent = self._extents.get(asked)
-        if extent is None:
-            extent = self._extents[asked] = self.completion.extent(route)
-        return extent
+        extents = self._extents.get(asked)
+        if extents is None:
+            extents = self._extents[asked] = self.completion.extents(route)
+        return extents
 
     # One attempt
 
@@ -335,11 +352,10 @@ class Run:
         scope: asyncio.Timeout | None = None
         try:
             client = route.transport.client() or await route.transport.open()
-            request = self.completion.at(route)
             scope = asyncio.timeout(left if limit is None else min(left, limit))
             lease.sent = True
             async with scope:
-                response = await route.backend._do_completion(client, request)
+                response = await self._ask(route, client)
             if not isinstance(response, LLMResponse):
                 raise MalformedAnswerError(
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
@@ -363,6 +379,16 @@ class Run:
             if not lease.settled:
                 self.cancelled(lease)
             lease.permit.release()
+
+    async def _ask(self, route: Route, client: Any) -> LLMResponse:
+        """One attempt's request; another one at once where the model refuses what can be put into words."""
+        while True:
+            request = self.completion.at(route)
+            try:
+                return await route.backend._do_completion(client, request)
+            except Exception as raised:
+                if not route.learns(raised, request):
+                    raise
 
     async def _hedged(self, lease: Lease, hedge_after: float) -> LLMResponse | None:
         """As `_send`, with a second attempt elsewhere when the first is slow; the first answer counts."""
@@ -542,7 +568,7 @@ class Run:
             shared.clock.monotonic(),
             completion.size,
             None,
-            self._extents.get(_asked_alike(route)) if self._extents else None,
+            self._extents.get(_asked_alike(route), (None,))[0] if self._extents else None,
         )
 
     def _ended_badly(self, error: BaseException) -> None:

@@ -297,7 +297,8 @@ class LLMSection(Section):
     idle_timeout: Seconds = Field(60.0, description="Seconds between two pieces of a stream.")
     hedge_after: Seconds | None = Field(
         None,
-        description="Seconds after which a slow call is started a second time elsewhere; both may be billed.",
+        description="Seconds after which a slow call is started a second time elsewhere; both may be billed. Not for"
+        " streams.",
     )
     proxy: str | None = Field(
         None, repr=False, description="HTTP proxy for all backends; the environment's when absent."

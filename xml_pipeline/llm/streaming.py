@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
 from xml_pipeline.llm.accounting.estimate import text_size
 from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.entrance import Carrier, carriable_answer
+from xml_pipeline.llm.http.assembly import Assembly
 from xml_pipeline.llm.types import (
-    LLMResponse,
     ReasoningDelta,
     StreamEnd,
     StreamEvent,
-    StreamFinished,
-    StreamOpened,
     TextDelta,
-    ToolCall,
     ToolCallDelta,
     Usage,
     UsageReport,
@@ -28,6 +25,9 @@ from xml_pipeline.llm.types import (
 if TYPE_CHECKING:
     from xml_pipeline.llm.routing.leases import Lease
     from xml_pipeline.llm.run import Run
+
+
+AFTER_END_SECONDS = 5.0  # how long the usage of a finished answer is waited for; then it is estimated
 
 
 class Watchdog:
@@ -108,66 +108,6 @@ class Partial:
     model: str
 
 
-class Assembly:
-    """Collects a stream into an answer."""
-
-    __slots__ = ("_reasoning", "_text", "_tools", "finished", "headers", "request_id", "usage")
-
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tools: dict[int, tuple[list[str], list[str], list[str], dict[str, object]]] = {}
-        self.usage: Usage | None = None
-        self.finished: StreamFinished | None = None
-        self.headers: Mapping[str, str] | None = None
-        self.request_id = ""
-
-    def add(self, event: StreamEvent) -> bool:
-        """Take an event in; True when it is content for the consumer."""
-        if isinstance(event, TextDelta):
-            self._text.append(event.text)
-            return True
-        if isinstance(event, ReasoningDelta):
-            self._reasoning.append(event.text)
-            return True
-        if isinstance(event, ToolCallDelta):
-            ids, names, arguments, data = self._tools.setdefault(event.index, ([], [], [], {}))
-            ids.append(event.id)
-            names.append(event.name)
-            arguments.append(event.arguments)
-            data.update(event.provider_data)
-            return True
-        if isinstance(event, UsageReport):
-            self.usage = event.usage
-        elif isinstance(event, StreamFinished):
-            self.finished = event
-        elif isinstance(event, StreamOpened):
-            self.headers = event.headers
-            self.request_id = event.request_id
-        return False
-
-    def response(self, model: str) -> LLMResponse:
-        """The whole answer; of a cut stream, what there is."""
-        finished = self.finished or StreamFinished("incomplete")
-        tools = tuple(
-            ToolCall("".join(ids), "".join(names), "".join(arguments), data)
-            for _, (ids, names, arguments, data) in sorted(self._tools.items())
-        )
-        return LLMResponse(
-            content="".join(self._text),
-            model=finished.model or model,
-            usage=self.usage or Usage(),
-            finish_reason=finished.finish_reason,
-            tool_calls=tools,
-            reasoning="".join(self._reasoning),
-            provider_data=finished.provider_data,
-            request_id=finished.request_id or self.request_id,
-            headers=self.headers,
-            stop_reason=finished.stop_reason,
-            stop_sequence=finished.stop_sequence,
-        )
-
-
 class StreamedAttempt:
     """One attempt that streams.
 
@@ -175,7 +115,7 @@ class StreamedAttempt:
         answered: whether the whole answer came; if not after the last event, another backend may be asked.
     """
 
-    __slots__ = ("_assembly", "_committed", "_lease", "_received", "_run", "_uncounted", "answered")
+    __slots__ = ("_assembly", "_committed", "_lease", "_over", "_received", "_run", "_uncounted", "answered")
 
     def __init__(self, run: Run, lease: Lease) -> None:
         self._run = run
@@ -184,6 +124,7 @@ class StreamedAttempt:
         self._received = 0  # bytes of content, also of a call in words that is not whole yet
         self._uncounted = 0  # those since the provider's last count
         self._committed = False  # content went to the consumer: no other backend can take over
+        self._over: float | None = None  # until when more is waited for after the answer's end
         self.answered = False
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
@@ -195,29 +136,46 @@ class StreamedAttempt:
         run, lease, assembly, watchdog = self._run, self._lease, self._assembly, Watchdog()
         carrier = Carrier()
         broken: BackendError | None = None
+        turn = len(run.completion.request.messages)
         source: AsyncIterator[StreamEvent] | None = None
         try:
             try:
-                source = await self._open(watchdog)
-                turn = len(run.completion.request.messages)
-                reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
-                async for raw in source:
-                    self._weigh(raw)
-                    for event in (raw,) if reader is None else reader.feed(raw):
-                        if assembly.add(event):
-                            for piece in carrier.feed(event):
-                                self._committed = True
-                                watchdog.pause()
-                                yield piece
-                    self._watch(watchdog)
-                watchdog.pause()
+                while True:
+                    client = await self._client(watchdog)
+                    request = run.completion.at(lease.route)
+                    lease.sent = True
+                    source = lease.route.backend._do_stream(client, request)
+                    reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
+                    try:
+                        async for raw in source:
+                            self._weigh(raw)
+                            content = False
+                            for event in (raw,) if reader is None else reader.feed(raw):
+                                if assembly.add(event):
+                                    content = True
+                                    for piece in carrier.feed(event):
+                                        self._committed = True
+                                        watchdog.pause()
+                                        yield piece
+                            self._watch(watchdog, content)
+                    except Exception as raised:
+                        # What the model refuses is put into words, and asked again at once.
+                        if self._received or self._committed or not lease.route.learns(raised, request):
+                            raise
+                    else:
+                        break
                 if assembly.finished is None:
                     raise MalformedAnswerError("the stream ended before its final event; the answer is cut")
             except asyncio.CancelledError:
                 late = watchdog.reason()
                 if late is None:
                     raise
-                raise late from None
+                if assembly.finished is None:
+                    raise late from None
+            except Exception:
+                if assembly.finished is None:  # a finished answer is not lost by how its connection ends
+                    raise
+            watchdog.pause()
             self.answered = True
             response = carriable_answer(assembly.response(lease.route.model))
             run.answered(lease, response)
@@ -238,25 +196,24 @@ class StreamedAttempt:
         if broken is not None:
             raise broken  # here, where what led to it does not come along
 
-    async def _open(self, watchdog: Watchdog) -> AsyncIterator[StreamEvent]:
+    async def _client(self, watchdog: Watchdog) -> Any:
         self._watch(watchdog)
-        route = self._lease.route
-        client = route.transport.client() or await route.transport.open()
-        self._lease.sent = True
-        return route.backend._do_stream(client, self._run.completion.at(route))
+        transport = self._lease.route.transport
+        return transport.client() or await transport.open()
 
     def _weigh(self, event: StreamEvent) -> None:
         """Keep account of what comes, before anything is made of it."""
         if isinstance(event, UsageReport):
             self._uncounted = 0
-        elif isinstance(event, TextDelta | ReasoningDelta):
-            size = text_size(event.text)
-            self._received += size
-            self._uncounted += size
+            return
+        if isinstance(event, TextDelta | ReasoningDelta):
+            size = text_size(str(event.text))
         elif isinstance(event, ToolCallDelta):
-            size = text_size(event.name) + text_size(event.arguments)
-            self._received += size
-            self._uncounted += size
+            size = text_size(str(event.name)) + text_size(str(event.arguments))
+        else:
+            return
+        self._received += size
+        self._uncounted += size
 
     def _partial(self) -> Partial:
         usage, finished = self._assembly.usage, self._assembly.finished
@@ -268,10 +225,14 @@ class StreamedAttempt:
             finished.model if finished is not None else "",
         )
 
-    def _watch(self, watchdog: Watchdog) -> None:
+    def _watch(self, watchdog: Watchdog, content: bool = False) -> None:
         timeouts, now = self._run.shared.timeouts, asyncio.get_running_loop().time()
         deadline = self._run.completion.deadline
-        if self._committed or self._received:
+        if self._assembly.finished is not None:
+            if self._over is None or content:
+                self._over = now + min(timeouts.idle, AFTER_END_SECONDS)
+            until, what = self._over, "the answer's usage did not come"
+        elif self._committed or self._received:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
         else:
             until = self._lease.started + timeouts.first_token

@@ -19,12 +19,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, NoReturn, TypeAlias, TypeGuard
+from typing import Any, Literal, NoReturn, TypeAlias, TypeGuard
 
 from xml_pipeline.errors import Attempt, PayloadError, Violation, cut
 from xml_pipeline.payload.text import carriable, deeply
 
 Message: TypeAlias = Mapping[str, Any]
+Feature: TypeAlias = Literal["tools", "schema"]
+"""What a model may know natively: tool calls, and JSON Schema for its answer."""
+
+MOST_TOKENS = 10**9  # of one call; a provider that counts more miscounts
 
 _USAGE_KEYS = (
     "prompt_tokens",
@@ -44,6 +48,25 @@ def is_whole(value: object) -> TypeGuard[int]:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether it is a number; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def token_count(value: object) -> int | None:
+    """A count of tokens as providers write it: 0 for none at all, None for what cannot be one.
+
+    Whole numbers, also written as `12.0` or (as Google's JSON does with large ones) as text, up to `MOST_TOKENS`.
+    """
+    if value is None:
+        return 0
+    if (
+        isinstance(value, str)
+        and len(value) <= len(str(MOST_TOKENS))
+        and value.isascii()
+        and value.isdecimal()
+    ):
+        value = int(value)
+    if not is_number(value) or not 0 <= value <= MOST_TOKENS or value != int(value):
+        return None
+    return int(value)
 
 
 def shown_text(message: Message) -> str:
@@ -94,21 +117,24 @@ class Usage(dict[str, int]):
     def of(cls, value: Usage | Mapping[str, Any] | None) -> Usage:
         """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0).
 
-        A count below 0 is taken as 0: nothing that a provider says gives spent tokens back.
+        A dict with a prompt or an answer of no possible count is as good as none.
         """
         if isinstance(value, Usage):
             return value
         if not value:
             return cls()
-        prompt = _count(value, "prompt_tokens")
+        counts = {key: token_count(value.get(key)) for key in _USAGE_KEYS}
+        prompt, completion = counts["prompt_tokens"], counts["completion_tokens"]
+        if prompt is None or completion is None:
+            return cls()
+        if value.get("completion_tokens") is None:
+            completion = max(0, (counts["total_tokens"] or 0) - prompt)
         return cls(
             prompt,
-            _count(value, "completion_tokens")
-            if value.get("completion_tokens") is not None
-            else max(0, _count(value, "total_tokens") - prompt),
-            _count(value, "cached_tokens"),
-            _count(value, "cache_write_tokens"),
-            _count(value, "reasoning_tokens"),
+            completion,
+            counts["cached_tokens"] or 0,
+            counts["cache_write_tokens"] or 0,
+            counts["reasoning_tokens"] or 0,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -118,10 +144,6 @@ class Usage(dict[str, int]):
         raise TypeError("a Usage does not change; dataclasses.replace(usage, ...) makes another one")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-
-
-def _count(usage: Mapping[str, Any], key: str) -> int:
-    return max(0, int(usage.get(key) or 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,14 +146,18 @@ async def _lifetime(client: Any) -> AsyncGenerator[None, None]:
 def _connection(base_url: str, connections: int, settings: TransportSettings) -> Connection:
     import aiohttp
 
+    from xml_pipeline.llm.http.pool import Pool
+
     proxy = proxy_for(base_url, settings)
     if urlsplit(base_url).scheme == "http" and not (proxy or "").startswith("https"):
         # Trusts nobody; reading all certificates takes 15 ms.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:
         context = _ssl_context(settings)
+    pool = Pool(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context),
+        connector=pool,
+        middlewares=(pool.send,),
         # Cookies of one agent's calls must not travel with another's: the jar keeps none.
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
@@ -205,8 +209,12 @@ def proxy_for(base_url: str, settings: TransportSettings) -> str | None:
     if settings.proxy or not settings.trust_env:
         return settings.proxy
     parts = urlsplit(base_url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
+    host = parts.hostname
+    if not host:
         return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if proxy_bypass(host) or proxy_bypass(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"):
+        return None  # NO_PROXY names hosts, or hosts with their port
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
 
@@ -267,7 +275,7 @@ def _ancestry(error: BaseException | None) -> list[str]:
 
 
 def _meant(error: Exception) -> BackendError:
-    text, ancestry = cut(str(error), 500), _ancestry(error)
+    text, ancestry = cut(_said(error), 500), _ancestry(error)
     cause = error.__cause__
     if "httpx.HTTPStatusError" in ancestry:
         return _status_error(error)
@@ -282,9 +290,19 @@ def _meant(error: Exception) -> BackendError:
     if meaning is not None:
         kind, words = meaning
         return kind(f"{words or type(error).__name__}: {text}" if text else words or type(error).__name__)
-    if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+    if isinstance(
+        error, (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+    ):
         return MalformedAnswerError(f"the answer cannot be read ({type(error).__name__}: {text})")
     return BackendError(f"{type(error).__name__}: {text}")
+
+
+def _said(error: Exception) -> str:
+    """What an exception says, in one line. aiohttp writes a status 400 of its own before what it could not read."""
+    own = type(error).__module__.partition(".")[0] == "aiohttp" and getattr(error, "status", 0) in (0, 400)
+    messages = [getattr(one, "message", None) for one in (error, error.__cause__)] if own else []
+    said = next((one for one in messages if isinstance(one, str) and one), str(error))
+    return " ".join(said.replace("^", "").split())
 
 
 def _lost(cause: BaseException, text: str) -> str:
