@@ -119,8 +119,10 @@ class Fading(HandlerResponse):
     looks: int = 0
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "kind":  # what is looked at only to send it
-            raise ValueError("gone")
+        if name == "kind":
+            self.looks += 1
+            if self.looks > 1:
+                raise ValueError("gone")
         return super().__getattribute__(name)
 
 
