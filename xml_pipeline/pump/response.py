@@ -12,7 +12,7 @@ from xml_pipeline.envelope.message import own_code_failed
 from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.hardened import Limits, parse
 from xml_pipeline.payload import REGISTRATION, codec_of, is_payload
-from xml_pipeline.payload.text import own_text
+from xml_pipeline.payload.text import carried, own_text
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.threads.ids import DerivedIds, random_ids
 from xml_pipeline.threads.record import Entry
@@ -299,7 +299,9 @@ def check_response(response: HandlerResponse) -> None:
     elif to is not None or kind == DELEGATE:
         raise NonsenseReturned(f"a response to {to!r}; the name of a listener is a text")
     if response.repairs and not _are_texts(response.repairs):
-        raise NonsenseReturned(f"a response with the repairs {response.repairs!r}; they are a tuple of texts")
+        raise NonsenseReturned(
+            f"a response with the repairs {cut(response.repairs)}; they are a tuple of texts that XML can carry"
+        )
     codec_of(type(payload))  # a class whose annotations name nothing fails here, before anything is sent
     if response.remember is not None and not is_payload(type(response.remember)):
         raise NonsenseReturned(
@@ -308,7 +310,7 @@ def check_response(response: HandlerResponse) -> None:
 
 
 def _are_texts(values: object) -> bool:
-    return isinstance(values, tuple) and all(isinstance(each, str) for each in values)
+    return isinstance(values, tuple) and all(isinstance(each, str) and carried(each) for each in values)
 
 
 def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:
