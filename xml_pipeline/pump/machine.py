@@ -363,7 +363,9 @@ class Rules(DerivedIds, kw_only=True):
         codecs, calls = self.terms.addressing.from_text(thread.listener, caller if thread.parent else None)
         extraction = extract_payloads(text, codecs)
         for found in extraction.found:
-            named = found.to not in ("", caller, thread.opened_by)
+            # The name of a caller that is a peer too may stand for either: then the payload's class decides.
+            either = found.to in (caller, thread.opened_by) and self._is_peer(thread, found.to)
+            named = found.to != "" and not either
             answers = not named and found.codec.root not in calls
             kind: Kind = RESPOND if answers else SEND
             to = found.to if named else None
