@@ -267,3 +267,13 @@ async def test_names_may_be_members_of_an_enumeration() -> None:
 def test_what_is_no_text_is_no_listeners_name() -> None:
     with pytest.raises(ConfigError, match="'42' is no listener name"):
         Organism.build().listener(echo, name=42)  # type: ignore[call-overload]
+
+
+def test_an_organism_does_not_outlive_its_event_loop() -> None:
+    organism = an_echo()
+    asyncio.run(organism.start())
+    for way in (organism.ask, organism.send):
+        with pytest.raises(OrganismClosed, match=r"is closed; start and ask within one asyncio\.run"):
+            asyncio.run(way("echo", Question("x")))
+    asyncio.run(organism.stop())
+    assert organism.status().conversations == 0

@@ -202,6 +202,8 @@ def _not_here(pump: Pump) -> Exception:
     """Why a message cannot be sent from this loop."""
     if pump.loop is None:
         return OrganismClosed("the organism is not running: use `async with organism:`")
+    if pump.loop.is_closed():
+        return OrganismClosed("the organism's event loop is closed; start and ask within one asyncio.run()")
     return _another_loop("asyncio.run_coroutine_threadsafe(organism.ask(...), loop)")
 
 
