@@ -853,7 +853,9 @@ class Hostile(HandlerResponse):
 
     def __getattribute__(self, name: str) -> Any:
         if name == "kind":
-            raise ValueError("not to be looked at")
+            self.looks += 1
+            if self.looks > 1:
+                raise ValueError("not to be looked at")
         return super().__getattribute__(name)
 
 

@@ -43,7 +43,7 @@ from xml_pipeline.envelope import (
     extract_payloads,
     is_error,
 )
-from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Violation, described
+from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Violation, cut, described
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
@@ -59,7 +59,7 @@ from xml_pipeline.pump.facts import (
     Interrupted,
     Returned,
 )
-from xml_pipeline.pump.listener import Listener
+from xml_pipeline.pump.listener import NAME, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.response import (
     DELEGATE,
@@ -363,7 +363,9 @@ class Rules(DerivedIds, kw_only=True):
         codecs, calls = self.terms.addressing.from_text(thread.listener, caller if thread.parent else None)
         extraction = extract_payloads(text, codecs)
         for found in extraction.found:
-            named = found.to not in ("", caller, thread.opened_by)
+            # The name of a caller that is a peer too may stand for either: then the payload's class decides.
+            either = found.to in (caller, thread.opened_by) and self._is_peer(thread, found.to)
+            named = found.to != "" and not either
             answers = not named and found.codec.root not in calls
             kind: Kind = RESPOND if answers else SEND
             to = found.to if named else None
@@ -658,8 +660,10 @@ class Rules(DerivedIds, kw_only=True):
             return
         codec = codec_of(type(response.payload))
         to, message_id = response.to or thread.caller, response.take_id(self)
-        heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)
         reason = "its thread had ended before it was sent"
+        if not NAME.fullmatch(to):  # any text at all, which no envelope carries
+            to, reason = thread.caller, f"{reason}; it was for {cut(to)!r}, which is no name"
+        heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)
         try:
             message = Message.sealed(heading, response.payload, codec, codec, self.terms.wire_limits)
         except (PayloadError, EnvelopeError) as error:
