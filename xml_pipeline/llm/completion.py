@@ -163,8 +163,8 @@ class Completion:
 
     def most(
         self, prompt: int, rates: Sequence[Rates], rooms: Sequence[tuple[Meter, int]], default_max_tokens: int
-    ) -> tuple[Most, int | None]:
-        """An upper bound of what one attempt can use, and the output limit that makes it one.
+    ) -> Most:
+        """An upper bound of what one attempt can use.
 
         Args:
             prompt: tokens of the prompt at most, over all routes.
@@ -184,7 +184,7 @@ class Completion:
             limit = max(limit, min(LEAST_OUTPUT, default_max_tokens))
         output = max(limit or 0, stated) * answers
         micro_usd = max((rate.highest(prompt, output) for rate in rates), default=0)
-        return Most(prompt, output, micro_usd), limit
+        return Most(prompt, output, micro_usd, limit)
 
     def limited(self, max_tokens: int | None) -> Completion:
         """The call with this output limit."""

@@ -41,7 +41,7 @@ from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
-from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
+from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
 from xml_pipeline.terminal import visible
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ class Run:
     """One completion on its way.
 
     Attributes:
-        completion: what is asked; a budget may set its output limit.
+        completion: what is asked, as the caller stated it.
         shared: the router's.
         leases: of this call; set when its budgets have let it start.
     """
@@ -152,7 +152,6 @@ class Run:
     __slots__ = (
         "_extents",
         "_held",
-        "_max_tokens",
         "_meters",
         "_rates",
         "_reservations",
@@ -165,7 +164,6 @@ class Run:
         self.completion = completion
         self.shared = shared
         self.leases = Leases(completion, shared.policy, completion.started)
-        self._max_tokens = completion.request.max_tokens  # as stated
         self._meters: Sequence[Meter] = ()
         self._rates: Sequence[Rates] = ()
         self._extents: dict[object, tuple[Extent, ...]] = {}
@@ -266,7 +264,7 @@ class Run:
             await shared.prices.load()
         if shared.book.active:
             await self._hold()
-        self.leases = Leases(self.completion, shared.policy, shared.clock.monotonic())
+        self.leases = Leases(self._held_to(self._held), shared.policy, shared.clock.monotonic())
 
     async def _hold(self) -> None:
         """Take an upper bound of what one attempt can use from all budgets that apply.
@@ -290,7 +288,7 @@ class Run:
                 if remaining <= 0 or not any(meter.reserved for meter in self._meters):
                     raise
                 rooms = [(meter, meter.unspent) for meter in self._meters]
-                alone, _ = self._most(rooms)
+                alone = self._most(rooms)
                 if any(alone.of(meter.unit) > room for meter, room in rooms):
                     raise
                 await shared.settlements.wait(remaining)
@@ -312,18 +310,25 @@ class Run:
 
     def _reserve(self) -> Reservation:
         """Take it now; raises as `_hold`."""
-        meters, self.completion = self._meters, self.completion.limited(self._max_tokens)
+        meters = self._meters
         if any(meter.unit == "usd" for meter in meters):
             self.completion, self._rates = self.completion.priced(
                 self.shared.prices, self.shared.clock.wall()
             )
-        most, limit = self._most([(meter, meter.headroom()) for meter in meters])
+        most = self._most([(meter, meter.headroom()) for meter in meters])
         held = self.shared.book.reserve(meters, most)
         self._reservations.append(held)
-        self.completion = self.completion.limited(limit)
         return held
 
-    def _most(self, rooms: Sequence[tuple[Meter, int]]) -> tuple[Most, int | None]:
+    def _held_to(self, held: Reservation | None) -> Completion:
+        """What is asked, with the output limit of the reservation that one attempt has."""
+        return self.completion if held is None else self.completion.limited(held.most.limit)
+
+    def request(self, lease: Lease) -> LLMRequest:
+        """What this attempt sends, never with room for more than it holds."""
+        return self._held_to(lease.held).at(lease.route)
+
+    def _most(self, rooms: Sequence[tuple[Meter, int]]) -> Most:
         prompt = max(
             route.estimator.bound.most(extent)
             for route in self.completion.routes()
@@ -355,7 +360,7 @@ class Run:
             scope = asyncio.timeout(left if limit is None else min(left, limit))
             lease.sent = True
             async with scope:
-                response = await self._ask(route, client)
+                response = await self._ask(lease, client)
             if not isinstance(response, LLMResponse):
                 raise MalformedAnswerError(
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
@@ -380,10 +385,11 @@ class Run:
                 self.cancelled(lease)
             lease.permit.release()
 
-    async def _ask(self, route: Route, client: Any) -> LLMResponse:
+    async def _ask(self, lease: Lease, client: Any) -> LLMResponse:
         """One attempt's request; another one at once where the model refuses what can be put into words."""
+        route = lease.route
         while True:
-            request = self.completion.at(route)
+            request = self.request(lease)
             try:
                 return await route.backend._do_completion(client, request)
             except Exception as raised:
@@ -512,7 +518,7 @@ class Run:
         """The usage of an attempt of which nobody will tell: what was expected of it."""
         estimator = lease.route.estimator
         prompt = estimator.prompt_tokens(self.completion.size)
-        output = estimator.output_tokens(self.completion.request.max_tokens)
+        output = estimator.output_tokens(self._held_to(lease.held).request.max_tokens)
         return self._bounded(lease, Usage(prompt, output, estimated=True))
 
     def _bounded(self, lease: Lease, usage: Usage, counted: Usage = _UNSENT) -> Usage:

@@ -142,7 +142,7 @@ class StreamedAttempt:
             try:
                 while True:
                     client = await self._client(watchdog)
-                    request = run.completion.at(lease.route)
+                    request = run.request(lease)
                     lease.sent = True
                     source = lease.route.backend._do_stream(client, request)
                     reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -324,6 +325,86 @@ def test_no_hedge_starts_for_which_there_is_no_room() -> None:
             assert meter.spent <= limit
 
     run_in_virtual_time(main())
+
+
+def test_a_hedge_that_has_no_room_changes_nothing_for_the_tries_after_it() -> None:
+    async def main() -> None:
+        asked: list[int | None] = []
+
+        class Greedy(ScriptedBackend):
+            async def _do_completion(self, client: object, request: LLMRequest) -> LLMResponse:
+                asked.append(request.max_tokens)
+                usage = {"prompt_tokens": 5, "completion_tokens": request.max_tokens or 100_000}
+                return LLMResponse("x", "m", usage)
+
+        slow = ScriptedBackend(name="slow", rules=(Rule(latency=20, error="RateLimitedError"),))
+        router = Router(
+            [slow, Greedy(name="greedy", priority=2)],
+            timeouts=Timeouts(hedge_after=5),
+            budgets=Budgets(organism=[Budget(tokens=1500)]),
+        )
+        await router.complete("m", "hello")
+        assert asked[0] is not None
+        assert asked[0] < 1500
+        assert router.get_total_usage().total_tokens <= 1500
+
+    run_in_virtual_time(main())
+
+
+def test_each_try_is_held_to_its_own_reservation() -> None:
+    """A hedge that found more room, because another call ended, does not lend it to the tries of the first."""
+
+    async def main() -> None:
+        sent: list[int | None] = []
+
+        class Greedy(ScriptedBackend):
+            async def _do_completion(self, client: object, request: LLMRequest) -> LLMResponse:
+                await asyncio.sleep(1)
+                if request.messages[-1]["content"] == "other":
+                    await asyncio.sleep(5)
+                    return LLMResponse("x", "m", {"prompt_tokens": 5, "completion_tokens": 5})
+                sent.append(request.max_tokens)
+                if len(sent) <= 2:
+                    await asyncio.sleep(10 * len(sent))
+                    raise ServerError("no")
+                usage = {"prompt_tokens": 5, "completion_tokens": request.max_tokens or 100_000}
+                return LLMResponse("x", "m", usage)
+
+        backends = [Greedy(name=name) for name in ("a", "b", "c")]
+        router = Router(
+            backends, timeouts=Timeouts(hedge_after=10), budgets=Budgets(organism=[Budget(tokens=8000)])
+        )
+        other = asyncio.create_task(router.complete("m", "other", max_tokens=6000))
+        await asyncio.sleep(0.1)
+        await router.complete("m", "hello")
+        await other
+        first, hedge, third = sent
+        assert first is not None
+        assert hedge is not None
+        assert first < hedge
+        assert third == first  # whose reservation it has
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("per", ["day", "month"])
+async def test_a_clock_that_is_set_back_at_a_border_gives_no_budget_twice(per: Any) -> None:
+    wall = [datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC).timestamp()]
+    told: list[Event] = []
+    router = Router(
+        [model(400, 100)],
+        budgets=Budgets(organism=[Budget(tokens=600, per=per)]),
+        clock=Clock(wall=lambda: wall[0]),
+        on_event=told.append,
+    )
+    answered = 0
+    for step in (2, -2, 2, -2, 2, -2):
+        with suppress(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=200)
+            answered += 1
+        wall[0] += step
+    assert answered == 2
+    assert len([event for event in told if isinstance(event, BudgetWarning)]) == 2
 
 
 def test_a_call_that_can_never_fit_is_refused_at_once_although_others_are_in_flight() -> None:

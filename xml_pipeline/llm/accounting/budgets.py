@@ -70,11 +70,13 @@ class Most:
     Attributes:
         prompt, output: tokens.
         micro_usd: of the dearest backend that may be asked; 0 when no money is counted.
+        limit: the output limit that a request must state, so that this is its bound; None where it states its own.
     """
 
     prompt: int
     output: int
     micro_usd: int = 0
+    limit: int | None = None
 
     def of(self, unit: Unit) -> int:
         """Tokens, or micro-USD."""
@@ -84,7 +86,7 @@ class Most:
 class Meter:
     """The state of one budget in one scope: tokens or micro-USD."""
 
-    __slots__ = ("_period_id", "_warned", "budget", "limit", "reserved", "scope", "spent", "unit")
+    __slots__ = ("_before", "_period_id", "_warned", "budget", "limit", "reserved", "scope", "spent", "unit")
 
     def __init__(self, scope: str, budget: Budget, unit: Unit, limit: int) -> None:
         self.scope = scope
@@ -95,17 +97,22 @@ class Meter:
         self.reserved = 0
         self._period_id = ""
         self._warned = 0
+        self._before = ("", 0, 0)  # the period before this one, as it was left
 
     def turn(self, wall: float) -> None:
-        """Start anew when the period has changed; what is in flight counts for the new one."""
+        """Start anew when the period has changed; what is in flight counts for the new one.
+
+        A clock that is set back finds the period as it was left: no budget is there a second time.
+        """
         if self.budget.per == "run":
             return
         form = "%Y-%m-%d" if self.budget.per == "day" else "%Y-%m"
         period = datetime.fromtimestamp(wall, UTC).strftime(form)
         if period != self._period_id:
+            known, spent, warned = self._before
+            self._before = (self._period_id, self.spent, self._warned)
             self._period_id = period
-            self.spent = 0
-            self._warned = 0
+            self.spent, self._warned = (spent, warned) if period == known else (0, 0)
 
     def headroom(self) -> int:
         """What is neither spent nor reserved."""
