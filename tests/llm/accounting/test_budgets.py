@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -11,10 +12,26 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.emulators.raw import Exchange, RawServer, head
 from tests.llm.callers import Handler, running
-from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, NoBackendError, ServerError
+from xml_pipeline.errors import (
+    BackendTimeoutError,
+    BudgetExceededError,
+    InvalidRequestError,
+    NoBackendError,
+    ServerError,
+)
 from xml_pipeline.events import BudgetWarning, Event
-from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router, Timeouts
+from xml_pipeline.llm import (
+    PROVIDER_CLASSES,
+    Budget,
+    Budgets,
+    LLMRequest,
+    LLMResponse,
+    Price,
+    Router,
+    Timeouts,
+)
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.testing import run_in_virtual_time
@@ -405,6 +422,74 @@ async def test_a_clock_that_is_set_back_at_a_border_gives_no_budget_twice(per: A
         wall[0] += step
     assert answered == 2
     assert len([event for event in told if isinstance(event, BudgetWarning)]) == 2
+
+
+@pytest.mark.parametrize("limit", [Budget(tokens=7000), Budget(usd=0.09)], ids=["tokens", "usd"])
+@pytest.mark.parametrize("max_tokens", [None, 1000])
+async def test_thinking_on_top_of_the_output_limit_is_reserved_too(
+    limit: Budget, max_tokens: int | None
+) -> None:
+    """Claude before 4.6 counts thinking within `max_tokens`, so its dialect adds what thinking may take."""
+    asked: list[int] = []
+
+    async def play(exchange: Exchange) -> None:
+        asked.append(json.loads(exchange.body)["max_tokens"])
+        answer = {
+            "type": "message",
+            "model": "claude-sonnet-4-5",
+            "content": [{"type": "text", "text": "x"}],
+            "stop_reason": "end_turn",
+            "usage": {"input_tokens": 20, "output_tokens": asked[-1]},
+        }
+        body = json.dumps(answer).encode()
+        await exchange.send(head(length=len(body)), body)
+
+    async with RawServer(play) as server:
+        backend = PROVIDER_CLASSES["anthropic"](base_url=server.origin, api_key="sk-ant-recorded-key")
+        prices = {"claude-*": Price(3, 15)}
+        async with Router([backend], budgets=Budgets(organism=[limit]), prices=prices) as router:
+            for effort in ("low", "medium", "high", "max"):
+                with suppress(BudgetExceededError):
+                    await router.complete(
+                        "claude-sonnet-4-5", "hello", max_tokens=max_tokens, reasoning_effort=effort
+                    )
+            assert asked
+            (meter,) = router._book.meters(router_charge(""))
+            assert (meter.reserved, meter.spent <= meter.limit) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"max_tokens": None},
+        {"max_completion_tokens": 0},
+        {"options": {"num_predict": -1}},
+        {"generationConfig": {"maxOutputTokens": "many"}},
+    ],
+    ids=str,
+)
+async def test_an_extra_that_takes_the_output_limit_away_is_refused_under_a_budget(
+    extra: dict[str, Any],
+) -> None:
+    backend = model()
+    router = Router([backend], budgets=Budgets(organism=[Budget(tokens=100_000)]))
+    with pytest.raises(InvalidRequestError, match=r"and a budget applies.* Write a number of tokens"):
+        await router.complete("m", "hello", max_tokens=10, extra=extra)
+    assert not backend.requests
+    await Router([backend]).complete(
+        "m", "hello", extra=extra
+    )  # without a budget it is the caller's own affair
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"generationConfig": {"maxOutputTokens": "90000"}}, {"max_tokens": 90000.0}, {"n": "90"}],
+    ids=str,
+)
+async def test_an_extra_limit_counts_in_all_its_spellings(extra: dict[str, Any]) -> None:
+    router = Router([model()], budgets=Budgets(organism=[Budget(tokens=80_000)]))
+    with pytest.raises(BudgetExceededError):
+        await router.complete("m", "hello", max_tokens=1000, extra=extra)
 
 
 def test_a_call_that_can_never_fit_is_refused_at_once_although_others_are_in_flight() -> None:

@@ -141,12 +141,17 @@ def _think(body: dict[str, Any], request: LLMRequest, rule: ClaudeRule) -> bool:
         if not forced:
             body["thinking"] = {"type": "adaptive"}
         return not forced
-    budget = BUDGETS.get(effort)
-    if budget is None or forced or _open_loop_without_thinking(body["messages"]):
+    budget = thinking_tokens(request, rule)
+    if not budget or forced or _open_loop_without_thinking(body["messages"]):
         return False
     body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     body["max_tokens"] = max(body["max_tokens"], 1) + budget  # the limit counts the thinking
     return True
+
+
+def thinking_tokens(request: LLMRequest, rule: ClaudeRule) -> int:
+    """What thinking may take on top of the output limit; none where the model decides within the limit."""
+    return 0 if rule.adaptive else BUDGETS.get(request.reasoning_effort or "none", 0)
 
 
 def _open_loop_without_thinking(turns: list[dict[str, Any]]) -> bool:
