@@ -275,7 +275,10 @@ class Router:
         return self._usage.total()
 
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
-        """Budgets for one thread and everything below it, beside the configured ones; none takes them away."""
+        """Budgets for one thread and everything below it, beside the configured ones; none takes them away.
+
+        A new one counts from now on. The configured ones, and one that is set again as it was, go on counting.
+        """
         self._book.set_thread_budget(thread_id, *limits)
 
     # Lifetime

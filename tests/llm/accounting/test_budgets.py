@@ -94,6 +94,29 @@ async def test_one_thread_can_get_a_budget_of_its_own() -> None:
         await router.complete("m", "hello", max_tokens=200)
 
 
+async def test_a_budget_that_is_set_for_a_thread_leaves_the_others_as_they_are() -> None:
+    router = Router([model(400, 100)], budgets=Budgets(thread=[Budget(tokens=1100)]))
+    with running(Handler("worker")):
+        for _ in range(2):
+            await router.complete("m", "hello", max_tokens=200)
+            router.set_thread_budget("t1", Budget(tokens=5000))
+        with pytest.raises(BudgetExceededError, match="is 1100 tokens per run; 1000 are spent"):
+            await router.complete("m", "hello", max_tokens=200)
+        router.set_thread_budget("t1")
+        with pytest.raises(BudgetExceededError, match="is 1100 tokens per run; 1000 are spent"):
+            await router.complete("m", "hello", max_tokens=200)
+
+
+async def test_a_threads_own_budget_that_is_set_again_goes_on() -> None:
+    router = Router([model(400, 100)])
+    with running(Handler("worker")):
+        router.set_thread_budget("t1", Budget(tokens=600))
+        await router.complete("m", "hello", max_tokens=200)
+        router.set_thread_budget("t1", Budget(tokens=600), Budget(tokens=9000))
+        with pytest.raises(BudgetExceededError, match="is 600 tokens"):
+            await router.complete("m", "hello", max_tokens=200)
+
+
 async def test_a_conversations_budget_and_its_end() -> None:
     router = Router(
         [model(400, 100)], budgets=Budgets(conversation=[Budget(tokens=600)], thread=[Budget(tokens=10_000)])

@@ -238,12 +238,23 @@ class BudgetBook:
         self.active = bool(budgets.organism or budgets.agents or budgets.thread or budgets.conversation)
 
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
-        """Limits for one thread and everything below it, beside the general ones; without limits: none."""
-        self._own.pop(("thread", thread_id), None)
-        self._threads.pop(("thread", thread_id), None)
+        """Limits for one thread and everything below it, beside the general ones; without limits: none.
+
+        Those that held before and still hold go on with what they have counted.
+        """
+        scope = ("thread", thread_id)
+        counted = self._threads.pop(scope, [])
+        self._own.pop(scope, None)
         if limits:
-            self._own[("thread", thread_id)] = limits
+            self._own[scope] = limits
             self.active = True
+        for place, meter in enumerate(self._scope("thread", thread_id, self.budgets.thread)):
+            same = next(
+                (old for old in counted if (old.budget, old.unit) == (meter.budget, meter.unit)), None
+            )
+            if same is not None:
+                counted.remove(same)
+                self._threads[scope][place] = same
 
     def meters(self, charge: Charge) -> list[Meter]:
         """Every meter that a call of this charge moves, in the state of now."""
