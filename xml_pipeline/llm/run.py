@@ -94,6 +94,21 @@ class Shared:
             self.calls += 1
         return here
 
+    def check_open(self) -> None:
+        """Before a call, and before each of its tries.
+
+        Raises:
+            NoBackendError: the router is closed.
+        """
+        if self.closed:
+            raise closed()
+
+    def close(self) -> None:
+        """No further try begins, and what waits for one ends."""
+        self.closed = True
+        self.policy.changes.close(closed)
+        self.settlements.close(closed)
+
     def leave(self, entered: asyncio.AbstractEventLoop) -> None:
         """A call ended; perhaps one that was thrown away long after its loop had ended."""
         if self.home is entered:
@@ -243,10 +258,7 @@ class Run:
 
     def _must_prepare(self) -> bool:
         shared = self.shared
-        if shared.closed:
-            raise NoBackendError(
-                "the router is closed; calls are possible between its start and its close only"
-            )
+        shared.check_open()
         return shared.book.active or self._needs_prices()
 
     def _needs_prices(self) -> bool:
@@ -356,7 +368,7 @@ class Run:
         left = self.completion.deadline - lease.started
         scope: asyncio.Timeout | None = None
         try:
-            client = route.transport.client() or await route.transport.open()
+            client = await self.client(route)
             scope = asyncio.timeout(left if limit is None else min(left, limit))
             lease.sent = True
             async with scope:
@@ -384,6 +396,15 @@ class Run:
             if not lease.settled:
                 self.cancelled(lease)
             lease.permit.release()
+
+    async def client(self, route: Route) -> Any:
+        """What the backend is asked through.
+
+        Raises:
+            NoBackendError: the router was closed since the call began; nothing is opened behind its back.
+        """
+        self.shared.check_open()
+        return route.transport.client() or await route.transport.open()
 
     async def _ask(self, lease: Lease, client: Any) -> LLMResponse:
         """One attempt's request; another one at once where the model refuses what can be put into words."""
@@ -615,6 +636,11 @@ class Run:
                 ended,
             )
         )
+
+
+def closed() -> NoBackendError:
+    """The error of a call on a closed router."""
+    return NoBackendError("the router is closed; calls are possible between its start and its close only")
 
 
 def _asked_alike(route: Route) -> object:
