@@ -428,12 +428,12 @@ class Run:
             pending = set(tasks)
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                answers = [task.result() for task in done if not (task.cancelled() or task.exception())]
+                response = next((answer for answer in answers if answer is not None), None)
+                if response is not None:
+                    return response
                 for task in done:
-                    response = task.result()
-                    if response is not None:
-                        return response
-                if self.leases.hopeless:
-                    break
+                    task.result()  # the deadline passed
             return None
         finally:
             for task in tasks:

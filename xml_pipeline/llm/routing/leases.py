@@ -275,20 +275,15 @@ class Leases:
         return self._errors[-1] if self._errors else None
 
     def check(self) -> None:
-        """Raise when the call ends with its last failure."""
-        error = self.last_error
-        if error is None:
+        """Raise when the call ends with its last failure, or with one that is the caller's fault."""
+        if not self._errors:
             return
-        if not error.failover:
+        error = next((one for one in self._errors if not one.failover), None)
+        if error is not None:
             error.attempts = tuple(self.attempts)
             raise error from None
         if self._counted > self._policy.retry.retries:
             raise exhausted(self._asked, self.attempts, self._errors)
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether the last failure is the caller's fault, which no other backend mends."""
-        return self.last_error is not None and not self.last_error.failover
 
     def tell_others(self) -> None:
         """The health of a backend changed: calls that wait look again."""
