@@ -262,14 +262,21 @@ class _Turns:
 
 
 def _without_blank(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [block for block in blocks if block["type"] != "text" or block["text"].strip()]
+    return [block for block in blocks if block.get("type") != "text" or _said(block).strip()]
+
+
+def _said(block: Mapping[str, Any]) -> str:
+    """The text of a block; a history may come from a file, and its blocks from anywhere."""
+    text = block.get("text")
+    return text if isinstance(text, str) else ""
 
 
 def _replayed(
     own: list[Any], texts: list[dict[str, Any]], uses: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The blocks as they came, thinking in its place; if the message was changed since, thinking first."""
-    same_text = "".join(block.get("text", "") for block in own) == "".join(block["text"] for block in texts)
+    own = [block for block in own if isinstance(block, Mapping)]
+    same_text = "".join(map(_said, own)) == "".join(block["text"] for block in texts)
     came = [block.get("id") for block in own if block.get("type") == "tool_use"]
     if same_text and came == [use["id"] for use in uses]:
         by_id = {use["id"]: use for use in uses}
