@@ -17,6 +17,7 @@ from tests.llm.callers import Handler, running
 from xml_pipeline.errors import (
     BackendTimeoutError,
     BudgetExceededError,
+    ConfigError,
     InvalidRequestError,
     NoBackendError,
     ServerError,
@@ -190,6 +191,46 @@ async def test_money_is_counted_in_micro_dollars() -> None:
         await router.complete("m", "x" * 3000, max_tokens=1000)
     assert caught.value.unit == "usd"
     assert caught.value.spent == pytest.approx(0.004)
+
+
+async def test_calls_too_small_to_see_use_up_a_dollar_budget_too() -> None:
+    budgets = Budgets(organism=[Budget(usd=0.0001)])
+    router = Router([model(1, 1)], prices={"*": Price(0.01, 0.01)}, budgets=budgets)
+    answered = 0
+    with suppress(BudgetExceededError):
+        for _ in range(200):
+            await router.complete("m", "hello", max_tokens=1)
+            answered += 1
+    assert 0 < answered < 200
+
+
+async def test_no_more_of_a_prompt_is_from_a_cache_than_there_is_of_it() -> None:
+    """A provider that counts a million cached tokens of ten."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 10**6, "cache_write_tokens": 10**6}
+    backend = ScriptedBackend(rules=(Rule(reply="x", usage=usage),))
+    router = Router([backend], prices={"*": Price(1, 2, cached=0.1, cache_write=3)})
+    assert (await router.complete("m", "hello")).cost == pytest.approx((10 * 0.1 + 5 * 2) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda: Budget(tokens=-5), "tokens is a whole number from 0, not -5"),
+        (lambda: Budget(tokens="5"), "tokens"),  # type: ignore[arg-type]
+        (lambda: Budget(tokens=5.5), "tokens"),  # type: ignore[arg-type]
+        (lambda: Budget(usd=float("nan")), "usd"),
+        (lambda: Budget(usd=float("inf")), "usd"),
+        (lambda: Budget(tokens=5, per="week"), "per is one of run, day, month, not 'week'"),  # type: ignore[arg-type]
+        (lambda: Budget(tokens=5, warn_at=(float("nan"),)), "warn_at"),
+        (lambda: Price(-1, 1), "input is a number of USD from 0, not -1"),
+        (lambda: Price(1, float("inf")), "output"),
+        (lambda: Price(1, 1, cached=float("nan")), "cached"),
+        (lambda: Price(None, 1), "input"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_budget_and_no_price_is_refused_where_it_is_written(wrong: Any, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        wrong()
 
 
 async def test_a_dollar_budget_refuses_a_model_whose_price_nobody_knows() -> None:

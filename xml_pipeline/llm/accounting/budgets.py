@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
-from xml_pipeline.errors import BudgetExceededError
+from xml_pipeline.errors import BudgetExceededError, ConfigError, cut
 from xml_pipeline.events import BudgetWarning
 from xml_pipeline.llm.accounting.usage import Answered, Charge
+from xml_pipeline.llm.types import is_amount, is_whole
 
 MAX_THREAD_SCOPES = (
     65_536  # threads and conversations with a state; the least recently used idle one goes first
@@ -36,12 +37,30 @@ class Budget:
         usd: US dollars, None for no limit.
         per: `run` (since the router was made), `day` or `month` (calendar, UTC).
         warn_at: fractions of the limit at which a `BudgetWarning` is emitted, once per period.
+
+    Raises:
+        ConfigError: one of them is nothing of the kind.
     """
 
     tokens: int | None = None
     usd: float | None = None
     per: Period = "run"
     warn_at: tuple[float, ...] = (0.8,)
+
+    def __post_init__(self) -> None:
+        checks = (
+            (
+                "tokens",
+                self.tokens is None or (is_whole(self.tokens) and self.tokens >= 0),
+                "a whole number from 0",
+            ),
+            ("usd", self.usd is None or is_amount(self.usd), "a number from 0"),
+            ("per", self.per in get_args(Period), f"one of {', '.join(get_args(Period))}"),
+            ("warn_at", all(map(is_amount, self.warn_at)), "fractions of the limit, as (0.5, 0.9)"),
+        )
+        for name, right, allowed in checks:
+            if not right:
+                raise ConfigError(f"a budget's {name} is {allowed}, not {cut(repr(getattr(self, name)))}")
 
 
 @dataclass(frozen=True, slots=True)
