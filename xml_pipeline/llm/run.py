@@ -94,15 +94,6 @@ class Shared:
             self.calls += 1
         return here
 
-    def check_open(self) -> None:
-        """Before a call, and before each of its tries.
-
-        Raises:
-            NoBackendError: the router is closed.
-        """
-        if self.closed:
-            raise closed()
-
     def close(self) -> None:
         """No further try begins, and what waits for one ends."""
         self.closed = True
@@ -258,7 +249,8 @@ class Run:
 
     def _must_prepare(self) -> bool:
         shared = self.shared
-        shared.check_open()
+        if shared.closed:
+            raise closed()
         return shared.book.active or self._needs_prices()
 
     def _needs_prices(self) -> bool:
@@ -338,7 +330,8 @@ class Run:
 
     def request(self, lease: Lease) -> LLMRequest:
         """What this attempt sends, never with room for more than it holds."""
-        return self._held_to(lease.held).at(lease.route)
+        completion = self.completion if lease.held is None else self._held_to(lease.held)
+        return completion.at(lease.route)
 
     def _most(self, rooms: Sequence[tuple[Meter, int]]) -> Most:
         prompt = max(
@@ -403,7 +396,8 @@ class Run:
         Raises:
             NoBackendError: the router was closed since the call began; nothing is opened behind its back.
         """
-        self.shared.check_open()
+        if self.shared.closed:
+            raise closed()
         return route.transport.client() or await route.transport.open()
 
     async def _ask(self, lease: Lease, client: Any) -> LLMResponse:
