@@ -31,6 +31,10 @@ def test_the_state_directory_is_private_and_never_relative(
     assert file.read_text() == "kept"
     assert private_file(directory / "nowhere", "history") is None
     assert state_dir({"XDG_STATE_HOME": str(file)}) is None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "relative")
+    assert state_dir({}) is None
+    assert not (tmp_path / "relative").exists()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from xml_pipeline.errors import ConfigError
 from xml_pipeline.terminal import visible
 
 LOG_BYTES = 1_000_000
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # for a reader, should it be a pipe
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -25,6 +26,8 @@ def state_dir(environ: Mapping[str, str]) -> Path | None:
     home = environ.get("XDG_STATE_HOME", "")
     try:
         base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
+        if not base.is_absolute():  # $HOME is not: the files would lie wherever the program was started
+            return None
         directory = base / "xml-pipeline"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home directory
@@ -36,7 +39,9 @@ def private_file(directory: Path, name: str) -> Path | None:
     """A file there that only its owner may read, made if need be; None when that is impossible."""
     path = directory / name
     try:
-        with open(_private(path, os.O_APPEND | os.O_WRONLY), "a") as file:
+        with open(_private(path, os.O_APPEND | os.O_WRONLY | _NO_WAITING), "a") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
             if hasattr(os, "fchmod"):  # an earlier version may have left it readable
                 os.fchmod(file.fileno(), 0o600)
     except OSError:
