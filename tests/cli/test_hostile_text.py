@@ -208,3 +208,21 @@ def test_what_no_program_should_raise_gives_no_orders(tmp_path: Path) -> None:
     assert "\\x1b[2J" in done.stderr
     assert not orders_in(done.stdout + done.stderr)
     assert done.returncode == 1
+
+
+def test_what_a_handler_prints_in_its_own_process_gives_no_orders(tmp_path: Path) -> None:
+    (tmp_path / "organism.yaml").write_text(
+        "organism: {name: x}\n"
+        "listeners: [{name: heavy, handler: heavy.prints, description: Prints., cpu_bound: true}]\n"
+    )
+    (tmp_path / "heavy.py").write_text(
+        "import sys\nfrom xml_pipeline import HandlerResponse\nfrom xml_pipeline.agents import Task\n\n\n"
+        "def prints(payload: Task, metadata) -> HandlerResponse:\n"
+        "    print('\\x1b]0;title\\x07')\n    print('\\x9b31m', file=sys.stderr)\n"
+        "    return HandlerResponse.respond(payload)\n"
+    )
+    done = run(*XP, "run", str(tmp_path), state=tmp_path, text="@heavy done\n")
+    assert "heavy: done" in done.stdout
+    assert "\\x1b]0;title\\x07" in done.stdout
+    assert "\\x9b31m" in done.stderr
+    assert not orders_in(done.stdout + done.stderr)

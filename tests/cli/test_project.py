@@ -67,3 +67,7 @@ def test_init_takes_a_name_that_can_be_one(
         assert "Traceback" not in done.stderr
         assert done.returncode == 1
     assert [path.name for path in tmp_path.iterdir()] == ["dangling"]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "x cannot be written" in xp("init", "x").stderr

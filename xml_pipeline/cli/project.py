@@ -32,7 +32,10 @@ def init(arguments: argparse.Namespace) -> int:
     if not arguments.directory:
         raise ConfigError("the name of the directory is empty; name one, or `.` for the one you are in")
     directory = Path(arguments.directory)
-    name = directory.resolve().name or "organism"
+    try:
+        name = directory.resolve().name or "organism"
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be written: {error.strerror}") from None
     taken = [
         path for path in FILES if os.path.lexists(directory / path)
     ]  # unlike a Path's methods: never raises

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from xml_pipeline.errors import ConfigError
+from xml_pipeline.errors import ConfigError, described
 from xml_pipeline.terminal import visible
 
 LOG_BYTES = 1_000_000
@@ -55,7 +57,18 @@ def _private(path: str | Path, flags: int) -> int:
 
 
 class LogFile(RotatingFileHandler):
-    """A log that is kept private when it is begun anew, too."""
+    """A log that is kept private when it is begun anew, too; that it cannot be written is told once, in a line."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._failed and sys.stderr is not None:
+            self._failed = True
+            reason = described(sys.exception() or OSError())
+            with suppress(OSError):
+                sys.stderr.write(
+                    f"the log {visible(self.baseFilename)} cannot be written: {visible(reason)}\n"
+                )
 
     def _open(self) -> Any:
         return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
