@@ -189,7 +189,7 @@ class TaskFailed(XmlPipelineError):
     """What a handler raises to give its task up: its caller gets a SystemError with this code and text.
 
     Attributes:
-        code: `routing`, `validation`, `timeout`, `handler`, `budget` or `limit`.
+        code: `routing`, `validation`, `timeout`, `handler`, `budget`, `limit` or `interrupted`.
         text: for the caller; other exceptions tell it their class only.
     """
 
@@ -211,7 +211,8 @@ class AnswerError(AskError):
 
     Attributes:
         answer: the SystemError or Huh payload as received.
-        code: its code: `routing`, `validation`, `timeout`, `handler`, `budget`, `limit`.
+        code: its code: `routing`, `validation`, `timeout`, `handler`, `budget`, `limit`,
+            `interrupted`.
     """
 
     def __init__(self, answer: Any, code: str, message: str) -> None:
@@ -228,8 +229,16 @@ class AskTimeout(AskError, TimeoutError):
     """No answer came in time; the conversation was cancelled."""
 
 
+class KeyConflict(AskError):
+    """The key of an ask or send names another request: another receiver, or another payload."""
+
+
 class OrganismClosed(XmlPipelineError):
     """The organism is not running: not started yet, stopping, or stopped."""
+
+
+class JournalError(XmlPipelineError):
+    """Work cannot be made durable, or a journal cannot be used; the text says which file, why, and what to do."""
 
 
 class LLMError(XmlPipelineError):

@@ -254,6 +254,13 @@ class Organism:
                 self._pump.start()
         else:
             self._pump.start()
+        try:
+            await self._pump.resume()
+        except BaseException:
+            self._state = "stopped"
+            await self._pump.runners.stop()
+            await self._close()
+            raise
 
     async def stop(self) -> None:
         """Take nothing new, let what runs finish for `shutdown_seconds`, then cancel it. Never hangs.
@@ -274,7 +281,7 @@ class Organism:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
-            self._pump.admission.hurry()
+            self._pump.hurry()
             raise
 
     async def _end(self) -> None:
@@ -331,10 +338,17 @@ class Organism:
         answer_type: type[T],
         timeout: float | None = None,
         sender: str = OUTSIDE,
+        key: str | None = None,
     ) -> T: ...
     @overload
     async def ask(
-        self, to: str, payload: Any, *, timeout: float | None = None, sender: str = OUTSIDE
+        self,
+        to: str,
+        payload: Any,
+        *,
+        timeout: float | None = None,
+        sender: str = OUTSIDE,
+        key: str | None = None,
     ) -> Any: ...
     def ask(
         self,
@@ -344,6 +358,7 @@ class Organism:
         answer_type: type[Any] = object,
         timeout: float | None = None,
         sender: str = OUTSIDE,
+        key: str | None = None,
     ) -> Any:
         """Send a payload and wait for its answer; waits for room first when the organism is full.
 
@@ -353,6 +368,8 @@ class Organism:
             answer_type: the payload class that the answer must have, for type checkers too.
             timeout: seconds for all of it; None for no limit but the conversation's own.
             sender: what listeners see as `from_id`; no listener's name.
+            key: names this request for ever, in an organism with a journal. Asked again with the same key, after a
+                crash too, it joins what runs, or gives the answer that was given.
 
         Returns:
             The answer's payload.
@@ -364,22 +381,29 @@ class Organism:
             RoutingError: no such listener, or it does not take this class.
             PayloadError: the payload is not valid.
             OrganismClosed: it is not running.
+            JournalError: it cannot be made durable.
+            KeyConflict: the key names another request.
             RuntimeError: it runs in another event loop, such as another thread's.
-            TypeError, ValueError: a timeout that is no number, or not above 0.
+            TypeError, ValueError: a timeout that is no number, or not above 0; a key that is no text.
         """
         session = self._anybody if sender == OUTSIDE else self._session(sender)
-        return session.ask(to, payload, answer_type=answer_type, timeout=timeout)
+        return session.ask(to, payload, answer_type=answer_type, timeout=timeout, key=key)
 
-    async def send(self, to: str, payload: Any, *, sender: str = OUTSIDE) -> str:
+    async def send(self, to: str, payload: Any, *, sender: str = OUTSIDE, key: str | None = None) -> str:
         """Send a payload without waiting for its answer; waits while the organism is full.
+
+        With a journal it returns when the message is durable: it will be handled, whatever happens to the process.
+
+        Args:
+            to, payload, sender, key: as `ask`.
 
         Returns:
             The conversation's id. Its answer is an event; an error as its answer is a dead letter too.
 
         Raises:
-            RoutingError, PayloadError, OrganismClosed: as `ask`.
+            RoutingError, PayloadError, OrganismClosed, JournalError, KeyConflict: as `ask`.
         """
-        return await self._session(sender).send(to, payload)
+        return await self._session(sender).send(to, payload, key=key)
 
     def _session(self, sender: str) -> Session:
         return Session(self._pump, sender_name(self._pump, sender), "", self._new_id)

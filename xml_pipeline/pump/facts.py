@@ -74,6 +74,23 @@ class Interrupted(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
+class Starting(Struct, frozen=True, gc=False):
+    """A message's handler is about to be called again."""
+
+    message: Message
+
+    at: float = 0.0
+
+
+class Undeliverable(Struct, frozen=True, gc=False):
+    """A message of an earlier life cannot be handled any more; `reason` says why."""
+
+    message: Message
+
+    reason: str
+    at: float = 0.0
+
+
 class Expired(Struct, frozen=True, gc=False):
     """A gather's time is up."""
 
@@ -100,4 +117,6 @@ class Aborted(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-Fact: TypeAlias = Injected | Due | Returned | Failed | Interrupted | Expired | Answered | Aborted
+Fact: TypeAlias = (
+    Injected | Due | Returned | Failed | Interrupted | Starting | Undeliverable | Expired | Answered | Aborted
+)

@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import Context, copy_context
+from math import ceil
 from typing import Any, Protocol, cast
 
 from msgspec import Struct
 
 from xml_pipeline import events
-from xml_pipeline.envelope import CODES, Code, Message, SystemError
+from xml_pipeline.envelope import CODES, Code, Heading, Message, SystemError
 from xml_pipeline.errors import (
     BudgetExceededError,
+    JournalError,
+    KeyConflict,
     OrganismClosed,
     RoutingError,
     TaskFailed,
@@ -27,17 +31,31 @@ from xml_pipeline.errors import (
 )
 from xml_pipeline.hardened import DEFAULT_LIMITS, parse
 from xml_pipeline.hardened import Limits as WireLimits
-from xml_pipeline.journal import Journal, Step
+from xml_pipeline.journal import Durable, Journal, Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.admission import Admission
 from xml_pipeline.pump.deadlines import Deadlines
-from xml_pipeline.pump.facts import Aborted, Answered, Due, Expired, Fact, Failed, Injected, Returned
+from xml_pipeline.pump.facts import (
+    Aborted,
+    Answered,
+    Due,
+    Expired,
+    Fact,
+    Failed,
+    Injected,
+    Interrupted,
+    Returned,
+    Starting,
+    Undeliverable,
+)
 from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.listener import Attaching, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.projection import delivered, observed
+from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
+from xml_pipeline.pump.repeats import Repeats
 from xml_pipeline.pump.response import KEPT, HandlerMetadata
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
@@ -52,6 +70,7 @@ from xml_pipeline.threads.record import (
     Handled,
     Over,
     Redelivered,
+    Started,
 )
 
 _AGAIN = "\n"  # before a number, in the id of a session that was opened again; no name holds it
@@ -111,13 +130,24 @@ class Pump:
         self.handled = 0
         self.tenant: PerThread | None = None
         self._journal = journal
+        self._durable = journal if isinstance(journal, Durable) else None
+        self._reviver = Reviver(self.state, listeners, self.machine.terms.system_limits)
+        self._asleep: dict[str, None] = {}  # conversations of an earlier life that were not brought back yet
+        self._waking: asyncio.Task[None] | None = None
+        self._alive = 0.0  # when the earlier life was last seen
+        self._repeats = Repeats(self.scheduler.again)
+        self._failure: JournalError | None = None
         # Without a journal there is no call, no future and no await between deciding and carrying out (ADR 12).
         self._commit: Callable[[Step], None] = self._carry_out if journal is None else self._append
         self.clock = clock
         self._reserved: set[str] = set()  # conversations whose first message is not durable yet
         self._due: dict[str, float] = {}  # conversations, and when they take too long
         self._bell: asyncio.TimerHandle | None = None
-        self._asks: dict[str, asyncio.Future[Message | None]] = {}
+        self._asks: dict[
+            str, list[asyncio.Future[Message | None]]
+        ] = {}  # who waits for a conversation's answer
+        self._written: dict[str, asyncio.Future[None]] = {}  # who waits for a conversation to be durable
+        self._named: dict[str, tuple[str, bytes]] = {}  # requests with a key that are not answered yet
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
@@ -156,18 +186,69 @@ class Pump:
                 listener.handler.attach(self)
         self._open = True
 
+    async def resume(self) -> None:
+        """Go on with what the journal holds; newcomers wait until all that is owed is on its way.
+
+        Raises:
+            JournalError: it cannot be used.
+        """
+        if self._durable is None:
+            return
+        kept = await self._durable.start(self._break_off)
+        self._alive = kept.alive
+        self.state.sessions.update(sessions_of(kept))
+        self._asleep = dict.fromkeys(each.id for each in kept.open if each.owes)
+        self._asleep.update(dict.fromkeys(each.id for each in kept.open))
+        if kept.open:
+            self.admission.hold()
+            owing = sum(each.owes for each in kept.open)
+            self._waking = self._loop.create_task(self._wake_all(owing), name="xml-pipeline-resume")
+
     async def stop(self, seconds: float) -> None:
-        """Take nothing new, let what runs finish for `seconds`, then cancel it. Never hangs."""
+        """Take nothing new, let what runs finish for `seconds`, then cancel it. Never hangs.
+
+        With a durable journal nothing ends by that: what is not done goes on in the next life.
+        """
         self._open = False
         self.admission.refuse_all()
+        if self._waking is not None:
+            self._waking.cancel()
         try:
-            await self.admission.drain(seconds)
+            if self._durable is None:
+                await self.admission.drain(seconds)
+            else:
+                await self.runners.rest(seconds)
         finally:
-            self._give_up_all()
+            if self._durable is None:
+                self._give_up_all()
             self._deadlines.close()
             if self._bell is not None:
                 self._bell.cancel()
             await self.runners.stop()
+            if self._durable is not None:
+                await self._durable.close()
+                self._commit = _too_late  # a handler that is deaf to its cancel may return still
+                self._let_go_of_all()
+
+    def hurry(self) -> None:
+        """Let a stop that is going on wait no longer for what runs."""
+        self.admission.hurry()
+        self.runners.hurry()
+
+    def _let_go_of_all(self) -> None:
+        """Tell all that wait that the organism sleeps; what they wait for goes on when it is started again."""
+        for conversation_id in (*self._asks, *self._written):
+            text = "the organism was stopped before the answer came; started again, it goes on with it"
+            self._disappoint(conversation_id, self._failure or OrganismClosed(text))
+
+    def _break_off(self, error: BaseException) -> None:
+        """The journal can be used no more: nothing is carried out from now on, and whoever waits is told."""
+        assert isinstance(error, JournalError)
+        logger.critical("the organism stops: %s", error)
+        self._failure, self._open = error, False
+        self.admission.refuse_all()
+        self.runners.halt()
+        self._let_go_of_all()
 
     def _give_up_all(self) -> None:
         # All that wait: also for what is decided and not durable, because nobody will hear of it any more.
@@ -178,10 +259,16 @@ class Pump:
             self._step(conversation_id, Aborted(conversation_id, None, self.clock()))
 
     def _disappoint(self, conversation_id: str, error: BaseException) -> None:
-        """Raise `error` for whoever waits for the conversation's answer, if anybody does."""
-        future = self._asks.pop(conversation_id, None)
-        if future is not None and not future.done():
-            future.set_exception(error)
+        """Raise `error` for whoever waits for the conversation's answer, or to hear that it is durable."""
+        waiting = [*self._asks.pop(conversation_id, ()), self._written.pop(conversation_id, None)]
+        for future in waiting:
+            if future is not None and not future.done():
+                future.set_exception(error)
+
+    def _fulfil(self, conversation_id: str, answer: Message | None) -> None:
+        for future in self._asks.pop(conversation_id, ()):
+            if not future.done():
+                future.set_result(answer)
 
     # --- the outside ---
 
@@ -196,15 +283,16 @@ class Pump:
             OrganismClosed: not started, or stopping.
             RoutingError, PayloadError, EnvelopeError: as `Machine.step`.
         """
-        if not self._open:
-            raise OrganismClosed("the organism is not running: use `async with organism:`")
+        self._check_open()
+        if self._durable is not None and self._durable.trouble:
+            raise JournalError(self._durable.trouble)
         conversation_id = fact.conversation_id
         changes = self.machine.step(fact)
         if answer is not None:
-            self._asks[conversation_id] = answer
+            self._asks.setdefault(conversation_id, []).append(answer)
         self._due[conversation_id] = due = self._time() + self._longest
         if self._bell is None:
-            self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
+            self._ring_at(due)
         if fact.session:
             self._deadlines.discard(fact.session)  # it is in use
         if self._journal is not None:
@@ -212,12 +300,74 @@ class Pump:
             self.admission.in_flight += 1
         self._commit(Step(conversation_id, 0, fact.at, changes))
 
+    def join(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> bool:
+        """Whether there is, or was, a conversation of the fact's id; then `answer` gets its answer.
+
+        Raises:
+            KeyConflict: it began with another request.
+            JournalError: it cannot be read.
+        """
+        assert self._durable is not None
+        conversation_id, steps = fact.conversation_id, []
+        self._wake(conversation_id)
+        begun = self._named.get(conversation_id)
+        if begun is None:
+            steps = self._durable.steps(conversation_id)
+            if not steps:
+                return False
+            opening = next(event.message for event in steps[0].events if type(event) is Accepted)
+            begun = (opening.to, _wire(opening))
+        if begun != _request(fact):
+            raise KeyConflict(
+                "this key was given to another request before; a key names one request for ever"
+            )
+        if answer is not None:
+            last = steps[-1].events[-1] if steps else None
+            if type(last) is Accepted and last.leaves:
+                answer.set_result(self._reviver.answer(last.message))
+            elif type(last) is Over:
+                answer.set_result(None)
+            else:
+                self._asks.setdefault(conversation_id, []).append(answer)
+        return True
+
+    @contextmanager
+    def named(self, fact: Injected) -> Iterator[None]:
+        """While a request with a key is let in, and from then on, others of the same key join it."""
+        self._named[fact.conversation_id] = _request(fact)
+        try:
+            yield
+        except BaseException as error:
+            del self._named[fact.conversation_id]
+            told = (
+                error
+                if isinstance(error, Exception)
+                else OrganismClosed("whoever asked first gave up; ask again")
+            )
+            self._disappoint(fact.conversation_id, told)
+            raise
+
+    async def written(self, conversation_id: str) -> None:
+        """Wait until a conversation that was injected just now is durable."""
+        if conversation_id in self._reserved:
+            self._written[conversation_id] = future = self._loop.create_future()
+            await future
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is accepted outlives the process."""
+        return self._durable is not None
+
+    def abandon(self, conversation_id: str) -> None:
+        """Whoever asked waits no more. What cannot be asked for again ends; with a durable journal it goes on."""
+        if self._durable is None:
+            self.cancel(conversation_id)
+
     async def inject_in_turn(
         self, fact: Injected, answer: asyncio.Future[Message | None] | None, check: Callable[[], None]
     ) -> None:
         """`inject` as soon as there is room, first come first served; `check` raises if it is too late by then."""
-        if not self._open:
-            raise OrganismClosed("the organism is not running: use `async with organism:`")
+        self._check_open()
         if not self.admission.watched and self.admission.in_flight < self.admission.most:
             self.inject(fact, answer)
             return
@@ -227,6 +377,10 @@ class Pump:
             self.inject(fact, answer)
         finally:
             self.admission.leave()  # the reserved place; the message has its own by now
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise self._failure or OrganismClosed("the organism is not running: use `async with organism:`")
 
     def answer(self, thread_id: str, payload: Any) -> None:
         """A person answered what waits under `thread_id` in `questions`.
@@ -243,6 +397,7 @@ class Pump:
 
     def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
         """End a conversation and cancel its handlers; False when there is none of that id."""
+        self._wake(conversation_id)
         if conversation_id not in self.state.conversations:
             return False
         self._step(conversation_id, Aborted(conversation_id, error, self.clock()))
@@ -340,6 +495,80 @@ class Pump:
             if self.admission.watched:
                 self.admission.settle()
 
+    # --- an earlier life ---
+
+    async def _wake_all(self, owing: int) -> None:
+        """Bring conversations back, those that owe something first, and no more of them than there is room for."""
+        try:
+            for position, conversation_id in enumerate(tuple(self._asleep)):
+                if position == owing:
+                    self.admission.release()
+                if position < owing:
+                    await self.admission.room()
+                self._wake(conversation_id)
+                await asyncio.sleep(0)
+        finally:
+            self.admission.release()
+
+    def _wake(self, conversation_id: str) -> None:
+        """Bring a conversation of an earlier life back, and go on with it; nothing for another."""
+        if conversation_id not in self._asleep:
+            return
+        assert self._durable is not None
+        del self._asleep[conversation_id]
+        try:
+            revived = self._reviver.revive(conversation_id, self._durable.steps(conversation_id))
+        except Exception:
+            logger.exception(
+                "conversation %s cannot be brought back; it stays in the journal", conversation_id
+            )
+            self.state.conversations.pop(conversation_id, None)
+            return
+        if revived is not None:
+            self._go_on(revived)
+
+    def _go_on(self, revived: Revived) -> None:
+        """Set the timers and queues of a conversation that was brought back, as they would have been."""
+        conversation, conversation_id = revived.conversation, revived.conversation.id
+        lived = max(0.0, self._alive - revived.began)
+        self._deadlines.add(conversation_id, ceil(max(0.0, self._longest - lived)), self._endless)
+        for gather_id, (thread_id, seconds, began) in revived.gathers.items():
+            left = seconds - min(max(0.0, self._alive - began), seconds)
+            self._time_gather(Timer(conversation_id, thread_id, gather_id), ceil(left))
+        first: list[Message] = []
+        for thread in conversation.threads.values():
+            messages = list(thread.inbox.values())
+            if not messages:
+                continue
+            self.scheduler.hold(thread.id)
+            if thread.asked:
+                self.questions[thread.id] = thread.inbox[thread.asked]
+            else:
+                first.append(messages[0])
+            for message in messages:
+                if message.payload is None:
+                    continue
+                if message.message_id != thread.asked and message is not messages[0]:
+                    self.scheduler.add(message, message.message_id)
+        self.admission.in_flight += conversation.due
+        for message, reason in revived.unreadable:
+            logger.error("message %s for '%s' cannot be handled: %s", message.message_id, message.to, reason)
+            self._skipped.add(message.message_id)  # it is in no queue
+            self._step(conversation_id, Undeliverable(message, reason, self.clock()))
+        for message in first:
+            thread_now = conversation.threads.get(message.thread_id)
+            if thread_now is None or message.message_id not in thread_now.inbox:
+                continue
+            if message.attempt > 1 and thread_now.started != message.message_id:
+                self._repeats.add(message)  # nobody was called with it since it was last counted
+            else:
+                self._step(conversation_id, Interrupted(message, self.clock()))
+
+    def _started(self, conversation_id: str, event: Started) -> None:
+        self.scheduler.again(event.message)
+
+    # --- effects ---
+
     def _accepted(self, conversation_id: str, event: Accepted) -> None:
         message, ended = event.message, event.ends
         if ended:
@@ -349,11 +578,10 @@ class Pump:
             if self.tenant is not None:
                 _told(self.tenant.forget_thread, ended)
         if event.leaves:
-            future = self._asks.pop(conversation_id, None)
-            if future is not None and not future.done():
-                future.set_result(message)
-            del self._due[conversation_id]
-            if event.lasting or self.tenant is not None:
+            self._fulfil(conversation_id, message)
+            if self._due.pop(conversation_id, None) is None:
+                self._deadlines.discard(conversation_id)
+            if event.lasting or self.tenant is not None or self._named:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
             if event.closes:
@@ -361,12 +589,17 @@ class Pump:
             opens = event.opens
             if self._reserved and conversation_id in self._reserved:
                 self._reserved.discard(conversation_id)
+                written = self._written.pop(conversation_id, None)
+                if written is not None and not written.done():
+                    written.set_result(None)
             else:
                 self.admission.in_flight += 1
             self.scheduler.add(message, (opens and opens.parent) or message.message_id)
 
     def _done(self, conversation_id: str, event: Handled) -> None:
         """Let the next message of the thread start, and count one less in flight: a message is done."""
+        if self._repeats:
+            self._repeats.end(event.message_id)
         if self._threads[event.thread_id]:
             self.scheduler.free(event.thread_id)
         else:
@@ -380,13 +613,15 @@ class Pump:
         self.admission.in_flight -= 1
 
     def _redelivered(self, conversation_id: str, event: Redelivered) -> None:
-        self.scheduler.again(event.message)
+        self._repeats.add(event.message)
 
     def _gathering(self, conversation_id: str, event: Gathering) -> None:
         if event.seconds is not None:
-            timer = Timer(conversation_id, event.thread_id, event.gather_id)
-            self._timers.setdefault(event.thread_id, {})[event.gather_id] = timer
-            self._deadlines.add(timer, event.seconds, self._expired)
+            self._time_gather(Timer(conversation_id, event.thread_id, event.gather_id), event.seconds)
+
+    def _time_gather(self, timer: Timer, seconds: float) -> None:
+        self._timers.setdefault(timer.thread_id, {})[timer.gather_id] = timer
+        self._deadlines.add(timer, seconds, self._expired)
 
     def _ended(self, conversation_id: str, event: Ended) -> None:
         thread_id = event.thread_id
@@ -407,19 +642,21 @@ class Pump:
             return
         if message.message_id in self._skipped:
             self._skipped.discard(message.message_id)
+        elif self._repeats and self._repeats.end(message.message_id):
+            pass  # it was in no queue
         elif not self.runners.give_up(message):
             self.scheduler.discard(message)
         self.admission.in_flight -= 1
 
     def _over(self, conversation_id: str, event: Over) -> None:
-        future = self._asks.pop(conversation_id, None)
-        if future is not None and not future.done():
-            future.set_result(None)
-        self._due.pop(conversation_id, None)
+        self._fulfil(conversation_id, None)
+        if self._due.pop(conversation_id, None) is None:
+            self._deadlines.discard(conversation_id)
         self._closed(conversation_id, event.lasting)
 
     def _closed(self, conversation_id: str, session_id: str) -> None:
         """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
+        self._named.pop(conversation_id, None)
         if self.tenant is not None:
             _told(self.tenant.forget_conversation, conversation_id)
         session = self.state.sessions.get(session_id)
@@ -433,10 +670,16 @@ class Pump:
         self._bell, now = None, self._time()
         for conversation_id, due in tuple(self._due.items()):
             if due > now:
-                self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
+                self._ring_at(due)
                 break
-            text = f"the conversation took longer than {self._longest:g} s"
-            self.cancel(conversation_id, SystemError("limit", text))
+            self._endless(conversation_id)
+
+    def _ring_at(self, due: float) -> None:
+        self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
+
+    def _endless(self, conversation_id: str) -> None:
+        text = f"the conversation took longer than {self._longest:g} s"
+        self.cancel(conversation_id, SystemError("limit", text))
 
     def _expired(self, timer: Timer) -> None:
         self._stop_timer(timer.thread_id, timer.gather_id)
@@ -464,9 +707,16 @@ class Pump:
         if conversation is None or thread is None or message.message_id not in thread.inbox:
             self._skipped.add(message.message_id)
             return None
-        listener = self.listeners[message.to]
+        listener = self.listeners.get(message.to)
+        if listener is None:  # of an earlier life
+            self._skipped.add(message.message_id)
+            self._step(conversation.id, Undeliverable(message, gone(message), self.clock()))
+            return None
         if message.root not in listener.handles:
             self._step(conversation.id, Due(message, self.clock()))
+            return None
+        if message.attempt > 1 and thread.started != message.message_id and self._durable is not None:
+            self._step(conversation.id, Starting(message, self.clock()))
             return None
         metadata = HandlerMetadata(
             message.thread_id,
@@ -542,6 +792,20 @@ def _restored(kept: Entry | None, cls: type) -> Any:
     return None if kept is None else codec_of(cls).decode(parse(kept.data, KEPT))
 
 
+def _request(fact: Injected) -> tuple[str, bytes]:
+    """What a key stands for: the receiver, and the payload as it is on the wire."""
+    heading = Heading(fact.caller, fact.to, fact.conversation_id, fact.conversation_id)
+    return fact.to, _wire(Message.sealed(heading, fact.payload, codec_of(type(fact.payload))))
+
+
+def _wire(message: Message) -> bytes:
+    return message.data.partition(b"</meta>")[2]
+
+
+def _too_late(step: Step) -> None:
+    """What a handler returned after the journal was closed: its message is handled again in the next life."""
+
+
 def _told(forget: Callable[[str], None], which: str) -> None:
     """Tell a tenant of an end; what it makes of that changes nothing here."""
     try:
@@ -561,4 +825,5 @@ _EFFECTS: dict[type[Any], Callable[[Pump, str, Any], None]] = {
     Handled: Pump._done,
     Over: Pump._over,
     Redelivered: Pump._redelivered,
+    Started: Pump._started,
 }

@@ -35,6 +35,7 @@ from msgspec import Struct
 
 from xml_pipeline.envelope import (
     SYSTEM,
+    Code,
     Gathered,
     GatheredCodec,
     Heading,
@@ -61,6 +62,8 @@ from xml_pipeline.pump.facts import (
     Injected,
     Interrupted,
     Returned,
+    Starting,
+    Undeliverable,
 )
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.log import logger
@@ -93,6 +96,7 @@ from xml_pipeline.threads.record import (
     Refused,
     Remembered,
     Slot,
+    Started,
     StateKept,
 )
 from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, begin
@@ -103,6 +107,9 @@ HUH = codec_of(Huh)
 _ERROR_BYTES = 65_536
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
+
+MOST_ATTEMPTS = 5
+"""Calls of a handler that may be interrupted before its message is taken for the cause."""
 
 LATE = "the handler returned after it was given up"
 
@@ -297,8 +304,27 @@ class Rules(DerivedIds, kw_only=True):
     def interrupted(self, fact: Interrupted) -> None:
         message = fact.message
         thread = self._thread_of(message)
+        if thread is None:
+            return
+        if message.attempt < MOST_ATTEMPTS:
+            self.record(Redelivered(message.again(codec_for(message.payload), self.terms.system_limits)))
+        else:
+            reason = f"its handler was interrupted {MOST_ATTEMPTS} times, by the end of the process"
+            self._give_back(thread, message, "interrupted", reason)
+
+    def starting(self, fact: Starting) -> None:
+        if self._thread_of(fact.message) is not None:
+            self.record(Started(fact.message))
+
+    def undeliverable(self, fact: Undeliverable) -> None:
+        thread = self._thread_of(fact.message)
         if thread is not None:
-            self.record(Redelivered(message.again(codec_for(message.payload))))
+            self._give_back(thread, fact.message, "handler", fact.reason)
+
+    def _give_back(self, thread: Thread, message: Message, code: Code, reason: str) -> None:
+        """A message that cannot be handled: it is buried, and its thread's caller is told."""
+        self.record(DeadLetter(message, reason, True))
+        self._answer(thread, ERROR, SystemError(code, reason), message.message_id)
 
     def answered(self, fact: Answered) -> None:
         message, payload = fact.message, fact.payload
@@ -482,7 +508,12 @@ class Rules(DerivedIds, kw_only=True):
             )
         memory = f"{conversation.id}/{target.name}" if target.remembers == "conversation" else session_id
         if parent is None:
-            return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot)
+            seen = None
+            if conversation.lasting and memory == session_id:
+                outside = self.state.sessions[conversation.session]
+                if entries := outside.memory.get(memory):
+                    seen = (outside.added[memory], min(len(entries), target.keep))
+            return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot, seen)
         return Opening(parent.id, parent.listener, opening_id, depth, session_id, memory, slot)
 
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
@@ -561,7 +592,8 @@ class Rules(DerivedIds, kw_only=True):
         """The codec by which a thread's caller reads an answer: its own, if it takes the class."""
         if not thread.parent or writer.cls is Gathered:
             return writer
-        return self.terms.listeners[thread.caller].accepts.get(writer.root, writer)
+        caller = self.terms.listeners.get(thread.caller)  # None: of an earlier life
+        return writer if caller is None else caller.accepts.get(writer.root, writer)
 
     def _leave(self, answer: Message, root: Thread | None = None) -> None:
         """The answer goes outside, and the conversation is over."""
@@ -582,7 +614,10 @@ class Rules(DerivedIds, kw_only=True):
             self.record(Remembered(f"{conversation.id}/{listener.name}", entry, listener.keep))
         else:
             lasting = conversation.lasting and not thread.parent
-            self.record(Remembered(thread.session_id, entry, listener.keep, lasting))
+            ordinal = 0
+            if lasting:
+                ordinal = self.state.sessions[conversation.session].added.get(thread.session_id, 0) + 1
+            self.record(Remembered(thread.session_id, entry, listener.keep, lasting, ordinal))
 
     def _refuse(
         self,
@@ -742,6 +777,8 @@ _RULES: dict[type[Any], Callable[[Rules, Any], None]] = {
     Returned: Rules.returned,
     Failed: Rules.failed,
     Interrupted: Rules.interrupted,
+    Starting: Rules.starting,
+    Undeliverable: Rules.undeliverable,
     Answered: Rules.answered,
     Expired: Rules.expired,
     Aborted: Rules.aborted,

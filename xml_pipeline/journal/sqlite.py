@@ -1,0 +1,306 @@
+"""A journal in one SQLite file, by one connection in a thread of its own.
+
+Batches form by themselves: while one commit is on its way to the disk, the next steps gather in the queue. Nothing
+waits on a timer. The one connection that writes is also the only one that checkpoints: before 3.51.3 SQLite can
+corrupt a WAL database that two connections checkpoint (sqlite.org/wal.html#walresetbug). Whoever reads opens the
+file read-only (`journal.file`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from xml_pipeline.errors import JournalError
+from xml_pipeline.journal.file import made, opened, read_only, steps_of, unusable
+from xml_pipeline.journal.owner import Owner
+from xml_pipeline.journal.protocol import Kept, OpenConversation, Step
+from xml_pipeline.journal.rows import packed
+from xml_pipeline.threads.record import Accepted, Began, Closed, Entry, Over, Remembered
+
+Synchronous: TypeAlias = Literal["normal", "full"]
+
+_BATCH = 1000  # steps in one transaction, at most
+_IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
+_PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
+_SPARE = (
+    1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
+)
+
+
+class _Known(Struct):
+    """A conversation that is not over: its number in the file, its events, its lasting session or "", its debts."""
+
+    number: int
+    seq: int
+    session: str
+    owes: bool = True
+
+
+class _Rows(Struct):
+    """What one step writes, and whom to tell when it is durable."""
+
+    done: Callable[[], None]
+    began: tuple[int, str, str, str, str, float] | None = None
+    step: tuple[int, int, int, float, bytes] | None = None
+    ended: tuple[float, int] | None = None
+    owes: tuple[bool, int] | None = None
+    memory: Sequence[tuple[str, tuple[Any, ...]]] = ()
+
+
+class SqliteJournal:
+    """Steps in a SQLite file; a `journal.Durable`.
+
+    Args:
+        path: the file; it is made when it does not exist, readable by its owner alone.
+        synchronous: `normal` survives the death of the process, and may lose the last commits at a power cut; `full`
+            survives that too.
+        clock: Unix time in seconds.
+        idle: seconds without work before the log is folded into the database.
+
+    Attributes:
+        trouble: why nothing can be written just now; "" when it can.
+        path: the file.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: Synchronous = "normal",
+        clock: Callable[[], float] = time.time,
+        idle: float = _IDLE,
+    ) -> None:
+        self.path = Path(path)
+        self.trouble = ""
+        self._synchronous = synchronous
+        self._clock = clock
+        self._idle = idle
+        self._queue: SimpleQueue[_Rows | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._known: dict[str, _Known] = {}
+        self._last_number = 0
+        self._reader: sqlite3.Connection | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._failed: Callable[[BaseException], None]
+        self._closed: asyncio.Future[None]
+
+    # --- in the event loop ---
+
+    async def start(self, failed: Callable[[BaseException], None]) -> Kept:
+        """As `Durable.start`."""
+        self._loop, self._failed = asyncio.get_running_loop(), failed
+        self._closed = self._loop.create_future()
+        begun: asyncio.Future[Kept] = self._loop.create_future()
+        thread = threading.Thread(target=self._run, args=(begun,), name="xml-pipeline-journal", daemon=True)
+        thread.start()
+        try:
+            kept = await begun
+        except BaseException:
+            thread.join()
+            raise
+        self._thread = thread
+        self._reader = read_only(self.path)
+        return kept
+
+    def append(self, conversation_id: str, expected_seq: int, step: Step, done: Callable[[], None]) -> None:
+        """As `Journal.append`.
+
+        Raises:
+            JournalError: the conversation is not open here, or has another number of events.
+        """
+        rows, events = _Rows(done), step.events
+        first = events[0]
+        if type(first) is Closed:  # it stands under the session's own id
+            rows.memory = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
+            self._queue.put(rows)
+            return
+        if type(first) is Began:
+            self._last_number += 1
+            session = first.session if first.lasting else ""
+            known = self._known[conversation_id] = _Known(self._last_number, 0, session)
+            rows.began = (known.number, conversation_id, first.caller, first.listener, session, step.at)
+        elif (found := self._known.get(conversation_id)) is None or found.seq != expected_seq:
+            raise JournalError(
+                f"the journal {self.path} knows another number of events of conversation {conversation_id} than"
+                f" {expected_seq}"
+            )
+        else:
+            known = found
+        rows.step = (known.number, known.seq, len(events), step.at, packed(events))
+        known.seq += len(events)
+        for event in events:
+            if type(event) is Remembered and event.lasting:
+                rows.memory = [*rows.memory, *_remembered(known.session, event)]
+            elif type(event) is Over or (type(event) is Accepted and event.leaves):
+                rows.ended = (step.at, known.number)
+                del self._known[conversation_id]
+        if step.owes != known.owes and rows.ended is None:
+            known.owes = step.owes
+            rows.owes = (known.owes, known.number)
+        self._queue.put(rows)
+
+    def steps(self, conversation_id: str) -> list[Step]:
+        """As `Durable.steps`."""
+        assert self._reader is not None
+        return steps_of(self._reader, conversation_id)
+
+    async def close(self) -> None:
+        """As `Durable.close`. While the disk is full it gives up what could not be written."""
+        if self._thread is None:
+            return
+        self._stopping.set()
+        self._queue.put(None)
+        await self._closed
+        self._thread.join()
+        self._thread = None
+        if self._reader is not None:
+            self._reader.close()
+
+    def _durable(self, batch: Sequence[_Rows]) -> None:
+        for rows in batch:
+            rows.done()
+
+    # --- in the thread ---
+
+    def _run(self, begun: asyncio.Future[Kept]) -> None:
+        owner: Owner | None = None
+        connection: sqlite3.Connection | None = None
+        try:
+            try:
+                made(self.path)
+                owner = Owner(self.path)
+                connection = opened(self.path, self._synchronous)
+                kept = self._kept(connection)
+            except BaseException as error:
+                self._tell(begun.set_exception, unusable(self.path, error))
+                return
+            self._tell(begun.set_result, kept)
+            try:
+                self._work(connection)
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except BaseException as error:
+                self._tell(self._failed, unusable(self.path, error))
+        finally:
+            if connection is not None:
+                connection.close()
+            if owner is not None:
+                owner.release()
+            self._tell(self._closed.set_result, None)
+
+    def _tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the event loop is gone, and with it whoever could be told
+            self._stopping.set()
+
+    def _kept(self, connection: sqlite3.Connection) -> Kept:
+        rows = connection.execute(
+            "SELECT number, id, session, began, owes, (SELECT seq + size FROM steps WHERE conversation = number"
+            " ORDER BY seq DESC LIMIT 1) FROM open JOIN conversations USING (number) ORDER BY number"
+        ).fetchall()
+        self._known = {
+            each: _Known(number, seq, session, bool(owes)) for number, each, session, _, owes, seq in rows
+        }
+        (self._last_number,) = connection.execute(
+            "SELECT coalesce(max(number), 0) FROM conversations"
+        ).fetchone()
+        memories: dict[str, dict[str, list[tuple[int, Entry]]]] = {}
+        for session, memory, ordinal, root, entry in connection.execute("SELECT * FROM memories"):
+            memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, Entry(root, entry)))
+        (alive,) = connection.execute("SELECT alive FROM life").fetchone()
+        return Kept(
+            [OpenConversation(each, began, bool(owes)) for _, each, _, began, owes, _ in rows],
+            memories,
+            alive,
+        )
+
+    def _work(self, connection: sqlite3.Connection) -> None:
+        """Write what comes, until None comes."""
+        folded = True
+        while True:
+            try:
+                rows = self._queue.get(timeout=self._idle)
+            except Empty:
+                if not folded:
+                    self._commit(connection, ())
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    folded = True
+                continue
+            batch: list[_Rows] = []
+            while rows is not None:
+                batch.append(rows)
+                if len(batch) == _BATCH or self._queue.empty():
+                    break
+                rows = self._queue.get()
+            if batch:
+                self._commit(connection, batch)
+                folded = False
+                self._tell(self._durable, batch)
+            if rows is None:
+                return
+
+    def _commit(self, connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
+        """Write a batch, however often it takes while the disk is full or the file is locked."""
+        tries = 0
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                _insert(connection, batch)
+                connection.execute("UPDATE life SET alive = ?", (self._clock(),))
+                connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if error.sqlite_errorcode & 0xFF not in _PASSING or self._stopping.is_set():
+                    raise
+                self.trouble = f"the journal {self.path} cannot be written ({error}); it is tried again"
+                self._stopping.wait(_PATIENCE[min(tries, len(_PATIENCE) - 1)])
+                tries += 1
+            else:
+                self.trouble = ""
+                return
+
+
+def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
+    began = [rows.began for rows in batch if rows.began is not None]
+    if began:
+        connection.executemany("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)", began)
+        connection.executemany("INSERT INTO open VALUES (?, 1)", [(row[0],) for row in began])
+    connection.executemany(
+        "INSERT INTO steps VALUES (?, ?, ?, ?, ?)", [rows.step for rows in batch if rows.step is not None]
+    )
+    owes = [rows.owes for rows in batch if rows.owes is not None]
+    if owes:
+        connection.executemany("UPDATE open SET owes = ? WHERE number = ?", owes)
+    ended = [rows.ended for rows in batch if rows.ended is not None]
+    if ended:
+        connection.executemany("UPDATE conversations SET ended = ? WHERE number = ?", ended)
+        connection.executemany("DELETE FROM open WHERE number = ?", [(number,) for _, number in ended])
+    for rows in batch:
+        for statement, values in rows.memory:
+            connection.execute(statement, values)
+
+
+def _remembered(session: str, event: Remembered) -> list[tuple[str, tuple[Any, ...]]]:
+    entry, old = event.entry, event.ordinal - event.keep - _SPARE
+    return [
+        (
+            "INSERT INTO memories VALUES (?, ?, ?, ?, ?)",
+            (session, event.memory, event.ordinal, entry.root, entry.data),
+        ),
+        (
+            "DELETE FROM memories WHERE session = ? AND memory = ? AND ordinal <= ?",
+            (session, event.memory, old),
+        ),
+    ]

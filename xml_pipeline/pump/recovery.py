@@ -1,0 +1,159 @@
+"""A conversation of an earlier life: folded from its journal, and its messages given their payloads again.
+
+Events of record hold bytes and no instances. Which class a message has now follows from who takes it, else from its
+root element's name: a class is found by name among all that the program has imported and decorated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Message, decode
+from xml_pipeline.errors import EnvelopeError, JournalError, PayloadError, PayloadTypeError, described
+from xml_pipeline.hardened import Limits
+from xml_pipeline.journal import Kept, Step
+from xml_pipeline.payload import PayloadCodec, codec_of, payload_classes
+from xml_pipeline.pump.listener import Listener
+from xml_pipeline.threads.record import Gathering
+from xml_pipeline.threads.state import Conversation, OutsideSession, State
+
+
+class Unreadable(Exception):
+    """A message that no class fits any more; the text says why."""
+
+
+def gone(message: Message) -> str:
+    """Why a message whose listener is not there cannot be handled."""
+    return f"there is no listener '{message.to}' any more"
+
+
+class Revived(Struct):
+    """A conversation as it was.
+
+    Attributes:
+        conversation: with payloads in its messages, but for the unreadable ones.
+        began: when, in seconds of Unix time.
+        unreadable: messages that cannot be handled any more, and why.
+        gathers: those that have a time limit: id → thread, seconds, and when they began.
+    """
+
+    conversation: Conversation
+    began: float
+    unreadable: list[tuple[Message, str]] = field(default_factory=list)
+    gathers: dict[str, tuple[str, float, float]] = field(default_factory=dict)
+
+
+def sessions_of(kept: Kept) -> dict[str, OutsideSession]:
+    """The lasting sessions of outside callers, with what is remembered in them."""
+    return {
+        session_id: OutsideSession(
+            memory={key: tuple(entry for _, entry in entries) for key, entries in memories.items()},
+            added={key: entries[-1][0] for key, entries in memories.items()},
+        )
+        for session_id, memories in kept.memories.items()
+    }
+
+
+class Reviver:
+    """Brings conversations back.
+
+    Args:
+        state: where they are kept.
+        listeners: all by name.
+        limits: of a message.
+    """
+
+    def __init__(self, state: State, listeners: Mapping[str, Listener], limits: Limits) -> None:
+        self._state = state
+        self._listeners = listeners
+        self._limits = limits
+        self._named: dict[str, list[PayloadCodec[Any]]] = {}
+
+    def revive(self, conversation_id: str, steps: list[Step]) -> Revived | None:
+        """Fold the steps of a conversation; None when it is over, or nothing is known of it."""
+        gathers = {}
+        for step in steps:
+            for event in step.events:
+                self._state.apply(conversation_id, event)
+                if type(event) is Gathering and event.seconds is not None:
+                    gathers[event.gather_id] = (event.thread_id, event.seconds, step.at)
+        conversation = self._state.conversations.get(conversation_id)
+        if conversation is None:
+            return None
+        revived = Revived(conversation, steps[0].at)
+        for thread in conversation.threads.values():
+            for message in tuple(thread.inbox.values()):
+                try:
+                    thread.inbox[message.message_id] = self.readable(message)
+                except Unreadable as error:
+                    revived.unreadable.append((message, str(error)))
+            for gather_id, gather in (thread.gathers or {}).items():
+                gather.answers = [self._or_lost(each) for each in gather.answers]
+                if gather_id in gathers:
+                    revived.gathers[gather_id] = gathers[gather_id]
+        return revived
+
+    def readable(self, message: Message) -> Message:
+        """A message to a listener, with its payload. Raises Unreadable."""
+        listener = self._listeners.get(message.to)
+        if listener is None:
+            raise Unreadable(gone(message))
+        if message.from_id != SYSTEM and not message.in_reply_to and message.root not in listener.requests:
+            raise Unreadable(f"'{message.to}' does not take {message.root} any more")
+        return self._read(message, listener)
+
+    def answer(self, message: Message) -> Message:
+        """A message that left for the outside, with its payload.
+
+        Raises:
+            JournalError: no class fits it any more.
+        """
+        try:
+            return self._read(message, None)
+        except Unreadable as error:
+            raise JournalError(f"the answer that was given cannot be read: {error}") from error
+
+    def _read(self, message: Message, listener: Listener | None) -> Message:
+        try:
+            element = decode(message.data, self._limits).payload
+            return replace(message, payload=self._decoded(listener, element))
+        except (PayloadError, EnvelopeError) as error:
+            text = f"its <{message.root}> does not fit its class any more: {described(error)}"
+            raise Unreadable(text) from error
+
+    def _or_lost(self, answer: Message | None) -> Message | None:
+        try:
+            return None if answer is None else self.readable(answer)
+        except Unreadable:
+            return None  # in a Gathered it is an answer that did not come
+
+    def _decoded(self, listener: Listener | None, element: Any) -> Any:
+        root = element.tag
+        if root == GatheredCodec.root:
+            return Gathered(
+                tuple(self._decoded(listener, item[0]) if len(item) else None for item in element)
+            )
+        own = None if listener is None else listener.accepts.get(root)
+        candidates = [own] if own is not None else self._by_name(root)
+        if not candidates:
+            raise Unreadable(f"no payload class is named {root} any more, or its module is not imported")
+        for codec in candidates[:-1]:
+            try:
+                return codec.decode(element)
+            except PayloadError:
+                continue
+        return candidates[-1].decode(element)
+
+    def _by_name(self, root: str) -> list[PayloadCodec[Any]]:
+        if not self._named:
+            for cls in payload_classes():
+                try:
+                    codec: PayloadCodec[Any] = codec_of(cls)
+                except PayloadTypeError:
+                    continue
+                self._named.setdefault(codec.root, []).append(codec)
+        return self._named.get(root, [])

@@ -1,0 +1,58 @@
+"""Messages whose handlers were interrupted: few run at a time, so that the one that kills us is soon known.
+
+Those that were interrupted once run a few at a time, those that were interrupted more often alone. So whoever runs
+beside the one that ends the process is interrupted with it at most twice, and not taken for the cause.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from xml_pipeline.envelope import Message
+
+_AT_ONCE = 4
+
+
+class Repeats:
+    """A lane of its own for messages that are handled again.
+
+    Args:
+        queue: puts one before a handler.
+    """
+
+    def __init__(self, queue: Callable[[Message], None]) -> None:
+        self._queue = queue
+        self._running: set[str] = set()
+        self._few: OrderedDict[str, Message] = OrderedDict()
+        self._alone: OrderedDict[str, Message] = OrderedDict()
+
+    def add(self, message: Message) -> None:
+        """Let it be handled as soon as its turn comes."""
+        waiting = self._few if message.attempt == 2 else self._alone
+        waiting[message.message_id] = message
+        self._next()
+
+    def end(self, message_id: str) -> bool:
+        """A message is done or buried, one of these or another; whether it was waiting here."""
+        for waiting in (self._few, self._alone):
+            if waiting.pop(message_id, None) is not None:
+                return True
+        if message_id in self._running:
+            self._running.discard(message_id)
+            self._next()
+        return False
+
+    def _next(self) -> None:
+        while self._few and len(self._running) < _AT_ONCE:
+            self._start(self._few)
+        if self._alone and not self._running:
+            self._start(self._alone)
+
+    def _start(self, waiting: OrderedDict[str, Message]) -> None:
+        message_id, message = waiting.popitem(last=False)
+        self._running.add(message_id)
+        self._queue(message)
+
+    def __len__(self) -> int:
+        return len(self._running) + len(self._few) + len(self._alone)
