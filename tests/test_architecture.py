@@ -255,7 +255,7 @@ SURFACE = {
         BrokenRule Code ENVELOPE_NS ENVELOPE_XSD Envelope Extraction Found Gathered GatheredCodec Heading Huh META_NS
         Message SYSTEM SystemError CODES codec_for complaint decode extract_payloads is_error
     """,
-    "xml_pipeline.journal": "Journal Step",
+    "xml_pipeline.journal": "Durable Journal Kept OpenConversation Step",
     "xml_pipeline.llm": """
         Backend BackendStatus Budget Budgets LLMRequest LLMResponse PROVIDER_CLASSES Price ReasoningDelta Router
         StreamEnd StreamEvent TextDelta Timeouts ToolCall ToolCallDelta ToolSpec TransportSettings Usage UsageTotals
@@ -286,9 +286,17 @@ ELSEWHERE = {
     "envelope.gathered": "with what is gathered: pump/test_returns, pump/test_machine",
     "envelope.system": "with the errors that it words: pump/test_errors_arrive",
     "envelope.thinking": "with the other repairs: envelope/test_repairs",
+    "journal.durable": "is a protocol: journal/test_recovery",
+    "journal.file": "by what it opens and refuses: journal/test_sqlite",
+    "journal.owner": "by whom it keeps out: journal/test_sqlite, journal/test_recovery",
     "journal.protocol": "is a protocol: journal/test_seam",
     "pump.addressing": "by what it allows: pump/test_authority",
     "pump.admission": "by what it is for: pump/test_backpressure",
+    "pump.failures": "by what arrives: pump/test_errors_arrive",
+    "pump.keys": "by who joins what: journal/test_recovery",
+    "pump.recovery": "by what goes on: journal/test_recovery",
+    "pump.sleepers": "by what goes on: journal/test_recovery",
+    "pump.terms": "by what they bound: pump/test_limits",
     "pump.facts": "are values, each with a rule: pump/test_machine",
     "pump.instructions": "with the prompts that they are part of: agents/test_prompt",
     "pump.listener": "by what may be declared: test_organism, pump/test_state",

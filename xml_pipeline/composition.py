@@ -11,6 +11,7 @@ from xml_pipeline.config import ListenerConfig, OrganismConfig
 from xml_pipeline.config.models import OrganismSection
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
+from xml_pipeline.journal import Journal
 from xml_pipeline.llm import Router
 from xml_pipeline.llm.section import LLMSection, build_router
 from xml_pipeline.pump import ConversationLimits, Listener, ListenerOptions, PumpSettings, listener
@@ -33,6 +34,16 @@ def limits_of(section: OrganismSection) -> tuple[ConversationLimits, Limits]:
     limits = section.limits
     wire = replace(DEFAULT_LIMITS, max_bytes=limits.message_bytes)
     return ConversationLimits(limits.messages, limits.depth, limits.seconds), wire
+
+
+def journal_of(config: OrganismConfig) -> Journal | None:
+    """Where its work is made durable; None for nowhere."""
+    section = config.organism.journal
+    if section is None:
+        return None
+    from xml_pipeline.journal.sqlite import SqliteJournal
+
+    return SqliteJournal(config.base / section.path, synchronous=section.synchronous)
 
 
 def router_of(config: OrganismConfig) -> Router:

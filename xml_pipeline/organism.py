@@ -144,8 +144,12 @@ class Organism:
         shutdown_seconds: float = 10.0,
         limits: ConversationLimits | None = None,
         router: Router | None = None,
+        journal: str | Path | None = None,
     ) -> Organism:
         """An organism without YAML; the arguments are the keys of its `organism` section.
+
+        Args:
+            journal: the file in which work is written down before it goes on; None for nowhere.
 
         Raises:
             ConfigError: an unknown scheduling, or a size that is not positive.
@@ -166,6 +170,7 @@ class Organism:
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             router=router,
+            journal=_journal(journal),
         )
 
     # --- listeners ---
@@ -239,6 +244,7 @@ class Organism:
 
         Raises:
             ConfigError: it was started before, a peer does not exist, or no process can find a `cpu_bound` handler.
+            JournalError: its journal is in use by another process, or cannot be used.
         """
         if self._state != "new":
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
@@ -264,6 +270,8 @@ class Organism:
 
     async def stop(self) -> None:
         """Take nothing new, let what runs finish for `shutdown_seconds`, then cancel it. Never hangs.
+
+        With a journal, what is not done by then goes on when an organism is started on it again.
 
         Cancelled, it does not wait for what runs. Called again, it waits for the same end.
 
@@ -559,13 +567,23 @@ class Organism:
         return addressing.instructions(addressing.named(name))
 
 
+def _journal(path: str | Path | None) -> Journal | None:
+    if path is None:
+        return None
+    if not isinstance(path, str | Path) or not str(path):
+        raise ConfigError(f"journal is {cut(repr(path))}; the path of a file is needed")
+    from xml_pipeline.journal.sqlite import SqliteJournal
+
+    return SqliteJournal(path)
+
+
 def organism_of(config: OrganismConfig) -> Organism:
     """The organism of a checked configuration, each part of it built once.
 
     Raises:
         ConfigError: with what only the built objects could show.
     """
-    from xml_pipeline.composition import limits_of, listeners_of, router_of, settings_of
+    from xml_pipeline.composition import journal_of, limits_of, listeners_of, router_of, settings_of
 
     section = config.organism
     limits, wire_limits = limits_of(section)
@@ -579,4 +597,5 @@ def organism_of(config: OrganismConfig) -> Organism:
         wire_limits=wire_limits,
         shutdown_seconds=section.shutdown_seconds,
         router=router_of(config),
+        journal=journal_of(config),
     )

@@ -154,6 +154,22 @@ def _organism_processes(project: Project) -> None:
     assert len(asyncio.run(main())) == 1
 
 
+@effect("organism.journal.path", "organism.journal.synchronous")
+def _organism_journal(project: Project) -> None:
+    async def told(organism: Organism) -> Any:
+        async with organism:
+            return await organism.ask("echo", project.word(organism, "x"), key="k")
+
+    for journal in ("state.db", {"path": "deep/full.db", "synchronous": "full"}):
+        for known in (False, True):
+            organism = project.organism(tool("echo"), journal=journal)
+            project.module.log.clear()
+            assert asyncio.run(told(organism)).text == "x"
+            assert project.module.log == ([] if known else ["x"])
+    assert (project.folder / "state.db").exists()
+    assert (project.folder / "deep" / "full.db").exists()
+
+
 @effect("organism.shutdown_seconds")
 def _shutdown_seconds(project: Project) -> None:
     def answered(seconds: float) -> bool:

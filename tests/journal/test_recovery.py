@@ -31,7 +31,7 @@ async def came_to(condition: Callable[[], object]) -> None:
 
 async def finished(organism: Organism) -> None:
     """Wait until nothing is open any more."""
-    await came_to(lambda: not (organism.threads() or organism.status().in_flight or organism._pump._asleep))
+    await came_to(lambda: not (organism.threads() or organism.status().in_flight or organism._pump.sleepers))
 
 
 async def test_what_runs_at_a_stop_goes_on_in_the_next_life(world: World) -> None:

@@ -42,6 +42,30 @@ BudgetSections = Annotated[
 Kind = Literal["tool", "agent", "human"]
 
 
+def _path_alone(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class JournalSection(Section):
+    """Where work is written down, so that it survives."""
+
+    path: str = Field(
+        min_length=1,
+        description="The file, relative to this one's folder; it is made when it does not exist. One process at a"
+        " time may use it.",
+    )
+    synchronous: Literal["normal", "full"] = Field(
+        default="normal",
+        description="`normal` survives the death of the process, and may lose the last moments at a power cut; `full`"
+        " survives that too, and waits for the disk.",
+    )
+
+
+JournalKey = Annotated[
+    JournalSection | None, BeforeValidator(_path_alone, json_schema_input_type=str | JournalSection)
+]
+
+
 @dataclass(frozen=True, slots=True)
 class For:
     """Marks a key with the kinds of listeners that may have it; one without a mark is for handlers and agents."""
@@ -112,6 +136,11 @@ class OrganismSection(Section):
         ge=1,
         le=MOST_PROCESSES,
         description="Processes for listeners with `cpu_bound: true`; they start with the first message to one.",
+    )
+    journal: JournalKey = Field(
+        default=None,
+        description="The file in which all work is written down before it goes on, as `journal: state.db`. What was"
+        " not done when the process stopped or died goes on with the next start. Without it, that is lost.",
     )
     shutdown_seconds: float = Field(
         default=10.0,

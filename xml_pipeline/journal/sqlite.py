@@ -20,9 +20,10 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal.durable import Kept, OpenConversation
 from xml_pipeline.journal.file import made, opened, read_only, steps_of, unusable
 from xml_pipeline.journal.owner import Owner
-from xml_pipeline.journal.protocol import Kept, OpenConversation, Step
+from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import packed
 from xml_pipeline.threads.record import Accepted, Began, Closed, Entry, Over, Remembered
 
@@ -92,12 +93,12 @@ class SqliteJournal:
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._failed: Callable[[BaseException], None]
+        self._failed: Callable[[JournalError], None]
         self._closed: asyncio.Future[None]
 
     # --- in the event loop ---
 
-    async def start(self, failed: Callable[[BaseException], None]) -> Kept:
+    async def start(self, failed: Callable[[JournalError], None]) -> Kept:
         """As `Durable.start`."""
         self._loop, self._failed = asyncio.get_running_loop(), failed
         self._closed = self._loop.create_future()

@@ -13,26 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from math import ceil
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from xml_pipeline import events
-from xml_pipeline.envelope import CODES, Code, Heading, Message, SystemError
+from xml_pipeline.envelope import Message, SystemError
 from xml_pipeline.errors import (
-    BudgetExceededError,
     JournalError,
-    KeyConflict,
     OrganismClosed,
     RoutingError,
-    TaskFailed,
-    class_name,
-    described,
 )
-from xml_pipeline.hardened import DEFAULT_LIMITS, parse
+from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step
-from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.admission import Admission
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import (
@@ -48,7 +42,9 @@ from xml_pipeline.pump.facts import (
     Starting,
     Undeliverable,
 )
+from xml_pipeline.pump.failures import told_of
 from xml_pipeline.pump.handler_call import HandlerCall
+from xml_pipeline.pump.keys import Keys
 from xml_pipeline.pump.listener import Attaching, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
@@ -56,16 +52,16 @@ from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.projection import delivered, observed
 from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
-from xml_pipeline.pump.response import KEPT, HandlerMetadata
+from xml_pipeline.pump.response import HandlerMetadata, restored
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
+from xml_pipeline.pump.sleepers import Sleepers
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
     Closed,
     DeadLetter,
     Ended,
-    Entry,
     Gathering,
     Handled,
     Over,
@@ -131,9 +127,12 @@ class Pump:
         self.tenant: PerThread | None = None
         self._journal = journal
         self._durable = journal if isinstance(journal, Durable) else None
-        self._reviver = Reviver(self.state, listeners, self.machine.terms.system_limits)
-        self._asleep: dict[str, None] = {}  # conversations of an earlier life that were not brought back yet
-        self._waking: asyncio.Task[None] | None = None
+        self._keys: Keys | None = None
+        self.sleepers: Sleepers | None = None
+        if self._durable is not None:
+            reviver = Reviver(self.state, listeners, self.terms.system_limits)
+            self._keys = Keys(self._durable.steps, reviver.answer)
+            self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
         self._alive = 0.0  # when the earlier life was last seen
         self._repeats = Repeats(self.scheduler.again)
         self._failure: JournalError | None = None
@@ -147,7 +146,6 @@ class Pump:
             str, list[asyncio.Future[Message | None]]
         ] = {}  # who waits for a conversation's answer
         self._written: dict[str, asyncio.Future[None]] = {}  # who waits for a conversation to be durable
-        self._named: dict[str, tuple[str, bytes]] = {}  # requests with a key that are not answered yet
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
@@ -192,17 +190,12 @@ class Pump:
         Raises:
             JournalError: it cannot be used.
         """
-        if self._durable is None:
+        if self._durable is None or self.sleepers is None:
             return
         kept = await self._durable.start(self._break_off)
         self._alive = kept.alive
         self.state.sessions.update(sessions_of(kept))
-        self._asleep = dict.fromkeys(each.id for each in kept.open if each.owes)
-        self._asleep.update(dict.fromkeys(each.id for each in kept.open))
-        if kept.open:
-            self.admission.hold()
-            owing = sum(each.owes for each in kept.open)
-            self._waking = self._loop.create_task(self._wake_all(owing), name="xml-pipeline-resume")
+        self.sleepers.start(kept.open)
 
     async def stop(self, seconds: float) -> None:
         """Take nothing new, let what runs finish for `seconds`, then cancel it. Never hangs.
@@ -211,8 +204,8 @@ class Pump:
         """
         self._open = False
         self.admission.refuse_all()
-        if self._waking is not None:
-            self._waking.cancel()
+        if self.sleepers is not None:
+            self.sleepers.stop()
         try:
             if self._durable is None:
                 await self.admission.drain(seconds)
@@ -237,13 +230,12 @@ class Pump:
 
     def _let_go_of_all(self) -> None:
         """Tell all that wait that the organism sleeps; what they wait for goes on when it is started again."""
+        text = "the organism was stopped before the answer came; started again, it goes on with it"
         for conversation_id in (*self._asks, *self._written):
-            text = "the organism was stopped before the answer came; started again, it goes on with it"
             self._disappoint(conversation_id, self._failure or OrganismClosed(text))
 
-    def _break_off(self, error: BaseException) -> None:
+    def _break_off(self, error: JournalError) -> None:
         """The journal can be used no more: nothing is carried out from now on, and whoever waits is told."""
-        assert isinstance(error, JournalError)
         logger.critical("the organism stops: %s", error)
         self._failure, self._open = error, False
         self.admission.refuse_all()
@@ -265,11 +257,6 @@ class Pump:
             if future is not None and not future.done():
                 future.set_exception(error)
 
-    def _fulfil(self, conversation_id: str, answer: Message | None) -> None:
-        for future in self._asks.pop(conversation_id, ()):
-            if not future.done():
-                future.set_result(answer)
-
     # --- the outside ---
 
     def inject(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
@@ -283,7 +270,8 @@ class Pump:
             OrganismClosed: not started, or stopping.
             RoutingError, PayloadError, EnvelopeError: as `Machine.step`.
         """
-        self._check_open()
+        if not self._open:
+            raise self._not_open()
         if self._durable is not None and self._durable.trouble:
             raise JournalError(self._durable.trouble)
         conversation_id = fact.conversation_id
@@ -307,38 +295,22 @@ class Pump:
             KeyConflict: it began with another request.
             JournalError: it cannot be read.
         """
-        assert self._durable is not None
-        conversation_id, steps = fact.conversation_id, []
-        self._wake(conversation_id)
-        begun = self._named.get(conversation_id)
-        if begun is None:
-            steps = self._durable.steps(conversation_id)
-            if not steps:
-                return False
-            opening = next(event.message for event in steps[0].events if type(event) is Accepted)
-            begun = (opening.to, _wire(opening))
-        if begun != _request(fact):
-            raise KeyConflict(
-                "this key was given to another request before; a key names one request for ever"
-            )
-        if answer is not None:
-            last = steps[-1].events[-1] if steps else None
-            if type(last) is Accepted and last.leaves:
-                answer.set_result(self._reviver.answer(last.message))
-            elif type(last) is Over:
-                answer.set_result(None)
-            else:
-                self._asks.setdefault(conversation_id, []).append(answer)
-        return True
+        assert self._keys is not None
+        self._wake(fact.conversation_id)
+        asks = self._asks
+        return self._keys.join(
+            fact, answer, lambda each: asks.setdefault(fact.conversation_id, []).append(each)
+        )
 
     @contextmanager
     def named(self, fact: Injected) -> Iterator[None]:
         """While a request with a key is let in, and from then on, others of the same key join it."""
-        self._named[fact.conversation_id] = _request(fact)
+        assert self._keys is not None
+        self._keys.begin(fact)
         try:
             yield
         except BaseException as error:
-            del self._named[fact.conversation_id]
+            self._keys.end(fact.conversation_id)
             told = (
                 error
                 if isinstance(error, Exception)
@@ -367,7 +339,8 @@ class Pump:
         self, fact: Injected, answer: asyncio.Future[Message | None] | None, check: Callable[[], None]
     ) -> None:
         """`inject` as soon as there is room, first come first served; `check` raises if it is too late by then."""
-        self._check_open()
+        if not self._open:
+            raise self._not_open()
         if not self.admission.watched and self.admission.in_flight < self.admission.most:
             self.inject(fact, answer)
             return
@@ -378,9 +351,8 @@ class Pump:
         finally:
             self.admission.leave()  # the reserved place; the message has its own by now
 
-    def _check_open(self) -> None:
-        if not self._open:
-            raise self._failure or OrganismClosed("the organism is not running: use `async with organism:`")
+    def _not_open(self) -> Exception:
+        return self._failure or OrganismClosed("the organism is not running: use `async with organism:`")
 
     def answer(self, thread_id: str, payload: Any) -> None:
         """A person answered what waits under `thread_id` in `questions`.
@@ -394,6 +366,10 @@ class Pump:
             raise RoutingError(f"no message waits for a person in thread {thread_id}")
         self._step(message.conversation_id, Answered(message, payload, self.clock()))
         self.handled += 1
+
+    def _wake(self, conversation_id: str) -> None:
+        if self.sleepers:
+            self.sleepers.wake(conversation_id)
 
     def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
         """End a conversation and cancel its handlers; False when there is none of that id."""
@@ -497,36 +473,6 @@ class Pump:
 
     # --- an earlier life ---
 
-    async def _wake_all(self, owing: int) -> None:
-        """Bring conversations back, those that owe something first, and no more of them than there is room for."""
-        try:
-            for position, conversation_id in enumerate(tuple(self._asleep)):
-                if position == owing:
-                    self.admission.release()
-                if position < owing:
-                    await self.admission.room()
-                self._wake(conversation_id)
-                await asyncio.sleep(0)
-        finally:
-            self.admission.release()
-
-    def _wake(self, conversation_id: str) -> None:
-        """Bring a conversation of an earlier life back, and go on with it; nothing for another."""
-        if conversation_id not in self._asleep:
-            return
-        assert self._durable is not None
-        del self._asleep[conversation_id]
-        try:
-            revived = self._reviver.revive(conversation_id, self._durable.steps(conversation_id))
-        except Exception:
-            logger.exception(
-                "conversation %s cannot be brought back; it stays in the journal", conversation_id
-            )
-            self.state.conversations.pop(conversation_id, None)
-            return
-        if revived is not None:
-            self._go_on(revived)
-
     def _go_on(self, revived: Revived) -> None:
         """Set the timers and queues of a conversation that was brought back, as they would have been."""
         conversation, conversation_id = revived.conversation, revived.conversation.id
@@ -567,8 +513,6 @@ class Pump:
     def _started(self, conversation_id: str, event: Started) -> None:
         self.scheduler.again(event.message)
 
-    # --- effects ---
-
     def _accepted(self, conversation_id: str, event: Accepted) -> None:
         message, ended = event.message, event.ends
         if ended:
@@ -578,10 +522,12 @@ class Pump:
             if self.tenant is not None:
                 _told(self.tenant.forget_thread, ended)
         if event.leaves:
-            self._fulfil(conversation_id, message)
+            for future in self._asks.pop(conversation_id, ()):
+                if not future.done():
+                    future.set_result(message)
             if self._due.pop(conversation_id, None) is None:
                 self._deadlines.discard(conversation_id)
-            if event.lasting or self.tenant is not None or self._named:
+            if event.lasting or self.tenant is not None or self._keys:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
             if event.closes:
@@ -598,7 +544,7 @@ class Pump:
 
     def _done(self, conversation_id: str, event: Handled) -> None:
         """Let the next message of the thread start, and count one less in flight: a message is done."""
-        if self._repeats:
+        if self._repeats.ids:
             self._repeats.end(event.message_id)
         if self._threads[event.thread_id]:
             self.scheduler.free(event.thread_id)
@@ -642,21 +588,24 @@ class Pump:
             return
         if message.message_id in self._skipped:
             self._skipped.discard(message.message_id)
-        elif self._repeats and self._repeats.end(message.message_id):
+        elif self._repeats.ids and self._repeats.end(message.message_id):
             pass  # it was in no queue
         elif not self.runners.give_up(message):
             self.scheduler.discard(message)
         self.admission.in_flight -= 1
 
     def _over(self, conversation_id: str, event: Over) -> None:
-        self._fulfil(conversation_id, None)
+        for future in self._asks.pop(conversation_id, ()):
+            if not future.done():
+                future.set_result(None)
         if self._due.pop(conversation_id, None) is None:
             self._deadlines.discard(conversation_id)
         self._closed(conversation_id, event.lasting)
 
     def _closed(self, conversation_id: str, session_id: str) -> None:
         """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
-        self._named.pop(conversation_id, None)
+        if self._keys:
+            self._keys.end(conversation_id)
         if self.tenant is not None:
             _told(self.tenant.forget_conversation, conversation_id)
         session = self.state.sessions.get(session_id)
@@ -735,7 +684,7 @@ class Pump:
         arguments: tuple[Any, ...] = (message.payload, metadata)
         if listener.state is not None:
             try:
-                arguments = (*arguments, _restored(thread.state, listener.state))
+                arguments = (*arguments, restored(thread.state, listener.state))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # it does not fit its class any more
@@ -756,7 +705,7 @@ class Pump:
     def raised(self, message: Message, error: BaseException) -> None:
         """A handler raised: its caller is told, the trace goes to the log."""
         try:
-            code, text, detail = _told_of(message, error)
+            code, text, detail = told_of(message, error)
         except KeyboardInterrupt:
             raise
         except BaseException:  # it cannot even be described
@@ -771,35 +720,6 @@ class Pump:
         detail = f"TimeoutError: no return within {seconds:g} s"
         fact = Failed(message, "timeout", "no answer in time", detail, self.clock())
         self._step(message.conversation_id, fact)
-
-
-def _told_of(message: Message, error: BaseException) -> tuple[Code, str, str]:
-    """What a handler's error is called, what its caller is told, and what operators read; it is logged."""
-    detail, name = described(error), message.to
-    if isinstance(error, BudgetExceededError):
-        logger.warning("the budget of %s is used up: %s", error.scope, detail)
-        return "budget", "the budget for this work is used up", detail
-    if isinstance(error, TaskFailed) and error.code in CODES:
-        logger.warning("'%s' gave up message %s: %s", name, message.message_id, detail)
-        return cast("Code", error.code), error.text, error.text
-    about = (name, message.message_id, detail)
-    logger.error("the handler of '%s' failed on message %s: %s", *about, exc_info=error)
-    return "handler", f"the handler failed with {class_name(error)}", detail
-
-
-def _restored(kept: Entry | None, cls: type) -> Any:
-    """A thread's state, decoded anew for each message: a handler cannot change what is kept but by returning it."""
-    return None if kept is None else codec_of(cls).decode(parse(kept.data, KEPT))
-
-
-def _request(fact: Injected) -> tuple[str, bytes]:
-    """What a key stands for: the receiver, and the payload as it is on the wire."""
-    heading = Heading(fact.caller, fact.to, fact.conversation_id, fact.conversation_id)
-    return fact.to, _wire(Message.sealed(heading, fact.payload, codec_of(type(fact.payload))))
-
-
-def _wire(message: Message) -> bytes:
-    return message.data.partition(b"</meta>")[2]
 
 
 def _too_late(step: Step) -> None:

@@ -28,10 +28,7 @@ Ids of what a step makes are derived from the message that caused it: the same f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
-
-from msgspec import Struct
 
 from xml_pipeline.envelope import (
     SYSTEM,
@@ -51,7 +48,7 @@ from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Viola
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
-from xml_pipeline.pump.addressing import NOT_DELIVERABLE, Addressing
+from xml_pipeline.pump.addressing import NOT_DELIVERABLE
 from xml_pipeline.pump.facts import (
     Aborted,
     Answered,
@@ -80,6 +77,7 @@ from xml_pipeline.pump.response import (
     intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
+from xml_pipeline.pump.terms import Terms, terms_of
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
@@ -104,32 +102,12 @@ from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, beg
 ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
 
-_ERROR_BYTES = 65_536
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
 MOST_ATTEMPTS = 5
-"""Calls of a handler that may be interrupted before its message is taken for the cause."""
-
+POISONOUS = f"its handler was interrupted {MOST_ATTEMPTS} times, by the end of the process"
 LATE = "the handler returned after it was given up"
-
-
-class Terms(Struct, frozen=True):
-    """What the rules go by; the same for the life of an organism.
-
-    Attributes:
-        listeners: all by name.
-        addressing: who may be addressed by whom.
-        limits: of each conversation.
-        wire_limits: of each message.
-        system_limits: of each message of the system: errors arrive, however little a message may hold.
-    """
-
-    listeners: Mapping[str, Listener]
-    addressing: Addressing
-    limits: ConversationLimits
-    wire_limits: WireLimits
-    system_limits: WireLimits
 
 
 class Machine:
@@ -144,13 +122,7 @@ class Machine:
         limits: ConversationLimits | None = None,
         wire_limits: WireLimits = DEFAULT_LIMITS,
     ) -> None:
-        system_limits = replace(
-            wire_limits,
-            max_bytes=max(wire_limits.max_bytes, _ERROR_BYTES),
-            max_depth=max(wire_limits.max_depth, 16),
-        )
-        limits = limits or ConversationLimits()
-        self.terms = Terms(listeners, Addressing(listeners), limits, wire_limits, system_limits)
+        self.terms = terms_of(listeners, limits or ConversationLimits(), wire_limits)
         self.state = State()
 
     def step(self, fact: Fact) -> list[Event]:
@@ -304,13 +276,11 @@ class Rules(DerivedIds, kw_only=True):
     def interrupted(self, fact: Interrupted) -> None:
         message = fact.message
         thread = self._thread_of(message)
-        if thread is None:
-            return
-        if message.attempt < MOST_ATTEMPTS:
-            self.record(Redelivered(message.again(codec_for(message.payload), self.terms.system_limits)))
-        else:
-            reason = f"its handler was interrupted {MOST_ATTEMPTS} times, by the end of the process"
-            self._give_back(thread, message, "interrupted", reason)
+        if thread is not None and message.attempt >= MOST_ATTEMPTS:
+            self._give_back(thread, message, "interrupted", POISONOUS)
+        elif thread is not None:
+            again = message.again(codec_for(message.payload), self.terms.system_limits)
+            self.record(Redelivered(again))
 
     def starting(self, fact: Starting) -> None:
         if self._thread_of(fact.message) is not None:
@@ -508,11 +478,8 @@ class Rules(DerivedIds, kw_only=True):
             )
         memory = f"{conversation.id}/{target.name}" if target.remembers == "conversation" else session_id
         if parent is None:
-            seen = None
-            if conversation.lasting and memory == session_id:
-                outside = self.state.sessions[conversation.session]
-                if entries := outside.memory.get(memory):
-                    seen = (outside.added[memory], min(len(entries), target.keep))
+            outside = self.state.sessions[conversation.session] if conversation.lasting else None
+            seen = None if outside is None else outside.seen(memory, target.keep)
             return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot, seen)
         return Opening(parent.id, parent.listener, opening_id, depth, session_id, memory, slot)
 
@@ -614,9 +581,8 @@ class Rules(DerivedIds, kw_only=True):
             self.record(Remembered(f"{conversation.id}/{listener.name}", entry, listener.keep))
         else:
             lasting = conversation.lasting and not thread.parent
-            ordinal = 0
-            if lasting:
-                ordinal = self.state.sessions[conversation.session].added.get(thread.session_id, 0) + 1
+            added = self.state.sessions[conversation.session].added if lasting else {}
+            ordinal = added.get(thread.session_id, 0) + 1
             self.record(Remembered(thread.session_id, entry, listener.keep, lasting, ordinal))
 
     def _refuse(
@@ -734,12 +700,10 @@ class Rules(DerivedIds, kw_only=True):
         session = self.state.sessions[self.conversation.session]
         return tuple(session.sessions.values()) if session.ending and session.running == 1 else ()
 
-    # --- limits ---
+    # --- parts ---
 
     def _runaway(self) -> bool:
         return not self.over and self.conversation.messages > self.terms.limits.messages
-
-    # --- parts ---
 
     def _thread_of(self, message: Message) -> Thread | None:
         """The open thread in which the message is pending."""

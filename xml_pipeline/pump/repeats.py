@@ -19,9 +19,13 @@ class Repeats:
 
     Args:
         queue: puts one before a handler.
+
+    Attributes:
+        ids: of all that run or wait here.
     """
 
     def __init__(self, queue: Callable[[Message], None]) -> None:
+        self.ids: set[str] = set()
         self._queue = queue
         self._running: set[str] = set()
         self._few: OrderedDict[str, Message] = OrderedDict()
@@ -31,10 +35,12 @@ class Repeats:
         """Let it be handled as soon as its turn comes."""
         waiting = self._few if message.attempt == 2 else self._alone
         waiting[message.message_id] = message
+        self.ids.add(message.message_id)
         self._next()
 
     def end(self, message_id: str) -> bool:
         """A message is done or buried, one of these or another; whether it was waiting here."""
+        self.ids.discard(message_id)
         for waiting in (self._few, self._alone):
             if waiting.pop(message_id, None) is not None:
                 return True
@@ -53,6 +59,3 @@ class Repeats:
         message_id, message = waiting.popitem(last=False)
         self._running.add(message_id)
         self._queue(message)
-
-    def __len__(self) -> int:
-        return len(self._running) + len(self._few) + len(self._alone)

@@ -311,3 +311,8 @@ def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:
                 f"a gather of {each!r}; it takes calls, as HandlerResponse(payload, to=...)"
             )
         check_response(each)
+
+
+def restored(kept: Entry | None, cls: type) -> Any:
+    """A thread's state, decoded anew for each message: a handler cannot change what is kept but by returning it."""
+    return None if kept is None else codec_of(cls).decode(parse(kept.data, KEPT))

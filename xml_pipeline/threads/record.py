@@ -245,7 +245,7 @@ class Remembered(Struct, frozen=True, omit_defaults=True, gc=False, tag="remembe
         entry: what was added.
         keep: how many entries the memory keeps, the newest.
         lasting: whether it belongs to an outside session that outlives the conversation.
-        ordinal: its number in such a memory, from 1; 0 in others.
+        ordinal: its number in such a memory, from 1; of no meaning in others.
     """
 
     memory: str

@@ -161,6 +161,11 @@ class OutsideSession(Struct):
     running: int = 0
     ending: bool = False
 
+    def seen(self, memory: str, keep: int) -> tuple[int, int] | None:
+        """What a thread that opens now sees of a memory, as in `Opening.seen`."""
+        entries = self.memory.get(memory)
+        return (self.added[memory], min(len(entries), keep)) if entries else None
+
 
 class State(Struct):
     """All that a running organism knows, except what runs.

@@ -1,0 +1,84 @@
+"""Requests with a key: asked again, they join what runs, or get the answer that was given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from xml_pipeline.envelope import Heading, Message
+from xml_pipeline.errors import KeyConflict
+from xml_pipeline.journal import Step
+from xml_pipeline.payload import codec_of
+from xml_pipeline.pump.facts import Injected
+from xml_pipeline.threads.record import Accepted, Over
+
+Answer = asyncio.Future[Message | None]
+
+
+class Keys:
+    """What each key of this life stands for, until its conversation is over.
+
+    Args:
+        steps: what a journal holds of a conversation.
+        read: gives an answer that was written down its payload again.
+    """
+
+    def __init__(self, steps: Callable[[str], list[Step]], read: Callable[[Message], Message]) -> None:
+        self._steps = steps
+        self._read = read
+        self._requests: dict[str, tuple[str, bytes]] = {}
+
+    def join(self, fact: Injected, answer: Answer | None, wait: Callable[[Answer], None]) -> bool:
+        """Whether there is, or was, a conversation of the fact's id.
+
+        Args:
+            fact: the request.
+            answer: gets the answer, if it was given.
+            wait: else takes `answer`.
+
+        Raises:
+            KeyConflict: it began with another request.
+            JournalError: it cannot be read.
+        """
+        last = None
+        begun = self._requests.get(fact.conversation_id)
+        if begun is None:
+            steps = self._steps(fact.conversation_id)
+            if not steps:
+                return False
+            opening = next(event.message for event in steps[0].events if type(event) is Accepted)
+            begun, last = (opening.to, _wire(opening)), steps[-1].events[-1]
+        if begun != _request(fact):
+            raise KeyConflict(
+                "this key was given to another request before; a key names one request for ever"
+            )
+        if answer is None:
+            return True
+        if type(last) is Accepted and last.leaves:
+            answer.set_result(self._read(last.message))
+        elif type(last) is Over:
+            answer.set_result(None)
+        else:
+            wait(answer)
+        return True
+
+    def begin(self, fact: Injected) -> None:
+        """This request is let in: others of the same key join it from now on."""
+        self._requests[fact.conversation_id] = _request(fact)
+
+    def end(self, conversation_id: str) -> None:
+        """A conversation is over, or was not let in."""
+        self._requests.pop(conversation_id, None)
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+
+def _request(fact: Injected) -> tuple[str, bytes]:
+    """What a key stands for: the receiver, and the payload as it is on the wire."""
+    heading = Heading(fact.caller, fact.to, fact.conversation_id, fact.conversation_id)
+    return fact.to, _wire(Message.sealed(heading, fact.payload, codec_of(type(fact.payload))))
+
+
+def _wire(message: Message) -> bytes:
+    return message.data.partition(b"</meta>")[2]
