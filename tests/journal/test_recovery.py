@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.journal.lives import World
 from tests.pump.scenes import Answer, Go, Note, Question, at_rest
-from xml_pipeline import AnswerError, Organism
+from xml_pipeline import AnswerError, Organism, xmlify
 from xml_pipeline.errors import AskTimeout, ConfigError, JournalError, KeyConflict, NoReply, OrganismClosed
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
@@ -287,3 +288,19 @@ async def test_a_poisonous_message_is_given_up_after_five_lives_and_harms_no_oth
         assert told.to == "outside"  # where nobody waits for the error
         assert "interrupted 5 times" in letter.reason
         assert len(world.calls) < 21
+
+
+async def test_of_two_classes_of_one_name_the_one_that_the_handlers_module_knows_is_meant(
+    world: World,
+) -> None:
+    async with world.life() as organism:
+        assert await organism.ask("helper", Question("x"), key="k") == Answer("helped")
+
+    @xmlify(name="Answer")
+    @dataclass
+    class Impostor:
+        text: str
+
+    async with world.life() as organism:
+        assert await organism.ask("helper", Question("x"), key="k") == Answer("helped")
+    assert Impostor("x")

@@ -6,6 +6,7 @@ root element's name: a class is found by name among all that the program has imp
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -120,7 +121,7 @@ class Reviver:
     def _read(self, message: Message, listener: Listener | None) -> Message:
         try:
             element = decode(message.data, self._limits).payload
-            return replace(message, payload=self._decoded(listener, element))
+            return replace(message, payload=self._decoded(listener, message.from_id, element))
         except (PayloadError, EnvelopeError) as error:
             text = f"its <{message.root}> does not fit its class any more: {described(error)}"
             raise Unreadable(text) from error
@@ -131,14 +132,15 @@ class Reviver:
         except Unreadable:
             return None  # in a Gathered it is an answer that did not come
 
-    def _decoded(self, listener: Listener | None, element: Any) -> Any:
+    def _decoded(self, listener: Listener | None, sender: str, element: Any) -> Any:
         root = element.tag
         if root == GatheredCodec.root:
-            return Gathered(
-                tuple(self._decoded(listener, item[0]) if len(item) else None for item in element)
-            )
+            answers = (self._decoded(listener, sender, item[0]) if len(item) else None for item in element)
+            return Gathered(tuple(answers))
         own = None if listener is None else listener.accepts.get(root)
-        candidates = [own] if own is not None else self._by_name(root)
+        candidates = (
+            [own] if own is not None else self._by_name(root, (self._listeners.get(sender), listener))
+        )
         if not candidates:
             raise Unreadable(f"no payload class is named {root} any more, or its module is not imported")
         for codec in candidates[:-1]:
@@ -148,7 +150,8 @@ class Reviver:
                 continue
         return candidates[-1].decode(element)
 
-    def _by_name(self, root: str) -> list[PayloadCodec[Any]]:
+    def _by_name(self, root: str, near_to: tuple[Listener | None, ...]) -> list[PayloadCodec[Any]]:
+        """Codecs of the classes of that name; those that the modules of these listeners know come first."""
         if not self._named:
             for cls in payload_classes():
                 try:
@@ -156,4 +159,15 @@ class Reviver:
                 except PayloadTypeError:
                     continue
                 self._named.setdefault(codec.root, []).append(codec)
-        return self._named.get(root, [])
+        found = self._named.get(root, [])
+        if len(found) < 2:
+            return found
+        near = {id(value) for each in near_to for value in _names_of(each)}
+        return sorted(found, key=lambda codec: id(codec.cls) not in near)
+
+
+def _names_of(listener: Listener | None) -> list[Any]:
+    """What the names in the module of a listener's handler stand for."""
+    handler = None if listener is None else listener.handler
+    module = getattr(handler, "__module__", None)
+    return list(vars(sys.modules[module]).values()) if module in sys.modules else []
