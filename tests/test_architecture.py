@@ -296,6 +296,7 @@ ELSEWHERE = {
     "pump.keys": "by who joins what: journal/test_recovery",
     "pump.recovery": "by what goes on: journal/test_recovery",
     "pump.sleepers": "by what goes on: journal/test_recovery",
+    "pump.texts": "by what a model may write: pump/test_returns, pump/test_authority",
     "pump.terms": "by what they bound: pump/test_limits",
     "pump.facts": "are values, each with a rule: pump/test_machine",
     "pump.instructions": "with the prompts that they are part of: agents/test_prompt",

@@ -95,6 +95,8 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
             "cpu_bound": each.cpu_bound,
             "remembers": each.remembers,
             "keep": each.keep,
+            "retries": each.retries,
+            "effects": each.effects,
         }
     )
     return listener(each.name, resolved[each.handler or ""], **options)

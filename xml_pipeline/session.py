@@ -147,11 +147,14 @@ class Session:
         self, fact: Injected, answer: asyncio.Future[Message | None] | None, *, named: bool
     ) -> None:
         pump = self._pump
-        if not named:
+        keys = pump.keys if named else None
+        if keys is None:
             await pump.inject_in_turn(fact, answer, self._check_open)
-        elif not pump.join(fact, answer):
-            with pump.named(fact):
-                await pump.inject_in_turn(fact, answer, self._check_open)
+        else:
+            pump.wake(fact.conversation_id)
+            if not keys.join(fact, answer):
+                with keys.begin(fact):
+                    await pump.inject_in_turn(fact, answer, self._check_open)
         if self._ttl is not None:
             pump.keep_session(self._key, self._ttl)
 

@@ -351,6 +351,23 @@ def _listener_keep(project: Project) -> None:
     assert _said(project, project.organism(tool("diary", keep=1)), "a", "b", "c") == ["a", "a b", "b c"]
 
 
+@effect("listeners[].retries")
+def _listener_retries(project: Project) -> None:
+    organism = project.organism(tool("crash", retries=1))
+    with pytest.raises(AnswerError):
+        ask(organism, "crash", project.word(organism))
+    assert len(project.module.log) == 2
+
+
+@effect("listeners[].effects")
+def _listener_effects(project: Project) -> None:
+    for effects, code in (("repeat", "timeout"), ("once", "interrupted")):
+        organism = project.organism(tool("slow", effects=effects, timeout_seconds=1))
+        with pytest.raises(AnswerError) as error:
+            ask(organism, "slow", project.word(organism))
+        assert error.value.code == code
+
+
 # --- agents ---
 
 

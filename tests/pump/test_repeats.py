@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.pump.scenes import Question
 from xml_pipeline.envelope import Heading, Message
 from xml_pipeline.payload import codec_of
+from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.repeats import Repeats
 
 ID = "2f1c0000-0000-4000-8000-0123456789ab"
@@ -18,7 +19,7 @@ ONE = Message.sealed(Heading("a", "b", ID, ID), Question("x"), codec_of(Question
 @given(st.lists(st.tuples(st.integers(2, 5), st.booleans()), max_size=30))
 def test_few_run_together_suspects_alone_and_all_have_their_turn(adding: list[tuple[int, bool]]) -> None:
     running: dict[str, Message] = {}
-    lane = Repeats(lambda message: running.update({message.message_id: message}))
+    lane = Repeats(lambda message: running.update({message.message_id: message}), Deadlines())
     started: list[str] = []
 
     def end_one() -> None:
@@ -28,7 +29,7 @@ def test_few_run_together_suspects_alone_and_all_have_their_turn(adding: list[tu
         assert not lane.end(message_id)
 
     for number, (attempt, ends) in enumerate(adding):
-        lane.add(replace(ONE, message_id=str(number), attempt=attempt))
+        lane.add(replace(ONE, message_id=str(number), attempt=attempt), attempt - 1)
         attempts = [message.attempt for message in running.values()]
         assert len(attempts) <= 4
         assert len(attempts) == 1 or set(attempts) <= {2} or attempts.count(2) == len(attempts) - 1
@@ -42,9 +43,9 @@ def test_few_run_together_suspects_alone_and_all_have_their_turn(adding: list[tu
 
 def test_one_that_waits_may_be_taken_out() -> None:
     running: list[str] = []
-    lane = Repeats(lambda message: running.append(message.message_id))
+    lane = Repeats(lambda message: running.append(message.message_id), Deadlines())
     for number in range(6):
-        lane.add(replace(ONE, message_id=str(number), attempt=2))
+        lane.add(replace(ONE, message_id=str(number)), 1)
     assert running == ["0", "1", "2", "3"]
     assert lane.end("5")
     assert not lane.end("unknown")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
-from xml_pipeline.pump.listener import NAME
+from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
 
 NAME_PATTERN = f"^{NAME.pattern}$"
@@ -226,6 +226,18 @@ class ListenerConfig(Section):
     )
     keep: Annotated[Count, HANDLERS] = Field(
         default=100, description="Entries that such a memory holds, the newest."
+    )
+    retries: Annotated[int, HANDLERS] = Field(
+        default=0,
+        ge=0,
+        le=MOST_RETRIES,
+        description="How often a message is handled again whose handler raised: after 1, 2, 4, … seconds, at most 60."
+        " Then its caller gets the error, and the message is a dead letter.",
+    )
+    effects: Annotated[Literal["repeat", "once"], HANDLERS] = Field(
+        default="repeat",
+        description="What a handler does when it was interrupted, with `organism.journal`: `repeat` calls it again in"
+        " the next life; `once` never does, and its caller gets a `SystemError` with the code `interrupted`.",
     )
     model: Annotated[str | None, AGENTS] = Field(
         default=None,

@@ -56,6 +56,7 @@ class Failed(Struct, frozen=True, gc=False):
     Attributes:
         code: what the caller is told, with `text`.
         detail: what operators are told.
+        cut_off: whether it did not come to its end: it was given up, or its process died.
     """
 
     message: Message
@@ -64,6 +65,7 @@ class Failed(Struct, frozen=True, gc=False):
     text: str
     detail: str
     at: float = 0.0
+    cut_off: bool = False
 
 
 class Interrupted(Struct, frozen=True, gc=False):

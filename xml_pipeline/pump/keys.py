@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from xml_pipeline.envelope import Heading, Message
-from xml_pipeline.errors import KeyConflict
+from xml_pipeline.errors import KeyConflict, OrganismClosed
 from xml_pipeline.journal import Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.facts import Injected
@@ -21,20 +22,25 @@ class Keys:
     Args:
         steps: what a journal holds of a conversation.
         read: gives an answer that was written down its payload again.
+        asks: who waits for the answer of each conversation.
+        disappoint: raises an error for all of them.
     """
 
-    def __init__(self, steps: Callable[[str], list[Step]], read: Callable[[Message], Message]) -> None:
+    def __init__(
+        self,
+        steps: Callable[[str], list[Step]],
+        read: Callable[[Message], Message],
+        asks: dict[str, list[Answer]],
+        disappoint: Callable[[str, Exception], None],
+    ) -> None:
         self._steps = steps
         self._read = read
+        self._asks = asks
+        self._disappoint = disappoint
         self._requests: dict[str, tuple[str, bytes]] = {}
 
-    def join(self, fact: Injected, answer: Answer | None, wait: Callable[[Answer], None]) -> bool:
-        """Whether there is, or was, a conversation of the fact's id.
-
-        Args:
-            fact: the request.
-            answer: gets the answer, if it was given.
-            wait: else takes `answer`.
+    def join(self, fact: Injected, answer: Answer | None) -> bool:
+        """Whether there is, or was, a conversation of the fact's id; then `answer` gets its answer.
 
         Raises:
             KeyConflict: it began with another request.
@@ -59,12 +65,24 @@ class Keys:
         elif type(last) is Over:
             answer.set_result(None)
         else:
-            wait(answer)
+            self._asks.setdefault(fact.conversation_id, []).append(answer)
         return True
 
-    def begin(self, fact: Injected) -> None:
-        """This request is let in: others of the same key join it from now on."""
+    @contextmanager
+    def begin(self, fact: Injected) -> Iterator[None]:
+        """While a request is let in, and from then on, others of the same key join it."""
         self._requests[fact.conversation_id] = _request(fact)
+        try:
+            yield
+        except BaseException as error:
+            self.end(fact.conversation_id)
+            told = (
+                error
+                if isinstance(error, Exception)
+                else OrganismClosed("whoever asked first gave up; ask again")
+            )
+            self._disappoint(fact.conversation_id, told)
+            raise
 
     def end(self, conversation_id: str) -> None:
         """A conversation is over, or was not let in."""

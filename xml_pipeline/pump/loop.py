@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from math import ceil
 from typing import Any, Protocol
@@ -49,6 +48,7 @@ from xml_pipeline.pump.listener import Attaching, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
+from xml_pipeline.pump.offload import ProcessEnded
 from xml_pipeline.pump.projection import delivered, observed
 from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
@@ -56,6 +56,7 @@ from xml_pipeline.pump.response import HandlerMetadata, restored
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.pump.sleepers import Sleepers
+from xml_pipeline.threads import Thread
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
@@ -127,14 +128,7 @@ class Pump:
         self.tenant: PerThread | None = None
         self._journal = journal
         self._durable = journal if isinstance(journal, Durable) else None
-        self._keys: Keys | None = None
-        self.sleepers: Sleepers | None = None
-        if self._durable is not None:
-            reviver = Reviver(self.state, listeners, self.terms.system_limits)
-            self._keys = Keys(self._durable.steps, reviver.answer)
-            self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
         self._alive = 0.0  # when the earlier life was last seen
-        self._repeats = Repeats(self.scheduler.again)
         self._failure: JournalError | None = None
         # Without a journal there is no call, no future and no await between deciding and carrying out (ADR 12).
         self._commit: Callable[[Step], None] = self._carry_out if journal is None else self._append
@@ -146,12 +140,19 @@ class Pump:
             str, list[asyncio.Future[Message | None]]
         ] = {}  # who waits for a conversation's answer
         self._written: dict[str, asyncio.Future[None]] = {}  # who waits for a conversation to be durable
+        self.keys: Keys | None = None
+        self.sleepers: Sleepers | None = None
+        if self._durable is not None:
+            reviver = Reviver(self.state, listeners, self.terms.system_limits)
+            self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
+            self.keys = Keys(self._durable.steps, reviver.answer, self._asks, self._disappoint)
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
         self._again = 0
         self._resting: dict[str, float] = {}  # lasting sessions, and how many seconds they may rest
         self._deadlines = Deadlines()
+        self._repeats = Repeats(self.scheduler.again, self._deadlines)
         self._steps: deque[Step] = deque()  # to be carried out
         self._carrying = False
         self._open = False
@@ -288,37 +289,6 @@ class Pump:
             self.admission.in_flight += 1
         self._commit(Step(conversation_id, 0, fact.at, changes))
 
-    def join(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> bool:
-        """Whether there is, or was, a conversation of the fact's id; then `answer` gets its answer.
-
-        Raises:
-            KeyConflict: it began with another request.
-            JournalError: it cannot be read.
-        """
-        assert self._keys is not None
-        self._wake(fact.conversation_id)
-        asks = self._asks
-        return self._keys.join(
-            fact, answer, lambda each: asks.setdefault(fact.conversation_id, []).append(each)
-        )
-
-    @contextmanager
-    def named(self, fact: Injected) -> Iterator[None]:
-        """While a request with a key is let in, and from then on, others of the same key join it."""
-        assert self._keys is not None
-        self._keys.begin(fact)
-        try:
-            yield
-        except BaseException as error:
-            self._keys.end(fact.conversation_id)
-            told = (
-                error
-                if isinstance(error, Exception)
-                else OrganismClosed("whoever asked first gave up; ask again")
-            )
-            self._disappoint(fact.conversation_id, told)
-            raise
-
     async def written(self, conversation_id: str) -> None:
         """Wait until a conversation that was injected just now is durable."""
         if conversation_id in self._reserved:
@@ -367,13 +337,14 @@ class Pump:
         self._step(message.conversation_id, Answered(message, payload, self.clock()))
         self.handled += 1
 
-    def _wake(self, conversation_id: str) -> None:
+    def wake(self, conversation_id: str) -> None:
+        """Bring a conversation of an earlier life back, if it still sleeps."""
         if self.sleepers:
             self.sleepers.wake(conversation_id)
 
     def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
         """End a conversation and cancel its handlers; False when there is none of that id."""
-        self._wake(conversation_id)
+        self.wake(conversation_id)
         if conversation_id not in self.state.conversations:
             return False
         self._step(conversation_id, Aborted(conversation_id, error, self.clock()))
@@ -476,39 +447,37 @@ class Pump:
     def _go_on(self, revived: Revived) -> None:
         """Set the timers and queues of a conversation that was brought back, as they would have been."""
         conversation, conversation_id = revived.conversation, revived.conversation.id
-        lived = max(0.0, self._alive - revived.began)
-        self._deadlines.add(conversation_id, ceil(max(0.0, self._longest - lived)), self._endless)
+        left = self._longest - max(0.0, self._alive - revived.began)
+        self._deadlines.add(conversation_id, ceil(max(0.0, left)), self._endless)
         for gather_id, (thread_id, seconds, began) in revived.gathers.items():
             left = seconds - min(max(0.0, self._alive - began), seconds)
             self._time_gather(Timer(conversation_id, thread_id, gather_id), ceil(left))
-        first: list[Message] = []
         for thread in conversation.threads.values():
-            messages = list(thread.inbox.values())
-            if not messages:
-                continue
-            self.scheduler.hold(thread.id)
-            if thread.asked:
-                self.questions[thread.id] = thread.inbox[thread.asked]
-            else:
-                first.append(messages[0])
-            for message in messages:
-                if message.payload is None:
-                    continue
-                if message.message_id != thread.asked and message is not messages[0]:
-                    self.scheduler.add(message, message.message_id)
+            if thread.inbox:
+                self.scheduler.hold(thread.id)
+        for message in revived.asked:
+            self.questions[message.thread_id] = message
+        for message in revived.behind:
+            self.scheduler.add(message, message.message_id)
         self.admission.in_flight += conversation.due
         for message, reason in revived.unreadable:
-            logger.error("message %s for '%s' cannot be handled: %s", message.message_id, message.to, reason)
-            self._skipped.add(message.message_id)  # it is in no queue
+            if message.thread_id not in self.questions:
+                self._skipped.add(message.message_id)  # it is in no queue
             self._step(conversation_id, Undeliverable(message, reason, self.clock()))
-        for message in first:
-            thread_now = conversation.threads.get(message.thread_id)
-            if thread_now is None or message.message_id not in thread_now.inbox:
+        for message in revived.first:
+            if message.thread_id not in conversation.threads:
                 continue
-            if message.attempt > 1 and thread_now.started != message.message_id:
-                self._repeats.add(message)  # nobody was called with it since it was last counted
-            else:
+            thread = conversation.threads[message.thread_id]
+            if thread.started == message.message_id or not self._careful(thread, message):
                 self._step(conversation_id, Interrupted(message, self.clock()))
+            elif thread.interrupted:
+                self._repeats.add(message, thread.interrupted)
+            else:
+                self.scheduler.again(message)
+
+    def _careful(self, thread: Thread, message: Message) -> bool:
+        """Whether it is written down that a message's handler is called, before it is."""
+        return bool(thread.interrupted) or self.listeners[message.to].effects == "once"
 
     def _started(self, conversation_id: str, event: Started) -> None:
         self.scheduler.again(event.message)
@@ -527,7 +496,7 @@ class Pump:
                     future.set_result(message)
             if self._due.pop(conversation_id, None) is None:
                 self._deadlines.discard(conversation_id)
-            if event.lasting or self.tenant is not None or self._keys:
+            if event.lasting or self.tenant is not None or self.keys:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
             if event.closes:
@@ -559,7 +528,13 @@ class Pump:
         self.admission.in_flight -= 1
 
     def _redelivered(self, conversation_id: str, event: Redelivered) -> None:
-        self._repeats.add(event.message)
+        message = event.message
+        if event.seconds:
+            self._repeats.pause(message, event.seconds)
+        elif event.interrupted:
+            self._repeats.add(message, event.interrupted)
+        else:
+            self.scheduler.again(message)
 
     def _gathering(self, conversation_id: str, event: Gathering) -> None:
         if event.seconds is not None:
@@ -604,8 +579,8 @@ class Pump:
 
     def _closed(self, conversation_id: str, session_id: str) -> None:
         """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
-        if self._keys:
-            self._keys.end(conversation_id)
+        if self.keys:
+            self.keys.end(conversation_id)
         if self.tenant is not None:
             _told(self.tenant.forget_conversation, conversation_id)
         session = self.state.sessions.get(session_id)
@@ -664,7 +639,11 @@ class Pump:
         if message.root not in listener.handles:
             self._step(conversation.id, Due(message, self.clock()))
             return None
-        if message.attempt > 1 and thread.started != message.message_id and self._durable is not None:
+        if (
+            self._durable is not None
+            and thread.started != message.message_id
+            and self._careful(thread, message)
+        ):
             self._step(conversation.id, Starting(message, self.clock()))
             return None
         metadata = HandlerMetadata(
@@ -711,14 +690,15 @@ class Pump:
         except BaseException:  # it cannot even be described
             logger.exception("an error of '%s' could not be told", message.to)
             code, text, detail = "handler", "the handler failed", ""
-        fact = Failed(message, code, text, detail, self.clock())
+        cut_off = isinstance(error, ProcessEnded)
+        fact = Failed(message, code, text, detail, self.clock(), cut_off)
         self._step(message.conversation_id, fact)
 
     def late(self, message: Message, seconds: float) -> None:
         """A handler took too long: its caller is told now, whether or not the handler heeds the cancel."""
         logger.error("the handler of '%s' did not return within %g s", message.to, seconds)
         detail = f"TimeoutError: no return within {seconds:g} s"
-        fact = Failed(message, "timeout", "no answer in time", detail, self.clock())
+        fact = Failed(message, "timeout", "no answer in time", detail, self.clock(), cut_off=True)
         self._step(message.conversation_id, fact)
 
 

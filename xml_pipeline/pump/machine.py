@@ -41,10 +41,9 @@ from xml_pipeline.envelope import (
     SystemError,
     codec_for,
     complaint,
-    extract_payloads,
     is_error,
 )
-from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Violation, described
+from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, described
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
@@ -71,13 +70,13 @@ from xml_pipeline.pump.response import (
     GatherResponse,
     HandlerResponse,
     Intent,
-    Kind,
     check_response,
     entry_of,
     intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
 from xml_pipeline.pump.terms import Terms, terms_of
+from xml_pipeline.pump.texts import NOTHING, read
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
@@ -105,8 +104,10 @@ HUH = codec_of(Huh)
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
-MOST_ATTEMPTS = 5
-POISONOUS = f"its handler was interrupted {MOST_ATTEMPTS} times, by the end of the process"
+MOST_INTERRUPTIONS = 5
+POISONOUS = f"its handler was interrupted {MOST_INTERRUPTIONS} times, by the end of the process"
+NOT_TWICE = "it was interrupted when it had begun, and what it does is not done twice"
+LONGEST_PAUSE = 60.0
 LATE = "the handler returned after it was given up"
 
 
@@ -256,9 +257,8 @@ class Rules(DerivedIds, kw_only=True):
     def _send_all(self, thread: Thread, message: Message, wants: Intent) -> None:
         if wants.keeps:
             self.record(StateKept(thread.id, wants.state))
-        if wants.text is not None:
-            self._send_text(thread, message, wants.text)
-        for response in wants.responses:
+        said = NOTHING if wants.text is None else read(wants.text, thread, self.terms)
+        for response in wants.responses or said.responses:
             if not self.open(thread):  # an earlier response of the list has ended it
                 self._bury_unsent(thread, message, response)
             elif isinstance(response, HandlerResponse):
@@ -266,21 +266,44 @@ class Rules(DerivedIds, kw_only=True):
             else:
                 self._gather(thread, message, response)
             if self._runaway():
-                break  # however long the list is: the conversation is ended
+                return  # however long the list is: the conversation is ended
+        for huh in said.complaints:
+            self._refuse(thread, huh)
 
     def failed(self, fact: Failed) -> None:
-        thread = self._thread_of(fact.message)
-        if thread is not None:
-            self._fail(thread, fact.message, fact.code, fact.text, fact.detail)
+        message = fact.message
+        thread = self._thread_of(message)
+        if thread is None:
+            return
+        listener = self.terms.listeners[message.to]
+        retries = listener.retries if fact.code == "handler" else 0
+        if thread.failed < retries:
+            pause = min(LONGEST_PAUSE, 2.0**thread.failed)
+            again = self._again(message)
+            self.record(Redelivered(again, thread.interrupted, thread.failed + 1, pause, fact.detail))
+            return
+        if retries:
+            self.record(DeadLetter(message, f"its handler failed {retries + 1} times: {fact.detail}"))
+        if fact.cut_off and listener.effects == "once":
+            self._fail(thread, message, "interrupted", NOT_TWICE, fact.detail)
+        else:
+            self._fail(thread, message, fact.code, fact.text, fact.detail)
+
+    def _again(self, message: Message) -> Message:
+        return message.again(codec_for(message.payload), self.terms.system_limits)
 
     def interrupted(self, fact: Interrupted) -> None:
         message = fact.message
         thread = self._thread_of(message)
-        if thread is not None and message.attempt >= MOST_ATTEMPTS:
+        if thread is None:
+            return
+        times = thread.interrupted + 1
+        if self.terms.listeners[message.to].effects == "once":
+            self._fail(thread, message, "interrupted", NOT_TWICE, "its process ended while it was called")
+        elif times == MOST_INTERRUPTIONS:
             self._give_back(thread, message, "interrupted", POISONOUS)
-        elif thread is not None:
-            again = message.again(codec_for(message.payload), self.terms.system_limits)
-            self.record(Redelivered(again))
+        else:
+            self.record(Redelivered(self._again(message), times, thread.failed))
 
     def starting(self, fact: Starting) -> None:
         if self._thread_of(fact.message) is not None:
@@ -379,29 +402,6 @@ class Rules(DerivedIds, kw_only=True):
 
     def _is_peer(self, thread: Thread, name: str) -> bool:
         return name in self.terms.listeners[thread.listener].peers
-
-    def _send_text(self, thread: Thread, cause: Message, text: str | bytes) -> None:
-        """What a model wrote: every payload in it is validated and routed."""
-        caller = thread.caller
-        codecs, calls = self.terms.addressing.from_text(thread.listener, caller if thread.parent else None)
-        extraction = extract_payloads(text, codecs)
-        for found in extraction.found:
-            named = found.to not in ("", caller, thread.opened_by)
-            answers = not named and found.codec.root not in calls
-            kind: Kind = RESPOND if answers else SEND
-            to = found.to if named else None
-            response = HandlerResponse(found.payload, to, kind=kind, repairs=found.repairs)
-            if self.open(thread):
-                self._send(thread, cause, response)
-            else:
-                self._bury_unsent(thread, cause, response)
-        for name, error in extraction.errors:
-            example = next((codec.example for codec in codecs if codec.root == name), "")
-            self._refuse(thread, Huh.from_error(error, f"<{name}>", example))
-        if not extraction.found and not extraction.errors:
-            allowed = ", ".join(f"<{codec.root}>" for codec in codecs) or "none"
-            rule = Violation("text", "holds no payload element", None, allowed)
-            self._refuse(thread, Huh.from_error(PayloadError(rule), "the text"))
 
     def _call_self(self, thread: Thread, cause: Message, response: HandlerResponse) -> None:
         own = self.terms.listeners[thread.listener]

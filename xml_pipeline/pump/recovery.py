@@ -39,12 +39,18 @@ class Revived(Struct):
         conversation: with payloads in its messages, but for the unreadable ones.
         began: when, in seconds of Unix time.
         unreadable: messages that cannot be handled any more, and why.
+        asked: those that wait for a person.
+        first: those that may have been handled when it ended, the first of each thread.
+        behind: the others, which wait for those.
         gathers: those that have a time limit: id → thread, seconds, and when they began.
     """
 
     conversation: Conversation
     began: float
     unreadable: list[tuple[Message, str]] = field(default_factory=list)
+    asked: list[Message] = field(default_factory=list)
+    first: list[Message] = field(default_factory=list)
+    behind: list[Message] = field(default_factory=list)
     gathers: dict[str, tuple[str, float, float]] = field(default_factory=dict)
 
 
@@ -87,11 +93,20 @@ class Reviver:
             return None
         revived = Revived(conversation, steps[0].at)
         for thread in conversation.threads.values():
-            for message in tuple(thread.inbox.values()):
+            for position, bare in enumerate(tuple(thread.inbox.values())):
                 try:
-                    thread.inbox[message.message_id] = self.readable(message)
+                    message = thread.inbox[bare.message_id] = self.readable(bare)
                 except Unreadable as error:
-                    revived.unreadable.append((message, str(error)))
+                    revived.unreadable.append((bare, str(error)))
+                    if thread.asked == bare.message_id:
+                        revived.asked.append(bare)
+                    continue
+                if thread.asked == message.message_id:
+                    revived.asked.append(message)
+                elif position or thread.asked:
+                    revived.behind.append(message)
+                else:
+                    revived.first.append(message)
             for gather_id, gather in (thread.gathers or {}).items():
                 gather.answers = [self._or_lost(each) for each in gather.answers]
                 if gather_id in gathers:

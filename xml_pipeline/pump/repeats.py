@@ -1,4 +1,4 @@
-"""Messages whose handlers were interrupted: few run at a time, so that the one that kills us is soon known.
+"""Messages that are handled once more: after a pause where a handler raised, few at a time where one was interrupted.
 
 Those that were interrupted once run a few at a time, those that were interrupted more often alone. So whoever runs
 beside the one that ends the process is interrupted with it at most twice, and not taken for the cause.
@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from xml_pipeline.envelope import Message
+from xml_pipeline.pump.deadlines import Deadlines
 
 _AT_ONCE = 4
 
@@ -19,28 +20,44 @@ class Repeats:
 
     Args:
         queue: puts one before a handler.
+        deadlines: rings when a pause is over.
 
     Attributes:
-        ids: of all that run or wait here.
+        ids: of all that pause, wait or run here.
     """
 
-    def __init__(self, queue: Callable[[Message], None]) -> None:
+    def __init__(self, queue: Callable[[Message], None], deadlines: Deadlines) -> None:
         self.ids: set[str] = set()
         self._queue = queue
+        self._deadlines = deadlines
+        self._pausing: dict[str, Message] = {}
         self._running: set[str] = set()
         self._few: OrderedDict[str, Message] = OrderedDict()
         self._alone: OrderedDict[str, Message] = OrderedDict()
 
-    def add(self, message: Message) -> None:
-        """Let it be handled as soon as its turn comes."""
-        waiting = self._few if message.attempt == 2 else self._alone
+    def add(self, message: Message, interrupted: int) -> None:
+        """Let it be handled as soon as its turn comes; `interrupted`: how often it was not handled to its end."""
+        waiting = self._few if interrupted == 1 else self._alone
         waiting[message.message_id] = message
         self.ids.add(message.message_id)
         self._next()
 
-    def end(self, message_id: str) -> bool:
-        """A message is done or buried, one of these or another; whether it was waiting here."""
+    def pause(self, message: Message, seconds: float) -> None:
+        """Let it be handled in so many seconds."""
+        self._pausing[message.message_id] = message
+        self.ids.add(message.message_id)
+        self._deadlines.add(message.message_id, seconds, self._paused)
+
+    def _paused(self, message_id: str) -> None:
         self.ids.discard(message_id)
+        self._queue(self._pausing.pop(message_id))
+
+    def end(self, message_id: str) -> bool:
+        """A message is done or buried, one of these or another; whether it was in no queue but here."""
+        self.ids.discard(message_id)
+        if self._pausing.pop(message_id, None) is not None:
+            self._deadlines.discard(message_id)
+            return True
         for waiting in (self._few, self._alone):
             if waiting.pop(message_id, None) is not None:
                 return True

@@ -132,9 +132,21 @@ class Started(Struct, frozen=True, omit_defaults=True, gc=False, tag="started/1"
 
 
 class Redelivered(Struct, frozen=True, omit_defaults=True, gc=False, tag="redelivered/1"):
-    """The handler of a message was interrupted, through no fault of its own: the message is due once more."""
+    """A message is due once more: its handler was interrupted, or raised and is tried again.
+
+    Attributes:
+        message: with one more attempt.
+        interrupted: how often handlers of it were interrupted so far.
+        failed: how often they raised so far.
+        seconds: after which it is due.
+        detail: of what was raised, for operators; "" when the handler was interrupted.
+    """
 
     message: Message
+    interrupted: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    detail: str = ""
 
 
 class Gathering(Struct, frozen=True, omit_defaults=True, gc=False, tag="gathering/1"):

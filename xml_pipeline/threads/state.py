@@ -78,7 +78,9 @@ class Thread(Struct):
         gathers: open ones by id.
         state: what its handler keeps while it is open.
         asked: the message that waits for a person; "" for none.
-        started: the message whose handler was called again, as its journal knows; "" for none.
+        started: the message of which it is written down that its handler is called; "" for none.
+        interrupted: how often handlers of the message that is worked on were interrupted.
+        failed: how often they raised.
     """
 
     id: str
@@ -98,6 +100,8 @@ class Thread(Struct):
     state: Entry | None = None
     asked: str = ""
     started: str = ""
+    interrupted: int = 0
+    failed: int = 0
 
     @property
     def phase(self) -> Phase:
@@ -322,6 +326,7 @@ def _take_out(conversation: Conversation, thread: Thread, message_id: str) -> No
         thread.asked = ""
     else:
         conversation.due -= 1
+    thread.started, thread.interrupted, thread.failed = "", 0, 0
 
 
 def _ask(state: State, conversation: Conversation, event: Asked) -> None:
@@ -337,7 +342,7 @@ def _redeliver(state: State, conversation: Conversation, event: Redelivered) -> 
     message = event.message
     thread = conversation.threads[message.thread_id]
     thread.inbox[message.message_id] = message
-    thread.started = ""
+    thread.started, thread.interrupted, thread.failed = "", event.interrupted, event.failed
 
 
 def _gather(state: State, conversation: Conversation, event: Gathering) -> None:
