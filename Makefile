@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: console test lint types imports check bench clean
+.PHONY: console test lint types imports check bench mutants clean
 
 $(VENV)/.console: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "xml-pipeline needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -34,6 +34,9 @@ check: test lint types imports
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tools.mutants $(ROOMS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

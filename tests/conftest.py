@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -62,3 +63,28 @@ def no_keys_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
             "NO_PROXY",
         ):
             monkeypatch.delenv(name)
+
+
+class Unseen(logging.Handler):
+    """Collects failures that somebody heals or swallows: no assertion would notice them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith(("Exception in callback", "a runner ended with an error")):
+            self.texts.append(record.getMessage())
+
+
+@pytest.fixture(autouse=True)
+def nothing_fails_unseen() -> Iterator[None]:
+    """A callback that fails, or a runner that another one replaces, fails its test."""
+    unseen = Unseen()
+    loggers = [logging.getLogger(name) for name in ("asyncio", "xml_pipeline.pump")]
+    for each in loggers:
+        each.addHandler(unseen)
+    yield
+    for each in loggers:
+        each.removeHandler(unseen)
+    assert not unseen.texts

@@ -245,7 +245,8 @@ def test_every_package_of_the_design_that_is_pure_is_in_the_contract() -> None:
 SURFACE = {
     "xml_pipeline": """
         AnswerError AskTimeout BackendError BudgetExceededError ConfigError Gathered HandlerMetadata HandlerResponse
-        Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete extract_payloads stream xmlify
+        Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete complete_sync
+        extract_payloads stream stream_sync xmlify
     """,
     "xml_pipeline.agents": """
         MAX_CORRECTIONS AgentSettings Answer BadCall Bounds Exchange Fault LLMAgent PeerCall Prompt Reader Reading
@@ -257,9 +258,12 @@ SURFACE = {
     """,
     "xml_pipeline.journal": "Durable Journal Kept OpenConversation Step",
     "xml_pipeline.llm": """
-        Backend BackendStatus Budget Budgets LLMRequest LLMResponse PROVIDER_CLASSES Price ReasoningDelta Router
-        StreamEnd StreamEvent TextDelta Timeouts ToolCall ToolCallDelta ToolSpec TransportSettings Usage UsageTotals
-        complete configure_router forbid_real_requests get_router stream use_router
+        Attempt AuthenticationError Backend BackendError BackendStatus BackendTimeoutError Budget BudgetExceededError
+        Budgets ConnectionFailedError ContentPolicyError ContextWindowError InvalidRequestError LLMError LLMRequest
+        LLMResponse MalformedAnswerError ModelNotFoundError NoBackendError OverloadedError PROVIDER_CLASSES Price
+        QuotaExhaustedError RateLimitedError ReasoningDelta Router ServerError StreamEnd StreamEvent
+        StructuredOutputError TextDelta Timeouts ToolCall ToolCallDelta ToolSpec TransportSettings Usage UsageTotals
+        complete complete_sync configure_router forbid_real_requests get_router stream stream_sync use_router
     """,
     "xml_pipeline.pump": """
         Attaching ConversationLimits DeadLetter GatherResponse Handler HandlerMetadata HandlerResponse Keep Listener
@@ -297,18 +301,13 @@ ELSEWHERE = {
     "pump.recovery": "by what goes on: journal/test_recovery",
     "pump.sleepers": "by what goes on: journal/test_recovery",
     "pump.texts": "by what a model may write: pump/test_returns, pump/test_authority",
-    "pump.terms": "by what they bound: pump/test_limits",
     "pump.facts": "are values, each with a rule: pump/test_machine",
     "pump.instructions": "with the prompts that they are part of: agents/test_prompt",
-    "pump.listener": "by what may be declared: test_organism, pump/test_state",
     "pump.log": "by what it withstands: pump/test_hostile",
     "pump.loop": "by its behaviour: pump/test_returns, test_people, test_shutdown and journal/test_seam",
-    "pump.projection": "with those who get it: pump/test_observers",
     "pump.response": "by what may be returned: pump/test_returns, pump/test_errors_arrive",
     "pump.runners": "by whose turn it is: pump/test_scheduling, pump/test_context, pump/test_bounds",
     "pump.handler_call": "by what a handler sees of it: pump/test_context",
-    "pump.schedule": "by whose turn it is: pump/test_scheduling",
-    "pump.settings": "by what they bound: pump/test_limits, pump/test_backpressure",
     "threads.phases": "with the machine: pump/test_machine_model",
     "threads.record": "are values: threads/test_state",
 }

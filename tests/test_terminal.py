@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 from prompt_toolkit.utils import get_cwidth
 
-from xml_pipeline.terminal import Line, columns, labelled, line, lines, plain, table, visible, wrapped
+from xml_pipeline.terminal import (
+    Line,
+    columns,
+    json_text,
+    labelled,
+    line,
+    lines,
+    plain,
+    table,
+    visible,
+    wrapped,
+    xml_text,
+)
+
+HOSTILE = st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Lu", "So", "Mn", "Cn", "Co"])
+
+
+def orders_in(text: str) -> set[str]:
+    """What a terminal would obey, or nobody would see."""
+    return {
+        char
+        for char in text
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") and char not in "\n\t"
+    } | (set(text) & set("\u034f\u115f\u3164\uffa0\ufe00\U000e0100"))
 
 
 def shown(lines: list[Line]) -> str:
     return "\n".join(map(plain, lines))
 
 
-@given(st.text(st.characters(categories=["Cc", "Cf", "Cs", "Zl", "Zp", "Lu", "So", "Mn", "Cn"])))
+@given(st.text(HOSTILE))
 def test_no_text_can_give_orders_to_a_terminal(text: str) -> None:
-    obeyed = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *"\u202e\u2028\u2029\u2066\u200e"} - {
-        "\n"
-    }
-    assert not obeyed & set(visible(text))
+    assert not orders_in(visible(text))
     visible(text).encode()
 
 
-def test_escapes_are_shown_and_emoji_kept() -> None:
+@given(st.text(), st.lists(st.text(HOSTILE), max_size=3))
+def test_documents_mean_the_same_when_they_are_shown(text: str, more: list[str]) -> None:
+    shown_json = json_text({"text": text, "more": more})
+    assert not orders_in(shown_json)
+    assert json.loads(shown_json) == {"text": text, "more": more}
+    carried = "".join(char for char in "".join((text, *more)) if char in "\t\n" or char >= " ")
+    carried = carried.encode("utf-8", "ignore").decode().replace("\ufffe", "").replace("\uffff", "")
+    element = etree.Element("a", b=carried)
+    element.text = carried
+    shown_xml = xml_text(etree.tostring(element, encoding="unicode"))
+    assert not orders_in(shown_xml)
+    again = etree.fromstring(shown_xml)
+    assert (again.text or "", again.get("b")) == (carried, carried)
+
+
+def test_escapes_are_shown_and_letters_kept() -> None:
     assert visible("\x1b]0;owned\x07 \u202eabc\r\n") == "\\x1b]0;owned\\x07 \\u202eabc\n"
-    assert visible("naïve 👩‍🔬 العربية 漢字\tx") == "naïve 👩‍🔬 العربية 漢字    x"
+    assert visible("naïve ❤\ufe0f العربية 漢字\tx") == "naïve ❤\ufe0f العربية 漢字    x"
+    assert visible("👩\u200d🔬 a\u200bb \U000e0041") == "👩\\u200d🔬 a\\u200bb \\U000e0041"
     assert visible("a\rb") == "a\\x0db"
 
 

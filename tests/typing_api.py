@@ -7,6 +7,7 @@ what they have to know. It also runs. `test_typing` sees to all three.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -31,8 +32,10 @@ from xml_pipeline import (
     SystemError,
     XmlPipelineError,
     complete,
+    complete_sync,
     extract_payloads,
     stream,
+    stream_sync,
     xmlify,
 )
 from xml_pipeline.agents import (
@@ -492,6 +495,18 @@ async def models() -> None:
                         assert_type(piece.usage, Usage)
                     case _:
                         pass
+
+        def script() -> None:
+            answer = complete_sync("cheap", "Hello?", response_type=None)
+            assert_type(answer, LLMResponse)
+            assert_type(
+                (answer.stop_reason, answer.stop_sequence, answer.repairs), tuple[str, str, tuple[str, ...]]
+            )
+            assert json.loads(json.dumps(answer.usage))["total_tokens"] == answer.usage["total_tokens"]
+            for event in stream_sync("cheap", "Hello?"):
+                assert_type(event, StreamEvent)
+
+        await asyncio.to_thread(script)
         try:
             await complete("m", "hello", agent_id="poor")
         except BudgetExceededError as error:

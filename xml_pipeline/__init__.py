@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         PayloadError,
         XmlPipelineError,
     )
-    from xml_pipeline.llm import complete, stream
+    from xml_pipeline.llm import complete, complete_sync, stream, stream_sync
     from xml_pipeline.organism import Organism
     from xml_pipeline.payload import xmlify
     from xml_pipeline.pump import HandlerMetadata, HandlerResponse, Keep
@@ -44,8 +44,10 @@ _HOME = {
     "SystemError": "envelope",
     "XmlPipelineError": "errors",
     "complete": "llm",
+    "complete_sync": "llm",
     "extract_payloads": "envelope",
     "stream": "llm",
+    "stream_sync": "llm",
     "xmlify": "payload",
 }
 
@@ -66,8 +68,10 @@ __all__ = [
     "SystemError",
     "XmlPipelineError",
     "complete",
+    "complete_sync",
     "extract_payloads",
     "stream",
+    "stream_sync",
     "xmlify",
 ]
 

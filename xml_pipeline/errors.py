@@ -37,10 +37,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from itertools import islice
+from typing import Any, Literal
 
 VALUE_CUT = 80  # characters of an offending value that an error shows
 NAMES_LISTED = 20  # known names that an error lists
+NAMES_COMPARED = 1000  # known names among which the nearest is looked for
 
 
 _real_name = type.__dict__["__name__"].__get__  # a metaclass may make of `__name__` what it likes
@@ -72,9 +74,13 @@ def cut(value: object, length: int = VALUE_CUT) -> str:
 def did_you_mean(word: str, known: Iterable[str], form: str = "; {}", *, cutoff: float = 0.6) -> str:
     """`did you mean 'shouter'?` for the nearest of `known`, set into `form`; "" when none is near.
 
-    Upper and lower case, `-` and `_` are taken for the same letters.
+    Upper and lower case, `-` and `_` are taken for the same letters. Long words and very many names have no near one:
+    an error must not take longer than what it is about.
     """
-    by_fold = {_folded(name): name for name in sorted(set(known), reverse=True)}
+    if len(word) > VALUE_CUT:
+        return ""
+    comparable = islice((name for name in known if len(name) <= VALUE_CUT), NAMES_COMPARED)
+    by_fold = {_folded(name): name for name in sorted(set(comparable), reverse=True)}
     near = get_close_matches(_folded(word), by_fold, n=1, cutoff=cutoff)
     return form.format(f"did you mean {by_fold[near[0]]!r}?") if near else ""
 
@@ -84,15 +90,15 @@ def _folded(name: str) -> str:
 
 
 def listing(names: Iterable[str]) -> str:
-    """`a, b, c`, sorted, each once, cut when there are many."""
+    """`a, b, c`, sorted, each once, cut when there are many, or when one is long."""
     known = sorted(set(names))
     more = f", … ({len(known)} in all)" if len(known) > NAMES_LISTED else ""
-    return ", ".join(known[:NAMES_LISTED]) + more
+    return ", ".join(map(cut, known[:NAMES_LISTED])) + more
 
 
 def no_such(what: str, word: str, known: Collection[str]) -> str:
     """`no listener 'shoutr'; there are greeter, shouter; did you mean 'shouter'?`."""
-    return f"no {what} '{word}'; there are {listing(known) or 'none'}{did_you_mean(word, known)}"
+    return f"no {what} '{cut(word)}'; there are {listing(known) or 'none'}{did_you_mean(word, known)}"
 
 
 class XmlPipelineError(Exception):
@@ -123,13 +129,20 @@ class Problem:
 
 
 class ConfigError(XmlPipelineError):
-    """A configuration with at least one mistake; `problems` holds all of them."""
+    """A configuration with at least one mistake.
 
-    def __init__(self, problems: Sequence[Problem] | str) -> None:
+    Attributes:
+        problems: the mistakes; the first of them when there are very many.
+        more: how many there are beside those.
+    """
+
+    def __init__(self, problems: Sequence[Problem] | str, *, more: int = 0) -> None:
         self.problems: tuple[Problem, ...] = (
             (Problem(problems),) if isinstance(problems, str) else tuple(problems)
         )
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        self.more = more
+        rows = [str(problem) for problem in self.problems]
+        super().__init__("\n".join([*rows, f"and {more:,} more"] if more else rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,19 +263,27 @@ class NoBackendError(LLMError):
 
 
 class BudgetExceededError(LLMError):
-    """The call was refused before any money was spent, because it would pass a budget.
+    """The call, or another try of it, was refused before it was sent, because it could pass a budget.
 
     Attributes:
         scope: whose budget, as `agent researcher`, `thread 2f1c…`, `organism`.
         limit: tokens, or USD, as `unit` says.
         spent: used and reserved so far.
-        requested: what the call would have reserved.
+        requested: what the call would have reserved: the most that it can use.
         unit: `tokens` or `usd`.
         period: `run`, `day` or `month`.
     """
 
     def __init__(
-        self, scope: str, *, limit: float, spent: float, requested: float, unit: str, period: str = "run"
+        self,
+        scope: str,
+        *,
+        limit: float,
+        spent: float,
+        requested: float,
+        unit: str,
+        period: str = "run",
+        made_of: str = "",
     ) -> None:
         self.scope = scope
         self.limit = limit
@@ -271,9 +292,9 @@ class BudgetExceededError(LLMError):
         self.unit = unit
         self.period = period
         super().__init__(
-            f"the budget of {scope} is {limit:g} {unit} per {period}; {spent:g} are spent or reserved and"
-            f" this call may need {requested:g} more. Raise the budget, lower max_tokens, or wait for the"
-            " period to end."
+            f"the budget of {scope} is {limit:.12g} {unit} per {period}; {spent:.12g} are spent or reserved and"
+            f" this call may need {requested:.12g} more{f' ({made_of})' if made_of else ''}. Raise the budget, lower"
+            " max_tokens, shorten the prompt, or wait for the period to end."
         )
 
 
@@ -318,10 +339,14 @@ class BackendError(LLMError):
         attempts: the trail of all tries of the call, oldest first.
         retryable: whether the same backend may be asked again with the same request.
         failover: whether another backend may be asked with the same request.
+        sent: False when the request surely never reached the provider, so that it cannot have been billed.
+        refuses: `tools` or `schema` when the model has no such thing natively; the router then asks it in words.
     """
 
     retryable = False
     failover = True
+    sent = True
+    refuses: Literal["tools", "schema"] | None = None
 
     def __init__(
         self,

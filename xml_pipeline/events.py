@@ -201,9 +201,15 @@ class TextGenerated(Signal):
 
 @dataclass(frozen=True, slots=True)
 class LLMCalled(Signal):
-    """A call to a model ended. Tokens as the provider counted them; `cost` in USD, None if unknown.
+    """A call to a model ended, or a try of one that is charged. `cost` in USD, None if unknown.
 
-    `message_id` and `attempt` are of what the calling handler works on; "" outside of handlers.
+    The tokens are those of one try, so that all of them together are what was charged. `message_id` and `attempt` are
+    of what the calling handler works on; "" outside of handlers.
+
+    Attributes:
+        estimated: the tokens, or a part of them, are our estimate, because the provider's count did not come.
+        confirmed: False when it was sent, nothing came back, and nobody will tell whether it was billed.
+        ended: False for a try that failed, was cancelled or overtaken: its call went on, or has an event of its own.
     """
 
     agent: str
@@ -218,6 +224,9 @@ class LLMCalled(Signal):
     error: str = ""
     message_id: str = ""
     attempt: int = 1
+    estimated: bool = False
+    confirmed: bool = True
+    ended: bool = True
 
 
 @dataclass(frozen=True, slots=True)

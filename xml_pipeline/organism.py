@@ -109,19 +109,22 @@ class Organism:
             self._add(each)
 
     @classmethod
-    def from_file(cls, path: str | Path, *, environ: Mapping[str, str] | None = None) -> Organism:
+    def from_file(
+        cls, path: str | Path, *, environ: Mapping[str, str] | None = None, root: str | Path | None = None
+    ) -> Organism:
         """The organism that a file declares.
 
         Args:
             path: of an organism.yaml.
             environ: variables instead of the process's; `.env` beside the file adds to them.
+            root: the directory that the files it names have to lie below; default: its own.
 
         Raises:
             ConfigError: with every mistake in the file.
         """
         from xml_pipeline.config import load
 
-        return organism_of(load(path, environ=environ))
+        return organism_of(load(path, environ=environ, root=root))
 
     @classmethod
     def from_config(cls, config: OrganismConfig) -> Organism:
@@ -251,13 +254,14 @@ class Organism:
         self._check_listeners()
         self._state = "running"
         if self._router is not None:
-            from xml_pipeline.llm import use_router
+            from xml_pipeline.llm.default import serve, use_router
 
             self._pump.tenant = self._router  # it keeps accounts for each thread
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):
                 self._pump.start()
+            serve(self._router, self.name)
         else:
             self._pump.start()
         try:
@@ -302,6 +306,9 @@ class Organism:
         for stream in tuple(self._streams):
             stream.close()
         if self._router is not None:
+            from xml_pipeline.llm.default import withdraw
+
+            withdraw(self._router)
             await self._router.aclose()
 
     async def __aenter__(self) -> Organism:

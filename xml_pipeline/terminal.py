@@ -1,23 +1,33 @@
 """Text for a terminal: styled lines, columns and rows of a width, numbers in words. Pure.
 
-Nothing that is shown can give the terminal an order: `visible` writes escapes, controls and characters that turn
-text around as `\\x1b` or `\\u202e`, and every line is made with it (ADR 22).
+Nothing that is shown can give the terminal an order, or look like what it is not: `visible` writes escapes,
+controls and characters that turn text around or cannot be seen as `\\x1b` or `\\u202e`, and every line is made with
+it (ADR 22). In JSON and XML the same characters are written as these languages write them.
 """
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TextIO, TypeAlias
 
 Style: TypeAlias = Literal["", "name", "dim", "good", "warn", "error"]
 Line: TypeAlias = tuple[tuple[Style, str], ...]
 """One line of output: fragments of style and text, the text already made `visible`, without newlines."""
 
-# Orders to the layout rather than text: they can make a line read differently from what it says.
-_LAYOUT = frozenset(
-    "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff"
+# Letters and marks that nothing is drawn for (Default_Ignorable_Code_Point of Unicode, which `unicodedata` does not
+# have, without those that other categories tell); what chooses between text and emoji (U+FE0E, U+FE0F) may stay.
+_UNSEEN = frozenset(
+    map(
+        chr,
+        (
+            *(0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0),
+            *(*range(0xFE00, 0xFE0E), *range(0xE0100, 0xE01F0)),
+        ),
+    )
 )
+_DRAWN = ("Zs", "Co")  # categories that Python does not print, and that do no harm
 _TAB = "    "
 
 
@@ -29,13 +39,56 @@ def visible(text: str) -> str:
 
 
 def _shown(char: str) -> str:
-    if char == "\n" or char.isprintable():
-        return char
     if char == "\t":
         return _TAB
-    if char not in _LAYOUT and unicodedata.category(char) not in ("Cc", "Cs", "Cn"):
+    if char == "\n" or not _is_order(char):
         return char
-    return f"\\x{ord(char):02x}" if ord(char) < 0x100 else f"\\u{ord(char):04x}"
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _is_order(char: str) -> bool:
+    """Whether it is not to be shown: a control, a format character, half of a pair, unassigned, or unseen."""
+    if char.isprintable():
+        return char in _UNSEEN
+    return unicodedata.category(char) not in _DRAWN
+
+
+# --- documents ---
+
+
+def json_text(value: Any) -> str:
+    """`value` as indented JSON that a terminal can show: orders are `\\u…` escapes of JSON."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return "".join(json.dumps(char)[1:-1] if char != "\n" and _is_order(char) else char for char in text)
+
+
+def xml_text(document: str) -> str:
+    """An XML document that a terminal can show: orders are character references, as they may stand in its texts."""
+    return "".join(
+        f"&#x{ord(char):x};" if char not in "\n\t" and _is_order(char) else char for char in document
+    )
+
+
+# --- what others write ---
+
+
+class GuardedStream:
+    """A text stream that shows what a terminal would obey; `buffer` and all else are the stream's own."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write("\t".join(map(visible, text.split("\t"))))
+        return len(text)
+
+    def writelines(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 # --- lines ---

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -207,3 +208,16 @@ async def test_an_error_of_the_agent_reaches_a_caller_that_takes_it() -> None:
     async with scene.organism:
         answer = await scene.organism.ask("boss", Task("x"))
     assert answer == Answer("it said handler: the model's answer is empty")
+
+
+@virtual
+async def test_half_a_character_does_not_end_an_agent_s_session() -> None:
+    """Every later request would hold it, and none could be encoded."""
+    broken = ToolCall("1\ud800", "calculator.add\udc00", '{"a": 2, "b": 40, "x\ud800": "\\udc00"}')
+    scene = Scene("fine \ud83d\ude00 \ud83d \x00", broken, ADD, "42", "43", memory="session", tools="native")
+    async with scene.organism, scene.organism.session() as session:
+        assert await session.ask("bot", Task("go")) == Answer("fine 😀 \ufffd \ufffd")
+        assert await session.ask("bot", Task("add")) == Answer("42")
+        assert await session.ask("bot", Task("again")) == Answer("43")
+    for message in scene.model.last.messages:
+        json.dumps(message, ensure_ascii=False).encode()

@@ -79,7 +79,7 @@ async def test_ask_streams_and_says_who_answered(lab: Lab) -> None:
 async def test_ask_shows_what_a_hostile_model_writes(lab: Lab) -> None:
     lab.server.script.say("\x1b]0;owned\x07")
     _, out, _ = await lab.xp("ask", "gpt-4o", "Hello")
-    assert out == "\\x1b]0;owned\\x07\n"
+    assert out == "\ufffd]0;owned\ufffd\n"
 
 
 async def test_ask_shows_a_tool_call_instead_of_nothing(lab: Lab) -> None:
@@ -106,11 +106,45 @@ async def test_errors_say_what_to_do(
 
 
 async def test_test_tells_that_answers_and_tools_work(lab: Lab) -> None:
-    lab.server.script.say("ready").call("add", {"a": 2, "b": 40})
+    lab.server.script.say("ready").call("add", {"a": 2, "b": 40}).say('{"sum": 42}')
     code, out, _ = await lab.xp("test", "here")
     assert code == 0
     assert "answer: works: 'ready'" in out
     assert 'tools: work: add({"a": 2, "b": 40})' in out
+    assert "schema: works (by its own schema): 42" in out
+    assert len(lab.server.requests) == 3
+
+
+@pytest.mark.parametrize("text", ["no JSON", None])
+async def test_test_tells_that_payloads_fail(lab: Lab, text: str | None) -> None:
+    lab.server.script.say("ready").say("42")
+    for _ in range(3):
+        if text is None:
+            lab.server.script.call("add", {"a": 1})
+        else:
+            lab.server.script.say(text)
+    code, out, _ = await lab.xp("test", "here")
+    assert code == 0
+    assert "schema: fails (by its own schema): " in out
+
+
+async def test_test_keeps_to_the_whole_llm_section(lab: Lab) -> None:
+    file = lab.directory / "organism.yaml"
+    file.write_text(file.read_text().replace("llm:\n", "llm:\n  budgets: {organism: {tokens: 1}}\n"))
+    code, out, _ = await lab.xp("test", "here")
+    assert code == 1
+    assert "the budget of organism is 1 tokens" in out
+    assert not lab.server.requests
+
+
+async def test_test_asks_for_a_model_that_the_backend_serves(lab: Lab) -> None:
+    file = lab.directory / "organism.yaml"
+    models = "smart: [claude-sonnet-4-5, gpt-4.1, gpt-4o]"
+    text = file.read_text().replace("smart: [gpt-4o, offline]", models)
+    file.write_text(text.replace("supported_models: [gpt-4o]", 'supported_models: ["gpt-4o*"]'))
+    lab.server.script.say("ready")
+    _, out, _ = await lab.xp("test", "here")
+    assert "here: gpt-4o" in out
 
 
 @pytest.mark.parametrize(

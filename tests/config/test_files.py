@@ -83,3 +83,12 @@ def test_a_file_that_is_there_is_not_what_was_meant(tmp_path: Path) -> None:
     file = write(tmp_path, {"organism.yaml": agent, "p.txt": ""})
     (tmp_path / "p.md").write_bytes(b"\xff")
     assert only(problems_in(file)).message == "the file p.md cannot be read: it is not UTF-8 text"
+
+
+def test_a_long_name_of_a_directory_is_shown_whole_as_the_place(tmp_path: Path) -> None:
+    name = "parts/" + "d" * 120
+    text = ORGANISM.replace("parts", name)
+    file = write(tmp_path, {"organism.yaml": text, f"{name}/a.yaml": "name: a\nhuman: 7\n"})
+    problem = only(problems_in(file))
+    assert problem.file == str(tmp_path / name / "a.yaml")
+    assert problem.line == 2

@@ -6,6 +6,7 @@ import random
 from copy import deepcopy
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,3 +121,55 @@ def test_a_mutated_document_never_does_anything_else(choice: random.Random, valu
         else:
             del container[key]
     outcome(yaml.safe_dump(data, allow_unicode=True))
+
+
+ORGANISM = "organism: {name: x}\n"
+LISTENERS = f"{ORGANISM}listeners:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        (ORGANISM.encode("utf-16"), 1, "save it as UTF-8"),
+        (ORGANISM.encode("utf-32"), 1, "save it as UTF-8"),
+        (ORGANISM.encode("utf-16-be"), 1, "a character that YAML does not allow"),
+        ("organism: {name: é}\n".encode("latin-1"), 1, "save it as UTF-8"),
+        (b"organism: {name: a\0b}\n", 1, "a character that YAML does not allow"),
+        ("organism:\n\tname: x\n", 2, "indented with spaces, not tabs"),
+        ("organism: {name: x, name: y}\n", 1, "is here twice"),
+        (ORGANISM + ORGANISM, 2, "is here twice"),
+        (ORGANISM + "---\n" + ORGANISM, 2, "single document"),
+        ("a: &a {<<: *a}\n", 1, "holds itself"),
+        ("organism: {<<: 5, name: x}\n", 1, "`<<` takes a mapping"),
+        ("organism: &a {name: *a}\n", 1, "an alias holds itself"),
+        (f"{ORGANISM}listeners: &a [*a]\n", 2, "an alias holds itself"),
+        ("organism: " + "[" * 10_000 + "]" * 10_000, 1, "deeper than 50 levels"),
+        ("organism: " + "{a: " * 10_000 + "}" * 10_000, 1, "deeper than 50 levels"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(1_000)), 51, "deeper than 50 levels"),
+        ("- " * 10_000 + "x\n", 1, "deeper than 50 levels"),
+        (f"organism: {{name: x, max_in_flight: {'9' * 500_000}}}\n", 1, "must be a whole number"),
+        ("organism: {name: x, shutdown_seconds: 1e999999999}\n", 1, "finite number"),
+        (f"{ORGANISM}2026-01-01: 5\n", 2, "`2026-01-01` is no key here"),
+        (f"{ORGANISM}[a]: 5\n", 2, "keys are words"),
+        (f"{ORGANISM}? \n: 5\n", 2, "keys are words"),
+        ("organism:\n", 1, "is empty"),
+        ("organism: [a]\n", 1, "must be a mapping"),
+        (f"{ORGANISM}listeners: {{a: 1}}\n", 2, "must be a list"),
+        (f"{LISTENERS}-\n", 3, "is empty"),
+        ("organism: !!python/object/apply:os.system [id]\n", 1, "tags are not used"),
+        (f"organism: {{name: '{'${' * 100_000}'}}\n", 1, "is no variable"),
+        (f"{ORGANISM}llm: {{models: {{a: [b, b], b: [a]}}}}\n", 2, "leads back to itself"),
+        (f"{ORGANISM}listeners: /\n", 2, "outside of"),
+        (f'{ORGANISM}listeners: "a\\0b"\n', 2, "it is no path"),
+        (f"{LISTENERS}- {{name: a, agent: true, model: m, prompt_file: /proc/self/mem}}\n", 3, "outside of"),
+        (f"{LISTENERS}- {{name: a, handler: {'a.' * 100_000}b}}\n", 3, "at most 500 characters"),
+        (f"{LISTENERS}- {{name: a, handler: ..x}}\n", 3, "must be an import path"),
+    ],
+)
+def test_a_hostile_file_gives_one_error_with_its_line(text: str | bytes, line: int, says: str) -> None:
+    found = outcome(text)
+    assert isinstance(found, tuple)
+    told = [problem for problem in found if says in problem.message]
+    assert [problem.line for problem in told] == [line], found
+    assert len(found) <= 2
+    assert all(len(str(problem)) < 2_500 for problem in found)

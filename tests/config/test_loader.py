@@ -89,19 +89,16 @@ def test_a_config_does_not_change(tmp_path: Path) -> None:
         config.environ["X"] = "1"  # type: ignore[index]
 
 
-def test_eleven_mistakes_are_eleven_problems_in_the_order_of_their_lines(tmp_path: Path) -> None:
+def test_mistakes_are_problems_in_the_order_of_their_lines(tmp_path: Path) -> None:
     file = write(tmp_path, {**FILES, "organism.yaml": MISTAKES})
     problems = problems_in(file)
     assert [(one.line, one.column, one.path) for one in problems] == [
         (3, 3, "organism.defualt"),
         (4, 18, "organism.max_in_flight"),
         (5, 22, "organism.thread_scheduling"),
-        (8, 14, "listeners[0].handler"),
         (9, 13, "listeners[0].peers[0]"),
-        (11, 14, "listeners[1].handler"),
         (12, 16, "listeners[1].broadcast"),
         (13, 11, "listeners[2].name"),
-        (14, 14, "listeners[2].handler"),
         (15, 5, "listeners[3]"),
         (17, 18, "listeners[3].prompt_file"),
     ]
@@ -111,15 +108,34 @@ def test_eleven_mistakes_are_eleven_problems_in_the_order_of_their_lines(tmp_pat
     assert "must be a whole number" in messages[1]
     assert "'breadth-first' or 'depth-first'" in messages[2]
     assert "did you mean 'breadth-first'?" in messages[2]
-    assert "has no 'gret'; did you mean 'greet'?" in messages[3]
-    assert "there is no listener 'shoutr'; did you mean 'shouter'?" in messages[4]
-    assert "there is no module 'handler'; did you mean 'handlers'?" in messages[5]
-    assert "write `true`" in messages[6]
-    assert "another listener 'shouter'" in messages[7]
-    assert "line 10" in messages[7]
-    assert "a handler is a function" in messages[8]
-    assert "without a `model`" in messages[9]
-    assert "did you mean 'researcher.md'?" in messages[10]
+    assert "there is no listener 'shoutr'; did you mean 'shouter'?" in messages[3]
+    assert "write `true`" in messages[4]
+    assert "another listener 'shouter'" in messages[5]
+    assert "line 10" in messages[5]
+    assert "without a `model`" in messages[6]
+    assert "did you mean 'researcher.md'?" in messages[7]
+
+
+IMPORTS = """\
+organism: {name: demo}
+listeners:
+  - name: greeter
+    handler: handlers.gret
+  - {name: shouter, handler: handler.shout}
+  - {name: answer, handler: handlers.answer}
+"""
+
+
+def test_import_paths_that_lead_nowhere_are_problems_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    problems = problems_in(write(tmp_path, {**FILES, "organism.yaml": IMPORTS}))
+    assert [(one.line, one.column, one.path) for one in problems] == [
+        (4, 14, "listeners[0].handler"),
+        (5, 30, "listeners[1].handler"),
+        (6, 29, "listeners[2].handler"),
+    ]
+    assert "has no 'gret'; did you mean 'greet'?" in problems[0].message
+    assert "there is no module 'handler'; did you mean 'handlers'?" in problems[1].message
+    assert "a handler is a function" in problems[2].message
 
 
 def test_the_error_s_text_holds_every_problem() -> None:

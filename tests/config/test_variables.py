@@ -106,6 +106,28 @@ def test_values_from_the_environment_are_not_shown(text: str, tmp_path: Path) ->
     assert "${" in found or "is no listener 'b'" in found
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "organism: {name: x}\nlisteners:\n"
+        "  - {name: shouter, human: true}\n  - {name: a, human: true, peers: ['${S}']}",
+        "organism: {name: x, default: '${S}'}\nlisteners:\n  - {name: shouter, human: true}",
+        "organism: {name: x, thread_scheduling: '${B}'}",
+        "organism: {name: x}\nlisteners:\n  - {name: a, handler: 'json.${L}'}",
+        "organism: {name: x}\nlisteners:\n  - {name: a, handler: '${J}.dumps'}",
+        "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, prompt_file: '${T}'}",
+        "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, tools: '${N}'}",
+    ],
+)
+def test_what_is_near_to_a_value_from_the_environment_is_not_told(text: str, tmp_path: Path) -> None:
+    file = write(tmp_path, {"organism.yaml": text, "shouter.txt": ""})
+    near = {"S": "shoutr", "B": "breadth_frist", "L": "dumsp", "J": "jsn", "T": "shoutr.txt", "N": "natve"}
+    found = "\n".join(map(str, problems_in(file, **near)))
+    assert found
+    assert "did you mean" not in found
+    assert not [value for value in near.values() if value in found]
+
+
 def test_the_env_file_beside_the_organism_is_read(tmp_path: Path) -> None:
     before = dict(os.environ)
     file = write(

@@ -22,6 +22,7 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from tests.console.organisms import Slow, Writer, build
 from tests.console.processes import ROOT, environment
+from xml_pipeline.agents import Task
 from xml_pipeline.console import interactive
 
 CTRL_C = "\x03"
@@ -74,14 +75,18 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal_session(history: Path | None = None) -> AsyncIterator[Terminal]:
+async def terminal_session(history: Path | None = None, odd: str = "") -> AsyncIterator[Terminal]:
+    """A person's session; `odd` is the description of one more listener."""
     slow, writer = Slow(), Writer()
+    built = build(slow, writer)
+    if odd:
+        built.human("odd", accepts=[Task], description=odd)
     with create_pipe_input() as keys:
         glass = Glass(keys)
         screen = Terminal(keys, glass, slow, writer)
         output = Vt100_Output(glass, lambda: screen.size)
         with create_app_session(input=keys, output=output):
-            async with build(slow, writer) as organism:
+            async with built as organism:
                 screen.ended = asyncio.create_task(interactive.run(organism, history=history))
                 await glass.until("in flight")
                 yield screen
@@ -255,3 +260,14 @@ def test_a_terminal_without_prompt_toolkit_is_asked_line_by_line(tmp_path: Path)
         terminal_.until("> ")
         terminal_.type(CTRL_D)
         assert terminal_.process.wait(20) == 0
+
+
+async def test_what_a_handler_prints_gives_no_orders() -> None:
+    async with terminal_session() as screen:
+        print("heard \x9b31m\u202e and \u200b")
+        await screen.glass.until("heard \\x9b31m\\u202e and \\u200b")
+
+
+async def test_what_a_completion_means_gives_no_orders() -> None:
+    async with terminal_session(odd="does \u202e this") as screen:
+        await screen.type("@od", shows="does \\u202e this")

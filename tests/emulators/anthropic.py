@@ -128,7 +128,8 @@ class AnthropicEmulator(Emulator):
         """The content blocks of the answer."""
         found: list[dict[str, Any]] = []
         if answer.reasoning:
-            signature = f"{self.signature_prefix}{crc32(answer.reasoning.encode())}"
+            signed = crc32(answer.reasoning.encode("utf-8", "surrogatepass"))
+            signature = f"{self.signature_prefix}{signed}"
             found.append({"type": "thinking", "thinking": answer.reasoning, "signature": signature})
         if answer.text:
             found.append({"type": "text", "text": answer.text})

@@ -26,13 +26,15 @@ def count_tokens(text: str) -> int:
 
 
 def pieces(text: str) -> list[str]:
-    """`text` as a model streams it: word by word, blanks kept."""
-    return re.findall(r"\s*\S+|\s+$", text)
+    """`text` as a model streams it: word by word, blanks kept, characters written as surrogates in halves."""
+    words = re.findall(r"\s*\S+|\s+$", text)
+    return [half for word in words for half in re.split("(?<=[\ud800-\udbff])", word)]
 
 
 def dump(value: Any) -> bytes:
-    """JSON as providers write it: UTF-8 unescaped, so U+2028 and the like arrive raw."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    """JSON as providers write it: UTF-8 unescaped, so U+2028 and the like arrive raw; surrogates are escaped."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text).encode()
 
 
 def arguments_text(arguments: Mapping[str, Any] | str) -> str:

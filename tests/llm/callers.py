@@ -38,4 +38,4 @@ def running(handler: Handler) -> Iterator[None]:
 
 def answered(charge: Charge, backend: str, model: str, usage: Usage, micro_usd: int | None) -> Answered:
     """An attempt that was answered."""
-    return Answered(charge, backend, model, "answered", usage, True, micro_usd, at=0.0, size=0)
+    return Answered(charge, backend, model, "answered", usage, True, micro_usd, started=0.0, at=0.0, size=0)

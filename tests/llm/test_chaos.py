@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tests.emulators.openai import OpenAIEmulator
 from tests.emulators.script import Answer, Fail, Failure, Fault, Place, Recorded, Script, Step
 from xml_pipeline.errors import BackendError
+from xml_pipeline.events import Event, LLMCalled
 from xml_pipeline.llm import LLMResponse, Router, StreamEnd, TextDelta, Timeouts
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 
@@ -63,6 +64,7 @@ class Flapping:
 
 
 async def test_every_call_ends_and_the_books_agree_with_the_servers() -> None:
+    told: list[Event] = []
     async with AsyncExitStack() as stack:
         servers = [
             await stack.enter_async_context(OpenAIEmulator(Script(default=Flapping(seed))))
@@ -80,6 +82,7 @@ async def test_every_call_ends_and_the_books_agree_with_the_servers() -> None:
                 retries=6,
                 retry_base_delay=0.005,
                 retry_max_delay=0.05,
+                on_event=told.append,
                 timeouts=Timeouts(request=DEADLINE, attempt=PATIENCE, first_token=PATIENCE, idle=PATIENCE),
             )
         )
@@ -124,11 +127,18 @@ async def test_every_call_ends_and_the_books_agree_with_the_servers() -> None:
         assert outcomes["answered"] > 0.8 * CALLS, outcomes
         counted = sum(server.tally.prompt_tokens + server.tally.completion_tokens for server in servers)
         usage = router.get_all_usage()
-        assert answered == counted == router.get_total_usage().total_tokens
-        assert sum(one.total_tokens for one in usage.values()) == counted
+        spent = router.get_backend_usage()
+        charged = sum(one.prompt_tokens + one.completion_tokens for one in told if isinstance(one, LLMCalled))
+        total = router.get_total_usage()
+        assert answered == counted == total.total_tokens - total.estimated_tokens
+        assert total.estimated_tokens > 0, (
+            "streams that broke after content are charged, and say that it is a guess"
+        )
+        assert sum(one.total_tokens for one in usage.values()) == total.total_tokens
+        assert sum(one.total_tokens + one.unconfirmed_tokens for one in spent.values()) == charged
         for server, status in zip(servers, router.describe(), strict=True):
-            assert status.usage.prompt_tokens == server.tally.prompt_tokens
-            assert status.usage.completion_tokens == server.tally.completion_tokens
+            exact = status.usage.total_tokens - status.usage.estimated_tokens
+            assert exact == server.tally.prompt_tokens + server.tally.completion_tokens
             assert status.usage.request_count == server.tally.requests
             assert (status.in_flight, status.waiting) == (0, 0)
         assert sum(one.failure_count for one in usage.values()) == CALLS - outcomes["answered"]

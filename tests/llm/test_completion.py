@@ -9,7 +9,7 @@ import pytest
 from tests.llm.backends import backend
 from xml_pipeline.errors import NoBackendError
 from xml_pipeline.llm import Budget, LLMRequest, Price, Router, ToolSpec
-from xml_pipeline.llm.accounting.budgets import BudgetBook, Budgets
+from xml_pipeline.llm.accounting.budgets import BudgetBook, Budgets, Most
 from xml_pipeline.llm.accounting.prices import PriceTable
 from xml_pipeline.llm.accounting.usage import Charge
 from xml_pipeline.llm.completion import LEAST_OUTPUT, Completion
@@ -65,11 +65,9 @@ def meters(limit: Budget) -> list[Any]:
 
 def test_the_most_it_can_use_is_fitted_into_what_is_left() -> None:
     asked = completion(LLMRequest("m", [USER]))
-    prompt = asked.most([], [], 0)[0]
-    tokens, micro_usd, output = asked.most([], meters(Budget(tokens=2000)), 4096)
-    assert (tokens, micro_usd, output) == (2000, 0, 2000 - prompt)
-    assert asked.most([], meters(Budget(tokens=400)), 4096)[2] == LEAST_OUTPUT
-    assert asked.limited(50).most([], meters(Budget(tokens=400)), 4096)[2] == 50
+    assert asked.most(150, [], meters(Budget(tokens=2000)), 4096) == (Most(150, 1850), 1850)
+    assert asked.most(150, [], meters(Budget(tokens=400)), 4096) == (Most(150, LEAST_OUTPUT), LEAST_OUTPUT)
+    assert asked.limited(50).most(150, [], meters(Budget(tokens=400)), 4096) == (Most(150, 50), 50)
     assert asked.request.max_tokens is None, "a value does not change"
 
 

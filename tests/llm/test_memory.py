@@ -11,7 +11,7 @@ import pytest
 from tests.llm.callers import Handler, answered, running
 from xml_pipeline.errors import BudgetExceededError, ModelNotFoundError
 from xml_pipeline.llm import Budget, Budgets, Router
-from xml_pipeline.llm.accounting.budgets import MAX_AGENT_SCOPES, BudgetBook
+from xml_pipeline.llm.accounting.budgets import MAX_AGENT_SCOPES, BudgetBook, Most
 from xml_pipeline.llm.accounting.usage import MAX_NAMES, MAX_THREADS, OTHERS, Charge, UsageTally
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.llm.routing.circuit_breaker import MAX_CIRCUITS, CircuitBreaker, CoolingPolicy
@@ -93,11 +93,11 @@ def test_usage_of_threads_and_conversations_is_bounded() -> None:
 def test_health_forgets_what_healed_and_bounds_what_fails() -> None:
     health = CircuitBreaker(CoolingPolicy(), lambda model, state, reason: None)
     for number in range(MAX_CIRCUITS + 500):
-        health.failed(f"invented-{number}", ModelNotFoundError("none"), 0.0)
+        health.failed(f"invented-{number}", ModelNotFoundError("none"), 0.0, 0.0)
     assert len(health.models) == MAX_CIRCUITS
     assert not health.available(f"invented-{MAX_CIRCUITS + 499}", 1.0)
     for number in range(MAX_CIRCUITS + 500):
-        health.succeeded(f"invented-{number}")
+        health.succeeded(f"invented-{number}", 0.0)
     assert health.models == {}
 
 
@@ -111,11 +111,11 @@ async def test_what_is_learned_of_models_is_bounded() -> None:
 def test_agents_that_only_a_glob_names_are_bounded_and_named_ones_are_never_forgotten() -> None:
     budgets = Budgets(agents={"*": [Budget(tokens=10)], "chief": [Budget(tokens=10)]})
     book = BudgetBook(budgets, lambda: 0.0, lambda event: None, lambda: None)
-    reservation = book.reserve(book.meters(Charge("chief")), 10, 0)
+    reservation = book.reserve(book.meters(Charge("chief")), Most(10, 0))
     reservation.settle(answered(Charge("chief"), "backend", "m", Usage(10), 0))
     reservation.close()
     for number in range(MAX_AGENT_SCOPES + 10):
         book.meters(Charge(f"agent {number}"))
     assert len(book._agents) == MAX_AGENT_SCOPES
     with pytest.raises(BudgetExceededError):
-        book.reserve(book.meters(Charge("chief")), 1, 0)
+        book.reserve(book.meters(Charge("chief")), Most(1, 0))

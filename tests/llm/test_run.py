@@ -82,6 +82,28 @@ def test_a_hedged_call_that_is_cancelled_at_once_leaves_no_probe_and_no_permit()
     run_in_virtual_time(main())
 
 
+def test_an_attempt_that_never_started_gives_everything_back() -> None:
+    async def main() -> None:
+        a = backend("a", rate_limit_tpm=5000, rate_limit_rpm=30)
+        router = Router(
+            [a], timeouts=Timeouts(hedge_after=1), budgets=Budgets(organism=[Budget(tokens=5000)])
+        )
+        call = asyncio.create_task(router.complete("m", "hello", max_tokens=1000))
+        await asyncio.sleep(0)
+        assert router.describe()[0].in_flight == 1
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:  # as a loop does that ends
+            task.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert not a.requests
+        status, totals = router.describe()[0], router.get_total_usage()
+        assert (status.in_flight, status.tokens_available) == (0, 5000)
+        assert router._endpoints["a"].limiter.requests_available() == 30
+        (meter,) = router._book.meters(Charge())
+        assert (meter.reserved, meter.spent, totals.unconfirmed_tokens) == (0, 0, 0)
+
+    run_in_virtual_time(main())
+
+
 def test_backends_can_be_listed_outside_of_an_event_loop() -> None:
     (status,) = Router([backend("a", rate_limit_tpm=1000)]).describe()
     assert (status.health, status.tokens_available) == ("healthy", 1000)

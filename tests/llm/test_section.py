@@ -354,7 +354,7 @@ async def test_rules_of_a_scripted_backend() -> None:
             "calls": [{"tool": "say", "arguments": {"text": r"<\g<0>>"}}],
             "times": 1,
         },
-        {"on": "tool", "reply": "done", "usage": {"prompt_tokens": 1}},
+        {"on": "tool", "reply": "done", "usage": {"prompt_tokens": 1, "completion_tokens": 2}},
         {"match": "late", "error": "RateLimitedError", "retry_after": 900, "latency": 0.001},
         {"reply": "ab", "chunks": ["a", "b"], "error": "ServerError", "fail_after": 1},
     ]
@@ -365,7 +365,7 @@ async def test_rules_of_a_scripted_backend() -> None:
     calls = (await one.complete("m", "tool")).tool_calls
     assert [(call.name, call.arguments) for call in calls] == [("add", {"a": 1}), ("say", {"text": "<tool>"})]
     result = [{"role": "tool", "tool_call_id": "1", "content": "2"}]
-    assert (await one.complete("m", result)).usage["total_tokens"] == 1
+    assert (await one.complete("m", result)).usage["total_tokens"] == 3
     with pytest.raises(BackendError) as caught:
         await one.complete("m", "late", timeout=5)
     assert caught.value.retry_after == 900

@@ -240,9 +240,28 @@ def test_a_stream_waits_for_room_and_gives_up_at_its_deadline() -> None:
         with pytest.raises(BackendTimeoutError):
             async for _ in router.stream("m", "hello", timeout=10):
                 pass
+        assert asyncio.get_running_loop().time() == 10
         assert await text_of(router) == "x"
         assert await first == "x"
         assert asyncio.get_running_loop().time() == 60
+
+    run_in_virtual_time(main())
+
+
+def test_a_stream_that_waits_for_a_probe_gives_up_at_its_deadline() -> None:
+    async def main() -> None:
+        rules = (Rule(error="RateLimitedError", times=1, retry_after=2.0), Rule(latency=100, reply="late"))
+        router = Router([ScriptedBackend(name="a", rules=rules)])
+        probe = asyncio.create_task(text_of(router))
+        await asyncio.sleep(5)
+        assert router.describe()[0].health == "probing"
+        with pytest.raises(BackendTimeoutError, match="within 10 s"):
+            async for _ in router.stream("m", "hello", timeout=10):
+                pass
+        assert asyncio.get_running_loop().time() == 15
+        probe.cancel()
+        await asyncio.gather(probe, return_exceptions=True)
+        assert idle(router)
 
     run_in_virtual_time(main())
 
@@ -261,3 +280,34 @@ async def test_wrong_arguments_are_known_before_anything_is_asked() -> None:
 async def text_of_options(router: Router, **options: Any) -> None:
     async for _ in router.stream("m", "hello", **options):
         pass
+
+
+async def test_the_log_says_once_that_streams_are_not_hedged(caplog: pytest.LogCaptureFixture) -> None:
+    router = Router([ScriptedBackend(rules=(Rule(reply="Hi"),))], timeouts=Timeouts(hedge_after=1))
+    for _ in range(2):
+        assert [event async for event in router.stream("m", "x")]
+    said = [record.message for record in caplog.records if "hedge_after" in record.message]
+    assert len(said) == 1
+    assert "first_token_timeout" in said[0]
+
+
+class Overhanging(ScriptedBackend):
+    """Breaks after it has finished."""
+
+    async def _do_stream(self, client: Any, request: Any) -> AsyncIterator[Any]:
+        yield TextDelta("Hi")
+        yield StreamFinished("stop", "m")
+        raise ConnectionResetError("gone")
+
+
+def test_nobody_interrupts_a_consumer_that_takes_its_time_with_a_finished_answer() -> None:
+    async def main() -> None:
+        router = Router([Overhanging()], timeouts=Timeouts(idle=1))
+        events = []
+        async for event in router.stream("m", "x"):
+            events.append(event)
+            await asyncio.sleep(1000)
+        assert isinstance(events[-1], StreamEnd)
+        assert events[-1].response.content == "Hi"
+
+    run_in_virtual_time(main())

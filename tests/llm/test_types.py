@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from xml_pipeline.llm import LLMResponse, ToolCall, ToolSpec, Usage
+from xml_pipeline.llm.types import token_count
 
 
 def test_usage_is_attributes_and_a_read_only_mapping() -> None:
@@ -61,3 +62,18 @@ def test_a_response_becomes_the_assistant_message_of_the_next_turn() -> None:
 def test_a_tool_without_parameters_takes_an_empty_object() -> None:
     assert ToolSpec("now").parameters == {"type": "object", "properties": {}}
     assert ToolSpec("a").parameters is not ToolSpec("b").parameters
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 10**400, 1.5, True, "many", "1" * 400, float("nan"), float("inf"), [], {}]
+)
+def test_what_cannot_be_a_count_of_tokens(value: object) -> None:
+    assert token_count(value) is None
+    assert Usage.of({"prompt_tokens": value, "completion_tokens": 3}) == Usage()
+    assert Usage.of({"prompt_tokens": 3, "completion_tokens": value}) == Usage()
+    assert Usage.of({"prompt_tokens": 3, "completion_tokens": 4, "cached_tokens": value}) == Usage(3, 4)
+
+
+@pytest.mark.parametrize(("value", "count"), [(None, 0), (0, 0), (7, 7), (7.0, 7), ("7", 7), (10**9, 10**9)])
+def test_counts_of_tokens_as_providers_write_them(value: object, count: int) -> None:
+    assert token_count(value) == count

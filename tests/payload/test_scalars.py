@@ -296,3 +296,15 @@ def test_a_set_is_written_in_one_order_only() -> None:
     for numbers in ({1, 2, 33, 4}, {33, 4, 2, 1}):
         assert written("a_set", numbers).count("<item>") == 4
         assert written("a_set", numbers) == written("a_set", {4, 33, 1, 2})
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+@pytest.mark.parametrize("hour", [0, 1, 2, 3])
+@pytest.mark.parametrize("day", [dt.date(2026, 3, 8), dt.date(2026, 11, 1)])
+def test_the_moment_of_a_time_in_a_clock_change_comes_back(day: dt.date, hour: int, fold: int) -> None:
+    zone = ZoneInfo("America/New_York")
+    moment = dt.datetime(day.year, day.month, day.day, hour, 30, tzinfo=zone, fold=fold)
+    back = CODEC.decode_bytes(CODEC.encode(Everything(a_moment=moment))).a_moment
+    assert back.timestamp() == moment.timestamp()
+    assert back.utcoffset() == moment.utcoffset()
+    assert back.replace(tzinfo=None, fold=0) == moment.replace(tzinfo=None, fold=0)

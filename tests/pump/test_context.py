@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
 from decimal import Context, Decimal, setcontext
 from typing import Any
@@ -341,3 +342,25 @@ async def test_an_organism_may_be_started_by_a_handler_of_another() -> None:
 
     async with outer:
         assert await outer.ask("host", Go()) == Note("guest")
+
+
+@virtual
+async def test_runners_that_may_not_go_on_are_gone() -> None:
+    organism, variable = Organism.build(), contextvars.ContextVar[int]("variable")
+
+    @organism.listener
+    async def leaving(payload: Go, metadata: HandlerMetadata) -> Any:
+        variable.set(payload.n)
+        return respond(payload)
+
+    def tasks() -> int:
+        gc.collect()
+        every = [each for each in gc.get_objects() if isinstance(each, asyncio.Task)]
+        return sum(each.get_name() == "xml-pipeline-runner" for each in every)
+
+    async with organism:
+        await organism.ask("leaving", Go())
+        before = tasks()
+        for n in range(50):
+            await organism.ask("leaving", Go(n))
+        assert tasks() <= before + 1

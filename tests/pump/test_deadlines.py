@@ -52,6 +52,17 @@ async def test_a_callback_may_add_and_discard() -> None:
 
 
 @virtual
+async def test_what_is_added_again_has_its_new_time_only() -> None:
+    deadlines, rung = started(), list[float]()
+    now = asyncio.get_running_loop().time
+    for seconds in (1, 7, 5):
+        deadlines.add("x", seconds, lambda _: rung.append(now()))
+    await asyncio.sleep(10)
+    assert rung == [5]
+    deadlines.close()
+
+
+@virtual
 async def test_nothing_rings_after_the_close() -> None:
     deadlines, rung = started(), list[str]()
     deadlines.add("x", 1, rung.append)

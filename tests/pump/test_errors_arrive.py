@@ -25,7 +25,17 @@ from tests.pump.scenes import (
     settled,
     virtual,
 )
-from xml_pipeline import AnswerError, AskTimeout, Gathered, Huh, NoReply, Organism, SystemError, xmlify
+from xml_pipeline import (
+    AnswerError,
+    AskTimeout,
+    Gathered,
+    HandlerMetadata,
+    Huh,
+    NoReply,
+    Organism,
+    SystemError,
+    xmlify,
+)
 from xml_pipeline.errors import BudgetExceededError, TaskFailed
 from xml_pipeline.events import DeadLettered, HandlerFailed, MessageRefused
 from xml_pipeline.pump import GatherResponse
@@ -90,6 +100,34 @@ async def organism_still_works(organism: Organism) -> None:
 
 
 # --- validation ---
+
+
+@virtual
+async def test_each_handler_has_its_own_time_however_many_are_late_before_it() -> None:
+    organism, loop = Organism.build(), asyncio.get_running_loop()
+
+    async def hangs(payload: Go, metadata: HandlerMetadata) -> Any:
+        await asyncio.Event().wait()
+
+    async def quick(payload: Go, metadata: HandlerMetadata) -> Any:
+        return respond(payload)
+
+    organism.listener(quick, name="quick", timeout_seconds=1)
+    for length in (3, 6, 9, 20):
+        organism.listener(hangs, name=f"hangs{length}", timeout_seconds=length)
+
+    async def told(length: int) -> float:
+        with pytest.raises(AnswerError, match="timeout"):
+            await organism.ask(f"hangs{length}", Go(), timeout=100)
+        return loop.time()
+
+    async with organism:
+        asks = [asyncio.ensure_future(told(length)) for length in (9, 3, 3, 6, 20)]
+        assert await organism.ask("quick", Go()) == Go()
+        assert await asyncio.gather(*asks) == [9, 3, 3, 6, 20]
+        began = loop.time()
+        assert await told(3) == began + 3  # nor is an earlier alarm in its way
+        assert at_rest(organism)
 
 
 @virtual
@@ -428,7 +466,9 @@ NONSENSE: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("what", NONSENSE)
 @virtual
-async def test_nonsense_is_a_handler_error_and_nothing_of_it_is_sent(what: str) -> None:
+async def test_nonsense_is_a_handler_error_and_nothing_of_it_is_sent(
+    what: str, caplog: pytest.LogCaptureFixture
+) -> None:
     organism = Organism.build()
 
     @organism.listener(peers=["echo"])
@@ -442,6 +482,7 @@ async def test_nonsense_is_a_handler_error_and_nothing_of_it_is_sent(what: str) 
             await organism.ask("odd", Go(), timeout=10)
         assert error.value.code == "handler"
         assert len(recorder.of(HandlerFailed)) == 1
+        assert [each.message for each in caplog.records if "the handler of 'odd' returned" in each.message]
         assert organism.status().handled == 1  # the peer never saw half of a list
         await organism_still_works(organism)
 
@@ -451,6 +492,9 @@ BAD_GATHERS: dict[str, Callable[[], Any]] = {
     "delegations": lambda: gather([delegate(Question("x"), to="echo")]),
     "payloads": lambda: gather([Question("x")]),  # type: ignore[list-item]
     "gathers": lambda: gather([gather([])]),  # type: ignore[list-item]
+    "gather of a text": lambda: gather([call("words", to="echo")]),
+    "gather of a class": lambda: gather([call(Question("x"), to="echo"), call(Question, to="echo")]),
+    "gather to a number": lambda: gather([call(Question("x"), to=5)]),  # type: ignore[arg-type]
     "timeout is a text": lambda: gather([call(Question("x"), to="echo")], timeout="soon"),  # type: ignore[arg-type]
     "timeout is no number": lambda: gather([call(Question("x"), to="echo")], timeout=float("nan")),
     "timeout is negative": lambda: gather([call(Question("x"), to="echo")], timeout=-1),

@@ -21,10 +21,28 @@ import pytest
 
 import xml_pipeline
 from tests.journal.lagging import Lagging
-from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, delegate, echo, gather, respond
+from tests.pump.scenes import (
+    Answer,
+    Go,
+    Note,
+    Question,
+    at_rest,
+    call,
+    delegate,
+    echo,
+    gather,
+    respond,
+    until,
+)
 from xml_pipeline import Gathered, HandlerMetadata, HandlerResponse, Keep, Organism, SystemError, xmlify
+from xml_pipeline.envelope import Heading, Message
 from xml_pipeline.events import Event
+from xml_pipeline.payload import codec_of
+from xml_pipeline.pump import listener
+from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.loop import PerThread
+from xml_pipeline.pump.runners import Runners
+from xml_pipeline.pump.settings import PumpSettings
 from xml_pipeline.testing import run_in_virtual_time
 
 PACKAGE = str(Path(xml_pipeline.__file__).parent)
@@ -221,3 +239,39 @@ def test_code_of_users_may_raise_what_is_no_exception(caplog: pytest.LogCaptureF
     for at in users:
         assert attempt(at, Worse, True).where == calls[at], "the scene does not repeat"
         caplog.clear()
+
+
+def test_a_turn_that_cannot_even_begin_is_told_and_holds_no_slot() -> None:
+    class Broken:
+        """Fails before each handler."""
+
+        def __init__(self) -> None:
+            self.told: list[tuple[Message, BaseException]] = []
+
+        def begin(self, message: Message) -> HandlerCall | None:
+            raise Worse(message.message_id)
+
+        def raised(self, message: Message, error: BaseException) -> None:
+            self.told.append((message, error))
+
+        def returned(self, message: Message, value: Any) -> None:
+            raise AssertionError("nothing was called")
+
+        def late(self, message: Message, seconds: float) -> None:
+            raise AssertionError("nothing was called")
+
+    async def scene() -> None:
+        work = Broken()
+        runners = Runners(PumpSettings(max_concurrent_handlers=1), {"echo": listener("echo", echo)}, work)
+        runners.start(asyncio.get_running_loop())
+        for n in range(3):
+            heading = Heading("me", "echo", f"t{n}", f"m{n}", conversation_id="c")
+            runners.scheduler.add(Message.sealed(heading, Question("x"), codec_of(Question)), f"m{n}")
+        await until(lambda: len(work.told) == 3)
+        assert [(message.message_id, str(error)) for message, error in work.told] == [
+            (f"m{n}", f"m{n}") for n in range(3)
+        ]
+        assert not runners.scheduler.running
+        await runners.stop()
+
+    run_in_virtual_time(scene())

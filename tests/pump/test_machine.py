@@ -219,12 +219,57 @@ def test_a_handler_that_hands_over_is_replaced_by_its_peer() -> None:
     assert scene.pending("top")[0].in_reply_to == first.message_id
 
 
+def test_a_message_to_whoever_handed_over_answers_unless_that_is_a_peer() -> None:
+    def handed_over(*peers: str) -> Scene:
+        scene = begun(
+            Scene(
+                named("top", Go, Answer, peers=("helper",)),
+                named("helper", Question, Answer, peers=("mute",)),
+                named("mute", Question, peers=peers),
+            )
+        )
+        scene.back("top", call(Question("you"), to="helper"))
+        scene.back("helper", delegate(Question("you"), "mute"))
+        return scene
+
+    assert handed_over().back("mute", call(Answer("!"), to="helper"))[-1] == "Answer: mute -> top [ends]"
+    peer = handed_over("helper")
+    assert peer.back("mute", call(Question("?"), to="helper"))[-1] == "Question: mute -> helper [opens 3]"
+    assert peer.back("helper", respond(Answer("!")))[-1] == "Answer: helper -> mute [ends]"
+
+
 def test_the_first_thread_may_hand_over_too() -> None:
     scene = begun()
     scene.back("top", delegate(Question("you"), "helper"))
     assert scene.back("helper", call(Answer("!"), to="outside")) == [
         "returned helper",
         "Answer: helper -> outside [ends] [leaves]",
+    ]
+
+
+def test_text_without_a_payload_is_answered_with_what_it_could_hold() -> None:
+    scene = calling("helper")
+    scene.back("helper", "just words")
+    (notice,) = scene.pending("helper")
+    assert isinstance(notice.payload, Huh)
+    (rule,) = notice.payload.rules
+    assert rule.allowed == "<Go>, <Answer>, <Question>"
+
+
+def test_errors_arrive_however_little_a_message_may_hold() -> None:
+    scene = calling("helper", scene=office(wire_limits=replace(DEFAULT_LIMITS, max_depth=4, max_bytes=600)))
+    scene.back("helper", respond(Answer(5)))  # type: ignore[arg-type]
+    assert isinstance(scene.pending("helper")[-1].payload, Huh)
+    assert scene.back("helper", respond(Answer("x" * 600)))[-1].startswith("SystemError: system -> helper")
+    assert scene.fail("helper")[-1] == "SystemError: helper -> top [ends]"
+
+
+@pytest.mark.parametrize("bad", ["words", Question, None])
+def test_of_a_list_with_nonsense_in_it_nothing_is_sent(bad: Any) -> None:
+    scene = begun()
+    assert scene.back("top", [call(Question("a"), to="helper"), call(bad, to="helper")]) == [
+        "failed top: handler",
+        "SystemError: top -> outside [ends] [leaves]",
     ]
 
 
@@ -387,6 +432,14 @@ def test_a_runaway_ends_with_what_it_had_queued() -> None:
     assert scene.left.code == "limit"
 
 
+def test_a_runaway_gather_ends_with_what_it_had_queued() -> None:
+    scene = begun(office(limits=ConversationLimits(messages=3)))
+    events = scene.back("top", gather([call(Question(str(n)), to="helper") for n in range(50)]))
+    assert events[:5] == ["returned top", "gathering 50", *["Question: top -> helper [opens 2]"] * 3]
+    assert len(events) == 5 + 2 * 3 + 2
+    assert scene.left.code == "limit"
+
+
 # --- Returned: gather ---
 
 
@@ -447,6 +500,43 @@ def test_a_call_that_ends_without_an_answer_leaves_its_place_empty() -> None:
         "Gathered: system -> top [closes]",
     ]
     assert scene.pending("top")[0].payload == Gathered((None, None))
+
+
+def test_a_call_of_a_gather_may_leave_its_receiver_out_where_there_is_one() -> None:
+    def asked(*takers: Listener) -> list[str]:
+        names = tuple(each.name for each in takers)
+        scene = begun(Scene(named("top", Go, Gathered, SystemError, peers=names), *takers))
+        return scene.back("top", gather([call(Question("x"))]))
+
+    assert asked(named("one", Question))[-1] == "Question: top -> one [opens 2]"
+    assert asked(named("one", Question, broadcast=True), named("two", Question))[-1].endswith(
+        "-> one [opens 2]"
+    )
+    several = [named(name, Question, broadcast=True) for name in ("one", "two")]
+    for takers in (several, [], [named("other", Go)]):
+        assert asked(*takers)[-3:] == [
+            "refused top -> ?: routing",
+            "SystemError: system -> top [fills]",
+            "Gathered: system -> top [closes]",
+        ]
+
+
+def test_nothing_is_kept_of_a_gather_that_is_closed() -> None:
+    scene = gathering("helper")
+    (top,) = scene.threads("top")
+    assert len(top.gathers or ()) == 1
+    scene.back("helper", respond(Answer("A")))
+    assert not top.gathers
+
+
+def test_what_was_remembered_for_a_thread_goes_with_it() -> None:
+    scene = calling("helper")
+    scene.back("helper", call(Question("below"), to="mute"))
+    scene.back("mute", respond(Answer("B"), remember=Note("of the helper's calls")))
+    (conversation,) = scene.machine.state.conversations.values()
+    assert len(conversation.memory or ()) == 1
+    scene.back("helper", respond(Answer("A")))
+    assert conversation.memory == {}
 
 
 def test_a_call_of_a_gather_may_be_handed_over() -> None:

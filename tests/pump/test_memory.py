@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from tests.pump.scenes import Go, Note, Question, at_rest, call, gather, respond, settled, until, virtual
+from tests.pump.scenes import (
+    Go,
+    Note,
+    Question,
+    at_rest,
+    call,
+    gather,
+    respond,
+    settled,
+    until,
+    virtual,
+)
 from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Huh, Organism, xmlify
 from xml_pipeline.errors import AskTimeout, PayloadError, RoutingError
 from xml_pipeline.events import EntryRemembered, SessionEnded
@@ -356,6 +367,29 @@ async def test_a_session_that_is_opened_anew_does_not_end_with_the_one_before() 
         release.set()
         await asking
         assert "a" in (await alice.ask("greeter", Visit("b"))).text
+
+
+@virtual
+async def test_the_name_of_a_session_is_its_own_again_when_its_second_life_is_over() -> None:
+    organism, free = Organism.build(), asyncio.Event()
+
+    @organism.listener
+    async def slow(payload: Question, metadata: HandlerMetadata) -> Any:
+        await free.wait()
+        return respond(Note(metadata.session_id))
+
+    pump = organism._pump
+    async with organism:
+        first = asyncio.ensure_future(organism.session(id="s").ask("slow", Question("x")))
+        await until(lambda: organism.status().running)
+        (key,) = pump.state.sessions
+        pump.end_session(key)
+        again = pump.session_id(key)
+        assert again != key
+        free.set()
+        await first
+        pump.end_session(again)
+        assert pump.session_id(key) == key
 
 
 @virtual

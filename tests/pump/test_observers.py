@@ -8,6 +8,7 @@ from tests.pump.scenes import Question, echo, virtual
 from xml_pipeline import Organism
 from xml_pipeline.events import ConversationEnded, Event, MessageDelivered, ThreadEnded
 from xml_pipeline.pump import loop
+from xml_pipeline.pump.observers import Observers
 
 
 @virtual
@@ -78,3 +79,13 @@ async def test_whoever_keeps_something_for_each_thread_is_told_of_its_end() -> N
     async with organism:
         await organism.ask("echo", Question("x"))
         assert (len(tenant.threads), len(tenant.conversations)) == (1, 1)
+
+
+def test_an_interrupt_by_the_keyboard_is_nobodys_to_swallow() -> None:
+    def interrupted(event: Event) -> None:
+        raise KeyboardInterrupt
+
+    observers = Observers()
+    observers.add(interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        observers.tell(ConversationEnded("c", True, seq=1))

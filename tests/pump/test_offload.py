@@ -15,6 +15,7 @@ import pytest
 from tests.pump import cpu
 from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, respond
 from xml_pipeline import AnswerError, ConfigError, HandlerMetadata, Organism
+from xml_pipeline.pump.offload import Threads
 
 
 async def test_sync_handlers_run_beside_each_other_and_beside_the_loop() -> None:
@@ -48,6 +49,60 @@ async def test_threads_are_used_again() -> None:
         for n in range(50):
             await organism.ask("note", Go(n))
     assert len(names) == 1
+
+
+async def test_there_are_no_more_threads_than_asked_for_and_none_when_they_are_closed() -> None:
+    threads, free, lock = Threads(3), threading.Event(), threading.Lock()
+    inside: list[threading.Thread] = []
+    full = threading.Event()
+
+    def work(_: int) -> None:
+        with lock:
+            inside.append(threading.current_thread())
+            if len(inside) == 3:
+                full.set()
+        free.wait()
+
+    calls = [asyncio.ensure_future(threads.run(work, (n,))) for n in range(10)]
+    assert await asyncio.to_thread(full.wait, 20)
+    assert len({*inside}) == len(inside) == 3
+    free.set()
+    await asyncio.gather(*calls)
+    assert len(inside) == 10
+    serving = {*inside}
+    assert len(serving) == 3
+    threads.close()
+    for each in serving:
+        await asyncio.to_thread(each.join, 20)
+    assert not [each for each in serving if each.is_alive()]
+
+
+async def test_a_thread_that_was_given_up_ends_with_its_handler() -> None:
+    threads, free, begun = Threads(1), threading.Event(), threading.Event()
+    own: list[threading.Thread] = []
+
+    def work(waits: bool) -> None:
+        own.append(threading.current_thread())
+        if waits:
+            begun.set()
+            free.wait()
+
+    given_up = asyncio.ensure_future(threads.run(work, (True,)))
+    assert await asyncio.to_thread(begun.wait, 20)
+    queued = asyncio.ensure_future(threads.run(work, (False,)))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    await asyncio.wait_for(queued, 20)  # another thread took its place
+    assert own[1] is not own[0]
+    free.set()
+    await asyncio.to_thread(own[0].join, 20)
+    assert not own[0].is_alive()
+    await threads.run(work, (False,))
+    assert own[2] is own[1]
+    threads.close()
+    await asyncio.to_thread(own[1].join, 20)
+    assert not own[1].is_alive()
 
 
 async def test_sync_handlers_that_are_stuck_do_not_use_up_the_threads() -> None:
@@ -122,8 +177,10 @@ async def test_cpu_bound_handlers_run_in_processes_that_may_fail_hang_and_die() 
             with pytest.raises(AnswerError) as error:
                 await organism.ask(listener, Go(n))
             assert error.value.code == code
-        assert await organism.ask("where", Go())
+        last = int((await organism.ask("where", Go())).text)
         assert at_rest(organism)
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)  # a stop leaves no process behind
 
 
 async def test_a_cpu_bound_handler_that_no_process_can_find_is_told_at_the_start() -> None:

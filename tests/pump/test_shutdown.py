@@ -13,6 +13,9 @@ import pytest
 from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, echo, gather, respond, until, virtual
 from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Organism
 from xml_pipeline.errors import ConfigError, OrganismClosed
+from xml_pipeline.pump import listener
+from xml_pipeline.pump.facts import Injected
+from xml_pipeline.pump.loop import Pump
 
 
 def sleepers(seconds: float = 5, shutdown_seconds: float = 10, **options: Any) -> Organism:
@@ -53,6 +56,7 @@ async def test_a_stop_takes_nothing_new() -> None:
     await asyncio.sleep(1)
     stopping = asyncio.ensure_future(organism.stop())
     await asyncio.sleep(1)
+    assert waiting.done()  # it is told at once, not when there is room
     with pytest.raises(OrganismClosed):
         await waiting
     for door in (organism.ask, organism.send):
@@ -60,6 +64,16 @@ async def test_a_stop_takes_nothing_new() -> None:
             await door("outer", Go())
     await stopping
     assert accepted.result() == Note("drained")
+
+
+@virtual
+async def test_a_pump_that_was_not_started_takes_nothing() -> None:
+    pump = Pump({"echo": listener("echo", echo)})
+    with pytest.raises(OrganismClosed, match="async with organism"):
+        pump.inject(Injected("c", "me", "echo", Question("x")), None)
+    with pytest.raises(OrganismClosed, match="async with organism"):
+        await pump.inject_in_turn(Injected("c", "me", "echo", Question("x")), None, lambda: None)
+    assert not pump.state.conversations
 
 
 @virtual
@@ -279,3 +293,28 @@ def test_the_process_ends_whatever_its_handlers_do(listener: str) -> None:
     )
     assert done.stdout.split() == ["stopped", "ended"], done.stderr
     assert done.returncode == 0
+
+
+def test_a_loop_that_is_closed_under_a_handler_is_no_failure_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    organism = Organism.build()
+
+    @organism.listener
+    async def waiting(payload: Go, metadata: HandlerMetadata) -> None:
+        await asyncio.Event().wait()
+
+    async def begin() -> None:
+        await organism.start()
+        await organism.send("waiting", Go())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert organism.status().running == 1
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    tasks = asyncio.all_tasks(loop)
+    loop.close()
+    for task in tasks:
+        coroutine = task.get_coro()
+        assert coroutine is not None
+        coroutine.close()
+    assert [each for each in caplog.records if each.name.startswith("xml_pipeline")] == []

@@ -319,3 +319,36 @@ async def test_thousands_of_threads_keep_their_own() -> None:
         answers = await asyncio.gather(*(organism.ask("holder", Go(n)) for n in range(2_000)))
         assert answers == [Go(n) for n in range(2_000)]
         assert at_rest(organism)
+
+
+@virtual
+async def test_a_state_that_does_not_fit_its_class_any_more_is_an_error_for_the_caller() -> None:
+    strict = False
+
+    @xmlify
+    @dataclass
+    class Moody:
+        n: int
+
+        def __post_init__(self) -> None:
+            if strict:
+                raise ValueError("not today")
+
+    organism, handled = Organism.build(), list[Any]()
+
+    @organism.listener
+    async def changing(payload: Question, metadata: HandlerMetadata) -> Any:
+        nonlocal strict
+        strict = True
+        return respond(Answer("changed"))
+
+    @organism.listener(peers=["changing"])
+    async def keeper(payload: Go | Answer, metadata: HandlerMetadata, state: Moody | None) -> Any:
+        handled.append(payload)
+        return Keep(Moody(1), call(Question("x"), to="changing"))
+
+    async with organism:
+        with pytest.raises(AnswerError, match=r"the handler failed with .*Error"):
+            await organism.ask("keeper", Go())
+        assert handled == [Go()]
+        assert at_rest(organism)

@@ -13,6 +13,10 @@ def test_random_ids_are_version_4_and_their_bytes_are_injected() -> None:
     assert taken[0].replace("-", "") == bytes(range(240, 256)).hex().replace("f6f7", "46f7", 1).replace(
         "f8", "b8"
     )
+    # bits of their own: not those of the digit before
+    assert taken[1].replace("-", "") == bytes(range(224, 240)).hex().replace("e6e7", "46e7").replace(
+        "e8", "a8"
+    )
     for each in [*taken, *(again() for _ in range(600))]:
         uuid = UUID(each)
         assert (uuid.version, uuid.variant, str(uuid)) == (4, RFC_4122, each)

@@ -25,7 +25,7 @@ from xml_pipeline.journal import Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import listener
 from xml_pipeline.threads import State
-from xml_pipeline.threads.record import Event
+from xml_pipeline.threads.record import Began, Closed, DeadLetter, Event, Over
 
 THREAD = "2f1c0000-0000-4000-8000-000000000000"
 
@@ -176,3 +176,45 @@ def test_a_message_whose_class_fails_at_its_reading_is_not_sealed() -> None:
     payload.text = "read"
     with pytest.raises(PayloadError, match="not me"):
         Message.sealed(Heading("a", "b", THREAD, "id"), payload, codec, codec)
+
+
+def test_a_dead_letter_is_named_as_its_message_is() -> None:
+    heading = Heading("top", "helper", THREAD, "m", conversation_id="c")
+    message = Message.sealed(heading, Question("?"), codec_of(Question))
+    letter = DeadLetter(message, "why")
+    assert not letter.pending
+    for name in ("conversation_id", "thread_id", "message_id", "from_id", "to", "payload"):
+        assert getattr(letter, name) == getattr(message, name) is not None
+
+
+def test_a_conversation_counts_from_its_beginning() -> None:
+    state = State()
+    state.apply("c", Began("me", "top", "s", False, True))
+    begun = state.conversations["c"]
+    assert (begun.messages, begun.seq, begun.root, begun.memory, begun.threads) == (0, 1, "", None, {})
+    assert (begun.caller, begun.session, begun.lasting, begun.awaited) == ("me", "s", False, True)
+    state.apply("unknown", Over())
+    state.apply("unknown", Closed())
+    assert set(state.conversations) == {"c"}
+    assert not state.sessions
+
+
+def test_a_session_that_is_closed_while_it_is_used_ends_with_its_last_conversation() -> None:
+    state = State()
+    for conversation in ("c", "d"):
+        state.apply(conversation, Began("me", "top", "s", True, True))
+    state.apply("s", Closed())
+    assert state.sessions["s"].ending
+    state.apply("c", Over((), "s"))
+    assert state.sessions["s"].running == 1
+    state.apply("d", Over((), "s"))
+    assert state == State()
+
+
+def test_a_session_that_is_closed_while_it_rests_is_gone_at_once() -> None:
+    state = State()
+    state.apply("c", Began("me", "top", "s", True, True))
+    state.apply("c", Over((), "s"))
+    assert not state.sessions["s"].ending
+    state.apply("s", Closed())
+    assert state == State()

@@ -29,10 +29,10 @@ from xml_pipeline.agents.settings import AgentSettings
 from xml_pipeline.agents.toolbox import Toolbox
 from xml_pipeline.agents.wording import huh_text, task_text
 from xml_pipeline.envelope import Code, Gathered, Huh, SystemError
-from xml_pipeline.envelope.repairs import carriable
 from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, LLMError, TaskFailed, cut
 from xml_pipeline.llm import complete, get_router, stream
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEnd, TextDelta
+from xml_pipeline.payload.text import carriable
 from xml_pipeline.pump.listener import AgentOptions, Listener, ListenerOptions, Surroundings, listener
 from xml_pipeline.pump.response import RESPOND, GatherResponse, HandlerMetadata, HandlerResponse, Keep
 
@@ -131,7 +131,11 @@ class LLMAgent:
                 raise _given_up(Fault("validation", f"the answer was refused: {payload}"))
             task = task.noted(huh_text(payload))
         else:
-            task = RunningTask(Exchange({"role": "user", "content": task_text(payload)}))
+            task = RunningTask(
+                Exchange(
+                    {"role": "user", "content": task_text(payload, native=self._prompt.mode == "native")}
+                )
+            )
         try:
             return await self._work(task, metadata)
         except BudgetExceededError:
@@ -151,9 +155,12 @@ class LLMAgent:
                 task = replace(task, turns=task.turns + 1)
             reading = self._reader.read(await self._ask(task, metadata))
             problem = reading.problem
-            task = replace(task, corrections=0 if problem is None else task.corrections + 1)
-            if problem is not None and (problem.final or task.corrections > MAX_CORRECTIONS):
-                raise _given_up(problem)
+            if problem is not None:
+                task = replace(task, corrections=task.corrections + 1)
+                if problem.final or task.corrections > MAX_CORRECTIONS:
+                    raise _given_up(problem)
+            elif reading.good:  # an answer proves nothing yet: its caller may refuse it
+                task = replace(task, corrections=0)
             if reading.good:
                 return Keep(task.calling(reading).kept(), self._calls(reading))
             if reading.answer is not None:
@@ -165,7 +172,10 @@ class LLMAgent:
 
     def _calls(self, reading: Reading) -> GatherResponse:
         """The valid calls of an answer, together; the complaints about the others wait for their results."""
-        calls = [HandlerResponse(call.payload, call.tool.peer, repairs=call.repairs) for call in reading.good]
+        calls = [
+            HandlerResponse(call.payload, call.tool.peer, repairs=(*reading.repairs, *call.repairs))
+            for call in reading.good
+        ]
         people = any(call.tool.peer in self._people for call in reading.good)
         return HandlerResponse.gather(calls, None if people else self.settings.peer_timeout_seconds)
 

@@ -130,27 +130,24 @@ def within(bounds: Bounds, earlier: Sequence[Exchange], current: Exchange | None
     kept = list(earlier)
     if current is not None:
         kept.append(current)
-    _shorten(kept, bounds.tokens, current)
-    while (before := kept[: len(kept) - (current is not None)]) and not _fit(bounds, kept, before):
-        del kept[0]
+    sizes = _shorten(kept, bounds.tokens, current)
+    messages = [sum(1 for _ in exchange.messages()) for exchange in kept[: len(earlier)]]
+    first, tokens, before = 0, sum(sizes), sum(messages)
+    while first < len(earlier) and (before > bounds.messages or tokens > bounds.tokens):
+        tokens, before, first = tokens - sizes[first], before - messages[first], first + 1
+    del kept[:first]
     if current is not None:
         kept[-1] = _without_old_rounds(kept[-1], bounds.tokens)
     return kept
 
 
-def _fit(bounds: Bounds, kept: Sequence[Exchange], before: Sequence[Exchange]) -> bool:
-    messages = sum(1 for exchange in before for _ in exchange.messages())
-    return messages <= bounds.messages and _tokens(kept) <= bounds.tokens
-
-
-def _tokens(exchanges: Iterable[Exchange]) -> int:
-    return tokens_of(message for exchange in exchanges for message in exchange.messages())
-
-
-def _shorten(kept: list[Exchange], limit: int, current: Exchange | None) -> None:
-    """Shorten the oldest results until the whole fits, or only the newest round is left."""
-    excess = _tokens(kept) - limit
+def _shorten(kept: list[Exchange], limit: int, current: Exchange | None) -> list[int]:
+    """Shorten the oldest results until the whole fits, or only the newest round is left; the tokens of each."""
+    sizes = [tokens_of(exchange.messages()) for exchange in kept]
+    excess = sum(sizes) - limit
     for position, exchange in enumerate(kept):
+        if excess <= 0:
+            break
         rounds = list(exchange.rounds)
         last = len(rounds) - (exchange is current)
         for index in range(last):
@@ -162,9 +159,13 @@ def _shorten(kept: list[Exchange], limit: int, current: Exchange | None) -> None
                 rounds[index] = short
         if tuple(rounds) != exchange.rounds:
             kept[position] = replace(exchange, rounds=tuple(rounds))
+            sizes[position] = tokens_of(kept[position].messages())
+    return sizes
 
 
 def _without_old_rounds(exchange: Exchange, limit: int) -> Exchange:
-    while len(exchange.rounds) > 1 and tokens_of(exchange.messages()) > limit:
-        exchange = replace(exchange, rounds=exchange.rounds[1:])
-    return exchange
+    sizes = [tokens_of(each.messages()) for each in exchange.rounds]
+    tokens, first = tokens_of((exchange.task,)) + sum(sizes), 0
+    while first < len(sizes) - 1 and tokens > limit:
+        tokens, first = tokens - sizes[first], first + 1
+    return replace(exchange, rounds=exchange.rounds[first:]) if first else exchange

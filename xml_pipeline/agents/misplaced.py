@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xml_pipeline.agents.toolbox import Tool, Toolbox
+from xml_pipeline.envelope.fences import unfenced, without_quotations
 from xml_pipeline.errors import PayloadError
 
-_FENCED = re.compile(r"\A```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```\Z", re.DOTALL)
 _HERMES = re.compile(
     r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL
 )  # as Hermes and Qwen models write calls
@@ -21,7 +21,6 @@ _ELEMENT = re.compile(r"\A<([A-Za-z_][\w.-]*)[\s/>]")
 _NAMES = ("name", "tool", "function", "tool_name", "recipient_name")
 _ARGUMENTS = ("arguments", "parameters", "args", "input", "tool_input")
 _MAX_DOCUMENTS = 20  # JSON documents in prose that are looked at
-_QUOTED = re.compile(r"^[ \t]*```(?!tool_code)[^\n]*\n.*?^[ \t]*```", re.MULTILINE | re.DOTALL)
 _NOTATION = re.compile(
     r"""^[ \t]*(?:
       (?:<|&lt;)call\s+to\s*=                             # ours, where native calls are wanted
@@ -35,15 +34,8 @@ _NOTATION = re.compile(
     )""",
     re.MULTILINE | re.VERBOSE,
 )
-_REACT = re.compile(r"^Action:[ \t]*([^\n]+?)[ \t]*\n+[ \t]*Action Input:", re.MULTILINE)
+_REACT = re.compile(r"^Action:([^\n]*+)\n++[ \t]*+Action Input:", re.MULTILINE)
 _RESULT = re.compile(r"^[ \t]*<result\s+of\s*=", re.MULTILINE)
-
-
-def unfenced(text: str) -> str:
-    """`text` without blanks and a code fence around the whole of it."""
-    text = text.strip()
-    fenced = _FENCED.match(text)
-    return fenced[1].strip() if fenced else text
 
 
 def written_as_json(text: str, toolbox: Toolbox, *, by_fields: bool) -> bool:
@@ -54,7 +46,7 @@ def written_as_json(text: str, toolbox: Toolbox, *, by_fields: bool) -> bool:
         toolbox: what it may call.
         by_fields: whether the bare arguments of one of the tools count as well.
     """
-    wrapped = _HERMES.search(_QUOTED.sub("", unfenced(text)))
+    wrapped = _HERMES.search(without_quotations(unfenced(text)))
     try:
         data = json.loads(unfenced(wrapped[1] if wrapped else text))
     except (ValueError, RecursionError):
@@ -122,11 +114,11 @@ def written_in_another_notation(text: str, toolbox: Toolbox) -> bool:
 
     What stands in a code fence or in backticks is talk about such a call.
     """
-    bare = _QUOTED.sub("", unfenced(text))
+    bare = without_quotations(unfenced(text))
     if _NOTATION.search(bare):
         return True
     action = _REACT.search(bare)
-    if action and toolbox.find(action[1].strip("`")):
+    if action and toolbox.find(action[1].strip(" \t").strip("`")):
         return True
     return any(_named_after(tool, bare) for tool in toolbox.tools)
 
@@ -142,4 +134,4 @@ def _named_after(tool: Tool, text: str) -> bool:
 
 def written_as_result(text: str) -> bool:
     """Whether a text holds a made-up result of a call, in the form in which results in text are given."""
-    return _RESULT.search(_QUOTED.sub("", text)) is not None
+    return _RESULT.search(without_quotations(text)) is not None

@@ -18,10 +18,13 @@ class Prose:
         elements: names of the elements that a call consists of.
     """
 
-    __slots__ = ("_end", "_held", "_names", "_over")
+    __slots__ = ("_end", "_held", "_longest", "_opening", "_over", "_starts")
 
     def __init__(self, elements: Iterable[str] = ()) -> None:
-        self._names = (*TAGS, *elements)
+        names = (*TAGS, *elements)
+        self._opening = re.compile(rf"<({'|'.join(map(re.escape, names))})[\s/>]")
+        self._starts = {f"<{name}"[:length] for name in names for length in range(1, len(name) + 2)}
+        self._longest = max(map(len, self._starts))
         self._held = ""
         self._end = ""
         self._over = False
@@ -30,44 +33,36 @@ class Prose:
         """What may be shown now."""
         if self._over:
             return ""
-        text, shown = self._held + piece, []
+        text, shown, at = self._held + piece, [], 0
         self._held = ""
-        while text:
+        while at < len(text):
             if self._end:
-                at = text.find(self._end)
-                if at < 0:
-                    self._held = text[-len(self._end) :]
+                end = text.find(self._end, at)
+                if end < 0:
+                    self._held = text[max(at, len(text) - len(self._end)) :]
                     break
-                text, self._end = text[at + len(self._end) :], ""
+                at, self._end = end + len(self._end), ""
                 continue
-            at = text.find("<")
-            if at < 0:
-                shown.append(text)
+            start = text.find("<", at)
+            shown.append(text[at:] if start < 0 else text[at:start])
+            if start < 0:
                 break
-            shown.append(text[:at])
-            text = text[at:]
-            name = self._opened(text)
-            if name is None:
-                self._held = text
-                break
-            if name in TAGS:
-                self._end = f"</{name}>"
-            elif name:
+            opened = self._opening.match(text, start)
+            if opened is None:
+                if len(text) - start <= self._longest and text[start:] in self._starts:
+                    self._held = text[start:]
+                    break
+                shown.append("<")
+                at = start + 1
+            elif opened[1] in TAGS:
+                self._end = f"</{opened[1]}>"
+                at = start
+            else:
                 self._over = True
                 break
-            else:
-                shown.append("<")
-                text = text[1:]
         return "".join(shown)
 
     def close(self) -> str:
         """What was held back and turned out to be text."""
         held, self._held = self._held, ""
         return "" if self._over or self._end else held
-
-    def _opened(self, text: str) -> str | None:
-        """The element that begins here, "" for none of ours, None while it is not clear."""
-        for name in self._names:
-            if re.match(rf"<{re.escape(name)}[\s/>]", text):
-                return name
-        return None if any(f"<{name}".startswith(text) or text == f"<{name}" for name in self._names) else ""

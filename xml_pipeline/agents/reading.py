@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xml_pipeline.agents.contract import Answer
 from xml_pipeline.agents.misplaced import (
-    unfenced,
     written_as_json,
     written_as_result,
     written_as_unknown_element,
@@ -17,11 +16,13 @@ from xml_pipeline.agents.prompt import Mode
 from xml_pipeline.agents.toolbox import BadCall, ModelCall, PeerCall, Toolbox
 from xml_pipeline.agents.wording import broken, complaint, rule
 from xml_pipeline.envelope import Code, Found, extract_payloads
-from xml_pipeline.envelope.repairs import CHARACTER, carriable
+from xml_pipeline.envelope.fences import unfenced
+from xml_pipeline.envelope.repairs import CHARACTER
 from xml_pipeline.envelope.thinking import without_thinking
 from xml_pipeline.errors import PayloadError, cut
 from xml_pipeline.llm.types import LLMResponse, Message, ToolCall
 from xml_pipeline.payload import Codec, codec_of
+from xml_pipeline.payload.text import carriable
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Reader:
 
     def read(self, response: LLMResponse) -> Reading:
         """What `response` means."""
+        reading = self._read(response)
+        repairs = tuple(dict.fromkeys((*response.repairs, *reading.repairs)))
+        return replace(reading, repairs=repairs) if response.repairs else reading
+
+    def _read(self, response: LLMResponse) -> Reading:
         message = response.message
         if response.tool_calls:
             calls = tuple(self._toolbox.read(response.tool_calls))

@@ -16,7 +16,7 @@ import msgspec
 from xml_pipeline.agents.history import Bounds, Exchange, Result, Round, within
 from xml_pipeline.agents.reading import Reading
 from xml_pipeline.agents.toolbox import BadCall
-from xml_pipeline.agents.wording import document, is_plain, result_text
+from xml_pipeline.agents.wording import document, inside_result, is_plain, result_text
 from xml_pipeline.envelope import is_error
 from xml_pipeline.llm.types import Message
 from xml_pipeline.payload import xmlify
@@ -143,10 +143,14 @@ def results_of(
     results = []
     for call in calls:
         if not call.peer:
-            results.append(Result(call.id, call.name, call.complaint, True))
+            complaint = call.complaint if native else inside_result(call.complaint)
+            results.append(Result(call.id, call.name, complaint, True))
         else:
             answer = next(rest)
-            text = result_text(answer) if native or is_plain(answer) else document(answer)
+            if native:
+                text = result_text(answer)
+            else:
+                text = inside_result(result_text(answer)) if is_plain(answer) else document(answer)
             name = call.name if native else call.peer
             results.append(Result(call.id, name, text, answer is None or is_error(answer)))
     return tuple(results)

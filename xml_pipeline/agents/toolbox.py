@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from xml_pipeline.agents.wording import broken, complaint, json_example
-from xml_pipeline.envelope.repairs import carriable
 from xml_pipeline.errors import PayloadError, cut
 from xml_pipeline.llm.types import ToolCall, ToolSpec
 from xml_pipeline.payload import Codec
+from xml_pipeline.payload.text import carriable
 from xml_pipeline.pump.listener import Listener
 
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
@@ -150,12 +151,13 @@ class Toolbox:
         Names are made legal, and ids unique where a server repeats or omits them.
         """
         seen: dict[str, tuple[str, str]] = {}
+        numbers: dict[str, int] = {}
         found: list[ModelCall] = []
         for call in calls:
             content = (call.name, call.arguments_text)
             if call.id and seen.get(call.id) == content:
                 continue
-            call_id = _unused(call.id or "call", seen)
+            call_id = _unused(call.id or "call", seen, numbers)
             seen[call_id] = content
             tool = self.find(call.name)
             name = tool.name if tool else legal_name(call.name)
@@ -185,21 +187,23 @@ def legal_name(name: str) -> str:
 def legal_names(names: Sequence[str]) -> list[str]:
     """Legal names for distinct `names`, distinct as well: those that would fall together carry a digest."""
     legal = [legal_name(name) for name in names]
+    times = Counter(legal)
     return [
-        f"{short[: _MAX_NAME - _DIGEST - 1]}-{_digest(name)}" if legal.count(short) > 1 else short
+        f"{short[: _MAX_NAME - _DIGEST - 1]}-{_digest(name)}" if times[short] > 1 else short
         for name, short in zip(names, legal, strict=True)
     ]
 
 
 def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:_DIGEST]
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
 
 
-def _unused(call_id: str, taken: Mapping[str, Any]) -> str:
-    number, free = 1, call_id
+def _unused(call_id: str, taken: Mapping[str, Any], numbers: dict[str, int]) -> str:
+    """`call_id`, numbered if it is taken; `numbers` remembers how far each id has got."""
+    free = call_id
     while free in taken:
-        number += 1
-        free = f"{call_id}-{number}"
+        numbers[call_id] = numbers.get(call_id, 1) + 1
+        free = f"{call_id}-{numbers[call_id]}"
     return free
 
 

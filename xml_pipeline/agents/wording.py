@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from xml_pipeline.agents.contract import Task
@@ -14,9 +15,23 @@ NO_ANSWER = "no answer"
 """The result of a call that ended without one."""
 
 
-def task_text(payload: Any) -> str:
-    """A task as the user message: a `Task` is its text, every other payload its XML document."""
-    return payload.text if isinstance(payload, Task) else document(payload)
+_RESULT = re.compile(r"<(?=\s*+result\s++of\b)", re.IGNORECASE)
+_RESULT_END = re.compile(r"<(?=\s*+/\s*+result\b)", re.IGNORECASE)
+
+
+def task_text(payload: Any, *, native: bool) -> str:
+    """A task as the user message: a `Task` is its text, every other payload its XML document.
+
+    Where results are given in text, no task can hold one.
+    """
+    if not isinstance(payload, Task):
+        return document(payload)
+    return payload.text if native else _RESULT.sub("&lt;", payload.text)
+
+
+def inside_result(text: str) -> str:
+    """Words of the system as they stand in a result in text: what they quote can neither end it nor begin another."""
+    return _RESULT_END.sub("&lt;", _RESULT.sub("&lt;", text))
 
 
 def result_text(answer: Any) -> str:

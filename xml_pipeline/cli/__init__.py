@@ -8,30 +8,48 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
+from xml_pipeline.cli.guard import guarded_streams
 from xml_pipeline.cli.parser import build_parser
 from xml_pipeline.errors import ConfigError, XmlPipelineError
+from xml_pipeline.terminal import Line, line, plain
 
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. `argv` without the program's name; default: the process's."""
+    with guarded_streams():
+        return _run(argv)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.act(arguments)
         sys.stdout.flush()
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
+        for row in error_lines(error):
+            print(plain(row), file=sys.stderr)
         return 1
     except XmlPipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = str(error).replace("\n", "\n    ")  # what a server said cannot look like another error
+        print(f"error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output has gone; the interpreter must not flush into nothing
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except Exception:  # the interpreter would write it past the guard
+        traceback.print_exc()
+        return 1
     return code
+
+
+def error_lines(error: ConfigError) -> list[Line]:
+    """One line for each mistake, whatever stands in the names that it tells of."""
+    rows = [line(str(problem)) for problem in error.problems]
+    return [*rows, line(f"and {error.more:,} more")] if error.more else rows

@@ -9,6 +9,7 @@ Functions import what they work with themselves, so that `xp --help` is quick (A
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from xml_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from xml_pipeline.config import Imports, OrganismConfig
     from xml_pipeline.organism import Organism
 
 DEFAULT_FILE = "organism.yaml"
@@ -68,8 +70,25 @@ def one_of(*choices: Declare) -> Declare:
     return declare
 
 
-FILE_OPTION = argument(
-    "-f", "--file", default=DEFAULT_FILE, metavar="FILE", help=f"the organism (default: {DEFAULT_FILE})"
+def all_of(*parts: Declare) -> Declare:
+    """Several arguments that go together."""
+
+    def declare(parser: argparse._ActionsContainer) -> None:
+        for each in parts:
+            each(parser)
+
+    return declare
+
+
+FILE_OPTION = all_of(
+    argument(
+        "-f", "--file", default=DEFAULT_FILE, metavar="FILE", help=f"the organism (default: {DEFAULT_FILE})"
+    ),
+    argument(
+        "--root",
+        metavar="DIR",
+        help="where the files have to be that it names, links followed (default: its directory)",
+    ),
 )
 FILE_ARGUMENT = (
     argument(
@@ -88,18 +107,25 @@ def organism_file(arguments: argparse.Namespace) -> Path:
     path = Path(getattr(arguments, "given", None) or arguments.file)
     if path.is_dir():
         path = path / DEFAULT_FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         raise ConfigError(
             f"there is no {path}; name the file with -f FILE, or make a new project with `xml-pipeline init DIR`"
         )
     return path
 
 
+def config(arguments: argparse.Namespace, imports: Imports) -> OrganismConfig:
+    """That file, checked, with what it names imported as far as it is said. Raises ConfigError."""
+    from xml_pipeline.config import load
+
+    return load(organism_file(arguments), root=arguments.root, imports=imports)
+
+
 def organism(arguments: argparse.Namespace) -> Organism:
     """The organism of that file, not started. Raises ConfigError with every mistake in it."""
     from xml_pipeline.organism import Organism
 
-    return Organism.from_file(organism_file(arguments))
+    return Organism.from_config(config(arguments, "all"))
 
 
 def seconds(text: str) -> float:

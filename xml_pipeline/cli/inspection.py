@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.cli.command import (
@@ -12,36 +11,76 @@ from xml_pipeline.cli.command import (
     Declare,
     argument,
     command,
+    config,
     one_of,
     organism,
     organism_file,
 )
-from xml_pipeline.errors import ConfigError, did_you_mean, listing, no_such
-from xml_pipeline.terminal import count, plain, visible
+from xml_pipeline.errors import NAMES_LISTED, ConfigError, did_you_mean, listing, no_such
+from xml_pipeline.terminal import count, json_text, line, plain, visible, xml_text
 
 if TYPE_CHECKING:
     from xml_pipeline.cli.graph import Graph
+    from xml_pipeline.config import OrganismConfig
+    from xml_pipeline.llm import Router
     from xml_pipeline.organism import Organism
     from xml_pipeline.payload import Codec
     from xml_pipeline.pump import Listener
 
 
-@command("check", "check an organism.yaml and list every mistake", *FILE_ARGUMENT)
+@command(
+    "check",
+    "check an organism.yaml and list every mistake; imports what it names when nothing else is wrong",
+    argument(
+        "--no-import",
+        action="store_true",
+        help="run no code of the file: what only its modules could tell is not checked, and listed",
+    ),
+    *FILE_ARGUMENT,
+)
 def check(arguments: argparse.Namespace) -> int:
     """Say in one line what is in it. ConfigError holds what is wrong."""
+    from xml_pipeline.composition import router_of
+    from xml_pipeline.config.serving import doubtful, unserved
+    from xml_pipeline.organism import Organism
+
+    found = config(arguments, "nothing" if arguments.no_import else "all")
+    left_out = [each for each in found.unchecked if each.startswith("llm")]
+    router = None
+    if not arguments.no_import:
+        router = Organism.from_config(found).router
+    elif not left_out:
+        router = router_of(found)
+    backends = list(router.backends.values())[: len(found.llm.backends)] if router else []
+    if problems := unserved(found, backends):
+        raise ConfigError(problems)
+    print(f"{_shown(organism_file(arguments))}: ok: {_summary(found, router)}")
+    for each in doubtful(found, backends):
+        print(f"note: {_shown(each)}")
+    for left in found.unchecked[:NAMES_LISTED]:
+        print(f"not checked without an import: {_shown(left)}")
+    if len(found.unchecked) > NAMES_LISTED:
+        print(f"and {len(found.unchecked) - NAMES_LISTED:,} more")
+    return 0
+
+
+def _summary(found: OrganismConfig, router: Router | None) -> str:
     from xml_pipeline.console.overview import kind
 
-    found = organism(arguments)
-    kinds = [kind(each) for each in found.listeners.values()]
+    kinds = [kind(each) for each in found.listeners]
     parts = [count(len(kinds), "listener")]
     parts += [count(kinds.count(each), each) for each in dict.fromkeys(kinds)]
-    backends = found.router.describe()
+    backends = router.describe() if router else []
     missing = [each.key_variable for each in backends if each.key == "missing"]
     if backends:
         parts.append(count(len(backends), "backend"))
     keys = f" (without a key: set {', '.join(missing)})" if missing else ""
-    print(f"{organism_file(arguments)}: ok: {found.name}, {', '.join(parts)}{keys}")
-    return 0
+    return _shown(f"{found.organism.name}, {', '.join(parts)}{keys}")
+
+
+def _shown(text: object) -> str:
+    """On one line, whatever it holds."""
+    return plain(line(str(text)))
 
 
 def _form(name: str, does: str) -> Declare:
@@ -50,7 +89,7 @@ def _form(name: str, does: str) -> Declare:
 
 @command(
     "describe",
-    "describe a listener and the payloads it takes",
+    "describe a listener and the payloads it takes; imports what the file names",
     argument("listener", metavar="LISTENER", help="its name"),
     argument("payload", metavar="PAYLOAD", nargs="?", help="one of the classes it takes"),
     one_of(
@@ -85,12 +124,12 @@ def _described(found: Organism, listener: Listener, form: str | None, payload: s
     codec = _codec(listener, payload)
     match form:
         case "xsd":
-            return codec.xsd
+            return xml_text(codec.xsd)
         case "example":
-            return codec.example
+            return xml_text(codec.example)
         case "json-schema":
-            return json.dumps(codec.json_schema, indent=2, ensure_ascii=False)
-    return codec.prompt_text
+            return json_text(codec.json_schema)
+    return visible(codec.prompt_text)
 
 
 def _codec(listener: Listener, payload: str | None) -> Codec[Any]:
@@ -109,7 +148,7 @@ def _codec(listener: Listener, payload: str | None) -> Codec[Any]:
 
 @command(
     "graph",
-    "draw who may call whom",
+    "draw who may call whom; imports nothing",
     argument(
         "--format", choices=("mermaid", "svg"), default="mermaid", help="what to write (default: mermaid)"
     ),
@@ -120,19 +159,21 @@ def graph(arguments: argparse.Namespace) -> int:
     from xml_pipeline.cli.graph import mermaid
     from xml_pipeline.cli.svg import svg
 
-    drawn = _graph_of(organism(arguments))
+    drawn = _graph_of(config(arguments, "nothing"))
     print(svg(drawn) if arguments.format == "svg" else mermaid(drawn), end="")
     return 0
 
 
-def _graph_of(found: Organism) -> Graph:
+def _graph_of(found: OrganismConfig) -> Graph:
     """The listeners with their peers; text without a name goes to the default listener."""
     from xml_pipeline.cli.graph import Graph, Node
     from xml_pipeline.console.overview import kind
 
-    listeners = found.listeners.values()
-    nodes = tuple(Node(each.name, kind(each), each.name == found.default) for each in listeners)
-    return Graph(found.name, nodes, tuple((each.name, peer) for each in listeners for peer in each.peers))
+    nodes = tuple(
+        Node(each.name, kind(each), each.name == found.organism.default) for each in found.listeners
+    )
+    edges = tuple((each.name, peer) for each in found.listeners for peer in each.peers)
+    return Graph(_shown(found.organism.name), nodes, edges)
 
 
 @command("schema", "print the JSON Schema of organism.yaml, for editors")
@@ -140,7 +181,7 @@ def schema(_: argparse.Namespace) -> int:
     """Print it."""
     from xml_pipeline.config import json_schema
 
-    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    print(json_text(json_schema()))
     return 0
 
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from xml_pipeline.cli.command import FILE_OPTION, argument, command, organism_file, positive
+from xml_pipeline.cli.command import FILE_OPTION, argument, command, config, positive
 from xml_pipeline.errors import ConfigError, LLMError, PayloadError, no_such
 from xml_pipeline.terminal import count, money, plain, table, visible
 
 if TYPE_CHECKING:
+    from xml_pipeline.config import OrganismConfig
     from xml_pipeline.llm import Backend, BackendStatus, LLMResponse, Router
 
 TEST_SECONDS = 60.0
-"""How long each of the two calls of `llm test` may take."""
+"""How long each of the three parts of `llm test` may take."""
 
 
 def _router(arguments: argparse.Namespace) -> Router:
-    """The router of the file's `llm` section. Raises ConfigError."""
-    from xml_pipeline.config import load
-    from xml_pipeline.llm.section import build_router
+    """The router of the file's `llm` section; no handler is imported. Raises ConfigError."""
+    from xml_pipeline.composition import router_of
 
-    config = load(organism_file(arguments))
-    return build_router(config.llm, environ=config.environ)
+    return router_of(config(arguments, "models"))
 
 
 @command("llm list", "list backends: keys, models, limits, health", FILE_OPTION)
@@ -51,6 +49,8 @@ def _print_table(*rows: tuple[str, ...]) -> None:
 
 
 def _row(each: BackendStatus) -> tuple[str, ...]:
+    from xml_pipeline.console.overview import health
+
     key = f"missing: set {each.key_variable}" if each.key == "missing" else each.key
     models = [*each.models, *(f"{name} as {there}" for name, there in each.model_map.items())]
     limits = [f"{each.max_concurrent} at once"]
@@ -58,9 +58,8 @@ def _row(each: BackendStatus) -> tuple[str, ...]:
         limits.append(f"{each.rate_limit_tpm:,} tokens/min")
     if each.rate_limit_rpm is not None:
         limits.append(f"{each.rate_limit_rpm:,} requests/min")
-    health = f"offline, {each.health}" if each.offline else each.health
     served = ", ".join(models) or "by the provider's rule"
-    return each.name, each.provider, key, served, ", ".join(limits), health
+    return each.name, each.provider, key, served, ", ".join(limits), health(each)
 
 
 @command(
@@ -107,36 +106,47 @@ def _summary(response: LLMResponse) -> str:
 
 @command(
     "llm test",
-    "make one tiny call and one with a tool; tell what works",
+    "ask a backend for an answer, a tool call and a payload; tell what works",
     argument("backend", metavar="BACKEND", help="a backend's name, as `llm list` shows it"),
     argument("--model", metavar="MODEL", help="what to ask for (default: one that it serves)"),
     FILE_OPTION,
 )
 def test_backend(arguments: argparse.Namespace) -> int:
-    """Make two calls; 1 when the plain one fails."""
+    """Make a few tiny calls, without retries; 1 when the plain one fails."""
     import asyncio
 
-    from xml_pipeline.llm import Router
+    from xml_pipeline.composition import router_of
 
-    configured = _router(arguments)
+    found = config(arguments, "models")
+    configured = router_of(found)
     backend = configured.backends.get(arguments.backend)
     if backend is None:
         raise ConfigError(no_such("backend", arguments.backend, configured.backends))
     if backend.key_missing:
         variable = backend.api_key_env or backend.default_key_env
         raise ConfigError(f"the backend '{arguments.backend}' has no key: set {variable}")
-    model = arguments.model or _model_of(arguments.backend, backend, configured.models)
-    return asyncio.run(_test(Router([backend], retries=0), model))
+    model = arguments.model or _model_of(arguments.backend, backend, found)
+    return asyncio.run(_test(router_of(_only(found, arguments.backend, configured)), model))
 
 
-def _model_of(name: str, backend: Backend, aliases: Mapping[str, tuple[str, ...]]) -> str:
-    """A model that the backend serves: the first that its section or an alias names."""
+def _only(found: OrganismConfig, name: str, configured: Router) -> OrganismConfig:
+    """The configuration with one of its backends; proxies, certificates, times, prices and budgets stay."""
+    names = dict(zip(configured.backends, found.llm.backends, strict=False))
+    kept = (names[name],) if name in names else ()  # the offline backend has no section
+    llm = found.llm.model_copy(update={"backends": kept, "offline": not kept, "retries": 0})
+    return found.model_copy(update={"llm": llm})
+
+
+def _model_of(name: str, backend: Backend, found: OrganismConfig) -> str:
+    """A model that the backend serves: the first that its section, an alias or an agent names."""
+    from xml_pipeline.llm.routing.endpoint import serves
+
     own = [model for model in (*backend.model_map, *backend.supported_models) if not set("*?[") & set(model)]
-    chained = [model for chain in aliases.values() for model in chain if backend.serves_model(model)]
-    found = [*own, *chained]
-    if not found:
-        raise ConfigError(f"which model? Nothing in the llm section says what '{name}' serves: give --model")
-    return found[0]
+    named = [each.name for each in found.named_models if each.name not in found.llm.models]
+    served = [*own, *(model for model in named if serves(backend, model))]
+    if not served:
+        raise ConfigError(f"which model? Nothing in the file says what '{name}' serves: give --model")
+    return served[0]
 
 
 async def _test(router: Router, model: str) -> int:
@@ -150,7 +160,31 @@ async def _test(router: Router, model: str) -> int:
             return 1
         print(f"answer: works: {visible(response.content.strip())[:60]!r} ({_summary(response)})")
         print(f"tools: {await _test_tools(router, model)}")
+        print(f"schema: {await _test_schema(router, model)}")
     return 0
+
+
+async def _test_schema(router: Router, model: str) -> str:
+    from dataclasses import dataclass
+
+    from xml_pipeline.payload import xmlify
+
+    @xmlify
+    @dataclass
+    class Total:
+        sum: int
+
+    how = "by its own schema" if router.supports("schema", model) else "in words: it has no schema of its own"
+    try:
+        response = await router.complete(
+            model, "What is 2 + 40?", response_type=Total, max_tokens=1000, timeout=TEST_SECONDS
+        )
+    except LLMError as error:
+        return f"fails ({how}): {visible(str(error))}"
+    if not isinstance(response.parsed, Total):
+        return f"fails ({how}): the model called a tool, and there was none"
+    works = "works" if response.parsed.sum == 42 else "works, with a wrong sum"
+    return f"{works} ({how}): {response.parsed.sum}"
 
 
 async def _test_tools(router: Router, model: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from xml_pipeline.cli.graph import Graph, Node, layers
-from xml_pipeline.terminal import columns
+from xml_pipeline.terminal import columns, xml_text
 
 NAMESPACE = "http://www.w3.org/2000/svg"
 
@@ -55,7 +55,7 @@ def svg(graph: Graph) -> str:
     for box in boxes.values():
         _add_box(root, box)
     etree.indent(root)
-    return etree.tostring(root, encoding="unicode") + "\n"
+    return xml_text(etree.tostring(root, encoding="unicode")) + "\n"
 
 
 def _placed(graph: Graph) -> tuple[dict[str, _Box], float, float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, organism, seconds
 from xml_pipeline.errors import EnvelopeError
+from xml_pipeline.terminal import xml_text
 
 if TYPE_CHECKING:
     from xml_pipeline.organism import Organism
@@ -51,7 +52,7 @@ def send(arguments: argparse.Namespace) -> int:
     start_log()
     receiver = organism(arguments)
     answer = asyncio.run(_exchange(receiver, _read(arguments.envelope), arguments.timeout))
-    sys.stdout.buffer.write(answer + b"\n")
+    print(xml_text(answer.decode()))
     return 1 if decode(answer).payload.tag in {codec_of(Huh).root, codec_of(SystemError).root} else 0
 
 

@@ -1,7 +1,7 @@
 """organism.yaml: read, checked, and every mistake of it told at once."""
 
 from xml_pipeline.config.imports import resolve
-from xml_pipeline.config.loader import load, loads
+from xml_pipeline.config.loader import Imports, load, loads
 from xml_pipeline.config.models import (
     HistorySection,
     LimitsSection,
@@ -13,6 +13,7 @@ from xml_pipeline.config.schema import json_schema
 
 __all__ = [
     "HistorySection",
+    "Imports",
     "LimitsSection",
     "ListenerConfig",
     "OrganismConfig",

@@ -8,11 +8,15 @@ from typing import Any
 
 from xml_pipeline.config import document as documents
 from xml_pipeline.config.document import Document
-from xml_pipeline.config.imports import ImportFault, find, located
+from xml_pipeline.config.imports import ImportFault, find, located, searching
 from xml_pipeline.envelope import Gathered
 from xml_pipeline.errors import ConfigError
+from xml_pipeline.llm.providers import BUILTIN
 from xml_pipeline.payload import is_payload
 from xml_pipeline.pump.listener import NAME, contract
+
+MAX_MISTAKES = 20
+"""Listeners that cannot be bound before the rest is left alone: each costs a search of the whole import path."""
 
 _CLASS_KEYS = ("payload_class", "accepts", "answer_class")
 
@@ -22,25 +26,50 @@ def bind(document: Document, base: Path) -> dict[str, Any]:
     resolved: dict[str, Any] = {}
     elsewhere: set[str] = set()  # handlers that run in other processes
     data: Any = document.data
-    listeners = data.get("listeners")
-    for index, entry in enumerate(listeners if isinstance(listeners, list) else ()):
-        if isinstance(entry, Mapping):
-            resolved.update(_bind_listener(document, ("listeners", index), entry, base))
-            if entry.get("cpu_bound") is True:
-                elsewhere.add(str(entry.get("handler")))
+    entries: list[object] = data.get("listeners") or []
+    with searching(base):
+        for index, entry in enumerate(entries):
+            if document.found >= MAX_MISTAKES:
+                rest = f"the import paths of the last {len(entries) - index:,} listeners were not tried"
+                document.report(("listeners",), f"{rest}; mend the others first")
+                break
+            if isinstance(entry, Mapping):
+                _bind_listener(document, ("listeners", index), entry, base, resolved)
+                if entry.get("cpu_bound") is True:
+                    elsewhere.add(str(entry.get("handler")))
     for dotted in elsewhere & resolved.keys():
         resolved[dotted] = located(resolved[dotted], dotted, base)
     return resolved
 
 
+def import_paths(document: Document) -> tuple[str, ...]:
+    """What the import of a document runs, as `listeners[2].handler: handlers.greet`."""
+    data: Any = document.data
+    found: dict[documents.Path, str] = {}
+    for index, entry in enumerate(data.get("listeners") or ()):
+        found.update(_import_paths(document, ("listeners", index), entry))
+    section = data.get("llm") or {}
+    for index, module in enumerate(section.get("modules") or ()):
+        found["llm", "modules", index] = module
+    if section.get("on_event"):
+        found["llm", "on_event"] = section["on_event"]
+    for index, backend in enumerate(section.get("backends") or ()):
+        if backend.get("provider") not in BUILTIN:
+            found["llm", "backends", index, "provider"] = backend["provider"]
+    return tuple(f"{documents.path_text(path)}: {document.shown(path, name)}" for path, name in found.items())
+
+
 def _bind_listener(
-    document: Document, path: documents.Path, entry: Mapping[str, object], base: Path
-) -> dict[str, Any]:
-    resolved: dict[str, Any] = {}
-    before = len(document.problems)
+    document: Document,
+    path: documents.Path,
+    entry: Mapping[str, object],
+    base: Path,
+    resolved: dict[str, Any],
+) -> None:
+    before = document.found
     for here, dotted in _import_paths(document, path, entry):
         try:
-            found = find(dotted, base)
+            found = resolved[dotted] if dotted in resolved else find(dotted, base)
         except ImportFault as fault:
             hidden = document.hidden.get(here)
             document.report(
@@ -51,9 +80,8 @@ def _bind_listener(
         reason = _unfit(here[2], found)
         if reason:
             document.report(here, f"'{document.shown(here, dotted)}' {reason}")
-    if len(document.problems) == before:
+    if document.found == before:
         _check_contract(document, path, entry, resolved)
-    return resolved
 
 
 def _import_paths(

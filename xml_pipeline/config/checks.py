@@ -36,13 +36,14 @@ def check(document: Document) -> None:
             if isinstance(entry, Mapping)
         ]
     names = _names(document, entries)
+    known = _Known(names)
     for path, entry in entries:
         _check_kind(document, path, entry)
-        _check_peers(document, path, entry, names)
+        _check_peers(document, path, entry, known)
     _check_budgets(document, entries, data.get("llm"))
     organism = data.get("organism")
     if isinstance(organism, Mapping):
-        _check_known(document, ("organism", "default"), organism.get("default"), names)
+        known.check(document, ("organism", "default"), organism.get("default"))
 
 
 def _names(document: Document, entries: Sequence[tuple[Path, Mapping[str, object]]]) -> dict[str, str]:
@@ -63,26 +64,34 @@ def _names(document: Document, entries: Sequence[tuple[Path, Mapping[str, object
     return {name: document.shown(path, name) for name, path in first.items()}
 
 
-def _check_known(document: Document, path: Path, name: object, names: Mapping[str, str]) -> None:
-    if not isinstance(name, str) or name in names:
-        return
-    # What is near to a name from the environment would tell of it.
-    literal = [known for known, shown in names.items() if known == shown]
-    hint = "" if path in document.hidden else did_you_mean(name, literal)
-    known = f"; listeners are: {listing(names.values())}" if names else "; there are no listeners"
-    document.report(path, f"there is no listener '{document.shown(path, name)}'{hint}{known}")
+class _Known:
+    """The listeners there are, as an error names them."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+        # What is near to a name from the environment would tell of it.
+        self.literal = [known for known, shown in names.items() if known == shown]
+        self.words = f"listeners are: {listing(names.values())}" if names else "there are no listeners"
+
+    def check(self, document: Document, path: Path, name: object) -> None:
+        if not isinstance(name, str) or name in self.names:
+            return
+
+        def message() -> str:
+            hint = "" if path in document.hidden else did_you_mean(name, self.literal)
+            return f"there is no listener '{document.shown(path, name)}'{hint}; {self.words}"
+
+        document.report(path, message)
 
 
-def _check_peers(
-    document: Document, path: Path, entry: Mapping[str, object], names: Mapping[str, str]
-) -> None:
+def _check_peers(document: Document, path: Path, entry: Mapping[str, object], known: _Known) -> None:
     peers = entry.get("peers")
     if not isinstance(peers, Sequence) or isinstance(peers, str):
         return
     seen: set[str] = set()
     for index, peer in enumerate(peers):
         here = (*path, "peers", index)
-        _check_known(document, here, peer, names)
+        known.check(document, here, peer)
         if isinstance(peer, str):
             if peer in seen:
                 document.report(here, f"the peer '{document.shown(here, peer)}' is named twice; remove one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -55,14 +56,8 @@ def diagnose(document: Document, error: ValidationError, schema: Schema) -> None
     """Report every mistake in `error`; `schema` is the JSON Schema of the whole document."""
     for path, detail in _by_path(document, error):
         kind = detail["type"]
-        if kind == "extra_forbidden":
-            _report_unknown(document, path, schema)
-        elif kind == "missing":
-            name = detail["loc"][-1]
-            described = _described(schema, (*path, name))
-            document.report(path, f"`{name}` is missing{f': {described}' if described else ''}", at_key=True)
-        else:
-            document.report(path, _message(document, path, detail, schema))
+        message = partial(_MESSAGES.get(kind, _message), document, path, detail, schema)
+        document.report(path, message, at_key=kind in _MESSAGES)
 
 
 def _by_path(document: Document, error: ValidationError) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -80,9 +75,9 @@ def _by_path(document: Document, error: ValidationError) -> Iterator[tuple[Path,
                 typed[path]["wanted"] += f" or {one['wanted']}"
         else:
             typed[path] = one
-    deep = [*others, *typed]
+    above = {path[:length] for path in (*others, *typed) for length in range(len(path))}
     for path, one in typed.items():
-        if not any(len(other) > len(path) and other[: len(path)] == path for other in deep):
+        if path not in above:
             yield path, one
 
 
@@ -95,14 +90,16 @@ def written_path(document: Document, loc: Sequence[str | int]) -> Path:
     return path
 
 
-def _report_unknown(document: Document, path: Path, schema: Schema) -> None:
+def _unknown(document: Document, path: Path, detail: Mapping[str, Any], schema: Schema) -> str:
     name = str(path[-1]) if path else ""
     known = {key for place in _at(schema, schema, path[:-1]) for key in place.get("properties", {})}
-    document.report(
-        path,
-        f"`{cut(name)}` is no key here{did_you_mean(name, known)}; keys are: {listing(known)}",
-        at_key=True,
-    )
+    return f"`{cut(name)}` is no key here{did_you_mean(name, known)}; keys are: {listing(known)}"
+
+
+def _missing(document: Document, path: Path, detail: Mapping[str, Any], schema: Schema) -> str:
+    name = detail["loc"][-1]
+    described = _described(schema, (*path, name))
+    return f"`{name}` is missing{f': {described}' if described else ''}"
 
 
 def _message(document: Document, path: Path, detail: Mapping[str, Any], schema: Schema) -> str:
@@ -192,3 +189,7 @@ def _at(root: Schema, schema: Schema, path: Path) -> Iterator[Schema]:
     for part in below:
         if isinstance(part, Mapping):
             yield from _at(root, part, rest)
+
+
+_MESSAGES = {"extra_forbidden": _unknown, "missing": _missing}
+"""What is told at the key, and how."""

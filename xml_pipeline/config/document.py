@@ -2,13 +2,14 @@
 
 The data is what JSON can hold (dict, list, str, int, float, bool, None). Plain scalars follow the core schema
 of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): `no`, `on`, `2026-01-01` and `12:30` are text,
-`1e3` is a number. Anchors, aliases and merge keys work; their growth is bounded.
+`1e3` is a number. Anchors, aliases and merge keys work; what they grow to is bounded by an `Allowance`, and so is
+what is kept of the mistakes: a file that somebody made to be dear costs what an honest one costs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -19,14 +20,20 @@ from yaml.reader import Reader, ReaderError
 from yaml.scanner import Scanner
 
 from xml_pipeline.config.variables import expand
-from xml_pipeline.errors import Problem
+from xml_pipeline.errors import Problem, cut
+from xml_pipeline.llm.http.secrets import scrub
+from xml_pipeline.regular import MAX_BYTES
 
 Path: TypeAlias = tuple[str | int, ...]
 
-MAX_BYTES = 1_000_000
 MAX_DEPTH = 50
-MAX_VALUES = 100_000
+MAX_VALUES = 50_000
+MAX_TEXT = 10_000_000
+MAX_ALL_BYTES = 4_000_000
+MAX_KEY = 1_000
+MAX_PROBLEMS = 100
 
+_TOO_MANY = f"has more than {MAX_VALUES:,} values (aliases counted each time they are used)"
 _PLAIN = "plain"
 _CORE = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -44,7 +51,27 @@ class Place:
     file: str
     line: int
     column: int
-    path: str
+    path: Path
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What an organism may still hold, all its files together and aliases counted each time they are used.
+
+    Attributes:
+        values: keys and values.
+        text: characters in them, after variables are replaced.
+        bytes: of the files.
+    """
+
+    values: int = MAX_VALUES
+    text: int = MAX_TEXT
+    bytes: int = MAX_ALL_BYTES
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing more is read."""
+        return min(self.values, self.text, self.bytes) < 0
 
 
 @dataclass(slots=True)
@@ -58,7 +85,8 @@ class Document:
         expanded: paths of texts that held `${…}`; they are typed by the key they stand for.
         hidden: those whose value came from the environment → the text as written.
         broken: paths that already have a problem, so that no second one follows from it.
-        problems: what is wrong so far.
+        problems: what is wrong so far, each once, at most `MAX_PROBLEMS`.
+        more: how many problems there are beside those.
     """
 
     data: object = None
@@ -68,8 +96,38 @@ class Document:
     hidden: dict[Path, str] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    more: int = 0
+    _told: set[tuple[str, ...]] = field(default_factory=set)
 
-    def report(self, path: Path, message: str, *, at_key: bool = False) -> None:
+    @property
+    def found(self) -> int:
+        """How many problems there are."""
+        return len(self.problems) + self.more
+
+    def add(self, message: str | Callable[[], str], place: Place, path: str | None = None) -> None:
+        """Add a problem, with its key-like texts scrubbed; only count it when there are enough of them.
+
+        Args:
+            message: what is wrong; a function is called when it is needed, because near names are dear to find.
+            place: where.
+            path: as a person reads it; default: the place's own.
+        """
+        if len(self.problems) >= MAX_PROBLEMS:
+            self.more += 1
+            return
+        text = message if isinstance(message, str) else message()
+        shown = path_text(place.path) if path is None else path
+        self._keep(Problem(_short(text), _short(shown), place.file, place.line, place.column))
+
+    def _keep(self, problem: Problem) -> None:
+        """Keep what was not told of this place yet: an alias repeats the mistakes of what it stands for."""
+        where = (str(problem.line), str(problem.column)) if problem.line else (problem.path,)
+        told = (problem.message, problem.file, *where)
+        if told not in self._told:
+            self._told.add(told)
+            self.problems.append(problem)
+
+    def report(self, path: Path, message: str | Callable[[], str], *, at_key: bool = False) -> None:
         """Add a problem at `path`, or at the nearest place above it that is written in the text."""
         if any(path[:length] in self.broken for length in range(len(path) + 1)):
             return
@@ -81,57 +139,63 @@ class Document:
                 place = self.values[known]
             else:
                 continue
-            shown = place.path + path_text(path[length:], after=bool(place.path))
-            self.problems.append(Problem(message, shown, place.file, place.line, place.column))
+            self.add(message, place, path_text(place.path + path[length:]))
             return
-        self.problems.append(Problem(message, path_text(path)))
+        self.add(message, Place("", 0, 0, path))
 
-    def graft(self, at: Path, part: Document) -> None:
-        """Take over the places and problems of `part`, whose root stands at path `at` of this document."""
-        self.keys.update({at + path: place for path, place in part.keys.items()})
-        self.values.update({at + path: place for path, place in part.values.items()})
-        self.expanded.update(at + path for path in part.expanded)
-        self.hidden.update({at + path: text for path, text in part.hidden.items()})
-        self.broken.update(at + path for path in part.broken)
-        self.problems.extend(part.problems)
-
-    def below(self, path: Path) -> Document:
-        """The part at `path` as a document; its problems stay here."""
-
-        def tail(known: Path) -> Path | None:
-            return known[len(path) :] if known[: len(path)] == path else None
-
-        return Document(
-            keys={rest: place for known, place in self.keys.items() if (rest := tail(known)) is not None},
-            values={rest: place for known, place in self.values.items() if (rest := tail(known)) is not None},
-            expanded={rest for known in self.expanded if (rest := tail(known)) is not None},
-            hidden={rest: text for known, text in self.hidden.items() if (rest := tail(known)) is not None},
-            broken={rest for known in self.broken if (rest := tail(known)) is not None},
+    def graft(self, part: Document, moved: Callable[[Path], Path | None]) -> None:
+        """Take over the places and problems of `part`; `moved` tells where a path of it stands here, if it does."""
+        self.keys.update({at: place for path, place in part.keys.items() if (at := moved(path)) is not None})
+        self.values.update(
+            {at: place for path, place in part.values.items() if (at := moved(path)) is not None}
         )
+        self.expanded.update(at for path in part.expanded if (at := moved(path)) is not None)
+        self.hidden.update(
+            {at: text for path, text in part.hidden.items() if (at := moved(path)) is not None}
+        )
+        self.broken.update(at for path in part.broken if (at := moved(path)) is not None)
+        for problem in part.problems:
+            if len(self.problems) < MAX_PROBLEMS:
+                self._keep(problem)
+            else:
+                self.more += 1
+        self.more += part.more
 
     def shown(self, path: Path, value: object) -> str:
         """`value` as an error may show it: as it is written when it came from the environment."""
-        return self.hidden.get(path, str(value))
+        return cut(self.hidden.get(path, str(value)))
 
 
-def path_text(path: Path, *, after: bool = False) -> str:
+def _short(text: str) -> str:
+    """Scrubbed before it is cut, because half a key is not known for one."""
+    return cut(scrub(text), MAX_KEY)
+
+
+def path_text(path: Path) -> str:
     """`("listeners", 2, "peers", 0)` as `listeners[2].peers[0]`."""
     text = ""
     for part in path:
         if isinstance(part, str) and _BARE_KEY.fullmatch(part):
-            text += f".{part}" if text or after else part
+            text += f".{part}" if text else part
         else:
             text += f"[{part}]" if isinstance(part, int) else f'["{part}"]'
     return text
 
 
-def read(text: str | bytes, *, file: str, environ: Mapping[str, str]) -> Document:
+def read(
+    text: str | bytes, *, file: str, environ: Mapping[str, str], allowance: Allowance | None = None
+) -> Document:
     """Read one YAML document. Never raises: what is wrong is in the document's `problems`."""
     document = Document()
-    document.values[()] = Place(file, 1, 1, "")
+    document.values[()] = Place(file, 1, 1, ())
+    allowance = allowance or Allowance()
     size = len(text) if isinstance(text, bytes) else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         document.report((), f"the file has {size:,} bytes; at most {MAX_BYTES:,} are read")
+        return document
+    allowance.bytes -= size
+    if allowance.bytes < 0:
+        document.report((), f"is not read: all files together have more than {MAX_ALL_BYTES:,} bytes")
         return document
     if isinstance(text, bytes):
         encoded = text
@@ -139,21 +203,20 @@ def read(text: str | bytes, *, file: str, environ: Mapping[str, str]) -> Documen
             text = encoded.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             head = encoded[: error.start].decode("utf-8", "replace")
-            place = Place(file, head.count("\n") + 1, len(head) - head.rfind("\n"), "")
-            document.problems.append(Problem("is not UTF-8 text; save it as UTF-8", "", *_position(place)))
+            place = Place(file, head.count("\n") + 1, len(head) - head.rfind("\n"), ())
+            document.add("is not UTF-8 text; save it as UTF-8", place)
             return document
+    loader = None
     try:
-        node = _Loader(text).get_single_node()
+        loader = _Loader(text)
+        node = loader.get_single_node()
         if node is not None:
-            document.data = _Builder(document, file, environ).build(node, ())
+            document.data = _Builder(document, file, environ, allowance).build(node, ())
     except (yaml.YAMLError, _Refused, ValueError, OverflowError, RecursionError) as error:
         document.data = None
-        document.problems.append(_syntax_problem(error, text, file))
+        message, line, column = _syntax_problem(error, text, loader.get_mark() if loader else None)
+        document.add(message, Place(file, line, column, ()))
     return document
-
-
-def _position(place: Place) -> tuple[str, int, int]:
-    return place.file, place.line, place.column
 
 
 class _Refused(Exception):
@@ -164,14 +227,15 @@ class _Refused(Exception):
         super().__init__(message)
 
 
-def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
-    mark: yaml.Mark | None = None
+def _syntax_problem(error: Exception, text: str, reached: yaml.Mark | None) -> tuple[str, int, int]:
+    """What is wrong, in which line and column; `reached` is where the reader was."""
+    mark = reached
     if isinstance(error, _Refused):
         message, mark = str(error), error.mark
     elif isinstance(error, ReaderError):
         head = text[: error.position]
         line, column = head.count("\n") + 1, len(head) - head.rfind("\n")
-        return Problem("has a character that YAML does not allow; remove it", "", file, line, column)
+        return "has a character that YAML does not allow; remove it", line, column
     elif isinstance(error, yaml.MarkedYAMLError):
         message = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
@@ -183,8 +247,8 @@ def _syntax_problem(error: Exception, text: str, file: str) -> Problem:
             message += '; between braces and brackets write a variable in quotes: `"${NAME}"`'
         message = f"is no valid YAML: {message}"
     else:
-        message = "is no valid YAML: an escape or a number in it has no meaning"
-    return Problem(message, "", file, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1)
+        message = "is no valid YAML: an escape there stands for no character; write the character itself"
+    return message, mark.line + 1 if mark else 1, mark.column + 1 if mark else 1
 
 
 class _Loader(Reader, Scanner, Parser, Composer):
@@ -196,11 +260,15 @@ class _Loader(Reader, Scanner, Parser, Composer):
         Parser.__init__(self)
         Composer.__init__(self)
         self.depth = 0
+        self.nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.depth > MAX_DEPTH:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # untyped in the stubs
             raise _Refused(f"is nested deeper than {MAX_DEPTH} levels", mark)
+        self.nodes += 1
+        if self.nodes > MAX_VALUES:  # told before the rest of the file is read
+            raise _Refused(_TOO_MANY, self.peek_event().start_mark)  # type: ignore[no-untyped-call] # as above
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -221,11 +289,13 @@ class _Loader(Reader, Scanner, Parser, Composer):
 class _Builder:
     """Nodes → plain data, noting places; counts what it builds, because aliases multiply."""
 
-    def __init__(self, document: Document, file: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, document: Document, file: str, environ: Mapping[str, str], allowance: Allowance
+    ) -> None:
         self._document = document
         self._file = file
         self._environ = environ
-        self._built = 0
+        self._allowance = allowance
 
     def build(self, node: yaml.Node, path: Path) -> object:
         self._count(node)
@@ -244,14 +314,22 @@ class _Builder:
         return None
 
     def _count(self, node: yaml.Node) -> None:
-        self._built += 1
-        if self._built > MAX_VALUES:
-            message = f"has more than {MAX_VALUES:,} values (aliases counted each time they are used)"
+        self._allowance.values -= 1
+        if self._allowance.values < 0:
+            raise _Refused(_TOO_MANY, node.start_mark)
+
+    def _count_text(self, size: int, node: yaml.Node) -> None:
+        self._allowance.text -= size
+        if self._allowance.text < 0:
+            message = (
+                f"has more than {MAX_TEXT:,} characters of text (aliases and variables counted each time they are"
+                " used)"
+            )
             raise _Refused(message, node.start_mark)
 
     def _place(self, node: yaml.Node, path: Path) -> Place:
         mark = node.start_mark
-        return Place(self._file, mark.line + 1, mark.column + 1, path_text(path))
+        return Place(self._file, mark.line + 1, mark.column + 1, path)
 
     def _fail(self, path: Path, message: str) -> None:
         self._document.report(path, message)
@@ -261,7 +339,7 @@ class _Builder:
         result: dict[str, object] = {}
         merged: list[yaml.Node] = []
         for key, value in node.value:
-            if key.tag == _PLAIN and key.value == "<<":
+            if _is_merge(key):
                 merged.append(value)
                 continue
             name = self._key(key, path)
@@ -270,9 +348,8 @@ class _Builder:
             here = (*path, name)
             if name in result:
                 first = self._document.keys[here].line
-                place = self._place(key, here)
-                message = f"the key `{name}` is here twice (first in line {first}); remove one"
-                self._document.problems.append(Problem(message, place.path, *_position(place)))
+                message = f"the key `{cut(name)}` is here twice (first in line {first}); remove one"
+                self._document.add(message, self._place(key, here))
                 continue
             self._document.keys[here] = self._place(key, here)
             result[name] = self.build(value, here)
@@ -294,24 +371,27 @@ class _Builder:
             if isinstance(source, yaml.SequenceNode):
                 yield from self._merged(source.value, path, depth + 1)
             elif isinstance(source, yaml.MappingNode):
-                inner = [value for key, value in source.value if key.tag == _PLAIN and key.value == "<<"]
-                yield from (pair for pair in source.value if pair[1] not in inner)
+                yield from (pair for pair in source.value if not _is_merge(pair[0]))
+                inner = [value for key, value in source.value if _is_merge(key)]
                 yield from self._merged(inner, path, depth + 1)
             else:
                 self._document.report(path, "a merge key `<<` takes a mapping, or a list of mappings")
 
     def _key(self, node: yaml.Node, path: Path) -> str | None:
-        if isinstance(node, yaml.ScalarNode) and node.value and not _SURROGATE.search(node.value):
-            self._count(node)
-            return str(node.value)
-        place = self._place(node, path)
-        self._document.problems.append(
-            Problem("has a key that is not a text; keys are words", place.path, *_position(place))
-        )
-        return None
+        if not isinstance(node, yaml.ScalarNode) or not node.value or _SURROGATE.search(node.value):
+            self._document.add("has a key that is not a text; keys are words", self._place(node, path))
+            return None
+        if len(node.value) > MAX_KEY:
+            message = f"has a key of {len(node.value):,} characters; keys have at most {MAX_KEY:,}"
+            self._document.add(message, self._place(node, path))
+            return None
+        self._count(node)
+        self._count_text(len(node.value), node)
+        return str(node.value)
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> object:
-        expansion = expand(node.value, self._environ)
+        expansion = expand(node.value, self._environ, most=self._allowance.text)
+        self._count_text(expansion.size, node)
         if expansion.replaced:
             self._document.expanded.add(path)
         if expansion.used_environment:
@@ -340,6 +420,10 @@ class _Builder:
             self._fail(path, f"is tagged `!!{wanted}` and is no {wanted}; remove the tag")
             return None
         return value
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    return key.tag == _PLAIN and key.value == "<<"
 
 
 def plain_value(text: str) -> object:

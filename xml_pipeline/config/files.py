@@ -1,67 +1,106 @@
-"""The files that an organism.yaml names: listener files and prompts. Never raises for what is wrong with them."""
+"""The files that an organism.yaml names: listener files and prompts. Never raises for what is wrong with them.
+
+They lie below a directory that whoever runs the file names, its own by default: a file from somebody else must not
+put other files of this machine into a prompt.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from xml_pipeline.config import document as documents
-from xml_pipeline.config.document import MAX_BYTES, Document
-from xml_pipeline.errors import Problem, did_you_mean
+from xml_pipeline.config.document import MAX_TEXT, Allowance, Document, Place
+from xml_pipeline.regular import bytes_of, refuse_outside, unreadable
+
+MAX_FILES = 1_000
 
 _SUFFIXES = (".yaml", ".yml")
 
 
-def include_listeners(document: Document, home: Path, variables: Mapping[str, str]) -> dict[str, Path]:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where an organism.yaml is read.
+
+    Attributes:
+        home: its directory; what it names is relative to it.
+        root: what its files have to lie below.
+        variables: what `${NAME}` stands for.
+        allowance: what all its files together may hold.
+    """
+
+    home: Path
+    root: Path
+    variables: Mapping[str, str] = field(repr=False)
+    allowance: Allowance = field(default_factory=Allowance)
+
+
+def include_listeners(document: Document, around: Surroundings) -> dict[str, Path]:
     """`listeners: directory` → the list that its files make together; each file's directory by its label."""
     data: Any = document.data
     name = data.get("listeners")
     if not isinstance(name, str):
         return {}
     here: documents.Path = ("listeners",)
-    shown = document.shown(here, name)
-    directory = home / name
+    shown, written = document.shown(here, name), document.hidden.get(here, name)
+    directory = around.home / name
     data["listeners"] = []
     try:
-        files = sorted(entry for entry in directory.iterdir() if entry.suffix in _SUFFIXES)
+        refuse_outside(directory, around.root)
+        found = (entry for entry in directory.iterdir() if entry.suffix in _SUFFIXES)
+        files = sorted(islice(found, MAX_FILES + 1))
     except (OSError, ValueError) as error:
         reason = unreadable(directory, error, hidden=here in document.hidden)
         document.report(here, f"the directory {shown} {reason}")
         document.broken.add(here)
         return {}
+    if not files or len(files) > MAX_FILES:
+        many = f"more than {MAX_FILES:,}" if files else "no"
+        document.report(here, f"the directory {shown} holds {many} *.yaml files")
+        return {}
     directories: dict[str, Path] = {}
-    if not files:
-        document.report(here, f"the directory {shown} holds no *.yaml files")
     for file in files:
-        label = os.path.join(os.path.dirname(document.values[()].file), shown, file.name)
+        if around.allowance.spent:
+            break
+        label = os.path.join(os.path.dirname(document.values[()].file), written, file.name)
         directories[label] = directory
         try:
-            part = documents.read(bytes_of(file), file=label, environ=variables)
+            refuse_outside(file, around.root)
+            encoded = bytes_of(file)
         except OSError as error:
-            document.problems.append(Problem(unreadable(file, error), "", label))
+            document.add(unreadable(file, error), Place(label, 0, 0, ()))
         else:
-            _append(document, part)
+            _append(
+                document,
+                documents.read(encoded, file=label, environ=around.variables, allowance=around.allowance),
+            )
     return directories
 
 
 def _append(document: Document, part: Document) -> None:
+    """Add the listener, or the listeners, of a file."""
     listeners: list[object] = document.data["listeners"]  # type: ignore[index]  # made a mapping above
-    entries = part.data if isinstance(part.data, list) else [part.data]
-    if part.data is None:
-        if not part.problems:
-            part.report((), "holds no listener; it takes one listener, or a list of them")
-        document.problems.extend(part.problems)
-        return
-    single = part.data is not entries
-    for index, entry in enumerate(entries):
-        document.graft(("listeners", len(listeners)), part.below(() if single else (index,)))
-        listeners.append(entry)
-    document.problems.extend(part.problems)
+    first = len(listeners)
+    if part.data is None and not part.found:
+        part.report((), "holds no listener; it takes one listener, or a list of them")
+
+    def moved(path: documents.Path) -> documents.Path | None:
+        if part.data is None:
+            return None
+        if not isinstance(part.data, list):
+            return ("listeners", first, *path)
+        return ("listeners", first + path[0], *path[1:]) if path and isinstance(path[0], int) else None
+
+    if part.data is not None:
+        listeners.extend(part.data if isinstance(part.data, list) else [part.data])
+    document.graft(part, moved)
 
 
-def read_prompts(document: Document, directories: Mapping[str, Path]) -> dict[int, str]:
+def read_prompts(document: Document, directories: Mapping[str, Path], around: Surroundings) -> dict[int, str]:
     """The texts of `prompt_file`s, by the index of their listener; relative to the file that names them."""
     data: Any = document.data
     prompts: dict[int, str] = {}
@@ -73,26 +112,15 @@ def read_prompts(document: Document, directories: Mapping[str, Path]) -> dict[in
         here: documents.Path = ("listeners", index, "prompt_file")
         file = directories[document.values[here].file] / name
         try:
+            refuse_outside(file, around.root)
             prompts[index] = bytes_of(file).decode("utf-8-sig")
+            around.allowance.text -= len(prompts[index])
+            if around.allowance.text < 0:
+                document.report(
+                    here, f"all prompts and texts together have more than {MAX_TEXT:,} characters"
+                )
+                break
         except (OSError, ValueError) as error:
             reason = unreadable(file, error, hidden=here in document.hidden)
             document.report(here, f"the file {document.shown(here, name)} {reason}")
     return prompts
-
-
-def bytes_of(file: Path) -> bytes:
-    """At most one byte more than may be read, so that a device or a huge file cannot fill memory."""
-    with file.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
-
-
-def unreadable(file: Path, error: Exception, *, hidden: bool = False) -> str:
-    """Why a file or a directory cannot be read, and the nearest name beside it; not where its name is `hidden`."""
-    if isinstance(error, UnicodeDecodeError):
-        return "cannot be read: it is not UTF-8 text"
-    reason = (isinstance(error, OSError) and error.strerror) or "it is no path"
-    try:
-        names = set() if hidden else {entry.name for entry in file.parent.iterdir()} - {file.name}
-    except (OSError, ValueError):
-        names = set()
-    return f"cannot be read: {reason}{did_you_mean(file.name, names)}"

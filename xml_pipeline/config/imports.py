@@ -59,7 +59,7 @@ def find(dotted: str, base: Path) -> Any:
     fixed = len(module_name.split(".")) if attributes else None
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise ImportFault("is no import path", f"'{dotted}' is no import path; write `module.function`")
-    with _searching(base):
+    with searching(base):
         module, depth = _module(parts, fixed, base)
     found: Any = module
     for index, name in enumerate(parts[depth:], depth):
@@ -128,7 +128,7 @@ def _no_attribute(owner: object, path: str, name: str) -> ImportFault:
 
 
 @contextmanager
-def _searching(base: Path) -> Iterator[None]:
+def searching(base: Path) -> Iterator[None]:
     """`base` leads the import search; modules found beside another organism.yaml are out of sight."""
     home = str(base.resolve())
     with _import_search:

@@ -9,6 +9,8 @@ from typing import Any
 from xml_pipeline.config import document as documents
 from xml_pipeline.config.document import Document
 from xml_pipeline.config.imports import ImportFault, find
+from xml_pipeline.config.models import NamedModel
+from xml_pipeline.errors import Problem
 
 
 def import_named(document: Document, base: Path) -> Callable[[Any], None] | None:
@@ -34,6 +36,29 @@ def import_named(document: Document, base: Path) -> Callable[[Any], None] | None
         )
         return None
     return hook  # type: ignore[no-any-return]  # a callable
+
+
+def models_of(document: Document) -> tuple[NamedModel, ...]:
+    """Every model that the listeners of a valid document, and the aliases of its `llm` section, name."""
+    data: Any = document.data
+    paths: list[documents.Path] = [
+        ("listeners", index, "model")
+        for index, entry in enumerate(data.get("listeners") or ())
+        if entry.get("model")
+    ]
+    for alias, chain in ((data.get("llm") or {}).get("models") or {}).items():
+        here = ("llm", "models", alias)
+        paths += [(*here, index) for index in range(len(chain))] if isinstance(chain, list) else [here]
+    return tuple(_named(document, path) for path in paths)
+
+
+def _named(document: Document, path: documents.Path) -> NamedModel:
+    name: Any = document.data
+    for part in path:
+        name = name[part]
+    place = document.values[path]
+    problem = Problem("", documents.path_text(place.path), place.file, place.line, place.column)
+    return NamedModel(name, document.shown(path, name), problem)
 
 
 def _found(document: Document, here: documents.Path, dotted: str, base: Path) -> Any:

@@ -1,48 +1,66 @@
-"""organism.yaml → OrganismConfig, or one ConfigError with every mistake in it. Nothing is built here (ADR 24)."""
+"""organism.yaml → OrganismConfig, or one ConfigError with every mistake in it. Nothing is built here (ADR 24).
+
+What can be seen without running code of the file is seen first: a file with such mistakes imports nothing.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
 from xml_pipeline.config import document as documents
-from xml_pipeline.config.binding import bind
+from xml_pipeline.config.binding import bind, import_paths
 from xml_pipeline.config.checks import check
 from xml_pipeline.config.diagnosis import diagnose, retype
-from xml_pipeline.config.document import Document
-from xml_pipeline.config.files import bytes_of, include_listeners, read_prompts, unreadable
-from xml_pipeline.config.llm import import_named
+from xml_pipeline.config.document import Document, Place
+from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts
+from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import OrganismConfig
 from xml_pipeline.config.secrets import literal_keys
-from xml_pipeline.config.variables import environment
+from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
-from xml_pipeline.llm.http.secrets import scrub
+from xml_pipeline.llm.section import MODULES, UNIMPORTED
+from xml_pipeline.regular import bytes_of, unreadable
+
+Imports: TypeAlias = Literal["all", "models", "nothing"]
+"""What is imported, and so run, while a file is checked: all that it names, what its `llm` section names, nothing."""
 
 
-def load(path: Path | str, *, environ: Mapping[str, str] | None = None) -> OrganismConfig:
-    """Read, interpolate and check an organism.yaml, and import what it names.
+def load(
+    path: Path | str,
+    *,
+    environ: Mapping[str, str] | None = None,
+    root: Path | str | None = None,
+    imports: Imports = "all",
+) -> OrganismConfig:
+    """Read, interpolate and check an organism.yaml, then import what it names.
+
+    Nothing is imported from a file with mistakes that can be seen without it.
 
     Args:
         path: the file. Relative paths and import paths in it start from its directory.
         environ: the variables that `${NAME}` stands for, over those of the `.env` file beside it; default:
             the process's environment, which is not changed.
+        root: the directory that the files it names (prompts, listener files) have to lie below, symbolic links
+            followed; default: its own.
+        imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
 
     Raises:
-        ConfigError: with all problems, each with file, line, column and path; values from the environment and
-            keys are not shown.
+        ConfigError: with all problems (the first of them when there are very many), each with file, line, column
+            and path; values from the environment and keys are not shown.
     """
     file = Path(path)
     try:
         text = bytes_of(file)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ConfigError([Problem(unreadable(file, error), "", str(path))]) from None
-    return loads(text, file=str(path), base=file.parent, environ=environ)
+    return loads(text, file=str(path), base=file.parent, environ=environ, root=root, imports=imports)
 
 
 def loads(
@@ -51,6 +69,8 @@ def loads(
     file: str = "organism.yaml",
     base: Path | str = ".",
     environ: Mapping[str, str] | None = None,
+    root: Path | str | None = None,
+    imports: Imports = "all",
 ) -> OrganismConfig:
     """`load` for a text; `file` is the name that problems show, `base` the directory that paths start from.
 
@@ -59,30 +79,44 @@ def loads(
     """
     home = Path(base).absolute()
     variables, problems = environment(home, os.environ if environ is None else environ)
-    document = documents.read(text, file=file, environ=variables)
-    document.problems.extend(problems)
-    readable = isinstance(document.data, dict)
-    if readable:
-        directories = {file: home, **include_listeners(document, home, variables)}
-        prompts = read_prompts(document, directories)
-        _report_keys(document)
+    around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
+    document = documents.read(text, file=file, environ=variables, allowance=around.allowance)
+    for problem in problems:
+        document.add(problem.message, Place(problem.file, problem.line, 0, ()))
+    if not isinstance(document.data, dict):
+        if not document.found:
+            document.report((), "holds no organism; it starts with `organism:` and its `name`")
+        raise _error(document, file)
+    directories = {file: home, **include_listeners(document, around)}
+    prompts = read_prompts(document, directories, around)
+    _report_keys(document)
+    config = _validate(document, unimported=True)
+    check(document)
+    if config is None or document.found:
+        raise _error(document, file)
+    unchecked = import_paths(document)
+    resolved: dict[str, Any] = {}
+    if imports != "nothing":
         hook = import_named(document, home)
-        config = _validate(document)
-        check(document)
-        resolved = bind(document, home)
-    elif not document.problems:
-        document.report((), "holds no organism; it starts with `organism:` and its `name`")
-    if document.problems:
-        raise ConfigError(_ordered(document.problems, file))
-    assert config is not None, "a configuration without problems is valid"
-    config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
-    return _complete(config, home, variables, prompts, resolved)
+        config = None if document.found else _validate(document)
+        if config is None:
+            raise _error(document, file)
+        config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
+        unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
+    if imports == "all":
+        resolved, unchecked = bind(document, home), ()
+        if document.found:
+            raise _error(document, file)
+    return _complete(config, document, around, prompts, resolved, unchecked)
 
 
-def _validate(document: Document) -> OrganismConfig | None:
+def _validate(document: Document, *, unimported: bool = False) -> OrganismConfig | None:
+    data: Any = document.data
+    section = data.get("llm")
+    context = {UNIMPORTED: unimported, MODULES: isinstance(section, dict) and bool(section.get("modules"))}
     while True:
         try:
-            return OrganismConfig.model_validate(_tuples(document.data), strict=True)
+            return OrganismConfig.model_validate(_tuples(document.data), strict=True, context=context)
         except ValidationError as error:
             if not retype(document, error):
                 diagnose(document, error, _schema())
@@ -103,10 +137,11 @@ def _schema() -> dict[str, Any]:
 
 def _complete(
     config: OrganismConfig,
-    home: Path,
-    variables: Mapping[str, str],
+    document: Document,
+    around: Surroundings,
     prompts: Mapping[int, str],
     resolved: Mapping[str, Any],
+    unchecked: Sequence[str],
 ) -> OrganismConfig:
     listeners = tuple(
         listener.model_copy(update={"prompt": prompts[index]}) if index in prompts else listener
@@ -117,9 +152,11 @@ def _complete(
     budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}})
     llm = config.llm.model_copy(update={"budgets": budgets})
     complete = config.model_copy(update={"listeners": listeners, "llm": llm})
-    complete._base = home
-    complete._environ = MappingProxyType(dict(variables))
+    complete._base = around.home
+    complete._environ = MappingProxyType(dict(around.variables))
     complete._resolved = MappingProxyType(dict(resolved))
+    complete._unchecked = tuple(unchecked)
+    complete._models = models_of(document)
     return complete
 
 
@@ -140,9 +177,9 @@ def _remove(data: Any, path: documents.Path) -> None:
         del data[path[-1]]
 
 
-def _ordered(problems: Iterable[Problem], first_file: str) -> list[Problem]:
-    """In the order of the files and lines, each once, without anything that looks like a key."""
-    clean = {
-        Problem(scrub(one.message), scrub(one.path), one.file, one.line, one.column): None for one in problems
-    }
-    return sorted(clean, key=lambda one: (one.file != first_file, one.file, one.line, one.column))
+def _error(document: Document, first_file: str) -> ConfigError:
+    """Its problems in the order of the files and lines."""
+    ordered = sorted(
+        document.problems, key=lambda one: (one.file != first_file, one.file, one.line, one.column)
+    )
+    return ConfigError(ordered, more=document.more)

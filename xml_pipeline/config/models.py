@@ -6,13 +6,14 @@ Rules that concern more than one key (peers that exist, keys that fit the kind o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
@@ -29,7 +30,7 @@ def _several(value: object) -> object:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN)]
+Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN, max_length=500)]
 Classes = Annotated[
     tuple[Dotted, ...],
     Field(min_length=1),
@@ -79,6 +80,21 @@ EVERYBODY = For(handlers=True, agents=True, people=True)
 HANDLERS = For(handlers=True)
 AGENTS = For(agents=True)
 PEOPLE = For(people=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A model, or an alias of one, as the file names it.
+
+    Attributes:
+        name: what is asked for.
+        shown: as an error may show it.
+        problem: where it stands, with the message still to be written.
+    """
+
+    name: str = field(repr=False)
+    shown: str
+    problem: Problem
 
 
 class LimitsSection(Section):
@@ -324,6 +340,8 @@ class OrganismConfig(Section):
     _base: Path = PrivateAttr(default_factory=Path)
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+    _unchecked: tuple[str, ...] = PrivateAttr(default=())
+    _models: tuple[NamedModel, ...] = PrivateAttr(default=())
 
     @property
     def base(self) -> Path:
@@ -337,8 +355,24 @@ class OrganismConfig(Section):
 
     @property
     def resolved(self) -> Mapping[str, Any]:
-        """What the import paths of the file (`handler`, `payload_class`, …) stand for."""
+        """What the import paths of the file (`handler`, `payload_class`, …) stand for.
+
+        Raises:
+            ConfigError: the file was read without importing its handlers.
+        """
+        if self._unchecked:
+            raise ConfigError("the file was read without importing what it names; load it with imports='all'")
         return self._resolved
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What was not imported and so not checked, as `listeners[2].handler: handlers.greet`."""
+        return self._unchecked
+
+    @property
+    def named_models(self) -> tuple[NamedModel, ...]:
+        """Where models are named: by agents, and in the chains of the `llm` section."""
+        return self._models
 
 
 def listener_keys() -> dict[str, For]:

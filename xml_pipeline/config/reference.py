@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from xml_pipeline.config.document import MAX_BYTES, MAX_DEPTH
+from xml_pipeline.config.document import MAX_ALL_BYTES, MAX_DEPTH, MAX_PROBLEMS, MAX_TEXT, MAX_VALUES
 from xml_pipeline.config.models import (
     DOTTED_PATTERN,
     EVERYBODY,
@@ -21,6 +21,7 @@ from xml_pipeline.config.models import (
     OrganismConfig,
     listener_keys,
 )
+from xml_pipeline.regular import MAX_BYTES
 
 EXAMPLE = """\
 organism:
@@ -53,7 +54,7 @@ One file declares an organism: its listeners, their limits and the models they m
 ```yaml
 {EXAMPLE}```
 
-`xml-pipeline check organism.yaml` lists every mistake with its line; `xml-pipeline schema` prints the JSON Schema
+`xml-pipeline check organism.yaml` lists the mistakes with their lines; `xml-pipeline schema` prints the JSON Schema
 (draft 2020-12) of the file for editors. In code: `xml_pipeline.config.load(path)`.
 
 ## Rules for the whole file
@@ -72,8 +73,18 @@ One file declares an organism: its listeners, their limits and the models they m
 - **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside
   organism.yaml, in the order of their names: one listener, or a list of them. A `prompt_file` is relative to the
   file that names it.
+- **Where files are.** Prompts and listener files lie below the directory of organism.yaml, symbolic links followed.
+  Whoever runs the file may name another directory, `--root DIR` (in Python `root=`); the file itself cannot.
+- **What runs.** Reading a file runs none of its code. Only when nothing is wrong that can be seen without it are
+  the modules imported that `llm` names (`modules`, `on_event`, providers of other packages), then, if those are
+  right, the handlers and payload classes. `run`, `check`, `send` and `describe` import all of them, `llm list`,
+  `llm ask` and `llm test` those of `llm` alone, `graph` and `check --no-import` nothing. An import runs what stands
+  at the top of a module: do not check a stranger's file without `--no-import`.
 - **YAML.** Anchors, aliases and merge keys (`<<`) work, tags do not. A file has at most {MAX_BYTES:,} bytes of UTF-8
-  and {MAX_DEPTH} levels.
+  and {MAX_DEPTH} levels; all files of an organism together have {MAX_ALL_BYTES:,} bytes, {MAX_VALUES:,} keys and
+  values, and {MAX_TEXT:,} characters of text and prompts, aliases and variables counted each time they are used.
+  Pipes, devices and other things that are no files are refused, as `.env` too. The first {MAX_PROBLEMS} mistakes
+  are told, the rest counted.
 - **Kinds of listeners.** A listener with a `handler` is a tool (with `agent: true` a hand-written agent), one with
   `agent: true` alone is the built-in agent, one with `human: true` is a person.
 """

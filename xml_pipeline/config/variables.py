@@ -1,40 +1,16 @@
-"""`${NAME}` and `${NAME:-default}` in the texts of a configuration, and the variables that they stand for."""
+"""`${NAME}` and `${NAME:-default}` in the texts of a configuration."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from dotenv import dotenv_values
-
-from xml_pipeline.errors import Problem
-
-ENV_FILE = ".env"
 FORMS = "`${NAME}` or `${NAME:-default}`; `$$` stands for one `$`"
 
 _MARK = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _BODY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-
-
-def environment(base: Path, environ: Mapping[str, str]) -> tuple[dict[str, str], list[Problem]]:
-    """`environ` over what `base/.env` sets, and what is wrong with that file; changes neither.
-
-    A `.env` value is taken as it is written: `${…}` inside it is not replaced, so that keys may hold it.
-    """
-    path = base / ENV_FILE
-    values: dict[str, str] = {}
-    problems: list[Problem] = []
-    if path.is_file():
-        try:
-            read = dotenv_values(path, interpolate=False)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            problems.append(Problem(f"cannot be read: {reason}", "", str(path)))
-        else:
-            values = {name: value for name, value in read.items() if value is not None}
-    return {**values, **environ}, problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +20,38 @@ class Expansion:
     Attributes:
         text: the result; what could not be replaced is left out.
         replaced: whether there was something to replace.
+        size: characters of the result, or more than `most`: then `text` is not all of it.
         used_environment: whether a variable's value is part of it, so that it must not be shown.
         problems: what is wrong, never with a variable's value.
     """
 
     text: str
+    size: int
     replaced: bool = False
     used_environment: bool = False
     problems: tuple[str, ...] = ()
 
 
-def expand(text: str, environ: Mapping[str, str]) -> Expansion:
-    """Replace variables in `text`; as in a shell, `:-` also replaces an empty variable."""
+def expand(text: str, environ: Mapping[str, str], *, most: int = sys.maxsize) -> Expansion:
+    """Replace variables in `text`; as in a shell, `:-` also replaces an empty variable.
+
+    Args:
+        text: as it is written.
+        environ: what variables stand for.
+        most: characters after which no more is replaced.
+    """
     if "$" not in text:
-        return Expansion(text)
-    used = False
+        return Expansion(text, len(text))
+    used, size = False, len(text)
     problems: list[str] = []
 
     def replace(match: re.Match[str]) -> str:
+        nonlocal size
+        value = value_of(match) if size <= most else ""
+        size += len(value) - len(match.group())
+        return value
+
+    def value_of(match: re.Match[str]) -> str:
         nonlocal used
         body, closed = match.group(1), match.group(2)
         if body is None:
@@ -84,7 +74,7 @@ def expand(text: str, environ: Mapping[str, str]) -> Expansion:
         return ""
 
     result, count = _MARK.subn(replace, text)
-    return Expansion(result, count > 0, used, tuple(problems))
+    return Expansion(result, size, count > 0, used, tuple(problems))
 
 
 def _shown(mark: str) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from prompt_toolkit import PromptSession, renderer
 from prompt_toolkit.application import get_app_or_none, get_app_session, run_in_terminal
@@ -24,7 +27,7 @@ from xml_pipeline.console.plain import HOW_TO_QUIT, PROMPT
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.stdin import interrupts
 from xml_pipeline.organism import Organism
-from xml_pipeline.terminal import Line, line, visible, wrapped
+from xml_pipeline.terminal import GuardedStream, Line, line, plain, visible, wrapped
 
 LIVE_ROWS = 6
 """Rows of an unfinished line that are shown above the prompt."""
@@ -102,7 +105,8 @@ class _Completer(Completer):
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Shown]:
         for each in complete(self._organism, document.text_before_cursor):
-            yield Shown(each.text, start_position=-each.replaces, display_meta=each.meaning)
+            meaning = plain(line(each.meaning))
+            yield Shown(each.text, start_position=-each.replaces, display_meta=meaning)
 
 
 def _bindings(console: Console, interrupt: Callable[[], None]) -> KeyBindings:
@@ -155,7 +159,7 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
                 refresh_interval=REFRESH_SECONDS,
                 include_default_pygments_style=False,
             )
-            with interrupts(interrupt), patch_stdout():
+            with interrupts(interrupt), patch_stdout(), _guarded():
                 await _talk(console, session)
                 if console.running:
                     screen.note([line(("dim", "waiting for the last answers; Ctrl-C cancels them"))])
@@ -164,6 +168,15 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
         printing.cancel()
         screen.flush()
     return 0
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """What handlers print above the prompt gives no orders: prompt_toolkit itself looks for escapes only."""
+    out: Any = GuardedStream(sys.stdout)
+    err: Any = GuardedStream(sys.stderr)
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
 
 
 async def _talk(console: Console, session: PromptSession[str]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from xml_pipeline.console.fill import accepted, how_to_write
 from xml_pipeline.console.parse import InputError
 from xml_pipeline.console.people import SHOWN_ID
 from xml_pipeline.console.render import answer
-from xml_pipeline.llm import UsageTotals
+from xml_pipeline.llm import BackendStatus, UsageTotals
 from xml_pipeline.organism import Organism, ThreadInfo
 from xml_pipeline.pump import Listener
 from xml_pipeline.terminal import Line, count, line, lines, money, table
@@ -16,7 +17,16 @@ from xml_pipeline.terminal import Line, count, line, lines, money, table
 DEAD_SHOWN = 20
 
 
-def kind(listener: Listener) -> str:
+class Kinds(Protocol):
+    """What tells of which kind a listener is: itself, or its configuration."""
+
+    @property
+    def agent(self) -> bool: ...
+    @property
+    def human(self) -> bool: ...
+
+
+def kind(listener: Kinds) -> str:
     """`agent`, `person` or `tool`."""
     return "agent" if listener.agent else "person" if listener.human else "tool"
 
@@ -135,12 +145,17 @@ def backends(organism: Organism) -> list[Line]:
     rows = [
         (
             each.name,
-            f"offline, {each.health}" if each.offline else each.health,
+            health(each),
             each.reason or each.base_url or "",
         )
         for each in organism.router.describe()
     ]
     return table(rows) if rows else []
+
+
+def health(backend: BackendStatus) -> str:
+    """How a backend is, and whether it is one that opens no connection."""
+    return f"offline, {backend.health}" if backend.offline else backend.health
 
 
 def dead_letters(organism: Organism) -> list[Line]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import Any
+
+from xml_pipeline.errors import ConfigError
+from xml_pipeline.terminal import visible
 
 LOG_BYTES = 1_000_000
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -31,29 +36,68 @@ def private_file(directory: Path, name: str) -> Path | None:
     """A file there that only its owner may read, made if need be; None when that is impossible."""
     path = directory / name
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
+        with open(_private(path, os.O_APPEND | os.O_WRONLY), "a") as file:
+            if hasattr(os, "fchmod"):  # an earlier version may have left it readable
+                os.fchmod(file.fileno(), 0o600)
     except OSError:
         return None
     return path
+
+
+def _private(path: str | Path, flags: int) -> int:
+    """Open a file; one that is made is its owner's only."""
+    return os.open(path, flags | os.O_CREAT, 0o600)
+
+
+class LogFile(RotatingFileHandler):
+    """A log that is kept private when it is begun anew, too."""
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
+
+
+class LogFormat(logging.Formatter):
+    """One record, one line; what belongs to it below is indented, and nothing in it gives orders to a terminal.
+
+    A text that somebody else wrote can so neither look like a record of its own nor act when the log is shown.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record)).replace("\n", "\n    ")
 
 
 def start_log(path: Path | None = None) -> str:
     """Send the library's warnings and errors to a file rather than over the conversation.
 
     Args:
-        path: the file; default: console.log in the state directory, or nowhere when there is none.
+        path: the file; default: console.log in the state directory, or nowhere when there is none. One that is
+            there keeps its permissions.
 
     Returns:
         The path, or "".
+
+    Raises:
+        ConfigError: a file that is named cannot be written.
     """
     directory = state_dir(os.environ) if path is None else None
+    if path is not None:
+        _try(path)
     if directory is not None:
         path = private_file(directory, "console.log")
     handler: logging.Handler = logging.NullHandler()
     if path is not None:
-        handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8", delay=True)
-        handler.setFormatter(logging.Formatter(_FORMAT))
+        handler = LogFile(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8", delay=True)
+        handler.setFormatter(LogFormat(_FORMAT))
     logger = logging.getLogger("xml_pipeline")
     logger.addHandler(handler)
     logger.propagate = False
     return "" if path is None else str(path)
+
+
+def _try(path: Path) -> None:
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            raise OSError
+        os.close(_private(path, os.O_APPEND | os.O_WRONLY))
+    except OSError as error:
+        raise ConfigError(f"the log {path} cannot be written: {error.strerror or 'it is no file'}") from None

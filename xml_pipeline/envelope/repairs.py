@@ -22,6 +22,7 @@ from xml_pipeline.envelope.thinking import without_thinking
 from xml_pipeline.errors import EnvelopeError, PayloadError, Violation, cut
 from xml_pipeline.hardened import parse
 from xml_pipeline.payload import PayloadCodec
+from xml_pipeline.payload.text import carriable, carried
 
 PROSE = "removed text around the document"
 FENCE = "removed a code fence"
@@ -29,7 +30,6 @@ AMPERSAND = "escaped a bare &"
 LESS_THAN = "escaped a bare <"
 CHARACTER = "replaced characters that XML cannot carry by U+FFFD"
 
-_UNCARRIABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNCARRIABLE_REFERENCE = re.compile(r"&#(?:x([0-9a-fA-F]{1,12})|([0-9]{1,12}));")
 _BARE_AMPERSAND = re.compile(r"&(?!(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});)")
 _FENCE = re.compile(r"^[ \t]*```[^\n]*$", re.MULTILINE)
@@ -105,11 +105,6 @@ def extract_payloads(text: str | bytes, codecs: Iterable[PayloadCodec[Any]]) -> 
     prose = "".join(outside)
     errors.extend(_near_misses(prose, by_root, {name for name, _ in errors}))
     return Extraction(tuple(found), tuple(errors), _FENCE.sub("", _WRAPPING.sub("", prose)).strip())
-
-
-def carriable(text: str) -> str:
-    """`text` with U+FFFD for each character that XML 1.0 cannot carry (the repair `CHARACTER`)."""
-    return _UNCARRIABLE.sub("\ufffd", text)
 
 
 class _Address:
@@ -227,7 +222,7 @@ def _FFFD(text: str) -> str:
 
     def reference(match: re.Match[str]) -> str:
         number = int(match[1], 16) if match[1] else int(match[2])
-        legal = number < 0x110000 and not _UNCARRIABLE.match(chr(number))
+        legal = number < 0x110000 and carried(chr(number))
         return match[0] if legal else "\ufffd"
 
     return _UNCARRIABLE_REFERENCE.sub(reference, carriable(text))

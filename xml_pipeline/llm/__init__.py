@@ -6,11 +6,39 @@ response = await complete("grok-4.1", [{"role": "user", "content": "Hello!"}])
 print(response.content, response.usage["total_tokens"], response.cost)
 """
 
+from xml_pipeline.errors import (
+    Attempt,
+    AuthenticationError,
+    BackendError,
+    BackendTimeoutError,
+    BudgetExceededError,
+    ConnectionFailedError,
+    ContentPolicyError,
+    ContextWindowError,
+    InvalidRequestError,
+    LLMError,
+    MalformedAnswerError,
+    ModelNotFoundError,
+    NoBackendError,
+    OverloadedError,
+    QuotaExhaustedError,
+    RateLimitedError,
+    ServerError,
+    StructuredOutputError,
+)
 from xml_pipeline.llm.accounting.budgets import Budget, Budgets
 from xml_pipeline.llm.accounting.prices import Price
 from xml_pipeline.llm.accounting.usage import UsageTotals
 from xml_pipeline.llm.completion import Timeouts
-from xml_pipeline.llm.default import complete, configure_router, get_router, stream, use_router
+from xml_pipeline.llm.default import (
+    complete,
+    complete_sync,
+    configure_router,
+    get_router,
+    stream,
+    stream_sync,
+    use_router,
+)
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.providers import PROVIDER_CLASSES
@@ -32,17 +60,35 @@ from xml_pipeline.llm.types import (
 
 __all__ = [
     "PROVIDER_CLASSES",
+    "Attempt",
+    "AuthenticationError",
     "Backend",
+    "BackendError",
     "BackendStatus",
+    "BackendTimeoutError",
     "Budget",
+    "BudgetExceededError",
     "Budgets",
+    "ConnectionFailedError",
+    "ContentPolicyError",
+    "ContextWindowError",
+    "InvalidRequestError",
+    "LLMError",
     "LLMRequest",
     "LLMResponse",
+    "MalformedAnswerError",
+    "ModelNotFoundError",
+    "NoBackendError",
+    "OverloadedError",
     "Price",
+    "QuotaExhaustedError",
+    "RateLimitedError",
     "ReasoningDelta",
     "Router",
+    "ServerError",
     "StreamEnd",
     "StreamEvent",
+    "StructuredOutputError",
     "TextDelta",
     "Timeouts",
     "ToolCall",
@@ -52,9 +98,11 @@ __all__ = [
     "Usage",
     "UsageTotals",
     "complete",
+    "complete_sync",
     "configure_router",
     "forbid_real_requests",
     "get_router",
     "stream",
+    "stream_sync",
     "use_router",
 ]

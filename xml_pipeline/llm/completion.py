@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from xml_pipeline.errors import NoBackendError
-from xml_pipeline.llm.accounting.budgets import Meter
+from xml_pipeline.llm.accounting.bound import Extent, extent_of
+from xml_pipeline.llm.accounting.budgets import Meter, Most
 from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Charge
 from xml_pipeline.llm.emulation import emulated
 from xml_pipeline.llm.limits.rate_limiter import loop_time
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.table import Groups
-from xml_pipeline.llm.types import LLMRequest, Message
+from xml_pipeline.llm.types import LLMRequest, Message, is_whole
 
+_LIMITS = frozenset(
+    ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict")
+)
+_ANSWERS = frozenset(("n", "best_of", "candidateCount", "candidate_count"))
 LEAST_OUTPUT = 256  # tokens; below this a call without max_tokens waits for others to settle, or is refused
 
 
@@ -28,7 +34,8 @@ class Timeouts:
         attempt: one try that does not stream; None for none beside `request`.
         first_token: a stream's first content, of one try.
         idle: between two pieces of a stream.
-        hedge_after: start a second try elsewhere when the first has not answered by then; None for never.
+        hedge_after: start a second try elsewhere when the first has not answered by then; None for never. Streams
+            have no second try: `first_token` says when they move on.
     """
 
     request: float = 600.0
@@ -86,10 +93,10 @@ class Completion:
         """Tokens to reserve at this backend."""
         return route.estimator.tokens(self.size, self.request.max_tokens)
 
-    def at(self, route: Route) -> LLMRequest:
-        """The request as this backend gets it."""
+    def at(self, route: Route, *, in_words: bool = False) -> LLMRequest:
+        """The request as this backend gets it; `in_words`: if its model refuses tools and schema."""
         asked = self.request
-        native = asked.response_schema is None or route.supports("schema")
+        native = asked.response_schema is None or (route.supports("schema") and not in_words)
         request = LLMRequest(
             route.model,
             asked.messages if native else self.in_words,
@@ -108,7 +115,7 @@ class Completion:
             route.estimator.prompt_tokens(self.size),
             self.charge.agent,
         )
-        return emulated(request) if self._needs_words(route) else request
+        return emulated(request) if (in_words and asked.tools) or self._needs_words(route) else request
 
     def reads_calls(self, route: Route) -> bool:
         """Whether tool calls have to be read from the text of the answer there."""
@@ -142,29 +149,63 @@ class Completion:
         groups = (tuple(route for route in group if route in known) for group in self.groups)
         return replace(self, groups=tuple(group for group in groups if group)), list(known.values())
 
+    def extents(self, route: Route) -> tuple[Extent, ...]:
+        """The size of the prompt as this backend gets it, for an upper bound of its tokens.
+
+        The first is that of the request as it is asked; another, as it would be asked in words after a refusal.
+        """
+        dialect, asked = route.backend.dialect, self.request
+        written = None if dialect is None else lambda request: dialect.encode(request, stream=False).body
+        first = extent_of(self.at(route), written)
+        if (asked.tools and route.supports("tools")) or (asked.response_schema and route.supports("schema")):
+            return first, extent_of(self.at(route, in_words=True), written)
+        return (first,)
+
     def most(
-        self, rates: Sequence[Rates], rooms: Sequence[tuple[Meter, int]], default_max_tokens: int
-    ) -> tuple[int, int, int]:
-        """An upper bound of what the call can use: (tokens, micro-USD, output limit).
+        self, prompt: int, rates: Sequence[Rates], rooms: Sequence[tuple[Meter, int]], default_max_tokens: int
+    ) -> tuple[Most, int | None]:
+        """An upper bound of what one attempt can use, and the output limit that makes it one.
 
         Args:
+            prompt: tokens of the prompt at most, over all routes.
             rates: of all routes; empty when no money is counted.
             rooms: each meter that applies, and its room; a call that states no output limit is fitted into them.
             default_max_tokens: output limit of such a call, if there is room.
         """
-        prompt = max(route.estimator.most_prompt_tokens(self.size) for route in self.routes())
-        output = self.request.max_tokens
-        if output is None:
-            output = default_max_tokens
+        stated, answers = stated_in(self.request.extra)
+        limit = self.request.max_tokens
+        if limit is None and not stated:
+            limit = default_max_tokens
             for meter, room in rooms:
                 if meter.unit == "tokens":
-                    output = min(output, room - prompt)
+                    limit = min(limit, (room - prompt) // answers)
                 else:
-                    output = min(output, *(rate.output_for(room, prompt) for rate in rates))
-            output = max(output, min(LEAST_OUTPUT, default_max_tokens))
+                    limit = min(limit, *(rate.output_for(room, prompt) // answers for rate in rates))
+            limit = max(limit, min(LEAST_OUTPUT, default_max_tokens))
+        output = max(limit or 0, stated) * answers
         micro_usd = max((rate.highest(prompt, output) for rate in rates), default=0)
-        return prompt + output, micro_usd, output
+        return Most(prompt, output, micro_usd), limit
 
-    def limited(self, max_tokens: int) -> Completion:
+    def limited(self, max_tokens: int | None) -> Completion:
         """The call with this output limit."""
+        if self.request.max_tokens == max_tokens:
+            return self
         return replace(self, request=replace(self.request, max_tokens=max_tokens))
+
+
+def stated_in(extra: Mapping[str, Any]) -> tuple[int, int]:
+    """What further keys of a provider's body say about the size of the answer: (output limit or 0, answers at once).
+
+    They are merged into the body last, so they hold instead of the call's own `max_tokens`.
+    """
+    limit, answers = 0, 1
+    for name, value in extra.items():
+        if isinstance(value, Mapping):
+            inner, times = stated_in(value)
+            limit, answers = max(limit, inner), max(answers, times)
+        elif is_whole(value) and value > 0:
+            if name in _LIMITS:
+                limit = max(limit, value)
+            elif name in _ANSWERS:
+                answers = max(answers, value)
+    return limit, answers

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 from xml_pipeline.llm.providers.history import made_id
@@ -29,8 +30,13 @@ from xml_pipeline.llm.types import (
 )
 
 _OPEN = "<tool_call>"
-_CALL = re.compile(r"<tool_call>\s*(?:```\w*\s)?(.*?)(?:```)?\s*(?:</tool_call>|\Z)", re.DOTALL)
-_NAME = re.compile(r'"name"\s*:\s*"([^"\\]+)"')
+_CLOSE = "</tool_call>"
+_BEFORE = re.compile(r"\s*+(?:```\w*+\s++)?+")
+_AFTER = re.compile(r"\s*+(?:```)?+\s*+(?:</tool_call>|(?=<tool_call>)|\Z)")
+_NAME = re.compile(r'"name"\s*+:\s*+"([^"\\]++)"')
+_TAG = re.compile(r"<(?=\s*+/?+\s*+tool_(?:call|result)\b)", re.IGNORECASE)
+_ESCAPED = r"\\u003c"  # `<` inside a JSON text
+_DECODER = json.JSONDecoder()
 
 
 def emulated(request: LLMRequest) -> LLMRequest:
@@ -63,15 +69,19 @@ def _instruction(tools: Iterable[ToolSpec], choice: Any) -> str:
 
 
 def in_words(messages: Sequence[Message]) -> list[Message]:
-    """Messages without native tool calls and results."""
+    """Messages without native tool calls and results.
+
+    Only what is written here stands in the tags of calls and results: in the texts of users, of models and of results
+    these tags are talk, and are written so that they open and close nothing. The system text is the author's.
+    """
     written: list[Message] = []
     names: dict[str, str] = {}
     results: list[str] = []
     for message in messages:
         if message["role"] == "tool":
             call_id = message["tool_call_id"]
-            name = names.get(call_id) or message.get("name") or call_id
-            results.append(f'<tool_result name="{name}">{shown_text(message)}</tool_result>')
+            name = escape(names.get(call_id) or message.get("name") or call_id)
+            results.append(f'<tool_result name="{name}">{_inert(shown_text(message))}</tool_result>')
             continue
         if results:
             written.append({"role": "user", "content": "\n".join(results)})
@@ -79,19 +89,38 @@ def in_words(messages: Sequence[Message]) -> list[Message]:
         calls = message.get("tool_calls") or ()
         if calls:
             names.update({call["id"]: call["function"]["name"] for call in calls})
-            text = "\n".join([*filter(None, [shown_text(message)]), *map(_written, calls)])
+            text = "\n".join([*filter(None, [_inert(shown_text(message))]), *map(_written, calls)])
             written.append({"role": "assistant", "content": text})
         else:
-            written.append(message)
+            written.append(message if message["role"] == "system" else _talk(message))
     if results:
         written.append({"role": "user", "content": "\n".join(results)})
     return written
 
 
+def _inert(text: str) -> str:
+    return _TAG.sub("&lt;", text)
+
+
+def _talk(message: Message) -> Message:
+    """A message that calls nothing and is no result."""
+    content = message.get("content")
+    if content is None:
+        return message
+    if isinstance(content, str):
+        return {**message, "content": _inert(content)}
+    parts = [
+        {**part, "text": _inert(part["text"])} if isinstance(part.get("text"), str) else part
+        for part in content
+    ]
+    return {**message, "content": parts}
+
+
 def _written(call: Mapping[str, Any]) -> str:
     function = call["function"]
     arguments = function.get("arguments") or "{}"
-    return f'{_OPEN}{{"name": {json.dumps(function["name"])}, "arguments": {arguments}}}</tool_call>'
+    body = f'{{"name": {json.dumps(function["name"])}, "arguments": {arguments}}}'
+    return f"{_OPEN}{_TAG.sub(_ESCAPED, body)}{_CLOSE}"
 
 
 def with_calls(response: LLMResponse, turn: int) -> LLMResponse:
@@ -106,11 +135,33 @@ def with_calls(response: LLMResponse, turn: int) -> LLMResponse:
 
 def split(text: str, turn: int) -> tuple[str, tuple[ToolCall, ...]]:
     """(the text around the calls, the calls)."""
-    bodies = [match.group(1).strip() for match in _CALL.finditer(text)]
-    if not bodies:
+    around: list[str] = []
+    calls: list[ToolCall] = []
+    end, start = 0, text.find(_OPEN)
+    while start >= 0:
+        around.append(text[end:start])
+        body, end = _body(text, start + len(_OPEN))
+        calls.append(_call(body, made_id("emulated", turn, len(calls), body)))
+        start = text.find(_OPEN, end)
+    if not calls:
         return text, ()
-    calls = tuple(_call(body, made_id("emulated", turn, index, body)) for index, body in enumerate(bodies))
-    return _CALL.sub("", text).strip(), calls
+    return "".join([*around, text[end:]]).strip(), tuple(calls)
+
+
+def _body(text: str, start: int) -> tuple[str, int]:
+    """What a call that opens before `start` holds, and where it ends: a tag inside its JSON does not end it."""
+    opening = _BEFORE.match(text, start)
+    start = opening.end() if opening else start
+    try:
+        _, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        end = start
+    closing = _AFTER.match(text, end) if end > start else None
+    if closing:
+        return text[start:end], closing.end()
+    end = text.find(_CLOSE, start)
+    body, end = (text[start:], len(text)) if end < 0 else (text[start:end], end + len(_CLOSE))
+    return body.strip().removesuffix("```").strip(), end
 
 
 def _call(body: str, call_id: str) -> ToolCall:
@@ -130,28 +181,36 @@ def _call(body: str, call_id: str) -> ToolCall:
 class StreamReader:
     """Turns the calls in a stream's text into tool calls. Text passes on as it comes, up to the first call."""
 
-    __slots__ = ("_held", "_turn")
+    __slots__ = ("_calling", "_held", "_turn")
 
     def __init__(self, turn: int) -> None:
-        self._held = ""
+        self._held = ""  # what may be the beginning of a call
+        self._calling: list[str] = []  # the text from the first call on
         self._turn = turn
 
     def feed(self, event: StreamEvent) -> list[StreamEvent]:
         """An event of the backend → events for the consumer."""
         if isinstance(event, TextDelta):
-            self._held += event.text
-            start = self._held.find(_OPEN)
-            if start < 0:
-                start = len(self._held) - _begun(self._held)
-            text, self._held = self._held[:start], self._held[start:]
+            if self._calling:
+                self._calling.append(event.text)
+                return []
+            held = self._held + event.text
+            start = held.find(_OPEN)
+            if start >= 0:
+                text, self._held = held[:start], ""
+                self._calling.append(held[start:])
+            else:
+                start = len(held) - _begun(held)
+                text, self._held = held[:start], held[start:]
             return [TextDelta(text)] if text else []
         if isinstance(event, StreamFinished):
             return self._end(event)
         return [event]
 
     def _end(self, event: StreamFinished) -> list[StreamEvent]:
-        text, calls = split(self._held, self._turn)
+        text, calls = split("".join(self._calling) or self._held, self._turn)
         self._held = ""
+        self._calling.clear()
         events: list[StreamEvent] = [TextDelta(text)] if text else []
         events += [
             ToolCallDelta(index, call.id, call.name, call.arguments_text) for index, call in enumerate(calls)

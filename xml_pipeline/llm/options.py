@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from xml_pipeline.errors import InvalidRequestError, cut, did_you_mean
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, Message, ToolSpec, is_number, is_whole
 from xml_pipeline.payload import Codec, codec_of, is_payload
+from xml_pipeline.payload.text import deeply, encodable
 
 
 class StreamOptions(TypedDict, total=False):
@@ -91,18 +93,43 @@ def _fields(options: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, An
     tools = fields["tools"] = normalise_tools(fields.get("tools"))
     if "tool_choice" in fields:
         fields["tool_choice"] = normalise_tool_choice(fields["tool_choice"], tools)
-    if isinstance(fields.get("stop"), str):
+    if isinstance(fields.get("stop"), str) and fields["stop"]:
         fields["stop"] = (fields["stop"],)
-    limit = fields.get("max_tokens")
-    if limit is not None and not (is_whole(limit) and limit >= 1):
-        raise InvalidRequestError(f"max_tokens is a whole number from 1, not {cut(limit)}")
-    for name in ("temperature", "top_p"):
-        if name in fields and not is_number(fields[name]):
-            raise InvalidRequestError(f"{name} is a number, not {cut(fields[name])}")
-    timeout = options.get("timeout")
-    if timeout is not None and not (is_number(timeout) and timeout > 0):
-        raise InvalidRequestError(f"timeout is a number of seconds above 0, not {cut(timeout)}")
+    for name, (fits, what) in _VALUES.items():
+        value = fields.get(name, options.get(name))
+        if value is not None and not fits(value):
+            raise InvalidRequestError(f"{name} is {what}, not {cut(repr(value))}")
     return fields
+
+
+def _is_finite(value: object, low: float, high: float = math.inf) -> bool:
+    return is_number(value) and low <= value <= high and value != math.inf
+
+
+def _are_stops(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and not isinstance(value, (str, bytes))
+        and all(isinstance(each, str) and each for each in value)
+    )
+
+
+_VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "agent_id": (lambda value: isinstance(value, str), "the name of who is charged"),
+    "temperature": (lambda value: _is_finite(value, 0), "a number from 0 (most models take at most 2)"),
+    "top_p": (lambda value: _is_finite(value, 0, 1), "a number from 0 to 1"),
+    "max_tokens": (lambda value: is_whole(value) and value >= 1, "a whole number from 1"),
+    "seed": (is_whole, "a whole number"),
+    "stop": (_are_stops, "a text that is not empty, or a list of such texts"),
+    "reasoning_effort": (lambda value: isinstance(value, str) and bool(value), "a word, as 'low' or 'high'"),
+    "cache_prompt": (lambda value: isinstance(value, bool), "True or False"),
+    "cache_key": (lambda value: isinstance(value, str), "a text"),
+    "timeout": (lambda value: _is_finite(value, 0) and value > 0, "a number of seconds above 0"),
+    "extra": (
+        lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+        "a dict of further keys of the provider's JSON body",
+    ),
+}
 
 
 def _unknown(name: str, allowed: frozenset[str]) -> TypeError:
@@ -120,11 +147,14 @@ def _wrong(index: int, what: str) -> InvalidRequestError:
 def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[Message]:
     """OpenAI-style dicts, checked; a plain string is one user message, a response its assistant message.
 
+    A half of a character (a lone surrogate, as `surrogateescape` leaves it) becomes U+FFFD: no request can carry it,
+    and it is not worth the call.
+
     Raises:
         InvalidRequestError: names the first message that is wrong, and what is allowed.
     """
     if isinstance(messages, str):
-        return [{"role": "user", "content": messages}]
+        return [{"role": "user", "content": messages if messages.isascii() else encodable(messages)}]
     if not isinstance(messages, Iterable) or isinstance(messages, (bytes, Mapping)):
         raise InvalidRequestError(f"messages is a list of dicts, or one text, not {type(messages).__name__}")
     checked: list[Message] = []
@@ -141,6 +171,11 @@ def normalise_messages(messages: str | Iterable[Message | LLMResponse]) -> list[
         content = message.get("content")
         if type(content) is not str:
             _check_content(index, str(role), message, content)
+        if type(content) is not str or not content.isascii() or len(message) > 2:
+            try:
+                message = deeply(encodable, message)
+            except RecursionError:
+                raise _wrong(index, "the message is nested too deep, or within itself") from None
         if role == "tool" and not isinstance(message.get("tool_call_id"), str):
             raise _wrong(index, "a tool message needs the tool_call_id of the call it answers")
         checked.append(message)

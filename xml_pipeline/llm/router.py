@@ -6,6 +6,7 @@ async with Router([XAIBackend(api_key=…), OllamaBackend()]) as router:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -279,8 +280,25 @@ class Router:
 
     # Lifetime
 
+    @property
+    def home(self) -> asyncio.AbstractEventLoop | None:
+        """The running event loop that the router belongs to; None where any may ask."""
+        home = self._shared.serving()
+        return home if home is not None and home.is_running() else None
+
+    def rest(self) -> None:
+        """Let another event loop have the router, if no call is open; the running one keeps its connections."""
+        self._shared.rest()
+
     async def aclose(self) -> None:
-        """Close the connections of the running loop; further calls are refused."""
+        """Close the connections of the running loop; further calls are refused.
+
+        Raises:
+            RuntimeError: the router is in use in another event loop, such as another thread's.
+        """
+        here = asyncio.get_running_loop()
+        if self._shared.home is not here:
+            self._shared.move(here)
         self._shared.closed = True
         for endpoint in self._endpoints.values():
             await endpoint.transport.aclose()

@@ -11,32 +11,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, replace
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from xml_pipeline.errors import (
     Attempt,
     BackendError,
     BackendTimeoutError,
     BudgetExceededError,
+    ConnectionFailedError,
     LLMError,
     MalformedAnswerError,
     NoBackendError,
+    described,
 )
 from xml_pipeline.events import Event, Hook, LLMCalled
-from xml_pipeline.llm.accounting.budgets import BudgetBook, Reservation
+from xml_pipeline.llm.accounting.bound import Extent
+from xml_pipeline.llm.accounting.budgets import BudgetBook, Meter, Most, Reservation
+from xml_pipeline.llm.accounting.estimate import answer_size
 from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
+from xml_pipeline.llm.entrance import carriable_answer
+from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
-from xml_pipeline.llm.streaming import StreamedAttempt
+from xml_pipeline.llm.streaming import Partial, StreamedAttempt
 from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
+from xml_pipeline.terminal import visible
 
 logger = logging.getLogger(__name__)
 
-_MAYBE_BILLED = (BackendTimeoutError, MalformedAnswerError)
+# What may have been billed although no answer came; other errors are the provider's own refusals.
+_MAYBE_BILLED = (BackendTimeoutError, ConnectionFailedError, MalformedAnswerError)
 _UNSENT = Usage()
 _ENDS = {"answered": "", "dropped": "Dropped", "cancelled": "Cancelled"}
 
@@ -50,6 +61,9 @@ class Shared:
         settlements: of any budget's reservations.
         observers: who is told of events.
         closed: whether calls are refused.
+        home: the event loop of the calls in flight; what they share is not made for several threads.
+        calls: in flight.
+        told_of_hedges: whether it was said that streams have none.
     """
 
     policy: Policy
@@ -61,6 +75,61 @@ class Shared:
     settlements: Changes
     observers: Sequence[Hook] = ()
     closed: bool = False
+    told_of_hedges: bool = False
+    home: asyncio.AbstractEventLoop | None = None
+    calls: int = 0
+    _moving: threading.Lock = field(default_factory=threading.Lock)
+    _process: int = field(default_factory=os.getpid)
+
+    def enter(self) -> asyncio.AbstractEventLoop:
+        """A call begins here; gives the loop that it has to `leave`.
+
+        Raises:
+            RuntimeError: the router is in use in another event loop, such as another thread's.
+        """
+        here = asyncio.get_running_loop()
+        with self._moving:
+            if self.home is not here:
+                self._move(here)
+            self.calls += 1
+        return here
+
+    def leave(self, entered: asyncio.AbstractEventLoop) -> None:
+        """A call ended; perhaps one that was thrown away long after its loop had ended."""
+        if self.home is entered:
+            self.calls -= 1
+
+    def rest(self) -> None:
+        """Belong to whichever loop asks next, if no call is open: this one runs on, and will not ask by itself."""
+        with self._moving:
+            if not self.calls:
+                self.home = None
+
+    def move(self, here: asyncio.AbstractEventLoop) -> None:
+        """Belong to another loop from now on, if nothing is open in the one before.
+
+        Raises:
+            RuntimeError: that loop still runs, or holds calls.
+        """
+        with self._moving:
+            self._move(here)
+
+    def _move(self, here: asyncio.AbstractEventLoop) -> None:
+        home = self.serving()
+        if home is not here:
+            if home is not None and not home.is_closed() and (home.is_running() or self.calls):
+                raise RuntimeError(
+                    "this router is in use in another event loop (another thread?), and serves one loop at a time."
+                    " Make a Router for each thread, or hand the call to the router's own loop:"
+                    " asyncio.run_coroutine_threadsafe(router.complete(...), loop).result()"
+                )
+            self.home, self.calls = here, 0
+
+    def serving(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that has the router; None also in a forked process, where no loop came along."""
+        if self._process != os.getpid():
+            self.home, self.calls, self._process = None, 0, os.getpid()
+        return self.home
 
     def emit(self, event: Event) -> None:
         """Tell the observers; their failure changes nothing."""
@@ -80,63 +149,99 @@ class Run:
         leases: of this call; set when its budgets have let it start.
     """
 
-    __slots__ = ("_reservation", "completion", "leases", "shared")
+    __slots__ = (
+        "_extents",
+        "_held",
+        "_max_tokens",
+        "_meters",
+        "_rates",
+        "_reservations",
+        "completion",
+        "leases",
+        "shared",
+    )
 
     def __init__(self, completion: Completion, shared: Shared) -> None:
         self.completion = completion
         self.shared = shared
         self.leases = Leases(completion, shared.policy, completion.started)
-        self._reservation: Reservation | None = None
+        self._max_tokens = completion.request.max_tokens  # as stated
+        self._meters: Sequence[Meter] = ()
+        self._rates: Sequence[Rates] = ()
+        self._extents: dict[object, tuple[Extent, ...]] = {}
+        self._held: Reservation | None = None  # for the next attempt
+        self._reservations: list[Reservation] = []  # all that were made
 
     async def answer(self) -> LLMResponse:
         """The first whole answer.
 
         Raises:
             BackendError: nobody answered, or the request itself is wrong; with the trail of attempts.
-            BudgetExceededError, NoBackendError: it may not start.
+            BudgetExceededError, NoBackendError: it may not start, or not be tried again.
+            RuntimeError: the router is in use in another event loop.
         """
         hedge_after = self.shared.timeouts.hedge_after
+        home = self.shared.enter()
         try:
             if self._must_prepare():
                 await self._prepare()
             async for lease in self.leases:
+                lease.held, self._held = self._held, None
                 if hedge_after is None:
                     response = await self._send(lease)
                 else:
                     response = await self._hedged(lease, hedge_after)
                 if response is not None:
                     return response
+                if self._meters:
+                    await self._hold_again()
             raise AssertionError("leases end with an answer or an error")
         except LLMError as error:
             self._ended_badly(error)
             raise
         finally:
             self.close()
+            self.shared.leave(home)
 
     async def stream(self) -> AsyncGenerator[StreamEvent, None]:
         """The events of the first backend that streams content; the last one is `StreamEnd`. Raises as `answer`."""
+        home = self.shared.enter()
+        self._tell_of_hedges()
         try:
             if self._must_prepare():
                 await self._prepare()
             async for lease in self.leases:
+                lease.held, self._held = self._held, None
                 attempt = StreamedAttempt(self, lease)
                 async with aclosing(attempt.events()) as events:
                     async for event in events:
                         yield event
                 if attempt.answered:
                     return
+                if self._meters:
+                    await self._hold_again()
         except LLMError as error:
             self._ended_badly(error)
             raise
         finally:
             self.close()
+            self.shared.leave(home)
+
+    def _tell_of_hedges(self) -> None:
+        shared = self.shared
+        if shared.timeouts.hedge_after is not None and not shared.told_of_hedges:
+            shared.told_of_hedges = True
+            logger.warning(
+                "hedge_after holds for whole answers only: a stream asks one backend at a time."
+                " first_token_timeout says when it moves on to the next"
+            )
 
     def close(self) -> None:
-        """Nothing more will be spent: what is reserved becomes what was spent. Idempotent."""
-        if self._reservation is not None:
-            self._reservation.close()
+        """No further attempt will be made: nothing is held any more, whatever happened. Idempotent."""
+        for held in self._reservations:
+            held.close()
 
-    # Before the first attempt
+    # Before an attempt
 
     def _must_prepare(self) -> bool:
         shared = self.shared
@@ -160,43 +265,79 @@ class Run:
         if self._needs_prices():
             await shared.prices.load()
         if shared.book.active:
-            await self._reserve()
+            await self._hold()
         self.leases = Leases(self.completion, shared.policy, shared.clock.monotonic())
 
-    async def _reserve(self) -> None:
-        """Take an upper bound of what the call can use from all budgets that apply.
+    async def _hold(self) -> None:
+        """Take an upper bound of what one attempt can use from all budgets that apply.
 
         A call that would fit if the calls in flight used less than they reserved waits for them.
 
         Raises:
-            BudgetExceededError: it does not fit; nothing was spent.
+            BudgetExceededError: it does not fit; nothing was spent on it.
             NoBackendError: a USD budget applies, and no backend's price is known.
         """
-        shared, completion = self.shared, self.completion
+        shared = self.shared
         while True:
-            meters = shared.book.meters(completion.charge)
-            if not meters:
+            self._meters = shared.book.meters(self.completion.charge)
+            if not self._meters:
                 return
-            rates: list[Rates] = []
-            if any(meter.unit == "usd" for meter in meters):
-                completion, rates = completion.priced(shared.prices, shared.clock.wall())
-            default = shared.book.budgets.default_max_tokens
-            rooms = [(meter, meter.headroom()) for meter in meters]
-            tokens, micro_usd, output = completion.most(rates, rooms, default)
             try:
-                self._reservation = shared.book.reserve(meters, tokens, micro_usd)
+                self._held = self._reserve()
+                return
             except BudgetExceededError:
-                remaining = completion.deadline - shared.clock.monotonic()
-                if remaining <= 0 or not any(meter.reserved for meter in meters):
+                remaining = self.completion.deadline - shared.clock.monotonic()
+                if remaining <= 0 or not any(meter.reserved for meter in self._meters):
                     raise
-                rooms = [(meter, meter.unspent) for meter in meters]
-                alone, alone_usd, _ = completion.most(rates, rooms, default)
-                if any((alone_usd if meter.unit == "usd" else alone) > room for meter, room in rooms):
+                rooms = [(meter, meter.unspent) for meter in self._meters]
+                alone, _ = self._most(rooms)
+                if any(alone.of(meter.unit) > room for meter, room in rooms):
                     raise
                 await shared.settlements.wait(remaining)
-            else:
-                self.completion = completion.limited(output)
-                return
+
+    async def _hold_again(self) -> None:
+        """After a failed attempt: the next one may cost as much again, so it needs room of its own.
+
+        Raises:
+            BackendError: there is no next one.
+            BudgetExceededError: the budgets have no room for it.
+        """
+        if self._held is not None:
+            return
+        self.leases.check()
+        try:
+            await self._hold()
+        except BudgetExceededError as error:
+            raise error from self.leases.last_error
+
+    def _reserve(self) -> Reservation:
+        """Take it now; raises as `_hold`."""
+        meters, self.completion = self._meters, self.completion.limited(self._max_tokens)
+        if any(meter.unit == "usd" for meter in meters):
+            self.completion, self._rates = self.completion.priced(
+                self.shared.prices, self.shared.clock.wall()
+            )
+        most, limit = self._most([(meter, meter.headroom()) for meter in meters])
+        held = self.shared.book.reserve(meters, most)
+        self._reservations.append(held)
+        self.completion = self.completion.limited(limit)
+        return held
+
+    def _most(self, rooms: Sequence[tuple[Meter, int]]) -> tuple[Most, int | None]:
+        prompt = max(
+            route.estimator.bound.most(extent)
+            for route in self.completion.routes()
+            for extent in self._extents_of(route)
+        )
+        return self.completion.most(prompt, self._rates, rooms, self.shared.book.budgets.default_max_tokens)
+
+    def _extents_of(self, route: Route) -> tuple[Extent, ...]:
+        """The same for all backends that get the same request."""
+        asked = _asked_alike(route)
+        extents = self._extents.get(asked)
+        if extents is None:
+            extents = self._extents[asked] = self.completion.extents(route)
+        return extents
 
     # One attempt
 
@@ -211,14 +352,17 @@ class Run:
         scope: asyncio.Timeout | None = None
         try:
             client = route.transport.client() or await route.transport.open()
-            request = self.completion.at(route)
             scope = asyncio.timeout(left if limit is None else min(left, limit))
+            lease.sent = True
             async with scope:
-                response = await route.backend._do_completion(client, request)
+                response = await self._ask(route, client)
             if not isinstance(response, LLMResponse):
                 raise MalformedAnswerError(
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
                 )
+            if self.completion.reads_calls(route):
+                response = with_calls(response, len(self.completion.request.messages))
+            response = carriable_answer(response)
         except Exception as raised:
             if scope is not None and scope.expired() and (limit is None or left <= limit):
                 self.cancelled(lease)  # the caller's impatience is not the backend's fault
@@ -229,19 +373,29 @@ class Run:
             self.cancelled(lease)
             raise
         else:
-            if self.completion.reads_calls(route):
-                response = with_calls(response, len(self.completion.request.messages))
             self.answered(lease, response)
             return response
         finally:
+            if not lease.settled:
+                self.cancelled(lease)
             lease.permit.release()
+
+    async def _ask(self, route: Route, client: Any) -> LLMResponse:
+        """One attempt's request; another one at once where the model refuses what can be put into words."""
+        while True:
+            request = self.completion.at(route)
+            try:
+                return await route.backend._do_completion(client, request)
+            except Exception as raised:
+                if not route.learns(raised, request):
+                    raise
 
     async def _hedged(self, lease: Lease, hedge_after: float) -> LLMResponse | None:
         """As `_send`, with a second attempt elsewhere when the first is slow; the first answer counts."""
         tasks = {self._start(lease)}
         try:
             done, _ = await asyncio.wait(tasks, timeout=hedge_after)
-            other = None if done else self.leases.hedge(lease.route)
+            other = None if done else self._hedge(lease)
             if other is not None:
                 tasks.add(self._start(other))
             pending = set(tasks)
@@ -259,6 +413,21 @@ class Run:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _hedge(self, taken: Lease) -> Lease | None:
+        """A second attempt, if there is another backend for it, and room in the budgets."""
+        held: Reservation | None = None
+        if self._meters:
+            try:
+                held = self._reserve()
+            except BudgetExceededError:
+                return None
+        other = self.leases.hedge(taken.route)
+        if other is not None:
+            other.held = held
+        elif held is not None:
+            held.close()
+        return other
+
     def _start(self, lease: Lease) -> asyncio.Task[LLMResponse | None]:
         task = asyncio.create_task(self._send(lease))
         task.add_done_callback(lambda _: self._never_sent(lease))
@@ -269,7 +438,7 @@ class Run:
         if not lease.settled:
             lease.settled = True
             lease.permit.unused()
-            lease.route.breaker.abandon(lease.route.model)
+            lease.route.breaker.abandon(lease.route.model, lease.started)
             self.leases.tell_others()
 
     # What an attempt came to
@@ -278,8 +447,9 @@ class Run:
         """An answer came: settle, and fill in what the router knows."""
         route, shared = lease.route, self.shared
         usage = Usage.of(response.usage)
-        if not usage.prompt_tokens and not usage.completion_tokens:
-            usage = response.usage = route.estimator.answer(self.completion.size, len(response.content))
+        if not usage.prompt_tokens or not usage.completion_tokens:
+            received = 0 if usage.completion_tokens else answer_size(response)
+            usage = response.usage = self._completed(lease, usage, received)
         fact = self._fact(lease, "answered", usage, response.model)
         self.settle(lease, fact)
         if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
@@ -290,52 +460,94 @@ class Run:
         response.cost = fact.cost
         response.latency = fact.at - self.completion.started
 
-    def dropped(self, lease: Lease, partial: LLMResponse, characters: int) -> None:
-        """A stream's consumer left after the first content: it is billed up to there, reported or estimated."""
-        reported = Usage.of(partial.usage)
-        produced = lease.route.estimator.answer(self.completion.size, characters)
-        usage = replace(
-            reported,
-            prompt_tokens=reported.prompt_tokens or produced.prompt_tokens,
-            completion_tokens=max(reported.completion_tokens, produced.completion_tokens),
-            estimated=True,
-        )
-        self.settle(lease, self._fact(lease, "dropped", usage, partial.model))
+    def left(self, lease: Lease, partial: Partial) -> None:
+        """A stream's consumer left: it is charged for what came until then."""
+        usage = self._partly(lease, partial)
+        if usage is None:
+            self.cancelled(lease)
+        else:
+            outcome: Outcome = "dropped" if partial.begun else "cancelled"
+            self.settle(lease, self._fact(lease, outcome, usage, partial.model))
 
-    def failed(self, lease: Lease, raised: Exception) -> BackendError:
-        """It failed, and may have been billed; gives the typed error."""
+    def failed(self, lease: Lease, raised: Exception, partial: Partial | None = None) -> BackendError:
+        """It failed, perhaps after a part of its answer, and may have been billed; gives the typed error."""
         try:
             error = lease.route.typed(raised)
         except LLMError:  # no error of a provider: a backend that asks a router of its own
             self.cancelled(lease)
             raise
-        unbilled = not isinstance(error, _MAYBE_BILLED)
-        usage = _UNSENT if unbilled else self._expected(lease)
-        fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=unbilled)
+        confirmed = True
+        usage = None if partial is None else self._partly(lease, partial)
+        if usage is None:
+            confirmed = not (lease.sent and error.sent and _may_be_billed(error))
+            usage = _UNSENT if confirmed else self._expected(lease)
+        fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=confirmed)
         self.leases.failed(lease.route, error, fact.at)
         self.settle(lease, fact)
+        reason = " ".join(visible(described(error)).split())
+        with suppress(Exception):  # a defect of a program's logging changes nothing
+            logger.warning("backend %s failed (model %s): %s", error.backend, error.model, reason)
         return error
 
     def cancelled(self, lease: Lease) -> None:
-        """The caller left: it may have been billed, and says nothing about the backend."""
-        fact = self._fact(lease, "cancelled", self._expected(lease))
-        self.settle(lease, replace(fact, confirmed=False))
+        """The caller left: it may have been billed if it was sent, and says nothing about the backend."""
+        fact = self._fact(lease, "cancelled", self._expected(lease) if lease.sent else _UNSENT)
+        self.settle(lease, replace(fact, confirmed=not lease.sent))
+
+    def _partly(self, lease: Lease, partial: Partial) -> Usage | None:
+        """What an answer that broke off came to: the provider's count, and an estimate of what that has not in it.
+
+        None when nothing came of it.
+        """
+        if not partial.received and not partial.usage.total_tokens:
+            return None
+        return self._completed(lease, partial.usage, partial.uncounted)
+
+    def _completed(self, lease: Lease, counted: Usage, uncounted: int) -> Usage:
+        """A provider's count, with an estimate of so many bytes of the answer that it has not in it."""
+        usage = lease.route.estimator.completed(counted, self.completion.size, uncounted)
+        return self._bounded(lease, usage, counted)
+
+    def _expected(self, lease: Lease) -> Usage:
+        """The usage of an attempt of which nobody will tell: what was expected of it."""
+        estimator = lease.route.estimator
+        prompt = estimator.prompt_tokens(self.completion.size)
+        output = estimator.output_tokens(self.completion.request.max_tokens)
+        return self._bounded(lease, Usage(prompt, output, estimated=True))
+
+    def _bounded(self, lease: Lease, usage: Usage, counted: Usage = _UNSENT) -> Usage:
+        """An estimate never passes what the attempt can come to at most; what its provider counted may."""
+        held = lease.held
+        if held is None or not usage.estimated:
+            return usage
+        return replace(
+            usage,
+            prompt_tokens=max(counted.prompt_tokens, min(usage.prompt_tokens, held.most.prompt)),
+            completion_tokens=max(counted.completion_tokens, min(usage.completion_tokens, held.most.output)),
+        )
 
     def settle(self, lease: Lease, fact: Answered) -> None:
         """Give the one fact of an attempt to everybody who settles by it."""
         lease.settled = True
-        error, route = fact.error, lease.route
+        error, route, held = fact.error, lease.route, lease.held
         name = _ENDS[fact.outcome] if error is None else type(error).__name__
         status = None if error is None else error.status
         self.leases.attempts.append(Attempt(route.name, route.model, name, status, fact.at - lease.started))
         changed = route.settle(fact, lease.permit)
         self.shared.usage.settle(fact)
-        if self._reservation is not None:
-            self._reservation.settle(fact)
+        if held is not None and not held.settle(fact):
+            if self._held is None:
+                self._held = held  # it cost nothing: the next attempt goes on with it
+            else:
+                held.close()
         if changed:
             self.leases.tell_others()
-        if self.shared.observers and fact.confirmed and error is None:
-            self._tell((fact.backend, fact.model), fact.usage, fact.cost, fact.at, name)
+        if self.shared.observers:
+            ended = fact.outcome in ("answered", "dropped")
+            if ended or fact.usage.total_tokens:
+                self._tell(
+                    (fact.backend, fact.model), fact.usage, fact.cost, fact.at, name, fact.confirmed, ended
+                )
 
     def _fact(self, lease: Lease, outcome: Outcome, usage: Usage, model: str = "") -> Answered:
         """What an attempt came to; `model` is the one that answered, when it has another name."""
@@ -344,17 +556,20 @@ class Run:
         rates = route.rates(shared.prices, wall, model) if model and model != route.model else None
         if rates is None:
             rates = route.rates(shared.prices, wall)
-        cost = None if rates is None else rates.micro_usd(usage)
-        at = shared.clock.monotonic()
         return Answered(
-            completion.charge, route.name, route.model, outcome, usage, True, cost, at, completion.size
+            completion.charge,
+            route.name,
+            route.model,
+            outcome,
+            usage,
+            True,
+            None if rates is None else rates.micro_usd(usage),
+            lease.started,
+            shared.clock.monotonic(),
+            completion.size,
+            None,
+            self._extents.get(_asked_alike(route), (None,))[0] if self._extents else None,
         )
-
-    def _expected(self, lease: Lease) -> Usage:
-        """The usage of an attempt of which nobody will tell: what was expected of it."""
-        tokens = lease.permit.tokens
-        prompt = min(tokens, lease.route.estimator.prompt_tokens(self.completion.size))
-        return Usage(prompt, tokens - prompt, estimated=True)
 
     def _ended_badly(self, error: BaseException) -> None:
         """Account a call that gets no answer."""
@@ -364,10 +579,43 @@ class Run:
             last = (attempts[-1].backend, attempts[-1].model) if attempts else ("", self.completion.model)
             self._tell(last, _UNSENT, None, shared.clock.monotonic(), type(error).__name__)
 
-    def _tell(self, asked: tuple[str, str], usage: Usage, cost: float | None, at: float, error: str) -> None:
-        """Tell the observers what became of the call; `asked` is (backend, model)."""
-        charge, seconds = self.completion.charge, at - self.completion.started
-        tokens = (usage.prompt_tokens, usage.completion_tokens)
-        who = (charge.agent, charge.thread_id, charge.conversation_id)
-        made = LLMCalled(*who, *asked, *tokens, cost, seconds, error, charge.message_id, charge.attempt)
-        self.shared.emit(made)
+    def _tell(
+        self,
+        asked: tuple[str, str],
+        usage: Usage,
+        cost: float | None,
+        at: float,
+        error: str,
+        confirmed: bool = True,
+        ended: bool = True,
+    ) -> None:
+        """Tell the observers what became of a call, or of one try; `asked` is (backend, model)."""
+        charge = self.completion.charge
+        self.shared.emit(
+            LLMCalled(
+                charge.agent,
+                charge.thread_id,
+                charge.conversation_id,
+                *asked,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                cost,
+                at - self.completion.started,
+                error,
+                charge.message_id,
+                charge.attempt,
+                usage.estimated,
+                confirmed,
+                ended,
+            )
+        )
+
+
+def _asked_alike(route: Route) -> object:
+    """What decides how a backend is asked: equal for those that get the same request."""
+    return type(route.backend), route.supports("tools"), route.supports("schema")
+
+
+def _may_be_billed(error: BackendError) -> bool:
+    """Whether a provider that was asked may have worked for this failure: it did not refuse in its own words."""
+    return isinstance(error, _MAYBE_BILLED) or (type(error) is BackendError and error.status is None)

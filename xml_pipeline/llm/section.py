@@ -19,6 +19,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -41,6 +42,12 @@ from xml_pipeline.llm.routing.table import RoutingTable
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+UNIMPORTED = "unimported"
+MODULES = "modules"
+"""Keys of a validation context: whether `modules` and other packages' providers are not imported yet, and whether
+there are such modules."""
 
 
 class Section(BaseModel):
@@ -78,7 +85,7 @@ class BackendSection(Section):
         default_factory=dict, description="Name in a request: name at this backend. Its keys are served too."
     )
     headers: dict[str, str] = Field(
-        default_factory=dict, description="Further HTTP headers of every request."
+        default_factory=dict, repr=False, description="Further HTTP headers of every request."
     )
     options: dict[str, Any] = Field(
         default_factory=dict,
@@ -97,8 +104,8 @@ class BackendSection(Section):
 
     @field_validator("provider")
     @classmethod
-    def _known_provider(cls, provider: str) -> str:
-        if provider not in PROVIDER_CLASSES:
+    def _known_provider(cls, provider: str, info: ValidationInfo) -> str:
+        if provider not in PROVIDER_CLASSES and not _to_come(info):
             hint = did_you_mean(provider, PROVIDER_CLASSES, " ({})")
             raise ValueError(
                 f"no provider {provider!r}{hint}; there are {', '.join(sorted(PROVIDER_CLASSES))}"
@@ -106,7 +113,9 @@ class BackendSection(Section):
         return provider
 
     @model_validator(mode="after")
-    def _fits_its_provider(self) -> BackendSection:
+    def _fits_its_provider(self, info: ValidationInfo) -> BackendSection:
+        if _unimported(info) and self.provider not in BUILTIN:
+            return self
         try:
             kind = PROVIDER_CLASSES[self.provider]
             kind.check(self._fields(kind))
@@ -147,8 +156,9 @@ class BackendSection(Section):
         given = {**(self.model_extra or {}), **self.options}
         unknown = sorted(given.keys() - keys.model_fields)
         if unknown and (_elsewhere().intersection(unknown) or not self.options.keys().isdisjoint(unknown)):
+            hints = "".join(did_you_mean(name, keys.model_fields) for name in unknown)
             raise ConfigError(
-                f"the provider {self.provider!r} knows no {', '.join(unknown)}; its own keys are"
+                f"the provider {self.provider!r} knows no {', '.join(unknown)}{hints}; its own keys are"
                 f" {', '.join(sorted(keys.model_fields)) or 'none'}"
             )
         checked = keys.model_validate(given)  # what nobody knows is refused there, with its place
@@ -179,6 +189,15 @@ class BackendSection(Section):
         schema["if"] = {"properties": {"provider": {"enum": list(BUILTIN)}}}
         schema["then"] = {"propertyNames": {"enum": list(schema["properties"])}}
         return schema
+
+
+def _unimported(info: ValidationInfo) -> bool:
+    return bool(info.context and info.context.get(UNIMPORTED))
+
+
+def _to_come(info: ValidationInfo) -> bool:
+    """Whether modules that are still to be imported may bring what is not known yet."""
+    return _unimported(info) and bool(info.context and info.context.get(MODULES))
 
 
 def _elsewhere() -> set[str]:
@@ -278,9 +297,12 @@ class LLMSection(Section):
     idle_timeout: Seconds = Field(60.0, description="Seconds between two pieces of a stream.")
     hedge_after: Seconds | None = Field(
         None,
-        description="Seconds after which a slow call is started a second time elsewhere; both may be billed.",
+        description="Seconds after which a slow call is started a second time elsewhere; both may be billed. Not for"
+        " streams.",
     )
-    proxy: str | None = Field(None, description="HTTP proxy for all backends; the environment's when absent.")
+    proxy: str | None = Field(
+        None, repr=False, description="HTTP proxy for all backends; the environment's when absent."
+    )
     ca_file: str | None = Field(None, description="PEM file of certificates to trust beside the usual ones.")
     trust_env: bool = Field(True, description="Read HTTP_PROXY, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE.")
     offline: bool = Field(
@@ -302,7 +324,9 @@ class LLMSection(Section):
 
     @field_validator("strategy")
     @classmethod
-    def _known_strategy(cls, strategy: str) -> str:
+    def _known_strategy(cls, strategy: str, info: ValidationInfo) -> str:
+        if _to_come(info):
+            return strategy
         try:
             strategy_of(strategy)
         except ConfigError as error:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from xml_pipeline.errors import BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.llm.accounting.estimate import text_size
 from xml_pipeline.llm.emulation import StreamReader
+from xml_pipeline.llm.entrance import Carrier, carriable_answer
+from xml_pipeline.llm.http.assembly import Assembly
 from xml_pipeline.llm.types import (
-    LLMResponse,
     ReasoningDelta,
     StreamEnd,
     StreamEvent,
-    StreamFinished,
-    StreamOpened,
     TextDelta,
-    ToolCall,
     ToolCallDelta,
     Usage,
     UsageReport,
@@ -25,6 +25,9 @@ from xml_pipeline.llm.types import (
 if TYPE_CHECKING:
     from xml_pipeline.llm.routing.leases import Lease
     from xml_pipeline.llm.run import Run
+
+
+AFTER_END_SECONDS = 5.0  # how long the usage of a finished answer is waited for; then it is estimated
 
 
 class Watchdog:
@@ -86,66 +89,23 @@ class Watchdog:
         self._task = None
 
 
-class Assembly:
-    """Collects a stream into an answer."""
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What a backend sent of an answer that may have broken off.
 
-    __slots__ = ("_reasoning", "_text", "_tools", "characters", "finished", "headers", "request_id", "usage")
+    Attributes:
+        usage: as the provider counted last; zeros if it did not.
+        received: bytes of content.
+        uncounted: those of them that came after the last count.
+        begun: whether content came.
+        model: that answered, as the provider names it, or "".
+    """
 
-    def __init__(self) -> None:
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tools: dict[int, tuple[list[str], list[str], list[str], dict[str, object]]] = {}
-        self.characters = 0
-        self.usage: Usage | None = None
-        self.finished: StreamFinished | None = None
-        self.headers: Mapping[str, str] | None = None
-        self.request_id = ""
-
-    def add(self, event: StreamEvent) -> bool:
-        """Take an event in; True when it is content for the consumer."""
-        if isinstance(event, TextDelta):
-            self._text.append(event.text)
-            self.characters += len(event.text)
-            return True
-        if isinstance(event, ReasoningDelta):
-            self._reasoning.append(event.text)
-            self.characters += len(event.text)
-            return True
-        if isinstance(event, ToolCallDelta):
-            ids, names, arguments, data = self._tools.setdefault(event.index, ([], [], [], {}))
-            ids.append(event.id)
-            names.append(event.name)
-            arguments.append(event.arguments)
-            data.update(event.provider_data)
-            self.characters += len(event.arguments)
-            return True
-        if isinstance(event, UsageReport):
-            self.usage = event.usage
-        elif isinstance(event, StreamFinished):
-            self.finished = event
-        elif isinstance(event, StreamOpened):
-            self.headers = event.headers
-            self.request_id = event.request_id
-        return False
-
-    def response(self, model: str) -> LLMResponse:
-        """The whole answer; of a cut stream, what there is."""
-        finished = self.finished or StreamFinished("incomplete")
-        tools = tuple(
-            ToolCall("".join(ids), "".join(names), "".join(arguments), data)
-            for _, (ids, names, arguments, data) in sorted(self._tools.items())
-        )
-        return LLMResponse(
-            content="".join(self._text),
-            model=finished.model or model,
-            usage=self.usage or Usage(),
-            finish_reason=finished.finish_reason,
-            tool_calls=tools,
-            reasoning="".join(self._reasoning),
-            provider_data=finished.provider_data,
-            request_id=finished.request_id or self.request_id,
-            headers=self.headers,
-        )
+    usage: Usage
+    received: int
+    uncounted: int
+    begun: bool
+    model: str
 
 
 class StreamedAttempt:
@@ -155,14 +115,16 @@ class StreamedAttempt:
         answered: whether the whole answer came; if not after the last event, another backend may be asked.
     """
 
-    __slots__ = ("_assembly", "_begun", "_committed", "_lease", "_run", "answered")
+    __slots__ = ("_assembly", "_committed", "_lease", "_over", "_received", "_run", "_uncounted", "answered")
 
     def __init__(self, run: Run, lease: Lease) -> None:
         self._run = run
         self._lease = lease
         self._assembly = Assembly()
-        self._begun = False  # content came, perhaps of a call that is not whole yet
+        self._received = 0  # bytes of content, also of a call in words that is not whole yet
+        self._uncounted = 0  # those since the provider's last count
         self._committed = False  # content went to the consumer: no other backend can take over
+        self._over: float | None = None  # until when more is waited for after the answer's end
         self.answered = False
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
@@ -172,36 +134,58 @@ class StreamedAttempt:
             BackendError: it broke after the first content, or at the call's deadline.
         """
         run, lease, assembly, watchdog = self._run, self._lease, self._assembly, Watchdog()
+        carrier = Carrier()
+        broken: BackendError | None = None
+        turn = len(run.completion.request.messages)
         source: AsyncIterator[StreamEvent] | None = None
         try:
             try:
-                source = await self._open(watchdog)
-                turn = len(run.completion.request.messages)
-                reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
-                async for raw in source:
-                    self._begun = self._begun or isinstance(raw, TextDelta)
-                    for event in (raw,) if reader is None else reader.feed(raw):
-                        if assembly.add(event):
-                            self._committed = True
-                            watchdog.pause()
-                            yield event
-                    self._watch(watchdog)
-                watchdog.pause()
+                while True:
+                    client = await self._client(watchdog)
+                    request = run.completion.at(lease.route)
+                    lease.sent = True
+                    source = lease.route.backend._do_stream(client, request)
+                    reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
+                    try:
+                        async for raw in source:
+                            self._weigh(raw)
+                            content = False
+                            for event in (raw,) if reader is None else reader.feed(raw):
+                                if assembly.add(event):
+                                    content = True
+                                    for piece in carrier.feed(event):
+                                        self._committed = True
+                                        watchdog.pause()
+                                        yield piece
+                            self._watch(watchdog, content)
+                    except Exception as raised:
+                        # What the model refuses is put into words, and asked again at once.
+                        if self._received or self._committed or not lease.route.learns(raised, request):
+                            raise
+                    else:
+                        break
                 if assembly.finished is None:
                     raise MalformedAnswerError("the stream ended before its final event; the answer is cut")
             except asyncio.CancelledError:
                 late = watchdog.reason()
                 if late is None:
                     raise
-                raise late from None
+                if assembly.finished is None:
+                    raise late from None
+            except Exception:
+                if assembly.finished is None:  # a finished answer is not lost by how its connection ends
+                    raise
+            watchdog.pause()
             self.answered = True
-            response = assembly.response(lease.route.model)
+            response = carriable_answer(assembly.response(lease.route.model))
             run.answered(lease, response)
             lease.permit.release()
             run.close()
+            for piece in carrier.close():
+                yield piece
             yield StreamEnd(response)
         except Exception as raised:
-            self._broke(raised)
+            broken = self._broke(raised)
         finally:
             watchdog.stop()
             if not lease.settled:
@@ -209,17 +193,46 @@ class StreamedAttempt:
             lease.permit.release()
             if source is not None and hasattr(source, "aclose"):
                 await source.aclose()
+        if broken is not None:
+            raise broken  # here, where what led to it does not come along
 
-    async def _open(self, watchdog: Watchdog) -> AsyncIterator[StreamEvent]:
+    async def _client(self, watchdog: Watchdog) -> Any:
         self._watch(watchdog)
-        route = self._lease.route
-        client = route.transport.client() or await route.transport.open()
-        return route.backend._do_stream(client, self._run.completion.at(route))
+        transport = self._lease.route.transport
+        return transport.client() or await transport.open()
 
-    def _watch(self, watchdog: Watchdog) -> None:
+    def _weigh(self, event: StreamEvent) -> None:
+        """Keep account of what comes, before anything is made of it."""
+        if isinstance(event, UsageReport):
+            self._uncounted = 0
+            return
+        if isinstance(event, TextDelta | ReasoningDelta):
+            size = text_size(str(event.text))
+        elif isinstance(event, ToolCallDelta):
+            size = text_size(str(event.name)) + text_size(str(event.arguments))
+        else:
+            return
+        self._received += size
+        self._uncounted += size
+
+    def _partial(self) -> Partial:
+        usage, finished = self._assembly.usage, self._assembly.finished
+        return Partial(
+            usage or Usage(),
+            self._received,
+            self._uncounted,
+            self._committed or self._received > 0,
+            finished.model if finished is not None else "",
+        )
+
+    def _watch(self, watchdog: Watchdog, content: bool = False) -> None:
         timeouts, now = self._run.shared.timeouts, asyncio.get_running_loop().time()
         deadline = self._run.completion.deadline
-        if self._committed or self._begun:
+        if self._assembly.finished is not None:
+            if self._over is None or content:
+                self._over = now + min(timeouts.idle, AFTER_END_SECONDS)
+            until, what = self._over, "the answer's usage did not come"
+        elif self._committed or self._received:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
         else:
             until = self._lease.started + timeouts.first_token
@@ -228,18 +241,15 @@ class StreamedAttempt:
             until, what = deadline, "the call's deadline passed while it streamed"
         watchdog.start(until, what)
 
-    def _broke(self, raised: Exception) -> None:
-        """It failed. Before the first content another backend takes over unseen."""
+    def _broke(self, raised: Exception) -> BackendError | None:
+        """It failed: the error that ends the call, or None before the first content: another backend takes over."""
         run = self._run
-        error = run.failed(self._lease, raised)
+        error = run.failed(self._lease, raised, self._partial())
         if self._committed or run.shared.clock.monotonic() >= run.completion.deadline:
             error.attempts = tuple(run.leases.attempts)
-            raise error from None
+            return error
+        return None
 
     def _left(self) -> None:
         """The consumer left, or was cancelled."""
-        run, lease = self._run, self._lease
-        if self._committed:
-            run.dropped(lease, self._assembly.response(lease.route.model), self._assembly.characters)
-        else:
-            run.cancelled(lease)
+        self._run.left(self._lease, self._partial())

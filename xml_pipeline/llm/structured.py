@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from xml_pipeline.envelope import extract_payloads
+from xml_pipeline.envelope.fences import unfenced
 from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.llm.types import LLMResponse, Message, ResponseSchema, Usage, after_system
 from xml_pipeline.payload import Codec
+from xml_pipeline.payload.text import carriable, deeply
 
 MAX_REPAIRS = 2
 _COUNTS = [field.name for field in fields(Usage) if field.name != "estimated"]
-_FENCED = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
 
 def schema_of(codec: Codec[Any]) -> ResponseSchema:
@@ -36,11 +36,10 @@ def read(codec: Codec[Any], text: str) -> Any:
     Raises:
         PayloadError: it is neither, or breaks a rule of the class.
     """
-    fenced = _FENCED.match(text)
-    body = (fenced.group(1) if fenced else text).strip()
+    body = unfenced(text)
     if body.startswith("{"):
         try:
-            return codec.from_json(json.loads(body))
+            return codec.from_json(deeply(carriable, json.loads(body)))
         except (ValueError, RecursionError) as error:
             raise PayloadError(Violation(codec.root, f"this is no valid JSON: {error}", cut(body))) from None
     return _read_xml(codec, text)

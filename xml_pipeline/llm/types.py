@@ -17,13 +17,18 @@ A part or a message may carry `"cache_control": {"type": "ephemeral"}`; dialects
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeGuard
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, NoReturn, TypeAlias, TypeGuard
 
 from xml_pipeline.errors import Attempt, PayloadError, Violation, cut
+from xml_pipeline.payload.text import carriable, deeply
 
 Message: TypeAlias = Mapping[str, Any]
+Feature: TypeAlias = Literal["tools", "schema"]
+"""What a model may know natively: tool calls, and JSON Schema for its answer."""
+
+MOST_TOKENS = 10**9  # of one call; a provider that counts more miscounts
 
 _USAGE_KEYS = (
     "prompt_tokens",
@@ -45,6 +50,25 @@ def is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def token_count(value: object) -> int | None:
+    """A count of tokens as providers write it: 0 for none at all, None for what cannot be one.
+
+    Whole numbers, also written as `12.0` or (as Google's JSON does with large ones) as text, up to `MOST_TOKENS`.
+    """
+    if value is None:
+        return 0
+    if (
+        isinstance(value, str)
+        and len(value) <= len(str(MOST_TOKENS))
+        and value.isascii()
+        and value.isdecimal()
+    ):
+        value = int(value)
+    if not is_number(value) or not 0 <= value <= MOST_TOKENS or value != int(value):
+        return None
+    return int(value)
+
+
 def shown_text(message: Message) -> str:
     """The text of a message, of its text parts when it has parts."""
     content = message.get("content")
@@ -62,8 +86,8 @@ def after_system(messages: Sequence[Message], text: str) -> list[Message]:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage(Mapping[str, int]):
-    """Tokens of one call, as attributes and as a read-only mapping.
+class Usage(dict[str, int]):
+    """Tokens of one call, as attributes and as a read-only dict, so that `json.dumps(response.usage)` works.
 
     Attributes:
         prompt_tokens: all input tokens, those from a cache and those written to one included.
@@ -81,6 +105,9 @@ class Usage(Mapping[str, int]):
     reasoning_tokens: int = 0
     estimated: bool = False
 
+    def __post_init__(self) -> None:
+        dict.update(self, {key: getattr(self, key) for key in _USAGE_KEYS})
+
     @property
     def total_tokens(self) -> int:
         """Input plus output."""
@@ -88,33 +115,35 @@ class Usage(Mapping[str, int]):
 
     @classmethod
     def of(cls, value: Usage | Mapping[str, Any] | None) -> Usage:
-        """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0)."""
+        """A `Usage` from one, from a dict with any of its keys, or from nothing (then all are 0).
+
+        A dict with a prompt or an answer of no possible count is as good as none.
+        """
         if isinstance(value, Usage):
             return value
         if not value:
             return cls()
-        prompt = int(value.get("prompt_tokens") or 0)
-        completion = value.get("completion_tokens")
-        if completion is None:
-            completion = max(0, int(value.get("total_tokens") or 0) - prompt)
+        counts = {key: token_count(value.get(key)) for key in _USAGE_KEYS}
+        prompt, completion = counts["prompt_tokens"], counts["completion_tokens"]
+        if prompt is None or completion is None:
+            return cls()
+        if value.get("completion_tokens") is None:
+            completion = max(0, (counts["total_tokens"] or 0) - prompt)
         return cls(
             prompt,
-            int(completion),
-            int(value.get("cached_tokens") or 0),
-            int(value.get("cache_write_tokens") or 0),
-            int(value.get("reasoning_tokens") or 0),
+            completion,
+            counts["cached_tokens"] or 0,
+            counts["cache_write_tokens"] or 0,
+            counts["reasoning_tokens"] or 0,
         )
 
-    def __getitem__(self, key: str) -> int:
-        if key in _USAGE_KEYS:
-            return int(getattr(self, key))
-        raise KeyError(key)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(_USAGE_KEYS)
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("a Usage does not change; dataclasses.replace(usage, ...) makes another one")
 
-    def __len__(self) -> int:
-        return len(_USAGE_KEYS)
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +186,14 @@ class ToolCall:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments, parsed.
+        """The arguments, parsed; what XML cannot carry in their texts is U+FFFD.
 
         Raises:
             PayloadError: they are no JSON object; its text can be sent back to the model.
         """
         try:
             value = json.loads(self.arguments_text) if self.arguments_text.strip() else {}
+            value = deeply(carriable, value)
         except (ValueError, RecursionError) as error:
             raise self._broken(f"the arguments are no valid JSON: {error}") from None
         if not isinstance(value, dict):
@@ -248,6 +278,10 @@ class LLMResponse:
         model: the model that answered, as the provider names it.
         usage: tokens; attributes and mapping. A plain dict is turned into a `Usage`.
         finish_reason: `stop`, `length`, `tool_calls`, `content_filter`, or the provider's own word.
+        stop_reason: the provider's own word for it, as it wrote it (`end_turn`, `stop_sequence`, `STOP`); "" if it
+            says none.
+        stop_sequence: which of the request's `stop` texts ended the answer, where the provider tells: Anthropic, and
+            vLLM and SGLang among the servers of chat completions; "" otherwise.
         raw: the provider's parsed answer (None for a stream).
         tool_calls: what the model wants called.
         reasoning: reasoning text, where the provider shows it.
@@ -259,6 +293,7 @@ class LLMResponse:
         cost: USD, None when the price is unknown; filled by the router.
         latency: seconds from call to answer; filled by the router.
         parsed: the payload instance when `response_type` was given; filled by the router.
+        repairs: what the router had to mend in the answer's text, in words; filled by the router.
     """
 
     content: str
@@ -277,6 +312,9 @@ class LLMResponse:
     cost: float | None = None
     latency: float = 0.0
     parsed: Any = None
+    repairs: tuple[str, ...] = ()
+    stop_reason: str = ""
+    stop_sequence: str = ""
 
     def __post_init__(self) -> None:
         if type(self.usage) is not Usage:
@@ -356,6 +394,8 @@ class StreamFinished(StreamEvent):
     model: str = ""
     request_id: str = ""
     provider_data: Mapping[str, Any] = field(default_factory=dict)
+    stop_reason: str = ""
+    stop_sequence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

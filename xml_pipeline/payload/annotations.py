@@ -198,7 +198,7 @@ def _enum(cls: type[Enum]) -> nodes.Choice:
 
 def _clean(value: Any) -> bool:
     """A text that white space around it does not change, and that XML can carry as it is."""
-    return isinstance(value, int) or (value == collapse(value) and carried(value))
+    return isinstance(value, int) or (value == collapse(value) and carried(value) is not None)
 
 
 def _literal_text(value: Any) -> str:

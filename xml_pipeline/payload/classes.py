@@ -19,7 +19,7 @@ from xml_pipeline.payload.example import check_samples
 from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 
 REGISTRATION = "__xml_payload__"
-_NAME = re.compile(r"(?![0-9.\-])(?:[A-Za-z0-9_.\-]|[^\x00-\x7f])+")
+_NAME = re.compile("(?![0-9.-])[A-Za-z0-9_.\x80-\U0010ffff-]+")
 
 
 def root_name(cls: type[Any]) -> str:

@@ -56,7 +56,6 @@ class Deadlines:
         """Call back nobody any more."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
 
     def _set(self, due: float) -> None:
         self.close()

@@ -143,7 +143,7 @@ class Pump:
         self.keys: Keys | None = None
         self.sleepers: Sleepers | None = None
         if self._durable is not None:
-            reviver = Reviver(self.state, listeners, self.terms.system_limits)
+            reviver = Reviver(self.state, listeners, self.terms.kept_limits)
             self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
             self.keys = Keys(self._durable.steps, reviver.answer, self._asks, self._disappoint)
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet

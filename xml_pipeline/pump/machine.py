@@ -48,6 +48,7 @@ from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
 from xml_pipeline.pump.addressing import NOT_DELIVERABLE
+from xml_pipeline.pump.attempts import MOST_INTERRUPTIONS, NOT_TWICE, POISONOUS, failed_for_good, pause_after
 from xml_pipeline.pump.facts import (
     Aborted,
     Answered,
@@ -75,7 +76,7 @@ from xml_pipeline.pump.response import (
     intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
-from xml_pipeline.pump.terms import Terms, terms_of
+from xml_pipeline.pump.terms import MOST_GATHERED, Terms
 from xml_pipeline.pump.texts import NOTHING, read
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
@@ -104,10 +105,6 @@ HUH = codec_of(Huh)
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
 
-MOST_INTERRUPTIONS = 5
-POISONOUS = f"its handler was interrupted {MOST_INTERRUPTIONS} times, by the end of the process"
-NOT_TWICE = "it was interrupted when it had begun, and what it does is not done twice"
-LONGEST_PAUSE = 60.0
 LATE = "the handler returned after it was given up"
 
 
@@ -123,7 +120,7 @@ class Machine:
         limits: ConversationLimits | None = None,
         wire_limits: WireLimits = DEFAULT_LIMITS,
     ) -> None:
-        self.terms = terms_of(listeners, limits or ConversationLimits(), wire_limits)
+        self.terms = Terms.of(listeners, limits or ConversationLimits(), wire_limits)
         self.state = State()
 
     def step(self, fact: Fact) -> list[Event]:
@@ -272,30 +269,27 @@ class Rules(DerivedIds, kw_only=True):
 
     def failed(self, fact: Failed) -> None:
         message = fact.message
-        thread = self._thread_of(message)
-        if thread is None:
+        if (thread := self._thread_of(message)) is None:
             return
         listener = self.terms.listeners[message.to]
         retries = listener.retries if fact.code == "handler" else 0
         if thread.failed < retries:
-            pause = min(LONGEST_PAUSE, 2.0**thread.failed)
-            again = self._again(message)
-            self.record(Redelivered(again, thread.interrupted, thread.failed + 1, pause, fact.detail))
+            times, again = thread.failed + 1, self._again(message)
+            self.record(Redelivered(again, thread.interrupted, times, pause_after(times), fact.detail))
             return
         if retries:
-            self.record(DeadLetter(message, f"its handler failed {retries + 1} times: {fact.detail}"))
+            self.record(DeadLetter(message, failed_for_good(retries + 1, fact.detail)))
         if fact.cut_off and listener.effects == "once":
             self._fail(thread, message, "interrupted", NOT_TWICE, fact.detail)
         else:
             self._fail(thread, message, fact.code, fact.text, fact.detail)
 
     def _again(self, message: Message) -> Message:
-        return message.again(codec_for(message.payload), self.terms.system_limits)
+        return message.again(codec_for(message.payload), self.terms.kept_limits)
 
     def interrupted(self, fact: Interrupted) -> None:
         message = fact.message
-        thread = self._thread_of(message)
-        if thread is None:
+        if (thread := self._thread_of(message)) is None:
             return
         times = thread.interrupted + 1
         if self.terms.listeners[message.to].effects == "once":
@@ -486,6 +480,12 @@ class Rules(DerivedIds, kw_only=True):
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
         gather_id = self.new_id()
         size = len(response.responses)
+        if size > MOST_GATHERED:
+            text = (
+                f"a gather of {size:,} calls; at most {MOST_GATHERED:,} are made, so call in several rounds"
+            )
+            self._refuse(thread, SystemError("limit", text))
+            return
         limit = None if response.timeout is None else seconds(response.timeout)
         self.record(Gathering(thread.id, gather_id, size, limit, cause.message_id))
         for position, each in enumerate(response.responses):
@@ -610,7 +610,7 @@ class Rules(DerivedIds, kw_only=True):
     ) -> Message:
         """A message of the system into a thread."""
         heading = self._heading(SYSTEM, thread.listener, thread.id, self.new_id(), cause, None, in_reply_to)
-        limits = self.terms.wire_limits if codec.cls is Gathered else self.terms.system_limits
+        limits = self.terms.gathered_limits if codec.cls is Gathered else self.terms.system_limits
         return Message.sealed(heading, payload, codec, codec, limits)
 
     def _fail(self, thread: Thread, message: Message, code: Any, text: str, detail: str) -> None:
@@ -636,7 +636,8 @@ class Rules(DerivedIds, kw_only=True):
         try:
             notice = self._notice(thread, GatheredCodec(codecs), Gathered(answers), gather.cause)
         except (PayloadError, EnvelopeError) as error:  # each answer fits, all together do not
-            failure = SystemError("limit", f"the answers together: {error}")
+            advice = "raise organism.limits.message_bytes, or gather less at once"
+            failure = SystemError("limit", f"the answers together: {error}; {advice}")
             notice = self._notice(thread, ERROR, failure, gather.cause)
         self.record(Accepted(notice, closes=gather_id))
 

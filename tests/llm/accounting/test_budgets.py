@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.llm.callers import Handler, running
-from xml_pipeline.errors import BudgetExceededError, NoBackendError, ServerError
+from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, NoBackendError, ServerError
 from xml_pipeline.events import BudgetWarning, Event
-from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router
+from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router, Timeouts
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.testing import run_in_virtual_time
@@ -37,71 +37,71 @@ async def test_a_call_that_does_not_fit_is_refused_before_anything_is_spent() ->
 
 
 async def test_an_agents_glob_holds_for_each_agent_and_an_exact_name_hides_it() -> None:
-    limits = {"*": [Budget(tokens=60)], "rich": [Budget(tokens=10_000)]}
-    router = Router([model(40, 10)], budgets=Budgets(agents=limits))
+    limits = {"*": [Budget(tokens=600)], "rich": [Budget(tokens=10_000)]}
+    router = Router([model(400, 100)], budgets=Budgets(agents=limits))
     for name in ("a", "b"):
-        await router.complete("m", "hello", agent_id=name, max_tokens=20)
+        await router.complete("m", "hello", agent_id=name, max_tokens=200)
         with pytest.raises(BudgetExceededError):
-            await router.complete("m", "hello", agent_id=name, max_tokens=20)
+            await router.complete("m", "hello", agent_id=name, max_tokens=200)
     for _ in range(3):
-        await router.complete("m", "hello", agent_id="rich", max_tokens=20)
+        await router.complete("m", "hello", agent_id="rich", max_tokens=200)
 
 
 async def test_a_threads_budget_covers_everything_below_it() -> None:
-    router = Router([model(40, 10)], budgets=Budgets(thread=[Budget(tokens=110)]))
+    router = Router([model(400, 100)], budgets=Budgets(thread=[Budget(tokens=1100)]))
     with running(Handler("worker", "below", above=("top",))):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     with running(Handler("worker", "other", above=("top",))):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     with (
         running(Handler("worker", "third", above=("top",))),
         pytest.raises(BudgetExceededError, match="thread top"),
     ):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     with running(Handler("worker", "elsewhere", "c2", above=("top 2",))):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
 
 
 async def test_one_thread_can_get_a_budget_of_its_own() -> None:
-    router = Router([model(40, 10)])
-    router.set_thread_budget("t1", Budget(tokens=60))
+    router = Router([model(400, 100)])
+    router.set_thread_budget("t1", Budget(tokens=600))
     with running(Handler("worker")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
         with pytest.raises(BudgetExceededError):
-            await router.complete("m", "hello", max_tokens=20)
+            await router.complete("m", "hello", max_tokens=200)
     with running(Handler("worker", "t2")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     router.set_thread_budget("t1")
     with running(Handler("worker")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
 
 
 async def test_a_conversations_budget_and_its_end() -> None:
     router = Router(
-        [model(40, 10)], budgets=Budgets(conversation=[Budget(tokens=60)], thread=[Budget(tokens=1000)])
+        [model(400, 100)], budgets=Budgets(conversation=[Budget(tokens=600)], thread=[Budget(tokens=10_000)])
     )
     with running(Handler("worker")):
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
         with pytest.raises(BudgetExceededError, match="conversation c1"):
-            await router.complete("m", "hello", max_tokens=20)
+            await router.complete("m", "hello", max_tokens=200)
         router.forget_thread("t1")
         router.forget_conversation("c1")
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
 
 
 async def test_all_budgets_take_their_share_or_none_does() -> None:
     router = Router(
-        [model(40, 10)],
+        [model(400, 100)],
         budgets=Budgets(
-            organism=[Budget(tokens=10_000)], agents={"a": [Budget(tokens=70)], "b": [Budget(tokens=5)]}
+            organism=[Budget(tokens=10_000)], agents={"a": [Budget(tokens=700)], "b": [Budget(tokens=5)]}
         ),
     )
     for _ in range(3):
         with pytest.raises(BudgetExceededError, match="agent b"):
-            await router.complete("m", "hello", agent_id="b", max_tokens=20)
-    await router.complete("m", "hello", agent_id="a", max_tokens=20)
+            await router.complete("m", "hello", agent_id="b", max_tokens=200)
+    await router.complete("m", "hello", agent_id="a", max_tokens=200)
     organism = router._book.meters(router_charge("b"))[0]
-    assert (organism.spent, organism.reserved) == (50, 0)
+    assert (organism.spent, organism.reserved) == (500, 0)
 
 
 def router_charge(agent: str) -> Any:
@@ -112,12 +112,15 @@ def router_charge(agent: str) -> Any:
 
 async def test_a_failed_call_gives_its_reservation_back() -> None:
     backend = ScriptedBackend(
-        rules=(Rule(error="ServerError", times=1), Rule(reply="x", usage={"prompt_tokens": 50}))
+        rules=(
+            Rule(error="ServerError", times=1),
+            Rule(reply="x", usage={"prompt_tokens": 50, "completion_tokens": 1}),
+        )
     )
-    router = Router([backend], retries=0, budgets=Budgets(organism=[Budget(tokens=120)]))
+    router = Router([backend], retries=0, budgets=Budgets(organism=[Budget(tokens=1200)]))
     with pytest.raises(ServerError):
-        await router.complete("m", "hello", max_tokens=80)
-    assert (await router.complete("m", "hello", max_tokens=80)).content == "x"
+        await router.complete("m", "hello", max_tokens=800)
+    assert (await router.complete("m", "hello", max_tokens=800)).content == "x"
 
 
 async def test_a_call_without_max_tokens_gets_one_that_fits() -> None:
@@ -188,26 +191,182 @@ async def test_warnings_come_once_at_each_threshold() -> None:
 async def test_a_period_ends_with_the_calendar(per: Any, later: datetime) -> None:
     wall = [datetime(2026, 11, 21, 23, 59, tzinfo=UTC).timestamp()]
     router = Router(
-        [model(40, 10)],
-        budgets=Budgets(organism=[Budget(tokens=60, per=per)]),
+        [model(400, 100)],
+        budgets=Budgets(organism=[Budget(tokens=600, per=per)]),
         clock=Clock(wall=lambda: wall[0]),
     )
-    await router.complete("m", "hello", max_tokens=20)
+    await router.complete("m", "hello", max_tokens=200)
     with pytest.raises(BudgetExceededError) as caught:
-        await router.complete("m", "hello", max_tokens=20)
+        await router.complete("m", "hello", max_tokens=200)
     assert caught.value.period == per
     wall[0] = later.timestamp()
-    await router.complete("m", "hello", max_tokens=20)
+    await router.complete("m", "hello", max_tokens=200)
+
+
+def test_what_is_in_flight_when_a_period_ends_counts_for_the_new_one() -> None:
+    async def main() -> None:
+        wall = [datetime(2026, 11, 21, 23, 59, tzinfo=UTC).timestamp()]
+        router = Router(
+            [model(400, 100, latency=60)],
+            budgets=Budgets(organism=[Budget(tokens=1000, per="day")]),
+            clock=Clock(wall=lambda: wall[0]),
+        )
+        late = asyncio.create_task(router.complete("m", "hello", max_tokens=200))
+        await asyncio.sleep(1)
+        wall[0] += 3600
+        await late
+        (meter,) = router._book.meters(router_charge(""))
+        assert (meter.spent, meter.reserved) == (500, 0)
+
+    run_in_virtual_time(main())
+
+
+async def test_a_run_does_not_end_with_the_calendar() -> None:
+    wall = [datetime(2026, 11, 21, tzinfo=UTC).timestamp()]
+    limits = [Budget(tokens=600), Budget(tokens=50_000, per="month")]
+    router = Router([model(400, 100)], budgets=Budgets(organism=limits), clock=Clock(wall=lambda: wall[0]))
+    await router.complete("m", "hello", max_tokens=200)
+    for later in (datetime(2026, 11, 22), datetime(2026, 12, 1), datetime(2027, 12, 1)):
+        wall[0] = later.replace(tzinfo=UTC).timestamp()
+        with pytest.raises(BudgetExceededError, match="600 tokens per run; 500 are spent"):
+            await router.complete("m", "hello", max_tokens=200)
+
+
+@pytest.mark.parametrize("unit", ["tokens", "usd"])
+async def test_a_limit_is_exact(unit: str) -> None:
+    """A call that needs exactly what is left is let through; one that needs the least bit more is not."""
+    needs = 33 + 128 + 1000
+
+    def limit(least_bits: int) -> Budget:
+        return Budget(tokens=least_bits) if unit == "tokens" else Budget(usd=least_bits / 1_000_000)
+
+    for room, fits in ((needs, True), (needs - 1, False)):
+        router = Router(
+            [model()], prices={"*": Price(input=1.0, output=1.0)}, budgets=Budgets(organism=[limit(room)])
+        )
+        asked = router.complete("m", "hello", max_tokens=1000)
+        if fits:
+            assert (await asked).content == "x"
+        else:
+            with pytest.raises(BudgetExceededError) as caught:
+                await asked
+            scale = 1 if unit == "tokens" else 1_000_000
+            assert caught.value.requested * scale == pytest.approx(needs)
+            assert caught.value.limit * scale == pytest.approx(needs - 1)
+
+
+async def test_money_is_reserved_at_the_dearest_backend_that_may_be_asked() -> None:
+    cheap = ScriptedBackend(name="cheap", rules=(Rule(error="ServerError"),), model_map={"m": "small"})
+    dear = ScriptedBackend(
+        name="dear",
+        rules=(Rule(reply="x", usage={"prompt_tokens": 100, "completion_tokens": 1000}),),
+        model_map={"m": "large"},
+        priority=2,
+    )
+    prices = {"small": Price(input=1.0, output=1.0), "large": Price(input=10.0, output=100.0)}
+    for backends in ([cheap, dear], [dear, cheap]):
+        router = Router(backends, prices=prices, budgets=Budgets(organism=[Budget(usd=0.15)]))
+        assert (await router.complete("m", "hello", max_tokens=1000)).cost == pytest.approx(0.101)
+        with pytest.raises(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=1000)
+        assert router.get_total_usage().known_cost <= 0.15
+
+
+def test_each_further_try_needs_room_of_its_own() -> None:
+    """The first try may have been billed, so a second one could pass the limit together with it."""
+
+    async def main() -> None:
+        backend = model(7, 3, latency=0.0)
+        hanging = ScriptedBackend(name="slow", rules=(Rule(latency=100),))
+        settings: Any = {"timeouts": Timeouts(attempt=10), "retry_base_delay": 0.1}
+        router = Router([hanging, backend], budgets=Budgets(organism=[Budget(tokens=1500)]), **settings)
+        with pytest.raises(BudgetExceededError) as caught:
+            await router.complete("m", "hello", max_tokens=1000)
+        assert isinstance(caught.value.__cause__, BackendTimeoutError)
+        assert not backend.requests
+        assert 1000 < router.get_total_usage().unconfirmed_tokens <= 1500
+        roomy = Router([hanging, backend], budgets=Budgets(organism=[Budget(tokens=2500)]), **settings)
+        assert (await roomy.complete("m", "hello", max_tokens=1000)).content == "x"
+
+    run_in_virtual_time(main())
+
+
+def test_a_try_that_cost_nothing_needs_no_further_room() -> None:
+    async def main() -> None:
+        flaky = ScriptedBackend(
+            rules=(
+                Rule(error="ServerError", times=2),
+                Rule(reply="x", usage={"prompt_tokens": 7, "completion_tokens": 3}),
+            )
+        )
+        router = Router([flaky], budgets=Budgets(organism=[Budget(tokens=1200)]))
+        assert (await router.complete("m", "hello", max_tokens=1000)).content == "x"
+        (meter,) = router._book.meters(router_charge(""))
+        assert (meter.spent, meter.reserved) == (10, 0)
+
+    run_in_virtual_time(main())
+
+
+def test_no_hedge_starts_for_which_there_is_no_room() -> None:
+    async def main() -> None:
+        for limit, hedged in ((1500, 0), (3000, 1)):
+            slow = ScriptedBackend(name="slow", rules=(Rule(latency=20, reply="slow"),))
+            quick = ScriptedBackend(name="quick", rules=(Rule(latency=1, reply="quick"),), priority=2)
+            router = Router(
+                [slow, quick],
+                timeouts=Timeouts(hedge_after=5),
+                budgets=Budgets(organism=[Budget(tokens=limit)]),
+            )
+            await router.complete("m", "hello", max_tokens=1000)
+            assert len(quick.requests) == hedged
+            (meter,) = router._book.meters(router_charge(""))
+            assert meter.reserved == 0
+            assert meter.spent <= limit
+
+    run_in_virtual_time(main())
+
+
+def test_a_call_that_can_never_fit_is_refused_at_once_although_others_are_in_flight() -> None:
+    async def main() -> None:
+        router = Router([model(400, 100, latency=50)], budgets=Budgets(organism=[Budget(tokens=2500)]))
+        first = asyncio.create_task(router.complete("m", "hello", max_tokens=1500))
+        await asyncio.sleep(1)
+        with pytest.raises(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=2400)
+        assert asyncio.get_running_loop().time() == 1
+        await first
+
+    run_in_virtual_time(main())
+
+
+def test_a_call_that_waits_for_a_budget_gives_up_at_its_deadline() -> None:
+    async def main() -> None:
+        router = Router([model(400, 100, latency=50)], budgets=Budgets(organism=[Budget(tokens=2500)]))
+        first = asyncio.create_task(router.complete("m", "hello", max_tokens=1500))
+        await asyncio.sleep(1)
+
+        async def stream() -> None:
+            async for _ in router.stream("m", "hello", max_tokens=1500, timeout=10):
+                pass
+
+        for waiting in (router.complete("m", "hello", max_tokens=1500, timeout=10), stream()):
+            started = asyncio.get_running_loop().time()
+            with pytest.raises(BudgetExceededError):
+                await waiting
+            assert asyncio.get_running_loop().time() == started + 10
+        assert (await first).content == "x"
+
+    run_in_virtual_time(main())
 
 
 def test_calls_that_would_fit_wait_for_those_in_flight_to_settle() -> None:
     async def main() -> None:
-        router = Router([model(40, 10, latency=2)], budgets=Budgets(organism=[Budget(tokens=600)]))
-        answers = await asyncio.gather(*(router.complete("m", "hello", max_tokens=400) for _ in range(3)))
+        router = Router([model(400, 100, latency=2)], budgets=Budgets(organism=[Budget(tokens=3000)]))
+        answers = await asyncio.gather(*(router.complete("m", "hello", max_tokens=1500) for _ in range(3)))
         assert len(answers) == 3
         assert asyncio.get_running_loop().time() == 6
         with pytest.raises(BudgetExceededError):
-            await router.complete("m", "hello", max_tokens=590)
+            await router.complete("m", "hello", max_tokens=2000)
 
     run_in_virtual_time(main())
 
@@ -225,7 +384,7 @@ class Metered(ScriptedBackend):
         self.requests.append(request)
         assert request.max_tokens is not None
         await asyncio.sleep(latency)
-        output = int(request.max_tokens * share)
+        output = max(1, int(request.max_tokens * share))
         self.billed += 10 + output
         return LLMResponse("x", request.model, {"prompt_tokens": 10, "completion_tokens": output})
 

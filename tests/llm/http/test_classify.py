@@ -142,7 +142,7 @@ def test_every_kind_of_answer_is_the_right_error(
 ) -> None:
     error = error_from(status, {}, body)
     assert type(error) is kind
-    assert error.retryable == kind.retryable
+    assert error.retryable == (kind.retryable and status != 302)
     assert error.failover == kind.failover
 
 

@@ -19,6 +19,7 @@ import httpx
 import pytest
 from aiohttp import web
 
+from tests.emulators.raw import Exchange, RawServer, head
 from tests.emulators.server import closed_port
 from xml_pipeline.errors import (
     BackendError,
@@ -217,6 +218,20 @@ async def test_a_dropped_connection_is_no_timeout() -> None:
     async with serving(drop) as port, router(port) as one:
         with pytest.raises(ConnectionFailedError):
             await one.complete("m", "x")
+
+
+async def test_a_stale_connection_costs_a_custom_backend_no_try_either() -> None:
+    async def play(exchange: Exchange) -> None:
+        if exchange.connection == exchange.number or exchange.number == 3:
+            body = b'{"text": "Hi"}'
+            await exchange.send(head(length=len(body)), body)
+        else:
+            exchange.reset()
+
+    async with RawServer(play) as server, Router([Plain(base_url=server.origin)], retries=0) as one:
+        for _ in range(2):
+            assert (await one.complete("m", "x")).content == "Hi"
+        assert (server.connections, len(server.requests)) == (2, 3)
 
 
 def response(status: int, body: bytes = b"", **headers: str) -> httpx.HTTPStatusError:

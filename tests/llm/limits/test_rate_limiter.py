@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from xml_pipeline.llm.accounting.estimate import Estimator
 from xml_pipeline.llm.http.rate_limit_headers import RateLimits
 from xml_pipeline.llm.limits.rate_limiter import RateLimiter
+from xml_pipeline.llm.limits.token_bucket import TokenBucket
 from xml_pipeline.testing import run_in_virtual_time
 
 MINUTES = 10
@@ -199,6 +203,30 @@ def test_a_large_request_is_not_overtaken_by_small_ones() -> None:
     assert run_in_virtual_time(main())[:2] == ["first", "large"]
 
 
+@pytest.mark.parametrize("leaves_after", [0.0, 20.0])
+def test_when_the_head_of_the_queue_leaves_the_next_one_is_served_at_once(leaves_after: float) -> None:
+    async def main() -> list[tuple[int, float]]:
+        gate = RateLimiter(max_concurrent=100, tokens_per_minute=1000)
+        served: list[tuple[int, float]] = []
+
+        async def ask(tokens: int) -> None:
+            with await gate.acquire(tokens):
+                served.append((tokens, asyncio.get_running_loop().time()))
+
+        await ask(600)
+        head = asyncio.create_task(ask(900))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(ask(tokens)) for tokens in (300, 100, 50)]
+        await asyncio.sleep(leaves_after)
+        head.cancel()
+        await asyncio.gather(head, *others, return_exceptions=True)
+        return served
+
+    served = run_in_virtual_time(main())
+    assert served[:3] == [(600, 0.0), (300, leaves_after), (100, leaves_after)]
+    assert served[3] == (50, pytest.approx(60, abs=0.1))
+
+
 def test_an_estimate_above_the_whole_limit_waits_for_an_empty_minute_and_not_for_ever() -> None:
     async def main() -> float:
         gate = RateLimiter(max_concurrent=10, tokens_per_minute=1000)
@@ -296,3 +324,91 @@ def test_no_permit_is_lost_whenever_callers_are_cancelled(
     in_flight, waiting, seen = run_in_virtual_time(main())
     assert (in_flight, waiting) == (0, 0)
     assert all(number <= 3 for number in seen)
+
+
+# --- at the borders ---
+
+
+def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    return functools.wraps(test)(lambda: run_in_virtual_time(test()))
+
+
+@in_virtual_time
+async def test_whoever_waits_for_a_slot_gets_it_when_one_is_given_back() -> None:
+    gate = RateLimiter(max_concurrent=1)
+    first = await gate.acquire(1)
+    second, third = (asyncio.ensure_future(gate.acquire(1)) for _ in range(2))
+    await asyncio.sleep(0)
+    assert (gate.waiting, gate.in_flight) == (2, 1)
+    first.release()
+    first.release()
+    await asyncio.wait_for(second, 1)
+    assert (gate.waiting, gate.in_flight) == (1, 1)
+    third.cancel()
+    await asyncio.wait([third])
+    assert gate.waiting == 0
+    second.result().release()
+    assert gate.in_flight == 0
+
+
+@in_virtual_time
+async def test_a_wait_is_foretold_to_the_second() -> None:
+    requests = RateLimiter(max_concurrent=9, requests_per_minute=2)
+    tokens = RateLimiter(max_concurrent=9, tokens_per_minute=100)
+    assert requests.expected_wait(1) == tokens.expected_wait(100) == 0
+    for _ in range(2):
+        await requests.acquire(1)
+    await tokens.acquire(60)
+    await asyncio.sleep(10)
+    assert requests.expected_wait(1) == tokens.expected_wait(41) == 50
+    assert tokens.expected_wait(40) == 0
+    assert (requests.requests_available(), tokens.tokens_available()) == (0, 40)
+    assert (requests.tokens_available(), tokens.requests_available()) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "limited"),
+    [
+        ({}, False),
+        ({"tokens_per_minute": 5}, True),
+        ({"requests_per_minute": 5}, True),
+        ({"tokens_per_minute": 5, "requests_per_minute": 5}, True),
+    ],
+)
+def test_it_says_whether_a_minute_is_limited(limits: dict[str, int], limited: bool) -> None:
+    assert RateLimiter(max_concurrent=1, **limits).has_rate_limits is limited
+
+
+@in_virtual_time
+async def test_a_burst_takes_its_sixth_and_what_is_foretold_is_enough() -> None:
+    bucket = TokenBucket(600)
+    assert bucket.burst == 100
+    for _ in range(100):
+        assert bucket.wait() == 0
+        bucket.take()
+    assert not bucket.ready()
+    with pytest.raises(AssertionError, match="without asking"):
+        bucket.take()
+    await asyncio.sleep(bucket.wait())
+    assert bucket.ready()
+
+
+@in_virtual_time
+async def test_a_bucket_stands_before_sixty_requests_a_minute_and_more() -> None:
+    async def at_once(limit: int) -> int:
+        gate = RateLimiter(max_concurrent=1000, requests_per_minute=limit)
+        taken = 0
+        while gate.try_acquire(1, asyncio.get_running_loop().time()) is not None:
+            taken += 1
+        return taken
+
+    assert [await at_once(limit) for limit in (1, 59, 60, 600)] == [1, 59, 10, 100]
+
+
+def test_a_permit_holds_its_estimate_until_it_is_settled() -> None:
+    gate = RateLimiter(max_concurrent=1, tokens_per_minute=100)
+    permit = gate.try_acquire(30, 0.0)
+    assert permit is not None
+    assert gate.tokens_available(0.0) == 70
+    permit.settle(7)
+    assert gate.tokens_available(0.0) == 93

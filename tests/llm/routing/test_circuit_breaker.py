@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.llm.backends import backend, down, now, timed
 from xml_pipeline.errors import (
+    AuthenticationError,
     QuotaExhaustedError,
     RateLimitedError,
+    ServerError,
 )
 from xml_pipeline.events import BackendStateChanged, Event
 from xml_pipeline.llm import Router
 from xml_pipeline.llm.providers.scripted import Rule
+from xml_pipeline.llm.routing.circuit_breaker import CircuitBreaker, CoolingPolicy
 from xml_pipeline.testing import run_in_virtual_time
 
 
@@ -137,6 +142,164 @@ def test_a_dead_account_is_tried_again_after_a_while() -> None:
             assert seconds == 0
         assert len(a.requests) == 1
         await asyncio.sleep(200)
+        assert (await router.complete("m", "hello")).content == "from a"
+
+    run_in_virtual_time(main())
+
+
+# Failures of calls that were on their way together
+
+
+@pytest.mark.parametrize("calls", [1, 3, 20, 100])
+@pytest.mark.parametrize(
+    "error", ["RateLimitedError", "OverloadedError", "ServerError", "ConnectionFailedError"]
+)
+def test_many_calls_that_fail_together_are_one_failure(calls: int, error: str) -> None:
+    async def main() -> None:
+        events: list[Event] = []
+        blip = backend("a", down(error, times=calls, latency=1, retry_after=2.0))
+        router = Router([blip], on_event=events.append, random=lambda: 0.0)
+        answers = await asyncio.gather(*(router.complete("m", "hello", timeout=8) for _ in range(calls)))
+        assert {answer.content for answer in answers} == {"from a"}
+        assert now() == pytest.approx(3, abs=0.01), "out for as long as the provider said, and no longer"
+        states = [event.state for event in events if isinstance(event, BackendStateChanged)]
+        assert states == ["cold", "probing", "healthy"]
+        assert router.describe()[0].health == "healthy"
+
+    run_in_virtual_time(main())
+
+
+def test_calls_that_fail_together_without_a_hint_do_not_put_a_backend_out() -> None:
+    async def main() -> None:
+        router = Router([backend("a", down(times=50, latency=1))], retry_base_delay=0.5)
+        answers = await asyncio.gather(*(router.complete("m", "hello") for _ in range(50)))
+        assert len(answers) == 50
+        assert now() < 3
+
+    run_in_virtual_time(main())
+
+
+def test_three_failures_one_after_the_other_still_put_it_out() -> None:
+    async def main() -> None:
+        broken = backend("a", down(latency=1))
+        router = Router([broken], retries=0, retry_base_delay=10)
+        for _ in range(3):
+            assert router.describe()[0].health != "cold"
+            with pytest.raises(ServerError):
+                await router.complete("m", "hello")
+        assert router.describe()[0].health == "cold"
+
+    run_in_virtual_time(main())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0.1, 5), st.floats(0.1, 5)), min_size=1, max_size=20),
+    st.floats(1, 30),
+)
+def test_a_backend_is_never_out_for_longer_than_its_provider_said(
+    heard: list[tuple[float, float]], told: float
+) -> None:
+    breaker = CircuitBreaker(CoolingPolicy(cap=60), lambda model, state, reason: None)
+    calls = sorted((start + takes, start) for start, takes in heard)
+    for at, start in calls:
+        breaker.failed("m", RateLimitedError("no", retry_after=told), min(start, 0.1), at)
+    last = calls[-1][0]
+    assert not breaker.available("m", last)
+    assert breaker.available("m", last + told + 1e-6)
+
+
+def test_a_later_time_that_another_call_heard_counts() -> None:
+    breaker = CircuitBreaker(CoolingPolicy(), lambda model, state, reason: None)
+    breaker.failed("m", RateLimitedError("no", retry_after=5), 0, 1)
+    breaker.failed("m", RateLimitedError("no", retry_after=20), 0, 2)
+    breaker.failed("m", RateLimitedError("no", retry_after=1), 0, 3)
+    assert breaker.ready_at("m", 3) == 22
+
+
+def test_a_refusal_counts_although_another_failure_came_before_it() -> None:
+    breaker = CircuitBreaker(CoolingPolicy(), lambda model, state, reason: None)
+    breaker.failed("m", ServerError("no"), 0, 1)
+    assert breaker.available("m", 1)
+    breaker.failed("m", RateLimitedError("no", retry_after=20), 0, 2)
+    assert breaker.ready_at("m", 3) == 22
+
+
+def test_an_answer_to_an_older_request_does_not_shorten_the_providers_time() -> None:
+    async def main() -> None:
+        a = backend(
+            "a",
+            Rule(match="slow", latency=5, reply="slow"),
+            down("RateLimitedError", times=1, latency=1, retry_after=30.0),
+        )
+        router = Router([a])
+        slow = asyncio.create_task(router.complete("m", "slow"))
+        quick = asyncio.create_task(router.complete("m", "quick"))
+        assert (await slow).content == "slow"
+        assert router.describe()[0].health == "cold"
+        await quick
+        assert now() == pytest.approx(31, abs=0.01)
+        assert router.describe()[0].health == "healthy"
+
+    run_in_virtual_time(main())
+
+
+def test_only_the_probe_itself_can_be_given_up() -> None:
+    async def main() -> None:
+        a = backend(
+            "a",
+            Rule(match="old", latency=100, reply="old"),
+            down("RateLimitedError", times=1, retry_after=2.0),
+            Rule(match="probe", latency=10, reply="probe"),
+        )
+        router = Router([a])
+        old = asyncio.create_task(router.complete("m", "old"))
+        await asyncio.sleep(0.1)
+        probe = asyncio.create_task(router.complete("m", "probe"))
+        await asyncio.sleep(3)
+        assert router.describe()[0].health == "probing"
+        old.cancel()
+        await asyncio.gather(old, return_exceptions=True)
+        assert router.describe()[0].health == "probing"
+        assert (await probe).content == "probe"
+
+    run_in_virtual_time(main())
+
+
+def test_a_dead_key_found_by_a_models_probe_leaves_that_model_probeable() -> None:
+    async def main() -> None:
+        a = backend(
+            "a", down("RateLimitedError", times=1, retry_after=2.0), down("AuthenticationError", times=1)
+        )
+        router = Router([a], retries=0)
+        for wait, error in ((0, RateLimitedError), (3, AuthenticationError)):
+            await asyncio.sleep(wait)
+            with pytest.raises(error):
+                await router.complete("m", "hello")
+        assert router.describe()[0].health == "dead"
+        await asyncio.sleep(400)
+        assert (await router.complete("m", "hello", timeout=5)).content == "from a"
+        assert router.describe()[0].health == "healthy"
+
+    run_in_virtual_time(main())
+
+
+def test_after_a_success_nothing_of_the_failures_is_left() -> None:
+    async def main() -> None:
+        a = backend("a", down(times=3), Rule(times=1, reply="back"), down(times=3))
+        router = Router([a, backend("b", priority=2)], retry_base_delay=10)
+        for _ in range(3):
+            await router.complete("m", "hello")
+        assert (router.describe()[0].health, router.describe()[0].reason) == ("cold", "scripted failure")
+        await asyncio.sleep(11)
+        assert (await router.complete("m", "hello")).content == "back"
+        status = router.describe()[0]
+        assert (status.health, status.reason) == ("healthy", "")
+        await router.complete("m", "hello")
+        await router.complete("m", "hello")
+        assert router.describe()[0].health == "failing", "it takes three failures again"
+        await router.complete("m", "hello")
+        await asyncio.sleep(11)  # and the wait starts at its beginning again
         assert (await router.complete("m", "hello")).content == "from a"
 
     run_in_virtual_time(main())

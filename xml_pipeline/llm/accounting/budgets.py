@@ -1,7 +1,7 @@
 """Budgets in tokens and in USD: reserved before a call, settled after it, for all its scopes or for none.
 
-A reservation is an upper bound of what the call can use. It is taken in one step without awaiting, so calls
-that run at the same time cannot pass a limit together.
+A reservation is an upper bound of what one attempt can use; another attempt of the same call needs another one. It is
+taken in one step without awaiting, so calls that run at the same time cannot pass a limit together.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MAX_AGENT_SCOPES = 65_536  # agents that only a glob names, the same way
 
 K = TypeVar("K")
 Period = Literal["run", "day", "month"]
+Unit = Literal["tokens", "usd"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +63,30 @@ class Budgets:
     default_max_tokens: int = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class Most:
+    """An upper bound of what one attempt can use.
+
+    Attributes:
+        prompt, output: tokens.
+        micro_usd: of the dearest backend that may be asked; 0 when no money is counted.
+    """
+
+    prompt: int
+    output: int
+    micro_usd: int = 0
+
+    def of(self, unit: Unit) -> int:
+        """Tokens, or micro-USD."""
+        return self.micro_usd if unit == "usd" else self.prompt + self.output
+
+
 class Meter:
     """The state of one budget in one scope: tokens or micro-USD."""
 
     __slots__ = ("_period_id", "_warned", "budget", "limit", "reserved", "scope", "spent", "unit")
 
-    def __init__(self, scope: str, budget: Budget, unit: Literal["tokens", "usd"], limit: int) -> None:
+    def __init__(self, scope: str, budget: Budget, unit: Unit, limit: int) -> None:
         self.scope = scope
         self.budget = budget
         self.unit = unit
@@ -109,75 +128,70 @@ class Meter:
     def shown(self, amount: int) -> float:
         return amount / 1_000_000 if self.unit == "usd" else float(amount)
 
-    def exceeded(self, amount: int) -> BudgetExceededError:
+    def exceeded(self, most: Most) -> BudgetExceededError:
         return BudgetExceededError(
             self.scope,
             limit=self.shown(self.limit),
             spent=self.shown(self.spent + self.reserved),
-            requested=self.shown(amount),
+            requested=self.shown(most.of(self.unit)),
             unit=self.unit,
             period=self.budget.per,
+            made_of=f"at most {most.prompt} tokens of prompt, counted as bytes where nobody has counted them yet,"
+            f" and {most.output} of answer",
         )
 
 
 class Reservation:
-    """What one call holds of its budgets, until `close`."""
+    """What one attempt holds of its budgets, until it is settled or closed.
 
-    __slots__ = (
-        "_meters",
-        "_on_event",
-        "_on_settled",
-        "_open",
-        "_spent_tokens",
-        "_spent_usd",
-        "micro_usd",
-        "tokens",
-    )
+    Attributes:
+        most: how much.
+    """
+
+    __slots__ = ("_meters", "_on_event", "_on_settled", "_open", "_wall", "most")
 
     def __init__(
         self,
         meters: Sequence[Meter],
-        tokens: int,
-        micro_usd: int,
+        most: Most,
+        wall: Callable[[], float],
         on_event: Callable[[BudgetWarning], None],
         on_settled: Callable[[], None],
     ) -> None:
         self._meters = meters
+        self._wall = wall
         self._on_event = on_event
         self._on_settled = on_settled
         self._open = True
-        self._spent_tokens = 0
-        self._spent_usd = 0
-        self.tokens = tokens
-        self.micro_usd = micro_usd
+        self.most = most
         for meter in meters:
-            meter.reserved += micro_usd if meter.unit == "usd" else tokens
+            meter.reserved += most.of(meter.unit)
 
-    def settle(self, fact: Answered) -> None:
-        """Take in what an attempt came to; it is spent when the reservation closes.
+    def settle(self, fact: Answered) -> bool:
+        """Replace what is held by what an attempt came to; False when it came to nothing, and all is still held.
 
-        An answer without a known price spends the whole reserved amount, an unconfirmed attempt what was expected.
+        Usage without a known price spends the whole reserved amount.
         """
         tokens = fact.usage.total_tokens
-        if fact.confirmed and fact.micro_usd is None and tokens:
-            self._spent_usd += self.micro_usd
-        else:
-            self._spent_usd += fact.micro_usd or 0
-        self._spent_tokens += tokens
+        micro_usd = self.most.micro_usd if fact.micro_usd is None and tokens else fact.micro_usd or 0
+        if tokens or micro_usd:
+            self._end(tokens, micro_usd)
+        return not self._open
 
     def close(self) -> None:
-        """Replace what is held by what was spent. Idempotent."""
+        """Give back what is held. Idempotent."""
+        self._end(0, 0)
+
+    def _end(self, tokens: int, micro_usd: int) -> None:
         if not self._open:
             return
         self._open = False
         warnings: list[BudgetWarning] = []
+        wall = self._wall()
         for meter in self._meters:
-            if meter.unit == "usd":
-                meter.reserved -= self.micro_usd
-                amount = self._spent_usd
-            else:
-                meter.reserved -= self.tokens
-                amount = self._spent_tokens
+            meter.turn(wall)
+            meter.reserved -= self.most.of(meter.unit)
+            amount = micro_usd if meter.unit == "usd" else tokens
             if amount:
                 warnings += meter.spend(amount)
         for warning in warnings:
@@ -239,17 +253,16 @@ class BudgetBook:
             meter.turn(wall)
         return found
 
-    def reserve(self, meters: Sequence[Meter], tokens: int, micro_usd: int) -> Reservation:
+    def reserve(self, meters: Sequence[Meter], most: Most) -> Reservation:
         """Take so much of every meter, or of none.
 
         Raises:
             BudgetExceededError: one of them has no room; nothing was taken.
         """
         for meter in meters:
-            amount = micro_usd if meter.unit == "usd" else tokens
-            if amount > meter.headroom():
-                raise meter.exceeded(amount)
-        return Reservation(meters, tokens, micro_usd, self._on_event, self._on_settled)
+            if most.of(meter.unit) > meter.headroom():
+                raise meter.exceeded(most)
+        return Reservation(meters, most, self._wall, self._on_event, self._on_settled)
 
     def forget_thread(self, thread_id: str) -> None:
         """The thread is over."""

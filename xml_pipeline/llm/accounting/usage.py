@@ -13,6 +13,7 @@ from typing import Literal
 
 from xml_pipeline.attribution import current_caller
 from xml_pipeline.errors import BackendError
+from xml_pipeline.llm.accounting.bound import Extent
 from xml_pipeline.llm.types import Usage
 
 MAX_THREADS = 16_384  # threads and conversations remembered, the least recently used forgotten first
@@ -26,14 +27,16 @@ class UsageTotals:
 
     Attributes:
         prompt_tokens: input, cache reads and writes included.
-        completion_tokens: output, reasoning included.
+        completion_tokens: output, reasoning included; of streams that broke off, what came.
         cached_tokens, cache_write_tokens, reasoning_tokens: parts of those.
         request_count: calls that were answered, in whole or until the consumer of their stream left.
         failure_count: calls that ended in an error; of models and backends, tries that did.
-        unconfirmed_tokens: estimated tokens of tries that ended without the provider's count (cut streams, timeouts,
-            cancelled calls); not part of the sums above, because they may not have been billed.
-        known_cost: USD of the calls whose price is known.
-        unpriced_count: calls whose price is unknown.
+        unconfirmed_tokens: estimated tokens of tries that were sent and of which nothing came back (timeouts, broken
+            connections, cancelled calls, unreadable answers); not part of the sums above, because they may not have
+            been billed. Budgets count them.
+        known_cost: USD of what is in the sums and has a known price.
+        unpriced_count: tries in the sums whose price is unknown.
+        estimated_tokens: input and output above of tries that the provider did not count, or not to their end.
     """
 
     prompt_tokens: int = 0
@@ -46,6 +49,7 @@ class UsageTotals:
     unconfirmed_tokens: int = 0
     known_cost: float = 0.0
     unpriced_count: int = 0
+    estimated_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -65,6 +69,7 @@ class _Account:
         "cache_write",
         "cached",
         "completion",
+        "estimated",
         "failures",
         "micro_usd",
         "prompt",
@@ -77,10 +82,12 @@ class _Account:
     def __init__(self) -> None:
         self.prompt = self.completion = self.cached = self.cache_write = self.reasoning = 0
         self.requests = self.failures = self.unconfirmed = self.micro_usd = self.unpriced = 0
+        self.estimated = 0
 
     def count(self, usage: Usage, micro_usd: int | None) -> None:
-        """One answered call; `micro_usd` is None when its price is unknown."""
-        self.requests += 1
+        """What one try used; `micro_usd` is None when its price is unknown."""
+        if usage.estimated:
+            self.estimated += usage.total_tokens
         self.prompt += usage.prompt_tokens
         self.completion += usage.completion_tokens
         if usage.cached_tokens:
@@ -110,6 +117,7 @@ class _Account:
             self.unconfirmed,
             self.micro_usd / 1_000_000,
             self.unpriced,
+            self.estimated,
         )
 
 
@@ -167,12 +175,14 @@ class Answered:
         backend, model: who was asked, and for which model there.
         outcome: `answered`; `dropped`, when the consumer of a stream left after its first content; `failed`;
             `cancelled`, when the caller left before.
-        usage: tokens, as the provider counted them or estimated; of an unconfirmed attempt what was expected.
-        confirmed: False when nobody will tell whether the attempt was billed.
+        usage: what is charged: tokens as the provider counted them, or `estimated`; of an unconfirmed attempt what
+            was expected.
+        confirmed: False when it was sent, nothing came back, and nobody will tell whether it was billed.
         micro_usd: what the usage costs; None when the price is unknown.
-        at: when, in seconds of the router's monotonic clock.
+        started, at: when it began and ended, in seconds of the router's monotonic clock.
         size: of the prompt, in bytes.
         error: why it failed, or None.
+        extent: of the prompt, None where no budget asked for it.
     """
 
     charge: Charge
@@ -182,9 +192,11 @@ class Answered:
     usage: Usage
     confirmed: bool
     micro_usd: int | None
+    started: float
     at: float
     size: int
     error: BackendError | None = None
+    extent: Extent | None = None
 
     @property
     def cost(self) -> float | None:
@@ -215,12 +227,14 @@ class UsageTally:
         if fact.error is not None:
             _named(self._backends, fact.backend).failures += 1
             _named(self._models, fact.model).failures += 1
+        answered = fact.outcome in ("answered", "dropped")
         if not fact.confirmed:
             total = fact.usage.total_tokens
             for account in self._accounts(fact):
                 account.unconfirmed += total
-        elif fact.error is None:
+        elif answered or fact.usage.total_tokens:
             for account in self._accounts(fact):
+                account.requests += answered
                 account.count(fact.usage, fact.micro_usd)
 
     def failed(self, charge: Charge) -> None:

@@ -12,6 +12,7 @@ How to write a provider, `providers/<name>/`: a dialect (see `dialect.py`) and
         requires_key: ClassVar[bool] = True             # False: usable without a key (a local server)
         price_provider: ClassVar[str] = "mine"          # the provider's id in genai-prices, "" for none
         usual_models: ClassVar = ("mine-*",)            # what messages say that it serves
+        endpoints: ClassVar = ("/chat/completions",)    # what a base_url must not end with: it is appended
 
         def _auth_headers(self) -> dict[str, str]: ...  # from self.api_key
         def serves_model(self, model) -> bool: ...      # the provider's own rule, for the name the caller used
@@ -30,35 +31,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from xml_pipeline.errors import ConfigError, InvalidRequestError, MalformedAnswerError, cut
-from xml_pipeline.llm.http.dialect import Dialect, WireRequest
-from xml_pipeline.llm.http.framing import Framer, LineFramer, SSEFramer
+from xml_pipeline.errors import BackendError, ConfigError, InvalidRequestError, MalformedAnswerError, cut
+from xml_pipeline.llm.http.assembly import Assembly, as_events, checked
+from xml_pipeline.llm.http.body import Body
+from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest
+from xml_pipeline.llm.http.framing import Frame, Framer, LineFramer, SSEFramer
 from xml_pipeline.llm.http.secrets import Secret
 from xml_pipeline.llm.http.transport import USER_AGENT, Connection
-from xml_pipeline.llm.types import (
-    LLMRequest,
-    LLMResponse,
-    ReasoningDelta,
-    StreamEvent,
-    StreamFinished,
-    StreamOpened,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-    UsageReport,
-)
+from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse, StreamEvent, StreamOpened
+from xml_pipeline.payload.text import encodable
 
 if TYPE_CHECKING:
     import aiohttp
 
-MAX_ERROR_BYTES = 64 * 1024
-DRAIN_SECONDS = 0.25  # how long to wait for a stream's end after its terminal event, to reuse the connection
+MAX_ANSWER_BYTES = 32 * 1024 * 1024  # of an answer in one piece; parsed, JSON can take twenty times as much
+MAX_STREAM_BYTES = 256 * 1024 * 1024  # a million tokens, each in a chunk of its own
+QUIET_SECONDS = 2.0  # how long an answer that looks whole is waited on before it is read
 
 DEFAULT_HEADERS = {
     "Accept": "*/*",
@@ -67,8 +62,6 @@ DEFAULT_HEADERS = {
     "User-Agent": USER_AGENT,
 }
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-Feature = Literal["tools", "schema"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +93,7 @@ class Backend:
         max_concurrent: requests in flight at once.
         supported_models: exact names or globs; when given, they replace `serves_model`.
         model_map: name in the request → name at this endpoint; its keys are served too.
-        headers: further HTTP headers of every request.
+        headers: further HTTP headers of every request; their values are masked in every repr.
     """
 
     provider: str = ""
@@ -123,6 +116,7 @@ class Backend:
     requires_key: ClassVar[bool] = False
     price_provider: ClassVar[str] = ""
     usual_models: ClassVar[tuple[str, ...]] = ()  # globs of `serves_model`, for messages only
+    endpoints: ClassVar[tuple[str, ...]] = ()  # paths in lower case that a `base_url` must not end with
     offline: ClassVar[bool] = (
         False  # True: opens no connection, and may run where real requests are forbidden
     )
@@ -132,6 +126,7 @@ class Backend:
         name = self.name or self.provider or type(self).__name__
         self.api_key = _checked_key(self.api_key, self.api_key_env or self.default_key_env, name)
         self.base_url = self.base_url.rstrip("/")
+        self.headers = {header: Secret(value) for header, value in self.headers.items()}
 
     @classmethod
     def check(cls, given: Mapping[str, Any]) -> None:
@@ -143,7 +138,7 @@ class Backend:
             ConfigError: a field may not be what it is; names the backend.
         """
         name = given.get("name") or given.get("provider", cls.provider) or cls.__name__
-        _check_url(given.get("base_url", cls.base_url), name)
+        _check_url(given.get("base_url", cls.base_url), name, cls.endpoints)
 
     # What a provider supplies
 
@@ -193,16 +188,15 @@ class Backend:
             raise NotImplementedError(
                 f"{type(self).__name__} needs _make_dialect() or its own _do_completion()"
             )
-        answer = await self._post(client, dialect.encode(request, stream=False))
-        content = await answer.read()
-        headers = answer.headers
-        if not 200 <= answer.status < 300:
-            raise dialect.error(answer.status, headers, _body(content))
-        response = dialect.decode(_json(content), request)
-        response.headers = headers
-        if not response.request_id:
-            response.request_id = headers.get("x-request-id") or headers.get("request-id") or ""
-        return response
+        wire = dialect.encode(request, stream=False)
+        answer = await self._post(client, wire)
+        try:
+            body = Body(answer, MAX_ANSWER_BYTES)
+            if not 200 <= answer.status < 300:
+                raise self._refusal(dialect, wire, answer, await body.of_error())
+            return _headed(await _whole(dialect, request, body), answer)
+        finally:
+            answer.close()  # the connection is free again if the body was read to its end
 
     async def _do_stream(self, client: Any, request: LLMRequest) -> AsyncIterator[StreamEvent]:
         """One request, its events as they come; arguments and errors as of `_do_completion`, also in the middle."""
@@ -211,64 +205,63 @@ class Backend:
             for event in as_events(await self._do_completion(client, request)):
                 yield event
             return
-        answer = await self._post(client, dialect.encode(request, stream=True))
+        wire = dialect.encode(request, stream=True)
+        answer = await self._post(client, wire)
         try:
-            headers = answer.headers
-            chunks = answer.content.iter_any()
+            body = Body(answer, MAX_STREAM_BYTES)
             if not 200 <= answer.status < 300:
-                raise dialect.error(answer.status, headers, _body(await _read_some(chunks)))
-            if "json" in headers.get("content-type", "") and dialect.framing == "sse":
+                raise self._refusal(dialect, wire, answer, await body.of_error())
+            piece = await _begun(body)
+            if dialect.framing == "sse" and piece.startswith(_JSON_BEGINS):
                 # Asked for a stream, answered in one piece: the answer, or an error inside a 200.
-                response = dialect.decode(_json(await answer.read()), request)
-                response.headers = headers
-                for event in as_events(response):
+                for event in as_events(_headed(await _whole(dialect, request, body, piece), answer)):
                     yield event
                 return
-            yield StreamOpened(headers, headers.get("x-request-id") or headers.get("request-id") or "")
-            framer: Framer = SSEFramer() if dialect.framing == "sse" else LineFramer()
-            decoder = dialect.stream_decoder(request)
-            async for chunk in chunks:
-                for data, name in framer.feed(chunk):
-                    for event in decoder.feed(data, name):
-                        yield event
-                if decoder.done:
-                    await _drain(chunks)
-                    return
-            for data, name in framer.close():
-                for event in decoder.feed(data, name):
+            yield StreamOpened(answer.headers, _request_id(answer))
+            framer, decoder = _framer(piece), dialect.stream_decoder(request)
+            shown, framed = piece[:200], False
+            while piece:
+                frames = framer.feed(piece)
+                framed = framed or bool(frames)
+                for event in _events(frames, decoder):
                     yield event
+                if decoder.done:
+                    await body.drain()
+                    return
+                piece = await body.piece()
+            frames = framer.close()
+            if not (frames or framed):
+                raise MalformedAnswerError(
+                    f"the answer is no stream: {cut(shown.decode('utf-8', 'replace'))!r}"
+                )
+            for event in _events(frames, decoder):
+                yield event
         finally:
-            answer.close()  # the connection is free again if the body was read to its end
+            answer.close()
+
+    def _refusal(
+        self, dialect: Dialect, wire: WireRequest, answer: aiohttp.ClientResponse, content: bytes
+    ) -> BackendError:
+        """The error of an answer that is none, with a hint where `base_url` is to blame."""
+        error = dialect.error(answer.status, answer.headers, _parsed(content))
+        ends, begins = self.base_url.rpartition("/")[2], wire.path.split("/")[1]
+        if answer.status in (404, 405) and ends == begins:
+            hint = f"base_url ends in /{ends}, and /{begins} is part of the path already; leave it out there"
+            error.args = (f"{error}. {hint}",)
+        return error
 
     def _post(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
         # A path cannot lead to another host: the key is sent to `base_url` and nowhere else.
         if not wire.path.startswith("/"):
             raise InvalidRequestError(f"the path {cut(wire.path)!r} would leave {self.base_url}")
         try:
-            body = _JSON.encode(wire.body).encode()
+            text = _JSON.encode(wire.body)
+            body = text.encode() if text.isascii() else encodable(text).encode()
         except (TypeError, ValueError) as error:
             raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
         headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
         connection: Connection = getattr(client, "connection", client)  # an httpx client carries ours
         return connection.post(self.base_url + wire.path, headers, body)
-
-
-def as_events(response: LLMResponse) -> list[StreamEvent]:
-    """A whole answer as the events of a stream."""
-    events: list[StreamEvent] = [StreamOpened(response.headers, response.request_id)]
-    if response.reasoning:
-        events.append(ReasoningDelta(response.reasoning))
-    if response.content:
-        events.append(TextDelta(response.content))
-    events += [
-        ToolCallDelta(index, call.id, call.name, call.arguments_text, call.provider_data)
-        for index, call in enumerate(response.tool_calls)
-    ]
-    events.append(UsageReport(Usage.of(response.usage)))
-    events.append(
-        StreamFinished(response.finish_reason, response.model, response.request_id, response.provider_data)
-    )
-    return events
 
 
 def _checked_key(key: str, variable: str, name: str) -> Secret:
@@ -283,7 +276,7 @@ def _checked_key(key: str, variable: str, name: str) -> Secret:
     return Secret(stripped)
 
 
-def _check_url(url: str, name: str) -> None:
+def _check_url(url: str, name: str, endpoints: Sequence[str]) -> None:
     if not url:
         return
     try:
@@ -292,7 +285,8 @@ def _check_url(url: str, name: str) -> None:
     except (ValueError, TypeError, AttributeError):  # a port that is none, half an IPv6 address, no text
         usable = False
     if not usable or any(character.isspace() for character in url):
-        shown = "(not shown: it may hold a password)" if "@" in str(url) else repr(cut(url))
+        secret = any(mark in str(url) for mark in "@?#")
+        shown = "(not shown: it may hold a password or a key)" if secret else repr(cut(url))
         raise ConfigError(
             f"backend {name}: base_url {shown} is no http or https address; write it as"
             " https://host[:port][/prefix]"
@@ -302,38 +296,112 @@ def _check_url(url: str, name: str) -> None:
             f"backend {name}: base_url may hold neither user, password, query nor fragment; put a key into"
             " the environment and name the variable in api_key_env"
         )
+    path = parts.path.rstrip("/").lower()
+    endpoint = next((end for end in endpoints if path.endswith(end)), "")
+    if endpoint:
+        right = url.rstrip("/")[: -len(endpoint)]
+        raise ConfigError(
+            f"backend {name}: base_url {cut(url)!r} is the address of one endpoint; its path is appended to"
+            f" base_url with every request. Write {cut(right)!r}"
+        )
 
 
-def _json(content: bytes) -> Any:
+# Reading answers
+
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # before the first byte that counts: a byte order mark, keep-alive lines
+_JSON_BEGINS = (b"{", b"[")
+_MAYBE_WHOLE = (b"}", b"]", b"\n")
+
+
+async def _begun(body: Body) -> bytes:
+    """The first piece, from its first byte that counts; b"" for a body without one."""
+    while piece := await body.piece():
+        if piece := piece.lstrip(_BLANK):
+            return piece
+    return b""
+
+
+async def _whole(dialect: Dialect, request: LLMRequest, body: Body, begun: bytes = b"") -> LLMResponse:
+    """An answer in one piece. One that is whole counts, however its connection ends, or if it does not end."""
+    body.limit = MAX_ANSWER_BYTES
+    content = bytearray(begun)
+    while not body.ended:
+        try:
+            async with asyncio.timeout(QUIET_SECONDS if content.endswith(_MAYBE_WHOLE) else None):
+                content += await body.piece()
+        except BackendError:
+            raise
+        except Exception as broken:
+            with suppress(MalformedAnswerError):
+                return _read(dialect, request, bytes(content))
+            if not isinstance(broken, TimeoutError):
+                raise
+    return _read(dialect, request, bytes(content))
+
+
+def _read(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse:
+    """The answer in a body, by what it is and not by what its headers call it."""
     try:
-        return json.loads(content)
+        data = json.loads(content)
     except (ValueError, RecursionError) as error:  # the latter: nested without end
+        streamed = _collected(dialect, request, _frames(content.lstrip(_BLANK)))
+        if streamed is not None:
+            return streamed
         shown = cut(content[:200].decode("utf-8", "replace"))
         raise MalformedAnswerError(f"the answer is no JSON ({error}): {shown!r}") from None
+    if isinstance(data, list):  # Gemini's stream where a proxy left `alt=sse` out
+        streamed = _collected(dialect, request, [(_JSON.encode(each), "") for each in data])
+        if streamed is not None:
+            return streamed
+    return checked(dialect.decode(data, request))
 
 
-def _body(content: bytes) -> Any:
+def _collected(dialect: Dialect, request: LLMRequest, frames: Iterable[Frame]) -> LLMResponse | None:
+    """The answer of a server that streams although it was not asked to; None if it is no finished stream."""
+    assembly, decoder = Assembly(), dialect.stream_decoder(request)
+    try:
+        for event in _events(frames, decoder):
+            assembly.add(event)
+    except BackendError as error:
+        if assembly.finished is None and not isinstance(error, MalformedAnswerError):
+            raise
+    return None if assembly.finished is None else assembly.response(request.model)
+
+
+def _framer(begun: bytes) -> Framer:
+    """How a stream is cut that begins so: no event of SSE begins as JSON does."""
+    return LineFramer() if begun.startswith(_JSON_BEGINS) else SSEFramer()
+
+
+def _frames(content: bytes) -> Iterator[Frame]:
+    """The frames of a stream that is there as a whole."""
+    framer = _framer(content)
+    yield from framer.feed(content)
+    yield from framer.close()
+
+
+def _events(frames: Iterable[Frame], decoder: StreamDecoder) -> Iterator[StreamEvent]:
+    """The events in some frames; what comes after the stream's own end is none."""
+    for data, name in frames:
+        if decoder.done:
+            return
+        yield from decoder.feed(data, name)
+
+
+def _headed(response: LLMResponse, answer: aiohttp.ClientResponse) -> LLMResponse:
+    """The answer with what the head said of it."""
+    response.headers = answer.headers
+    response.request_id = response.request_id or _request_id(answer)
+    return response
+
+
+def _request_id(answer: aiohttp.ClientResponse) -> str:
+    return answer.headers.get("x-request-id") or answer.headers.get("request-id") or ""
+
+
+def _parsed(content: bytes) -> Any:
     """The body of an error answer: parsed, or its text."""
-    content = content[:MAX_ERROR_BYTES]
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
         return content.decode("utf-8", "replace")
-
-
-async def _read_some(chunks: AsyncIterable[bytes]) -> bytes:
-    content = b""
-    async for chunk in chunks:
-        content += chunk
-        if len(content) >= MAX_ERROR_BYTES:
-            break
-    return content
-
-
-async def _drain(chunks: AsyncIterable[bytes]) -> None:
-    try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in chunks:
-                pass
-    except TimeoutError:
-        pass

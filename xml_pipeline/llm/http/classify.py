@@ -25,9 +25,10 @@ from xml_pipeline.errors import (
     cut,
 )
 from xml_pipeline.llm.http.rate_limit_headers import retry_after
-from xml_pipeline.llm.types import is_whole
+from xml_pipeline.llm.types import Feature, is_whole
 
 MESSAGE_CUT = 500  # characters of a provider's error text that an error shows
+DEEPEST = 8  # levels of an error object that are looked into
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ BY_MESSAGE: tuple[ErrorRule, ...] = (
         ),
         statuses=frozenset((400, 413, 422)),
     ),
+    # The name of LiteLLM's exception: its proxy passes it on with various statuses, and inside streams.
+    ErrorRule(ContextWindowError, contains=("contextwindowexceedederror",)),
     ErrorRule(
         ContentPolicyError,
         contains=_texts("content policy|usage policies|content management policy|safety system"),
@@ -179,6 +182,30 @@ BY_STATUS: tuple[ErrorRule, ...] = (
     ErrorRule(MalformedAnswerError, statuses=frozenset(range(300, 400))),
 )
 
+REFUSALS: Mapping[Feature, tuple[str, ...]] = {
+    "tools": _texts(
+        "does not support tools|does not support tool use|does not support tool calling"
+        "|does not support function calling|not support parameters: […tools|support tool use"
+        "|supports tool calling for this model|function calling is not enabled|tools is not supported"
+        "|tools are not supported|tool calling is not supported|tool use is not supported"
+        "|function calling is not supported|unsupported param: tools|unsupported parameter: tools"
+        "|enable-auto-tool-choice|tools param requires"
+    ),
+    "schema": _texts(
+        "response_format…not supported|not support response_format|not support response format"
+        "|not support parameters: […response_format|response_format type is unavailable|json mode is not enabled"
+        "|unsupported param: response_format|unsupported parameter: response_format|json_schema is not supported"
+        "|not support structured output|structured outputs are not supported|not support output format"
+        "|output_format: extra inputs|output_config.format: extra inputs"
+    ),
+}
+"""How servers say that a model has no tools, or takes no JSON Schema for its answer.
+
+Quotes are left out, and `…` stands for anything between two parts. Sources: the words of Ollama, vLLM, llama.cpp,
+LiteLLM, OpenRouter, OpenAI, Groq, DeepSeek, DeepInfra and Gemini.
+"""
+_QUOTES = str.maketrans("", "", "'\"`")
+
 # Only for an error object without a telling status (inside a 200, in a stream).
 BY_GENERIC_TYPE: tuple[ErrorRule, ...] = (
     ErrorRule(
@@ -203,6 +230,8 @@ def error_facts(status: int | None, data: Any) -> ErrorFacts:
     if (status is None or status < 300) and numeric:
         status = numeric[0]
     message = next((text for text in messages if text), "")
+    if isinstance(data, dict) and isinstance(data.get("detail"), list):
+        message = "; ".join(text for text in messages if text)  # several rules, each of which is broken
     if not message and isinstance(data, str):
         message = " ".join(data.split())
     return ErrorFacts(
@@ -214,17 +243,21 @@ def error_facts(status: int | None, data: Any) -> ErrorFacts:
     )
 
 
-def _collect(data: Any, codes: list[str], messages: list[str], numeric: list[int]) -> None:
-    """Walk the known places of an error object: `error`, `details`, `violations`, `metadata`."""
+def _collect(
+    data: Any, codes: list[str], messages: list[str], numeric: list[int], left: int = DEEPEST
+) -> None:
+    """Walk the known places of an error object: `error`, `detail`, `details`, `violations`, `metadata`."""
+    if not left:
+        return
     if isinstance(data, list):
         for item in data[:8]:
-            _collect(item, codes, messages, numeric)
+            _collect(item, codes, messages, numeric, left - 1)
         return
     if not isinstance(data, dict):
         return
     inner = data.get("error")
     if isinstance(inner, dict):
-        _collect(inner, codes, messages, numeric)
+        _collect(inner, codes, messages, numeric, left - 1)
     elif isinstance(inner, str):
         messages.append(inner)
     for key in ("code", "type", "status", "reason", "quotaId", "error_type"):
@@ -237,9 +270,17 @@ def _collect(data: Any, codes: list[str], messages: list[str], numeric: list[int
         value = data.get(key)
         if isinstance(value, str):
             messages.append(value)
-    for key in ("details", "violations", "metadata", "errors"):
+    if isinstance(data.get("msg"), str):
+        messages.append(_placed(data["msg"], data.get("loc")))
+    for key in ("detail", "details", "violations", "metadata", "errors"):
         if isinstance(data.get(key), (dict, list)):
-            _collect(data[key], codes, messages, numeric)
+            _collect(data[key], codes, messages, numeric, left - 1)
+
+
+def _placed(rule: str, place: Any) -> str:
+    """One broken rule of FastAPI's 422, with the place in the request: `body.tools.0: field required`."""
+    where = ".".join(str(part) for part in place[:8]) if isinstance(place, list) else ""
+    return f"{where}: {rule}" if where else rule
 
 
 def classify(facts: ErrorFacts, rules: Iterable[ErrorRule] = ()) -> type[BackendError]:
@@ -261,7 +302,8 @@ def error_from(
     if kind is QuotaExhaustedError and facts.status == 402 and wait is not None:
         kind = RateLimitedError  # OpenRouter: a 402 that asks to wait is a budget in flight
     shown = facts.message or "no message"
-    if 300 <= (facts.status or 0) < 400:
+    redirects = 300 <= (facts.status or 0) < 400
+    if redirects:
         shown = f"it redirects to {cut(headers.get('location', '?'))}; set base_url to the right address"
     label = f"HTTP {facts.status}" if facts.status else "error in the answer"
     if facts.code:
@@ -273,7 +315,21 @@ def error_from(
         request_id=headers.get("x-request-id") or headers.get("request-id") or "",
         retry_after=wait,
     )
+    error.refuses = refusal(kind, facts)
     should_retry = headers.get("x-should-retry")
-    if should_retry in ("true", "false"):
+    if redirects:
+        error.retryable = False  # it will say the same again
+    elif should_retry in ("true", "false"):
         error.retryable = should_retry == "true"
     return error
+
+
+def refusal(kind: type[BackendError], facts: ErrorFacts) -> Feature | None:
+    """What the model cannot do natively, as far as the error says so."""
+    if kind not in (InvalidRequestError, ModelNotFoundError, ServerError):
+        return None
+    text = facts.text.translate(_QUOTES)
+    for feature, phrases in REFUSALS.items():
+        if any(all(part in text for part in phrase.split("…")) for phrase in phrases):
+            return feature
+    return None

@@ -11,6 +11,7 @@ arguments. It supplies
                              authentication headers come from the backend. Merge `request.extra` last. A request
                              that this dialect cannot express (an unknown content part) raises InvalidRequestError.
     decode(data, request)    the parsed JSON of a 2xx answer → LLMResponse (content, model, usage, finish_reason,
+                             stop_reason and stop_sequence as the API has them,
                              tool_calls, reasoning, provider_data, request_id, raw=data). Missing parts raise
                              MalformedAnswerError; an error object inside the 200 raises `self.error(...)`.
     stream_decoder(request)  → a fresh StreamDecoder for one stream
@@ -38,7 +39,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from xml_pipeline.errors import BackendError, MalformedAnswerError, cut
 from xml_pipeline.llm.http.classify import ErrorRule, error_from
 from xml_pipeline.llm.http.rate_limit_headers import RateLimits, read_rate_limits
-from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
+from xml_pipeline.llm.types import MOST_TOKENS, LLMRequest, LLMResponse, StreamEvent, Usage, token_count
 
 Path = tuple[str, ...]
 
@@ -61,18 +62,28 @@ class UsageKeys(NamedTuple):
         return cls(*(tuple(tuple(path.split(".")) for path in kind.split()) for kind in kinds))
 
     def read(self, usage: Any) -> Usage:
-        """The usage in an API's object; what is no count is 0."""
-        counts = []
-        for paths in self:
-            total = 0
-            for path in paths:
-                value = usage
-                for key in path:
-                    value = value.get(key) if isinstance(value, dict) else None
-                if type(value) is int and value > 0:  # a truth value is none
-                    total += value
-            counts.append(total)
-        return Usage(counts[0], counts[1], counts[2], counts[3], counts[4])
+        """The usage in an API's object; one whose prompt or answer is no possible count is as good as none."""
+        counts = [_total(usage, paths) for paths in self]
+        prompt, completion, cached, cache_write, reasoning = counts
+        if prompt is None or completion is None:
+            return Usage()
+        cached = min(cached or 0, prompt)  # parts of the prompt, and priced as such
+        return Usage(prompt, completion, cached, min(cache_write or 0, prompt - cached), reasoning or 0)
+
+
+def _total(usage: Any, paths: Sequence[Path]) -> int | None:
+    """The sum of the counts at some places; None if one of them is no count."""
+    total = 0
+    for path in paths:
+        value = usage
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            count = value if type(value) is int and 0 <= value <= MOST_TOKENS else token_count(value)
+            if count is None:
+                return None
+            total += count
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,5 +198,5 @@ def parse_chunk(data: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)}") from None
+        raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)!r}") from None
     return expect_object(value)

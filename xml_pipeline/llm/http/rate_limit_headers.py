@@ -17,7 +17,9 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s|d)")
+LONGEST = 64  # characters of a duration or a count that is read
+_DURATION = re.compile(r"(?<!\d)(\d++(?:\.\d++)?+)(ms|us|µs|ns|h|m|s|d)")
+MOST_A_MINUTE = 10**12  # tokens or requests; a header that says more is wrong
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -36,12 +38,14 @@ class RateLimits:
 def parse_duration(text: str) -> float | None:
     """`6m0s`, `1.5s`, `120ms`, or plain seconds → seconds; None for anything else."""
     text = text.strip()
+    if len(text) > LONGEST:
+        return None
     try:
         seconds = float(text)
     except ValueError:
         if not text or _DURATION.sub("", text):
             return None
-        return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
     return seconds if math.isfinite(seconds) else None
 
 
@@ -92,9 +96,10 @@ def _retry_info(data: Any) -> float | None:
 
 def _count(text: str | None) -> int | None:
     try:
-        return None if text is None else int(float(text))
+        count = None if text is None or len(text) > LONGEST else int(float(text))
     except (ValueError, OverflowError):
         return None
+    return count if count is not None and 0 <= count <= MOST_A_MINUTE else None
 
 
 def _reset(text: str | None, now: float) -> float | None:
@@ -104,7 +109,7 @@ def _reset(text: str | None, now: float) -> float | None:
     if seconds is None:
         try:
             seconds = datetime.fromisoformat(text).timestamp() - now
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return max(0.0, seconds)
 

@@ -11,10 +11,10 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
 
@@ -28,7 +28,7 @@ from xml_pipeline.errors import (
     cut,
 )
 from xml_pipeline.llm.http.classify import error_from
-from xml_pipeline.llm.http.secrets import scrub
+from xml_pipeline.llm.http.secrets import in_url
 
 if TYPE_CHECKING:
     import aiohttp
@@ -49,7 +49,7 @@ def is_loopback(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """How to reach the providers.
+    """How to reach the providers. Its `repr` leaves the proxy out, whose address may hold a password.
 
     Attributes:
         connect_timeout: seconds for DNS, TCP and TLS together.
@@ -59,7 +59,7 @@ class TransportSettings:
     """
 
     connect_timeout: float = 10.0
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     trust_env: bool = True
 
@@ -85,7 +85,7 @@ class Transport:
     """The clients of one backend, one for each event loop.
 
     Attributes:
-        secrets: the password of the proxy on the way, if it has one; no error may show it.
+        secrets: in the address of the proxy on the way; no error may show them.
     """
 
     __slots__ = ("_clients", "_last", "backend", "secrets", "settings")
@@ -116,8 +116,7 @@ class Transport:
             return None
         client: Any = self.client()
         if client is None:
-            password = urlsplit(proxy_for(backend.base_url, self.settings) or "").password
-            self.secrets = (unquote(password),) if password else ()
+            self.secrets = in_url(proxy_for(backend.base_url, self.settings) or "")
             client = _connection(backend.base_url, backend.max_concurrent + SPARE_CONNECTIONS, self.settings)
             if backend.own_client:
                 client = _httpx_client(client, backend.base_url, self.settings)
@@ -147,14 +146,18 @@ async def _lifetime(client: Any) -> AsyncGenerator[None, None]:
 def _connection(base_url: str, connections: int, settings: TransportSettings) -> Connection:
     import aiohttp
 
+    from xml_pipeline.llm.http.pool import Pool
+
     proxy = proxy_for(base_url, settings)
     if urlsplit(base_url).scheme == "http" and not (proxy or "").startswith("https"):
         # Trusts nobody; reading all certificates takes 15 ms.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     else:
         context = _ssl_context(settings)
+    pool = Pool(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context)
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ssl=context),
+        connector=pool,
+        middlewares=(pool.send,),
         # Cookies of one agent's calls must not travel with another's: the jar keeps none.
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
@@ -206,8 +209,12 @@ def proxy_for(base_url: str, settings: TransportSettings) -> str | None:
     if settings.proxy or not settings.trust_env:
         return settings.proxy
     parts = urlsplit(base_url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
+    host = parts.hostname
+    if not host:
         return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if proxy_bypass(host) or proxy_bypass(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"):
+        return None  # NO_PROXY names hosts, or hosts with their port
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")
 
@@ -238,8 +245,17 @@ _MEANINGS: dict[str, tuple[type[BackendError], str]] = {
 }
 
 
-def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> BackendError:
-    """What any exception of a backend means, as a typed error without secrets.
+# Errors of a connection that never came to be: nothing was sent over it.
+_NEVER_SENT = frozenset(
+    (
+        *("aiohttp.ClientConnectorError", "aiohttp.ConnectionTimeoutError", "aiohttp.InvalidURL"),
+        *("httpx.ConnectError", "httpx.PoolTimeout", "httpx.InvalidURL", "httpx.UnsupportedProtocol"),
+    )
+)
+
+
+def as_backend_error(error: Exception) -> BackendError:
+    """What any exception of a backend means, as a typed error; its texts are still to be scrubbed.
 
     Backends of this library raise typed and aiohttp's errors; custom ones may raise `httpx` errors, JSON errors or
     anything.
@@ -248,8 +264,18 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
         return error
     if isinstance(error, LLMError):
         raise error
-    text = scrub(cut(str(error), 500), secrets)
-    ancestry = [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
+    meant = _meant(error)
+    meant.sent = not any(_NEVER_SENT.intersection(_ancestry(one)) for one in (error, error.__cause__))
+    return meant
+
+
+def _ancestry(error: BaseException | None) -> list[str]:
+    """The classes of an error by library and name, its own first."""
+    return [f"{kind.__module__.partition('.')[0]}.{kind.__name__}" for kind in type(error).__mro__]
+
+
+def _meant(error: Exception) -> BackendError:
+    text, ancestry = cut(_said(error), 500), _ancestry(error)
     cause = error.__cause__
     if "httpx.HTTPStatusError" in ancestry:
         return _status_error(error)
@@ -264,9 +290,19 @@ def as_backend_error(error: Exception, secrets: tuple[str, ...] = ()) -> Backend
     if meaning is not None:
         kind, words = meaning
         return kind(f"{words or type(error).__name__}: {text}" if text else words or type(error).__name__)
-    if isinstance(error, (ValueError, LookupError, TypeError, AttributeError)):
+    if isinstance(
+        error, (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+    ):
         return MalformedAnswerError(f"the answer cannot be read ({type(error).__name__}: {text})")
     return BackendError(f"{type(error).__name__}: {text}")
+
+
+def _said(error: Exception) -> str:
+    """What an exception says, in one line. aiohttp writes a status 400 of its own before what it could not read."""
+    own = type(error).__module__.partition(".")[0] == "aiohttp" and getattr(error, "status", 0) in (0, 400)
+    messages = [getattr(one, "message", None) for one in (error, error.__cause__)] if own else []
+    said = next((one for one in messages if isinstance(one, str) and one), str(error))
+    return " ".join(said.replace("^", "").split())
 
 
 def _lost(cause: BaseException, text: str) -> str:

@@ -30,18 +30,16 @@ def loop_time() -> float:
 class Permit:
     """One admitted request. Leave its `with` block, or call `release`, exactly on every path."""
 
-    __slots__ = ("_entry", "_limiter", "_open", "_request", "tokens")
+    __slots__ = ("_entry", "_limiter", "_open", "_request")
 
-    def __init__(self, limiter: RateLimiter, request: Entry | None, entry: Entry | None, tokens: int) -> None:
+    def __init__(self, limiter: RateLimiter, request: Entry | None, entry: Entry | None) -> None:
         self._limiter = limiter
         self._request = request
         self._entry = entry
         self._open = True
-        self.tokens = tokens
 
     def settle(self, tokens: int) -> None:
         """State what was really used; without this the reservation stands (it may have been billed)."""
-        self.tokens = tokens
         if self._entry is not None:
             self._limiter._settle(self._entry, tokens)
 
@@ -182,7 +180,7 @@ class RateLimiter:
             self._bucket.take()
         request = None if self._requests is None else self._requests.admit(1, now)
         entry = None if self._tokens is None else self._tokens.admit(tokens, now)
-        return Permit(self, request, entry, tokens)
+        return Permit(self, request, entry)
 
     def _settle(self, entry: Entry, tokens: int) -> None:
         assert self._tokens is not None

@@ -34,15 +34,16 @@ class ToolNames:
         self._forth: dict[str, str] = {}
         self._back: dict[str, str] = {}
         taken = {name for name in known if allowed.match(name)}
+        numbers: dict[str, int] = {}  # how far each rewritten name has got
         for name in known:
             if allowed.match(name):
                 continue
             base = _OTHER.sub("_", name)[:MAX_LENGTH] or "tool"
             base = base if allowed.match(base) else f"t{base}"[:MAX_LENGTH]
-            wire, number = base, 1
+            wire = base
             while wire in taken:
-                number += 1
-                suffix = f"_{number}"
+                numbers[base] = numbers.get(base, 1) + 1
+                suffix = f"_{numbers[base]}"
                 wire = base[: MAX_LENGTH - len(suffix)] + suffix
             taken.add(wire)
             self._forth[name] = wire

@@ -3,8 +3,12 @@
 Two levels: the account (its key, its credit) and each model there. A state is `healthy`, `cold` until a time, or
 `probing`: after the cold time exactly one request is let through, and its end decides.
 
-Waits double with each failure in a row, from `base` up to `cap`; a provider's hint counts when it is longer, but
-no hint keeps a backend out for longer than `cap` without a probe. Re-cooling never shortens a wait.
+Failures of tries that were on their way at the same time are one episode: only what began after the last counted
+failure was heard counts as another one, and only its success heals. Many calls that hear the same refusal know no
+more than one does.
+
+A provider that says how long to wait is taken at its word, up to `cap`. Without a word, waits double with each
+episode in a row, from `base` up to `cap`. Re-cooling never shortens a wait.
 """
 
 from __future__ import annotations
@@ -39,43 +43,55 @@ class CoolingPolicy:
 
 
 class Circuit:
-    """The state of one account, or of one model at one backend."""
+    """The state of one account, or of one model at one backend.
 
-    __slots__ = ("_probing", "failures", "last_error", "until")
+    Attributes:
+        failures: episodes in a row.
+        heard: when the last of them was counted, in seconds of the router's clock.
+        until: how long it is left alone; 0 when it is not.
+        last_error: why.
+    """
+
+    __slots__ = ("_probe", "failures", "heard", "last_error", "until")
 
     def __init__(self) -> None:
         self.failures = 0
+        self.heard = 0.0
         self.until = 0.0
         self.last_error: BackendError | None = None
-        self._probing = False
+        self._probe: float | None = None  # when the probe began, while there is one
 
     def state(self, now: float) -> str:
         """`healthy`, `cold`, `half-open` (a probe may start) or `probing`."""
         if not self.until:
             return "healthy"
-        if self._probing:
+        if self._probe is not None:
             return "probing"
         return "cold" if now < self.until else "half-open"
 
-    def cool(self, until: float, error: BackendError) -> None:
+    def is_old(self, started: float) -> bool:
+        """Whether a try of this start says nothing that the last counted failure had not said."""
+        return self.failures > 0 and started < self.heard
+
+    def count(self, now: float, error: BackendError) -> None:
+        """A new episode began."""
+        self.failures += 1
+        self.heard = now
+        self.last_error = error
+        self._probe = None
+
+    def cool(self, until: float) -> None:
         """Leave it alone until then, or until a later time set before."""
         self.until = max(self.until, until)
-        self.last_error = error
-        self._probing = False
 
-    def heal(self) -> None:
-        """It works."""
-        self.failures = 0
-        self.until = 0.0
-        self.last_error = None
-        self._probing = False
+    def begin_probe(self, now: float) -> None:
+        """A request that began now decides."""
+        self._probe = now
 
-    def begin_probe(self) -> None:
-        self._probing = True
-
-    def abandon_probe(self) -> None:
-        """The probing request ended without a verdict (it was cancelled)."""
-        self._probing = False
+    def end_probe(self, started: float) -> None:
+        """A request ended without a verdict on this circuit; if it was the probe, another one may start."""
+        if self._probe == started:
+            self._probe = None
 
 
 class CircuitBreaker:
@@ -127,69 +143,76 @@ class CircuitBreaker:
         circuit = self.models.get(model)
         for one, name in ((self.account, ""), (circuit, model)):
             if one is not None and one.until and one.state(now) == "half-open":
-                one.begin_probe()
+                one.begin_probe(now)
                 probe = True
                 self._on_change(name, "probing", "")
         return probe
 
-    def abandon(self, model: str) -> None:
-        """The request ended without telling anything about the backend."""
-        self.account.abandon_probe()
+    def abandon(self, model: str, started: float) -> None:
+        """A request that began then ended without telling anything about the backend."""
+        self.account.end_probe(started)
         if model in self.models:
-            self.models[model].abandon_probe()
+            self.models[model].end_probe(started)
 
     def settle(self, fact: Answered) -> bool:
         """What the end of an attempt says about the backend; True when calls that wait should look again."""
         if fact.error is not None:
-            self.failed(fact.model, fact.error, fact.at)
+            self.failed(fact.model, fact.error, fact.started, fact.at)
             return True
         if fact.outcome == "cancelled":
-            self.abandon(fact.model)
+            self.abandon(fact.model, fact.started)
             return True
-        return self.succeeded(fact.model)
+        return self.succeeded(fact.model, fact.started)
 
-    def succeeded(self, model: str) -> bool:
-        """An answer came; True when that healed something that was out."""
+    def succeeded(self, model: str, started: float) -> bool:
+        """An answer came to a request that began then; True when that healed something that was out."""
         healed = False
-        for one, name in ((self.account, ""), (self.models.get(model), model)):
-            if one is not None and (one.until or one.failures):
-                was_cold = bool(one.until)
-                one.heal()
-                if one is not self.account:
-                    del self.models[model]
-                if was_cold:
-                    healed = True
-                    self._on_change(name, "healthy", "")
-        self.clear = not (self.models or self.account.until or self.account.failures)
+        if self.account.failures and not self.account.is_old(started):
+            self.account = Circuit()
+            self._on_change("", "healthy", "")
+            healed = True
+        circuit = self.models.get(model)
+        if circuit is not None and not circuit.is_old(started):
+            del self.models[model]
+            if circuit.until:
+                self._on_change(model, "healthy", "")
+                healed = True
+        self.clear = not (self.models or self.account.failures)
         return healed
 
-    def failed(self, model: str, error: BackendError, now: float) -> None:
-        """An error came; what it means for account and model is decided by its class."""
+    def failed(self, model: str, error: BackendError, started: float, now: float) -> None:
+        """A request that began then failed; what it means for account and model is decided by the error's class."""
         if not error.failover:  # the caller's fault says that the backend works
-            self.succeeded(model)
+            self.succeeded(model, started)
             return
         self.clear = False
-        policy = self.policy
+        self.abandon(model, started)  # a verdict on one of the two is none on the other
         if isinstance(error, (AuthenticationError, QuotaExhaustedError)):
-            self.account.failures += 1
-            self.account.cool(now + ACCOUNT_COLD, error)
-            self._on_change("", "dead", str(error))
+            if not self.account.is_old(started):
+                self.account.count(now, error)
+                self.account.cool(now + ACCOUNT_COLD)
+                self._on_change("", "dead", str(error))
             return
-        self.account.abandon_probe()
         if model not in self.models and len(self.models) >= MAX_CIRCUITS:
             del self.models[next(iter(self.models))]
         circuit = self.models.setdefault(model, Circuit())
-        circuit.failures += 1
+        told = min(error.retry_after or 0.0, self.policy.cap)
+        refused = told > 0 or isinstance(error, (ModelNotFoundError, RateLimitedError, OverloadedError))
+        if circuit.is_old(started) and (circuit.until or not refused):
+            if told:  # the provider may name a later time to one call than to another
+                circuit.cool(now + told)
+            return
         probe_failed = circuit.until > 0
+        circuit.count(now, error)
         if isinstance(error, ModelNotFoundError):
             wait = MODEL_COLD
-        elif isinstance(error, (RateLimitedError, OverloadedError)):
-            wait = max(self._backoff(circuit.failures - 1), min(error.retry_after or 0.0, policy.cap))
+        elif refused:
+            wait = told or self._backoff(circuit.failures - 1)
         elif circuit.failures >= FAILURES_BEFORE_COLD or probe_failed:
             wait = self._backoff(max(0, circuit.failures - FAILURES_BEFORE_COLD))
         else:
             return
-        circuit.cool(now + wait, error)
+        circuit.cool(now + wait)
         self._on_change(model, "cold", str(error))
 
     def _backoff(self, step: int) -> float:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from xml_pipeline.errors import BackendError
+from xml_pipeline.errors import BackendError, LLMError
 from xml_pipeline.events import BackendStateChanged
 from xml_pipeline.llm.accounting.estimate import Estimator
 from xml_pipeline.llm.accounting.prices import FREE, PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, UsageTotals
-from xml_pipeline.llm.http.backend import Backend, Feature
-from xml_pipeline.llm.http.secrets import scrub
+from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.secrets import Scrubber, in_headers, words_in_headers
 from xml_pipeline.llm.http.transport import Transport, TransportSettings, as_backend_error, is_loopback
 from xml_pipeline.llm.limits.rate_limiter import Permit, RateLimiter
 from xml_pipeline.llm.routing.circuit_breaker import CircuitBreaker, CoolingPolicy
-from xml_pipeline.llm.types import LLMResponse
+from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse
+from xml_pipeline.payload.text import encodable
+
+logger = logging.getLogger(__name__)
 
 MAX_ESTIMATORS = 1024  # models of one backend of which something is learned; the oldest is forgotten first
 
@@ -33,7 +37,7 @@ class Endpoint:
         on_change: told when its circuit breaker opens or closes.
     """
 
-    __slots__ = ("backend", "breaker", "estimators", "limiter", "loopback", "name", "secrets", "transport")
+    __slots__ = ("backend", "breaker", "estimators", "limiter", "loopback", "name", "refused", "transport")
 
     def __init__(
         self,
@@ -47,7 +51,6 @@ class Endpoint:
     ) -> None:
         self.backend = backend
         self.name = name
-        self.secrets = (str(backend.api_key),) if backend.api_key else ()
         self.limiter = RateLimiter(
             max_concurrent=backend.max_concurrent,
             tokens_per_minute=backend.rate_limit_tpm,
@@ -59,19 +62,16 @@ class Endpoint:
             lambda model, state, reason: on_change(BackendStateChanged(name, model, state, reason)),
         )
         self.estimators: dict[str, Estimator] = {}
+        self.refused: dict[tuple[str, Feature], None] = {}  # what a model does not know natively
         self.transport = Transport(backend, transport)
         self.loopback = backend.offline or is_loopback(backend.base_url)
 
-    def serves(self, model: str) -> bool:
-        """Whether this backend serves a model of this name, by its configuration or its provider's rule."""
+    @property
+    def scrubber(self) -> Scrubber:
+        """What takes this backend's secrets out of a text."""
         backend = self.backend
-        if model in backend.model_map:
-            return True
-        if backend.supported_models:
-            return any(
-                model == name or fnmatchcase(model.lower(), name.lower()) for name in backend.supported_models
-            )
-        return backend.serves_model(model)
+        secrets = (str(backend.api_key), *in_headers(backend.headers), *self.transport.secrets)
+        return Scrubber(secrets, words_in_headers(backend.headers))
 
     def estimator(self, model: str) -> Estimator:
         """What is learned about a model here."""
@@ -81,6 +81,17 @@ class Endpoint:
                 del self.estimators[next(iter(self.estimators))]
             estimator = self.estimators[model] = Estimator()
         return estimator
+
+
+def serves(backend: Backend, model: str) -> bool:
+    """Whether a backend serves a model of this name, by its configuration or its provider's rule."""
+    if model in backend.model_map:
+        return True
+    if backend.supported_models:
+        return any(
+            model == name or fnmatchcase(model.lower(), name.lower()) for name in backend.supported_models
+        )
+    return backend.serves_model(model)
 
 
 class Route:
@@ -151,8 +162,30 @@ class Route:
                 self.limiter.correct(limits)
 
     def supports(self, feature: Feature) -> bool:
-        """Whether the model there has the feature natively."""
-        return self.backend.supports(feature, self.model)
+        """Whether the model there has the feature natively, as far as is known."""
+        return (self.model, feature) not in self.endpoint.refused and self.backend.supports(
+            feature, self.model
+        )
+
+    def learns(self, raised: Exception, asked: LLMRequest) -> bool:
+        """Whether this failure says that the model has no such thing as the request used.
+
+        It is remembered, and the same call can be asked again at once: it will be put into words.
+        """
+        if isinstance(raised, LLMError) and not isinstance(raised, BackendError):
+            return False
+        feature = as_backend_error(raised).refuses
+        used = asked.tools if feature == "tools" else asked.response_schema
+        if feature is None or not used:
+            return False
+        refused = self.endpoint.refused
+        if (self.model, feature) not in refused:
+            if len(refused) >= MAX_ESTIMATORS:
+                del refused[next(iter(refused))]
+            refused[self.model, feature] = None
+            what = "tools" if feature == "tools" else "JSON Schema for answers"
+            logger.info("backend %s: %s has no %s; put into words from now on", self.name, self.model, what)
+        return True
 
     def rates(self, prices: PriceTable, wall: float, model: str = "") -> Rates | None:
         """What the model (or another one) costs there, None when unknown."""
@@ -161,12 +194,19 @@ class Route:
 
     def typed(self, raised: Exception) -> BackendError:
         """What an exception of the backend means, with who failed filled in and the key taken out."""
-        secrets = self.endpoint.secrets + self.transport.secrets
-        error = as_backend_error(raised, secrets)
+        scrub = self.endpoint.scrubber
+        error = as_backend_error(raised)
         error.provider = error.provider or self.backend.provider
         error.backend = self.name
         error.model = error.model or self.model
-        error.args = (scrub(str(error), secrets),)
+        error.args = (str(error),)
+        for place, value in (("args", error.args), *vars(error).items()):
+            if isinstance(value, str):
+                setattr(error, place, scrub(encodable(value)))
+            elif isinstance(value, list | tuple) and all(isinstance(text, str) for text in value):
+                setattr(error, place, type(value)(scrub(encodable(text)) for text in value))
+        # What led to it may hold the whole answer (a JSONDecodeError does), or what was sent.
+        error.__cause__ = error.__context__ = None
         return error
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from xml_pipeline.errors import Attempt, BackendError
+from xml_pipeline.llm.accounting.budgets import Reservation
 from xml_pipeline.llm.limits.rate_limiter import Permit
 from xml_pipeline.llm.routing.advice import exhausted, timed_out
 from xml_pipeline.llm.routing.endpoint import Route
@@ -79,15 +80,19 @@ class Lease:
 
     Attributes:
         started: when it was taken, in seconds of the router's monotonic clock.
+        held: what its attempt holds of the budgets.
+        sent: whether the backend was asked.
         settled: whether its attempt has come to something.
     """
 
-    __slots__ = ("permit", "route", "settled", "started")
+    __slots__ = ("held", "permit", "route", "sent", "settled", "started")
 
     def __init__(self, route: Route, permit: Permit, started: float) -> None:
         self.route = route
         self.permit = permit
         self.started = started
+        self.held: Reservation | None = None
+        self.sent = False
         self.settled = False
 
 
@@ -134,7 +139,7 @@ class Leases:
         """
         asked, clock = self._asked, self._policy.clock
         if self._errors:
-            self._check(self._errors[-1])
+            self.check()
             self._now = clock()
         while True:
             now = self._now
@@ -248,8 +253,16 @@ class Leases:
             failures, error.retry_after, self._policy.random
         )
 
-    def _check(self, error: BackendError) -> None:
-        """Raise when the call ends with this failure."""
+    @property
+    def last_error(self) -> BackendError | None:
+        """Of this call."""
+        return self._errors[-1] if self._errors else None
+
+    def check(self) -> None:
+        """Raise when the call ends with its last failure."""
+        error = self.last_error
+        if error is None:
+            return
         if not error.failover:
             error.attempts = tuple(self.attempts)
             raise error from None
@@ -259,7 +272,7 @@ class Leases:
     @property
     def hopeless(self) -> bool:
         """Whether the last failure is the caller's fault, which no other backend mends."""
-        return bool(self._errors) and not self._errors[-1].failover
+        return self.last_error is not None and not self.last_error.failover
 
     def tell_others(self) -> None:
         """The health of a backend changed: calls that wait look again."""

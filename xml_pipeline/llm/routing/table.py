@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Self
 
 from xml_pipeline.errors import ConfigError, NoBackendError
-from xml_pipeline.llm.routing.endpoint import Endpoint, Route
+from xml_pipeline.llm.routing.endpoint import Endpoint, Route, serves
 
 _MODELS_SHOWN = 8  # of one backend, in an error
+MAX_CHAIN = 100  # models that one alias stands for, and aliases on the way to them
 MAX_REMEMBERED = 1024  # model names whose routes are kept ready
 
 Groups = tuple[tuple[Route, ...], ...]
@@ -26,12 +27,13 @@ class RoutingTable:
         models: alias → names of models (or of other aliases), the preferred one first.
 
     Raises:
-        ConfigError: an alias leads back to itself, or is empty.
+        ConfigError: an alias leads back to itself, is empty, or leads too far.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], models: Mapping[str, Sequence[str]]) -> None:
         self._endpoints = sorted(endpoints, key=lambda endpoint: endpoint.backend.priority)
         self._models = {name: tuple(chain) for name, chain in models.items()}
+        self._chains: dict[str, tuple[str, ...]] = {}
         self._routes: dict[str, Groups] = {}
         for name in self._models:
             self.chain(name)
@@ -43,14 +45,25 @@ class RoutingTable:
 
     def chain(self, model: str, seen: tuple[str, ...] = ()) -> tuple[str, ...]:
         """The model names that a name stands for, in order."""
+        if model in self._chains:  # found once each, because aliases of aliases multiply
+            return self._chains[model]
         if model in seen:
             raise ConfigError(f"models: {' → '.join((*seen, model))} leads back to itself")
         if model not in self._models:
             return (model,)
-        names = tuple(name for step in self._models[model] for name in self.chain(step, (*seen, model)))
+        if len(seen) >= MAX_CHAIN:
+            raise ConfigError(f"models.{seen[0]} leads over more than {MAX_CHAIN} aliases")
+        names = tuple(
+            dict.fromkeys(name for step in self._models[model] for name in self.chain(step, (*seen, model)))
+        )
         if not names:
             raise ConfigError(f"models.{model} is empty; name at least one model")
-        return tuple(dict.fromkeys(names))
+        if len(names) > MAX_CHAIN:
+            raise ConfigError(
+                f"models.{model} stands for {len(names):,} models; at most {MAX_CHAIN} are tried"
+            )
+        self._chains[model] = names
+        return names
 
     def routes(self, model: str) -> Groups:
         """Routes per step of the chain; steps that nobody can serve are left out.
@@ -77,7 +90,7 @@ class RoutingTable:
 
     def _step(self, model: str) -> Iterable[Route]:
         for endpoint in self._endpoints:
-            if not endpoint.backend.key_missing and endpoint.serves(model):
+            if not endpoint.backend.key_missing and serves(endpoint.backend, model):
                 yield Route(endpoint, model)
 
     def _nobody(self, model: str, chain: Sequence[str]) -> NoBackendError:
@@ -86,7 +99,7 @@ class RoutingTable:
             f" {endpoint.backend.api_key_env or endpoint.backend.default_key_env or '(name one in api_key_env)'}"
             for name in chain
             for endpoint in self._endpoints
-            if endpoint.backend.key_missing and endpoint.serves(name)
+            if endpoint.backend.key_missing and serves(endpoint.backend, name)
         ]
         if keyless:
             return NoBackendError(f"no backend can serve the model {model!r}: {'; '.join(keyless)}")

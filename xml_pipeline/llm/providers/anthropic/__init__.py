@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from xml_pipeline.errors import ContentPolicyError
-from xml_pipeline.llm.http.backend import Backend, Feature, Key
+from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.providers.anthropic.answer import AnthropicStreamDecoder, decode_message
 from xml_pipeline.llm.providers.anthropic.request import MessagesSettings, encode_request
 from xml_pipeline.llm.providers.anthropic.rules import rule_for
-from xml_pipeline.llm.types import LLMRequest, LLMResponse
+from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse
 
 
 class AnthropicDialect(Dialect):
@@ -62,6 +62,7 @@ class AnthropicBackend(Backend):
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "anthropic"
     usual_models: ClassVar[tuple[str, ...]] = ("claude-*",)
+    endpoints: ClassVar[tuple[str, ...]] = ("/v1/messages", "/messages")
 
     def _auth_headers(self) -> dict[str, str]:
         return {"x-api-key": self.api_key} if self.api_key else {}

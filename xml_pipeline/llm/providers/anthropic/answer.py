@@ -63,6 +63,8 @@ def decode_message(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespo
             str(block.get("thinking", "")) for block in blocks if block.get("type") == "thinking"
         ),
         provider_data=replay_data(blocks, dialect.name),
+        stop_reason=str(data.get("stop_reason") or ""),
+        stop_sequence=str(data.get("stop_sequence") or ""),
     )
 
 
@@ -74,6 +76,13 @@ def _call(block: Mapping[str, Any], names: ToolNames) -> ToolCall:
     if isinstance(written, str):
         return ToolCall(block["id"], name, written)
     return ToolCall.of(block["id"], name, written)
+
+
+def _text(holder: Mapping[str, Any], key: str) -> str:
+    value = holder.get(key)
+    if value is not None and not isinstance(value, str):
+        raise MalformedAnswerError(f"`{key}` is no text: {cut(value)}")
+    return value or ""
 
 
 def replay_data(blocks: Sequence[Mapping[str, Any]], dialect: str) -> dict[str, Any]:
@@ -89,7 +98,7 @@ class _Block:
 
     start: dict[str, Any]
     texts: list[str] = field(default_factory=list)
-    signature: str = ""
+    signatures: list[str] = field(default_factory=list)
     call: int = -1
 
     def whole(self) -> dict[str, Any]:
@@ -99,7 +108,7 @@ class _Block:
             case "text":
                 return {"type": "text", "text": text}
             case "thinking":
-                return {"type": "thinking", "thinking": text, "signature": self.signature}
+                return {"type": "thinking", "thinking": text, "signature": "".join(self.signatures)}
             case "tool_use":
                 try:
                     written = json.loads(text) if text else {}
@@ -110,7 +119,7 @@ class _Block:
 
 
 class AnthropicStreamDecoder(StreamDecoder):
-    """State of one stream: its blocks, its usage so far, why it stopped."""
+    """State of one stream: its blocks, its usage so far, whether it finished."""
 
     def __init__(self, dialect: Dialect, request: LLMRequest) -> None:
         self._dialect = dialect
@@ -119,7 +128,8 @@ class AnthropicStreamDecoder(StreamDecoder):
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._usage: dict[str, Any] = {}
-        self._stop_reason: Any = None
+        self._stop_sequence = ""
+        self._finished = False
 
     def feed(self, data: str, event: str) -> Sequence[StreamEvent]:
         chunk = parse_chunk(data)
@@ -133,18 +143,14 @@ class AnthropicStreamDecoder(StreamDecoder):
                 self._model = str(message.get("model") or self._model)
                 return self._count(message.get("usage"))
             case "message_delta":
-                delta = chunk.get("delta") or {}
-                self._stop_reason = delta.get("stop_reason") or self._stop_reason
-                return self._count(chunk.get("usage"))
+                # All blocks are whole when the reason comes; `message_stop` adds nothing.
+                delta = expect_object(chunk.get("delta") or {})
+                self._stop_sequence = str(delta.get("stop_sequence") or self._stop_sequence)
+                reason = delta.get("stop_reason")
+                return (*self._count(chunk.get("usage")), *(self._finish(reason) if reason else ()))
             case "message_stop":
                 self.done = True
-                blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
-                kept = replay_data(blocks, self._dialect.name)
-                return (
-                    StreamFinished(
-                        self._dialect.finish_reason(self._stop_reason), self._model, provider_data=kept
-                    ),
-                )
+                return self._finish(None)
             case "error":
                 raise self._dialect.error(200, {}, chunk)
             case None:
@@ -152,6 +158,22 @@ class AnthropicStreamDecoder(StreamDecoder):
                     raise self._dialect.error(200, {}, chunk)
                 raise missing("`type`", chunk)
         return ()  # ping, content_block_stop, and what is newer than this
+
+    def _finish(self, reason: Any) -> Sequence[StreamEvent]:
+        if self._finished:
+            return ()
+        self._finished = True
+        blocks = [self._blocks[index].whole() for index in sorted(self._blocks)]
+        kept = replay_data(blocks, self._dialect.name)
+        return (
+            StreamFinished(
+                self._dialect.finish_reason(reason),
+                self._model,
+                provider_data=kept,
+                stop_reason=str(reason or ""),
+                stop_sequence=self._stop_sequence,
+            ),
+        )
 
     def _count(self, usage: Any) -> Sequence[StreamEvent]:
         """The counts are cumulative, and later ones may leave out what did not change."""
@@ -165,11 +187,11 @@ class AnthropicStreamDecoder(StreamDecoder):
         block = self._blocks[self._index(chunk)] = _Block(start)
         match start.get("type"):
             case "text" if start.get("text"):
-                block.texts.append(start["text"])
-                return (TextDelta(start["text"]),)
+                block.texts.append(_text(start, "text"))
+                return (TextDelta(block.texts[-1]),)
             case "thinking" if start.get("thinking"):
-                block.texts.append(start["thinking"])
-                return (ReasoningDelta(start["thinking"]),)
+                block.texts.append(_text(start, "thinking"))
+                return (ReasoningDelta(block.texts[-1]),)
             case "tool_use":
                 if not isinstance(start.get("id"), str) or not isinstance(start.get("name"), str):
                     raise MalformedAnswerError(f"a `tool_use` block has no id or no name: {cut(start)}")
@@ -186,16 +208,16 @@ class AnthropicStreamDecoder(StreamDecoder):
         delta = expect_object(chunk.get("delta"))
         match delta.get("type"):
             case "text_delta":
-                block.texts.append(delta.get("text", ""))
+                block.texts.append(_text(delta, "text"))
                 return (TextDelta(block.texts[-1]),)
             case "input_json_delta" if block.call >= 0:
-                block.texts.append(delta.get("partial_json", ""))
+                block.texts.append(_text(delta, "partial_json"))
                 return (ToolCallDelta(block.call, arguments=block.texts[-1]),) if block.texts[-1] else ()
             case "thinking_delta":
-                block.texts.append(delta.get("thinking", ""))
+                block.texts.append(_text(delta, "thinking"))
                 return (ReasoningDelta(block.texts[-1]),)
             case "signature_delta":
-                block.signature += delta.get("signature", "")
+                block.signatures.append(_text(delta, "signature"))
         return ()
 
     @staticmethod

@@ -208,6 +208,8 @@ class ChatDialect(Dialect):
             tool_calls=calls,
             reasoning=self.reasoning_in(message),
             provider_data=self.keep(message, self.flavour.replays) if self.flavour.replays else {},
+            stop_reason=str(finish or ""),
+            stop_sequence=self.stop_sequence(choice),
         )
 
     def _calls(self, calls: Any, answer_id: str, request: LLMRequest) -> tuple[ToolCall, ...]:
@@ -258,6 +260,13 @@ class ChatDialect(Dialect):
         if reasoning and usage.get("total_tokens") == found.total_tokens + reasoning:
             return replace(found, completion_tokens=found.completion_tokens + reasoning)
         return found
+
+    @staticmethod
+    def stop_sequence(choice: Mapping[str, Any]) -> str:
+        """The stop text that ended a choice, as vLLM (`stop_reason`) and SGLang (`matched_stop`) tell it; else ""."""
+        told = (choice.get("stop_reason"), choice.get("matched_stop"))
+        stopped = choice.get("finish_reason") == "stop"
+        return next((text for text in told if stopped and isinstance(text, str)), "")
 
     def keep(self, holder: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
         """What has to come back with a message or a call, as `provider_data`."""

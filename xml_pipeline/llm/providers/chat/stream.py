@@ -18,6 +18,7 @@ from xml_pipeline.llm.types import (
     TextDelta,
     ToolCallDelta,
     UsageReport,
+    is_whole,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._dialect = dialect
         self._request = request
         self._names: ToolNames | None = None
-        self._calls: dict[str, int] = {}
+        self._calls: dict[int, int] = {}
         self._kept: dict[str, Any] = {}
         self._last = -1
         self._model = request.model
@@ -45,7 +46,7 @@ class ChatStreamDecoder(StreamDecoder):
         chunk = parse_chunk(data)
         self._dialect.raise_error(chunk)
         self._id = self._id or str(chunk.get("id") or "")
-        self._model = chunk.get("model") or self._model
+        self._model = str(chunk.get("model") or self._model)
         events: list[StreamEvent] = []
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
@@ -64,7 +65,7 @@ class ChatStreamDecoder(StreamDecoder):
         if isinstance(delta, dict):
             self._read_delta(delta, events)
         if choice.get("finish_reason") and not self._finished:
-            events.append(self._finish(choice["finish_reason"]))
+            events.append(self._finish(choice["finish_reason"], self._dialect.stop_sequence(choice)))
 
     def _read_delta(self, delta: Mapping[str, Any], events: list[StreamEvent]) -> None:
         reasoning = self._dialect.reasoning_in(delta)
@@ -77,8 +78,10 @@ class ChatStreamDecoder(StreamDecoder):
             events.append(TextDelta(delta["refusal"]))
         for key in self._dialect.flavour.replays:
             self._keep(key, delta.get(key))
-        calls = delta.get("tool_calls")
-        for call in (calls,) if isinstance(calls, dict) else calls or ():
+        calls = delta.get("tool_calls") or ()
+        if not isinstance(calls, (list, tuple)):
+            calls = (calls,)
+        for call in calls:
             events.append(self._call(call))
 
     def _keep(self, key: str, value: Any) -> None:
@@ -86,15 +89,21 @@ class ChatStreamDecoder(StreamDecoder):
         if not value:
             return
         known = self._kept.get(key)
-        if not isinstance(value, list) or not isinstance(known, list):
-            self._kept[key] = list(value) if isinstance(value, list) else value
+        if not isinstance(value, list):
+            self._kept[key] = value
             return
+        if not isinstance(known, list):
+            known = self._kept[key] = []
         for piece in value:
             last = known[-1] if known else None
-            if isinstance(piece, dict) and isinstance(last, dict) and _continues(last, piece):
-                known[-1] = _joined(last, piece)
-            else:
+            if not isinstance(piece, dict):
                 known.append(piece)
+            elif isinstance(last, dict) and _continues(last, piece):
+                _join(last, piece)
+            else:
+                known.append(
+                    {name: _Text((text,)) if _grows(name, text) else text for name, text in piece.items()}
+                )
 
     def _call(self, call: Any) -> ToolCallDelta:
         function = call.get("function") if isinstance(call, dict) else None
@@ -104,8 +113,10 @@ class ChatStreamDecoder(StreamDecoder):
         if position is None:  # some servers number nothing: a new id, or a name, opens a call
             new = bool(call.get("id")) or (not self._calls)
             position = self._last + 1 if new else self._last
-        self._last = max(self._last, int(position))
-        key = str(position)
+        if not is_whole(position):
+            raise MalformedAnswerError(f"a tool call of a chunk has no number as its index: {cut(call)}")
+        self._last = max(self._last, position)
+        key = position
         arguments = function.get("arguments") or ""
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False)
@@ -119,12 +130,14 @@ class ChatStreamDecoder(StreamDecoder):
         call_id = str(call.get("id") or made_id(self._id, index))
         return ToolCallDelta(index, call_id, self._names.plain(function["name"]), arguments, kept)
 
-    def _finish(self, reason: Any) -> StreamFinished:
+    def _finish(self, reason: Any, stop_sequence: str = "") -> StreamFinished:
         self._finished = True
         return StreamFinished(
             self._dialect.finish_reason(reason, calls=bool(self._calls)),
             self._model,
-            provider_data={self._dialect.name: self._kept} if self._kept else {},
+            provider_data={self._dialect.name: _written(self._kept)} if self._kept else {},
+            stop_reason=str(reason or ""),
+            stop_sequence=stop_sequence,
         )
 
 
@@ -132,11 +145,32 @@ def _continues(last: Mapping[str, Any], piece: Mapping[str, Any]) -> bool:
     return last.get("index") is not None and all(last.get(key) == piece.get(key) for key in ("index", "type"))
 
 
-def _joined(last: Mapping[str, Any], piece: Mapping[str, Any]) -> dict[str, Any]:
-    joined = dict(last)
-    for key, value in piece.items():
-        if key in ("text", "summary", "data") and isinstance(joined.get(key), str) and isinstance(value, str):
-            joined[key] += value
+class _Text(list[str]):
+    """A text on its way, in pieces: adding to a string would copy it each time."""
+
+
+def _grows(name: str, value: object) -> bool:
+    return name in ("text", "summary", "data") and isinstance(value, str)
+
+
+def _join(last: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    for name, value in piece.items():
+        known = last.get(name)
+        if _grows(name, value) and isinstance(known, _Text):
+            known.append(value)
         elif value is not None:
-            joined[key] = value
-    return joined
+            last[name] = _Text((value,)) if _grows(name, value) else value
+
+
+def _written(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept, with its texts as texts."""
+    return {
+        key: [_plain(entry) for entry in value] if isinstance(value, list) else value
+        for key, value in kept.items()
+    }
+
+
+def _plain(entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    return {name: "".join(value) if isinstance(value, _Text) else value for name, value in entry.items()}

@@ -74,6 +74,7 @@ class GeminiBackend(Backend):
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "google"
     usual_models: ClassVar[tuple[str, ...]] = ("gemini-*",)
+    endpoints: ClassVar[tuple[str, ...]] = ("/models",)
 
     def _auth_headers(self) -> dict[str, str]:
         return {"x-goog-api-key": self.api_key} if self.api_key else {}

@@ -124,6 +124,7 @@ def decode_answer(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespon
         reasoning=thoughts,
         provider_data=reader.provider_data(),
         request_id=str(data.get("responseId") or ""),
+        stop_reason=str(reader.finish),
     )
 
 
@@ -162,6 +163,7 @@ class GeminiStreamDecoder(StreamDecoder):
                     self._model,
                     str(chunk.get("responseId") or ""),
                     self._reader.provider_data(),
+                    str(self._reader.finish),
                 )
             )
         return events

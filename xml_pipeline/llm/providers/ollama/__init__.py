@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from xml_pipeline.errors import ContextWindowError, QuotaExhaustedError
-from xml_pipeline.llm.http.backend import Backend, Feature, Key
+from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.providers.ollama.api import (
@@ -16,7 +16,7 @@ from xml_pipeline.llm.providers.ollama.api import (
     decode_answer,
     encode_body,
 )
-from xml_pipeline.llm.types import LLMRequest, LLMResponse
+from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse
 
 
 class OllamaDialect(Dialect):
@@ -62,6 +62,7 @@ class OllamaBackend(Backend):
     ] = True
 
     requires_key: ClassVar[bool] = False
+    endpoints: ClassVar[tuple[str, ...]] = ("/api/chat", "/api/generate", "/chat/completions")
 
     def serves_model(self, model: str) -> bool:
         return True

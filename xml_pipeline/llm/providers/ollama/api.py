@@ -202,6 +202,7 @@ def decode_answer(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespon
         tool_calls=calls,
         reasoning=thinking,
         provider_data={dialect.name: {"thinking": thinking}} if thinking and calls else {},
+        stop_reason=str(data.get("done_reason") or ""),
     )
 
 
@@ -257,4 +258,6 @@ class OllamaStreamDecoder(StreamDecoder):
         kept = {self._dialect.name: {"thinking": thinking}} if thinking and self._calls else {}
         reason = self._dialect.finish_reason(line.get("done_reason"), calls=bool(self._calls))
         model = str(line.get("model") or self._model)
-        return [UsageReport(USAGE.read(line)), StreamFinished(reason, model, provider_data=kept)]
+        said = str(line.get("done_reason") or "")
+        finished = StreamFinished(reason, model, provider_data=kept, stop_reason=said)
+        return [UsageReport(USAGE.read(line)), finished]

@@ -60,6 +60,7 @@ class OpenAIBackend(Backend):
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "openai"
     usual_models: ClassVar[tuple[str, ...]] = ("gpt-*", "o1-*", "o3-*", "o4-*")
+    endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/completions", "/responses", "/models")
 
     @classmethod
     def check(cls, given: Mapping[str, Any]) -> None:

@@ -15,10 +15,11 @@ from xml_pipeline.errors import (
     OverloadedError,
     QuotaExhaustedError,
 )
-from xml_pipeline.llm.http.backend import Backend, Feature, Key
+from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect
 from xml_pipeline.llm.providers.chat import ChatDialect, Flavour
+from xml_pipeline.llm.types import Feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class OpenAICompatibleBackend(Backend):
     native_schema: Annotated[bool, Key("Whether it takes a JSON Schema for its answer.")] = True
 
     requires_key: ClassVar[bool] = False
+    endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/completions", "/responses", "/models")
 
     def __post_init__(self) -> None:
         self.base_url = self.base_url or self._preset.base_url

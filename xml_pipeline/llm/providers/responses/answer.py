@@ -62,7 +62,15 @@ def decode_response(dialect: Dialect, data: Any, request: LLMRequest) -> LLMResp
         reasoning="".join(_texts(items, "reasoning", "summary", ("text",)))
         or "".join(_texts(items, "reasoning", "content", ("text",))),
         provider_data=replay_data(items, dialect.name),
+        stop_reason=stop_reason(data),
     )
+
+
+def stop_reason(data: Mapping[str, Any]) -> str:
+    """The API's own word for why it ended: why it is incomplete, else its status."""
+    details = data.get("incomplete_details")
+    reason = details.get("reason") if isinstance(details, Mapping) else None
+    return str(reason or data.get("status") or "")
 
 
 def _texts(items: Sequence[Mapping[str, Any]], kind: str, key: str, fields: Sequence[str]) -> list[str]:
@@ -175,5 +183,6 @@ class ResponsesStreamDecoder(StreamDecoder):
                 why_it_ended(response, items),
                 str(response.get("model") or self._model),
                 provider_data=replay_data(items, self._dialect.name),
+                stop_reason=stop_reason(response),
             ),
         )

@@ -26,8 +26,10 @@ from typing import Any, ClassVar, Literal
 
 from xml_pipeline import errors
 from xml_pipeline.llm.accounting.estimate import prompt_size, text_size
-from xml_pipeline.llm.http.backend import Backend, Feature, as_events
+from xml_pipeline.llm.http.assembly import as_events
+from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.types import (
+    Feature,
     LLMRequest,
     LLMResponse,
     Message,

@@ -58,6 +58,7 @@ class XAIBackend(Backend):
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "x-ai"
     usual_models: ClassVar[tuple[str, ...]] = ("grok-*",)
+    endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/completions", "/responses", "/models")
 
     @classmethod
     def check(cls, given: Mapping[str, Any]) -> None:
