@@ -44,6 +44,17 @@ CREATE TABLE memories (
     entry BLOB NOT NULL,
     PRIMARY KEY (session, memory, ordinal)
 ) WITHOUT ROWID;
+CREATE TABLE answers (
+    conversation TEXT NOT NULL,
+    message TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    request BLOB NOT NULL,
+    nth INTEGER NOT NULL,
+    asked REAL NOT NULL,
+    answered REAL,
+    answer BLOB,
+    UNIQUE (message, run, request, nth)
+);
 CREATE TABLE life (alive REAL NOT NULL);
 INSERT INTO life VALUES (0);
 """

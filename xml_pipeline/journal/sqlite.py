@@ -37,6 +37,14 @@ _SPARE = (
     1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
 )
 
+Asked: TypeAlias = tuple[str, str, int, bytes, int]
+"""A call of a model, as in `llm.tape.Asked`."""
+
+_ASKED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)"
+_ANSWERED = (
+    "UPDATE answers SET answered = ?, answer = ? WHERE message = ? AND run = ? AND request = ? AND nth = ?"
+)
+
 
 class _Known(Struct):
     """A conversation that is not over: its number in the file, its events, its lasting session or "", its debts."""
@@ -55,7 +63,7 @@ class _Rows(Struct):
     step: tuple[int, int, int, float, bytes] | None = None
     ended: tuple[float, int] | None = None
     owes: tuple[bool, int] | None = None
-    memory: Sequence[tuple[str, tuple[Any, ...]]] = ()
+    other: Sequence[tuple[str, tuple[Any, ...]]] = ()
 
 
 class SqliteJournal:
@@ -90,6 +98,7 @@ class SqliteJournal:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
+        self._waiting: set[asyncio.Future[None]] = set()  # for a row to be durable
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -123,7 +132,7 @@ class SqliteJournal:
         rows, events = _Rows(done), step.events
         first = events[0]
         if type(first) is Closed:  # it stands under the session's own id
-            rows.memory = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
+            rows.other = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
             self._queue.put(rows)
             return
         if type(first) is Began:
@@ -142,7 +151,7 @@ class SqliteJournal:
         known.seq += len(events)
         for event in events:
             if type(event) is Remembered and event.lasting:
-                rows.memory = [*rows.memory, *_remembered(known.session, event)]
+                rows.other = [*rows.other, *_remembered(known.session, event)]
             elif type(event) is Over or (type(event) is Accepted and event.leaves):
                 rows.ended = (step.at, known.number)
                 del self._known[conversation_id]
@@ -156,6 +165,32 @@ class SqliteJournal:
         assert self._reader is not None
         return steps_of(self._reader, conversation_id)
 
+    # --- what models answered (`llm.tape.Tape`) ---
+
+    def recall(self, asked: Asked) -> bytes | None:
+        """As `llm.tape.Tape.recall`."""
+        assert self._reader is not None
+        found = self._reader.execute(
+            "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?", asked[1:]
+        ).fetchone()
+        return None if found is None else found[0] or b""
+
+    async def begin(self, asked: Asked) -> None:
+        """As `llm.tape.Tape.begin`."""
+        durable = self._loop.create_future()
+        self._waiting.add(durable)
+        durable.add_done_callback(self._waiting.discard)
+        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
+        rows.other = [(_ASKED, (*asked, self._clock()))]
+        self._queue.put(rows)
+        await durable
+
+    def keep(self, asked: Asked, answer: bytes) -> None:
+        """As `llm.tape.Tape.keep`."""
+        rows = _Rows(_nobody)
+        rows.other = [(_ANSWERED, (self._clock(), answer, *asked[1:]))]
+        self._queue.put(rows)
+
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
         if self._thread is None:
@@ -167,6 +202,12 @@ class SqliteJournal:
         self._thread = None
         if self._reader is not None:
             self._reader.close()
+
+    def _broken(self, error: JournalError) -> None:
+        for future in tuple(self._waiting):
+            if not future.done():
+                future.set_exception(error)
+        self._failed(error)
 
     def _durable(self, batch: Sequence[_Rows]) -> None:
         for rows in batch:
@@ -191,7 +232,7 @@ class SqliteJournal:
                 self._work(connection)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except BaseException as error:
-                self._tell(self._failed, unusable(self.path, error))
+                self._tell(self._broken, unusable(self.path, error))
         finally:
             if connection is not None:
                 connection.close()
@@ -273,6 +314,10 @@ class SqliteJournal:
                 return
 
 
+def _nobody() -> None:
+    """Who waits for an answer to be durable: the step that follows from it."""
+
+
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
     began = [rows.began for rows in batch if rows.began is not None]
     if began:
@@ -289,7 +334,7 @@ def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
         connection.executemany("UPDATE conversations SET ended = ? WHERE number = ?", ended)
         connection.executemany("DELETE FROM open WHERE number = ?", [(number,) for _, number in ended])
     for rows in batch:
-        for statement, values in rows.memory:
+        for statement, values in rows.other:
             connection.execute(statement, values)
 
 

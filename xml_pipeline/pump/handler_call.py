@@ -25,6 +25,7 @@ class HandlerCall(Struct):
         due: when it is too late, by the event loop's clock.
         given_up: whether nobody waits for it any more.
         ids: those that the handler takes, once it has taken one.
+        counts: how often it did what, by a digest.
     """
 
     message: Message
@@ -36,6 +37,7 @@ class HandlerCall(Struct):
     due: float = 0.0
     given_up: bool = False
     ids: DerivedIds | None = None
+    counts: dict[bytes, int] | None = None
 
     @property
     def listener(self) -> str:
@@ -56,6 +58,17 @@ class HandlerCall(Struct):
     @property
     def attempt(self) -> int:
         return self.message.attempt
+
+    @property
+    def run(self) -> int:
+        return self.thread.failed
+
+    def nth(self, what: bytes) -> int:
+        if self.counts is None:
+            self.counts = {}
+        before = self.counts.get(what, 0)
+        self.counts[what] = before + 1
+        return before
 
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those above it, innermost first; the open ones, for a handler that was given up."""

@@ -296,6 +296,11 @@ class Pump:
             await future
 
     @property
+    def tape(self) -> Any:
+        """The journal, where it keeps what models answer too (`llm.tape.Tape`); None where it does not."""
+        return self._durable if hasattr(self._durable, "recall") else None
+
+    @property
     def durable(self) -> bool:
         """Whether what is accepted outlives the process."""
         return self._durable is not None
