@@ -60,7 +60,7 @@ from xml_pipeline.payload.text import carriable, collapse, encodable, escape
 PACKAGE = Path(xml_pipeline.__file__).parent
 MEGABYTE = 1_000_000
 FIRST = 1_000  # characters of the texts that are all tried
-CHEAP = 50  # nanoseconds a character that are nothing to speak of, whatever a shorter text cost
+CHEAP = 200  # nanoseconds a character that are nothing to speak of, whatever a shorter text cost
 GROWTH = 9.0  # for four times the text; 4 is linear, 16 quadratic
 NOISE = 2_000_000  # nanoseconds below which nothing is compared
 ENOUGH = 20_000_000  # nanoseconds after which a text has shown what it costs
