@@ -292,6 +292,7 @@ ELSEWHERE = {
     "envelope.thinking": "with the other repairs: envelope/test_repairs",
     "journal.durable": "is a protocol: journal/test_recovery",
     "journal.file": "by what it opens and refuses: journal/test_sqlite",
+    "journal.history": "by what commands show: cli/test_history",
     "journal.owner": "by whom it keeps out: journal/test_sqlite, journal/test_recovery",
     "journal.protocol": "is a protocol: journal/test_seam",
     "pump.addressing": "by what it allows: pump/test_authority",

@@ -6,10 +6,11 @@ import argparse
 from typing import TypeAlias
 
 from xml_pipeline.cli.command import Command
+from xml_pipeline.cli.history import check_journal, list_dead, log, show
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
 from xml_pipeline.cli.project import init
-from xml_pipeline.cli.talk import run, send
+from xml_pipeline.cli.talk import ask, run, send
 
 COMMANDS = (
     run,
@@ -18,7 +19,12 @@ COMMANDS = (
     describe,
     graph,
     schema,
+    ask,
     send,
+    log,
+    show,
+    list_dead,
+    check_journal,
     list_backends,
     ask_model,
     test_backend,
@@ -26,7 +32,11 @@ COMMANDS = (
 )
 """In the order in which help lists them."""
 
-GROUPS = {"llm": "look at the models and try them"}
+GROUPS = {
+    "llm": "look at the models and try them",
+    "dead": "look at messages that ended without a receiver",
+    "journal": "look after the journal",
+}
 """First words that several commands share, and what those do."""
 
 EXIT_CODES = (

@@ -36,6 +36,14 @@ CREATE TABLE steps (
     events BLOB NOT NULL
 );
 CREATE UNIQUE INDEX steps_in_order ON steps (conversation, seq);
+CREATE TABLE letters (
+    number INTEGER NOT NULL,
+    at REAL NOT NULL,
+    sender TEXT NOT NULL,
+    receiver TEXT NOT NULL,
+    root TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
 CREATE TABLE memories (
     session TEXT NOT NULL,
     memory TEXT NOT NULL,
@@ -95,6 +103,27 @@ def opened(path: Path, synchronous: str) -> sqlite3.Connection:
             f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
+    return connection
+
+
+def looked_at(path: Path) -> sqlite3.Connection:
+    """A connection to a journal for a person to look at.
+
+    Raises:
+        JournalError: there is no such file, or it is no journal of this version.
+    """
+    if not path.is_file():
+        raise JournalError(f"there is no journal {path}: it is made when the organism is started")
+    try:
+        connection = read_only(path)
+        found = [
+            connection.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")
+        ]
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    if found != [APPLICATION_ID, VERSION]:
+        connection.close()
+        raise JournalError(f"{path} is no journal that this version reads")
     return connection
 
 

@@ -25,7 +25,7 @@ from xml_pipeline.journal.file import made, opened, read_only, steps_of, unusabl
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import packed
-from xml_pipeline.threads.record import Accepted, Began, Closed, Entry, Over, Remembered
+from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Entry, Over, Remembered
 
 Synchronous: TypeAlias = Literal["normal", "full"]
 
@@ -150,7 +150,11 @@ class SqliteJournal:
         rows.step = (known.number, known.seq, len(events), step.at, packed(events))
         known.seq += len(events)
         for event in events:
-            if type(event) is Remembered and event.lasting:
+            if type(event) is DeadLetter:
+                letter = event.message
+                values = (known.number, step.at, letter.from_id, letter.to, letter.root, event.reason)
+                rows.other = [*rows.other, ("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?)", values)]
+            elif type(event) is Remembered and event.lasting:
                 rows.other = [*rows.other, *_remembered(known.session, event)]
             elif type(event) is Over or (type(event) is Accepted and event.leaves):
                 rows.ended = (step.at, known.number)
