@@ -706,3 +706,20 @@ async def test_a_handler_may_give_its_task_up_with_a_code_and_words() -> None:
     first, _ = recorder.of(HandlerFailed)
     assert (first.code, first.error) == ("limit", "the shop is closed")
     assert first.seq
+
+
+@virtual
+async def test_a_dead_letter_is_logged_without_what_it_says(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Organism.build()
+
+    @scene.listener(peers=["echo"])
+    async def both(payload: Go, metadata: HandlerMetadata) -> Any:
+        return [respond(Note("answered")), call(Question("too late, and private"), to="echo")]
+
+    scene.listener(echo)
+    with caplog.at_level("INFO", logger="xml_pipeline.pump"):
+        async with scene:
+            assert await scene.ask("both", Go()) == Note("answered")
+    (line,) = [each.getMessage() for each in caplog.records if "dead letter" in each.getMessage()]
+    assert line.startswith("dead letter from both to echo: ")
+    assert "private" not in line

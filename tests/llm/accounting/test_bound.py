@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -301,6 +303,22 @@ def test_tools_schemas_and_further_options_are_part_of_every_beginning() -> None
     assert tools >= plain + HIDDEN_TOOL_TOKENS + len(json.dumps(TOOL.parameters, separators=(",", ":")))
     assert schema >= plain + len('{"type":"object"}')
     assert extra >= plain + len("Be brief.")
+
+
+def test_what_was_once_above_the_bound_is_expected_with_a_margin() -> None:
+    bound = PromptBound()
+    bound.observe(Extent((1,), (100,)), 300)
+    assert bound.most(Extent((2,), (100,))) >= 300 + 0.1 * 200
+
+
+def test_a_read_only_mapping_is_as_large_as_it_is_written() -> None:
+    def tokens(value: Any) -> int:
+        parts = [{"type": "file", "file": value}]
+        return extent_of(LLMRequest("m", [{"role": "user", "content": parts}])).tokens[-1]
+
+    data = {"file_data": "A" * 50_000}
+    assert tokens(MappingProxyType(data)) == tokens(data)
+    assert tokens(deque(["A" * 50_000])) == tokens(["A" * 50_000])
 
 
 def test_media_have_their_own_bounds() -> None:

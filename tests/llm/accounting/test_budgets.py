@@ -203,6 +203,20 @@ async def test_a_period_ends_with_the_calendar(per: Any, later: datetime) -> Non
     await router.complete("m", "hello", max_tokens=200)
 
 
+async def test_each_period_warns_anew() -> None:
+    wall, seen = [datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()], list[Event]()
+    router = Router(
+        [model(400, 100)],
+        budgets=Budgets(organism=[Budget(tokens=1000, per="day", warn_at=(0.5,))]),
+        clock=Clock(wall=lambda: wall[0]),
+        on_event=seen.append,
+    )
+    for day in range(1, 4):
+        await router.complete("m", "hello", max_tokens=200)
+        assert sum(isinstance(event, BudgetWarning) for event in seen) == day
+        wall[0] += 86_400
+
+
 def test_what_is_in_flight_when_a_period_ends_counts_for_the_new_one() -> None:
     async def main() -> None:
         wall = [datetime(2026, 11, 21, 23, 59, tzinfo=UTC).timestamp()]

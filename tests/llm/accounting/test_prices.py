@@ -80,6 +80,12 @@ async def test_unknown_models_and_providers_have_no_price() -> None:
     assert prices.rates("", "gpt-4o", time.time()) is None
 
 
+async def test_a_model_that_writes_nothing_has_a_price_all_the_same() -> None:
+    rates = (await table()).rates("openai", "text-embedding-3-small", time.time())
+    assert rates is not None
+    assert rates.micro_usd(Usage(1_000_000, 0)) > 0
+
+
 async def test_the_snapshot_is_read_only_when_needed() -> None:
     prices = PriceTable({"mine": Price(1, 1)})
     assert not prices.needs_loading("openai", "mine")

@@ -10,7 +10,7 @@ from tests.llm.callers import Handler, answered, running
 from xml_pipeline.errors import BackendError, NoBackendError
 from xml_pipeline.events import Event, LLMCalled
 from xml_pipeline.llm import LLMResponse, Price, Router, StreamEnd, Usage, complete, stream, use_router
-from xml_pipeline.llm.accounting.usage import MAX_THREADS, Charge, UsageTally
+from xml_pipeline.llm.accounting.usage import MAX_NAMES, MAX_THREADS, Charge, UsageTally
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.testing import run_in_virtual_time
@@ -195,6 +195,33 @@ def test_the_tally_keeps_a_bounded_number_of_threads() -> None:
     assert tally.one("thread", "t0").request_count == 0
     assert tally.one("thread", f"t{MAX_THREADS + 9}").request_count == 1
     assert tally.one("agent", "a").request_count == MAX_THREADS + 10
+
+
+def test_the_threads_that_are_forgotten_first_are_those_not_heard_of() -> None:
+    tally = UsageTally()
+
+    def call(thread: str) -> None:
+        tally.settle(answered(Charge("a", thread, thread, (thread,)), "b", "m", Usage(1, 1), 0))
+
+    call("old but busy")
+    for number in range(MAX_THREADS - 1):
+        call(f"t{number}")
+    call("old but busy")
+    call("one more")
+    assert tally.one("thread", "old but busy").request_count == 2
+    assert tally.one("thread", "t0").request_count == 0
+
+
+def test_names_that_anybody_may_invent_are_bounded_and_nothing_is_lost_of_their_sum() -> None:
+    tally = UsageTally()
+    for number in range(MAX_NAMES + 50):
+        for model in (f"m{number}", "usual"):
+            tally.settle(answered(Charge("a", "t", "c", ("t",)), "b", model, Usage(1, 1), 0))
+    models = tally.all("model")
+    assert len(models) <= MAX_NAMES
+    assert sum(each.request_count for each in models.values()) == 2 * (MAX_NAMES + 50)
+    assert models["usual"].request_count == MAX_NAMES + 50
+    assert models[f"m{MAX_NAMES + 49}"].request_count == 1
 
 
 async def test_a_call_that_nobody_can_serve_is_charged_to_nobody() -> None:

@@ -74,6 +74,49 @@ def test_a_probe_that_is_cancelled_leaves_the_way_open_for_the_next() -> None:
     run_in_virtual_time(main())
 
 
+def test_a_probe_of_an_account_that_tells_nothing_leaves_the_way_open_too() -> None:
+    breaker = CircuitBreaker(CoolingPolicy(), lambda *change: None)
+    breaker.failed("m", AuthenticationError("no"), 0.0, 0.0)
+    assert not breaker.available("m", 1.0)
+    at = breaker.account.until
+    assert breaker.available("m", at)
+    assert breaker.begin("m", at)
+    assert not breaker.available("m", at)
+    breaker.abandon("m", at - 1)  # another request
+    assert not breaker.available("m", at)
+    breaker.abandon("m", at)
+    assert breaker.available("m", at)
+
+
+def test_each_refusal_waits_twice_as_long_beginning_with_the_base() -> None:
+    breaker, at, waits = (
+        CircuitBreaker(CoolingPolicy(base=2, cap=30), lambda *change: None),
+        0.0,
+        list[float](),
+    )
+    for _ in range(6):
+        breaker.failed("m", RateLimitedError("slow down"), at, at)
+        until = breaker.models["m"].until
+        waits.append(until - at)
+        at = until
+    assert waits == [2, 4, 8, 16, 30, 30]
+
+
+def test_other_failures_wait_from_the_third_on() -> None:
+    breaker, at = CircuitBreaker(CoolingPolicy(base=2, cap=30), lambda *change: None), 0.0
+    for _ in range(2):
+        breaker.failed("m", ServerError("oops"), at, at)
+        assert breaker.available("m", at)
+        at += 1
+    waits = []
+    for _ in range(3):
+        breaker.failed("m", ServerError("oops"), at, at)
+        assert not breaker.available("m", at)
+        waits.append(breaker.models["m"].until - at)
+        at = breaker.models["m"].until
+    assert waits == [2, 4, 8]
+
+
 def test_when_everything_is_cold_a_call_waits_for_the_earliest() -> None:
     async def main() -> None:
         backends = [

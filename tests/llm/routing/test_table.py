@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,12 +17,14 @@ from xml_pipeline.llm import (
     Timeouts,
     complete,
     configure_router,
+    forbid_real_requests,
     get_router,
     use_router,
 )
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
+from xml_pipeline.llm.routing.table import real_requests_forbidden
 
 
 def backend(name: str, *models: str, **settings: Any) -> ScriptedBackend:
@@ -159,6 +162,20 @@ async def test_forbidden_real_requests_leave_only_what_is_on_this_machine() -> N
     assert await asked(Router([remote, backend("local", "*", priority=2)]), "m") == "local"
     loopback = Remote(base_url="http://127.0.0.1:9")
     assert len(Router([loopback]).routes("m")[0]) == 1
+
+
+def test_real_requests_are_forbidden_where_it_is_said_and_no_longer() -> None:
+    def scene() -> None:
+        assert not real_requests_forbidden({})
+        with forbid_real_requests() as forbidden:
+            assert real_requests_forbidden({})
+        assert not real_requests_forbidden({})
+        forbidden.__exit__(None, None, None)  # twice is once
+        assert not real_requests_forbidden({})
+        for value, forbids in (("1", True), ("true", True), ("0", False), ("false", False), ("", False)):
+            assert real_requests_forbidden({"XML_PIPELINE_FORBID_REAL_REQUESTS": value}) is forbids
+
+    contextvars.Context().run(scene)
 
 
 @pytest.mark.parametrize(
