@@ -246,7 +246,7 @@ SURFACE = {
     "xml_pipeline": """
         AnswerError AskTimeout BackendError BudgetExceededError ConfigError Gathered HandlerMetadata HandlerResponse
         Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete complete_sync
-        extract_payloads stream stream_sync xmlify
+        extract_payloads once stream stream_sync xmlify
     """,
     "xml_pipeline.agents": """
         MAX_CORRECTIONS AgentSettings Answer BadCall Bounds Exchange Fault LLMAgent PeerCall Prompt Reader Reading
@@ -267,7 +267,7 @@ SURFACE = {
     """,
     "xml_pipeline.pump": """
         Attaching ConversationLimits DeadLetter GatherResponse Handler HandlerMetadata HandlerResponse Keep Listener
-        ListenerOptions Machine Pump PumpSettings Surroundings listener
+        ListenerOptions Machine Pump PumpSettings Surroundings listener once
     """,
     "xml_pipeline.testing": """
         Recorder Rule ScriptedBackend VirtualTimeLoop forbid_real_requests run_in_virtual_time scripted_router
@@ -299,6 +299,7 @@ ELSEWHERE = {
     "pump.admission": "by what it is for: pump/test_backpressure",
     "pump.failures": "by what arrives: pump/test_errors_arrive",
     "pump.keys": "by who joins what: journal/test_recovery",
+    "pump.parts": "by what is done once: journal/test_once",
     "pump.recovery": "by what goes on: journal/test_recovery",
     "pump.sleepers": "by what goes on: journal/test_recovery",
     "pump.texts": "by what a model may write: pump/test_returns, pump/test_authority",

@@ -250,6 +250,10 @@ class OrganismClosed(XmlPipelineError):
     """The organism is not running: not started yet, stopping, or stopped."""
 
 
+class Interrupted(XmlPipelineError):
+    """Something that is done once had begun when the process ended; whether it was done is not known."""
+
+
 class JournalError(XmlPipelineError):
     """Work cannot be made durable, or a journal cannot be used; the text says which file, why, and what to do."""
 

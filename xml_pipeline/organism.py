@@ -492,9 +492,11 @@ class Organism:
         """
         codec = codec_of(cls)
         state = self._pump.state
-        memories = [each.memory for each in state.sessions.values()]
-        memories += [each.memory for each in state.conversations.values() if each.memory is not None]
-        entries = next((memory[key] for memory in memories if key in memory), ())
+        found = [each.entries(key) for each in state.sessions.values()]
+        found += [
+            each.memory.get(key, ()) for each in state.conversations.values() if each.memory is not None
+        ]
+        entries = next(filter(None, found), ())
         return tuple(codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root)
 
     # --- observation and control ---

@@ -181,6 +181,21 @@ async def test_a_thread_sees_the_memory_that_was_there_when_it_opened_in_every_l
         assert b"<text>first</text>" in journal.steps(first)[-1].events[-1].message.data  # type: ignore[union-attr]
 
 
+async def test_of_a_memory_the_newest_entries_are_shown_in_every_life(world: World) -> None:
+    def organism() -> Organism:
+        greeter = listener("greeter", world.greeter, keep=3)
+        return Organism("x", [greeter], journal=SqliteJournal(world.path))
+
+    async with organism() as first:
+        for letter in "abcde":
+            await first.session(id="alice").ask("greeter", Note(letter))
+    async with organism() as second:
+        key = next(iter(next(iter(second._pump.state.sessions.values())).memory))
+        assert second.remembered(key, Note) == (Note("c"), Note("d"), Note("e"))
+        assert await second.session(id="alice").ask("greeter", Note("f")) == Note("c+d+e+f")
+        assert second.remembered(key, Note) == (Note("d"), Note("e"), Note("f"))
+
+
 async def test_an_end_by_cancel_is_an_end(world: World) -> None:
     world.stuck = {"helper"}
     async with world.life() as organism:

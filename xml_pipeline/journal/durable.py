@@ -31,13 +31,13 @@ class Kept(Struct, frozen=True):
 
     Attributes:
         open: conversations that are not over, oldest first.
-        memories: of lasting sessions of outside callers: session id → memory → its entries, each with its number,
-            oldest first.
+        memories: of lasting sessions of outside callers: session id → memory → its entries, oldest first, each with
+            its number and how many are shown.
         alive: when the last owner was seen, in seconds of Unix time; 0.0 for a new journal.
     """
 
     open: Sequence[OpenConversation]
-    memories: dict[str, dict[str, list[tuple[int, Entry]]]]
+    memories: dict[str, dict[str, list[tuple[int, int, Entry]]]]
     alive: float
 
 

@@ -48,6 +48,7 @@ CREATE TABLE memories (
     session TEXT NOT NULL,
     memory TEXT NOT NULL,
     ordinal INTEGER NOT NULL,
+    keep INTEGER NOT NULL,
     root TEXT NOT NULL,
     entry BLOB NOT NULL,
     PRIMARY KEY (session, memory, ordinal)
@@ -63,6 +64,14 @@ CREATE TABLE answers (
     answer BLOB,
     UNIQUE (message, run, request, nth)
 );
+CREATE TABLE parts (
+    conversation TEXT NOT NULL,
+    message TEXT NOT NULL,
+    key TEXT NOT NULL,
+    began REAL NOT NULL,
+    value BLOB,
+    PRIMARY KEY (message, key)
+) WITHOUT ROWID;
 CREATE TABLE life (alive REAL NOT NULL);
 INSERT INTO life VALUES (0);
 """

@@ -181,19 +181,48 @@ class SqliteJournal:
 
     async def begin(self, asked: Asked) -> None:
         """As `llm.tape.Tape.begin`."""
-        durable = self._loop.create_future()
-        self._waiting.add(durable)
-        durable.add_done_callback(self._waiting.discard)
-        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
-        rows.other = [(_ASKED, (*asked, self._clock()))]
-        self._queue.put(rows)
-        await durable
+        await self._written((_ASKED, (*asked, self._clock())))
 
     def keep(self, asked: Asked, answer: bytes) -> None:
         """As `llm.tape.Tape.keep`."""
         rows = _Rows(_nobody)
         rows.other = [(_ANSWERED, (self._clock(), answer, *asked[1:]))]
         self._queue.put(rows)
+
+    # --- what is done once (`pump.parts.Parts`) ---
+
+    def part(self, message_id: str, key: str) -> bytes | None:
+        """As `pump.parts.Parts.part`."""
+        assert self._reader is not None
+        found = self._reader.execute(
+            "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
+        ).fetchone()
+        return None if found is None else found[0] or b""
+
+    async def begin_part(self, conversation_id: str, message_id: str, key: str) -> None:
+        """As `pump.parts.Parts.begin_part`."""
+        values = (conversation_id, message_id, key, self._clock())
+        await self._written(("INSERT INTO parts VALUES (?, ?, ?, ?, NULL)", values))
+
+    async def drop_part(self, message_id: str, key: str) -> None:
+        """As `pump.parts.Parts.drop_part`."""
+        await self._written(("DELETE FROM parts WHERE message = ? AND key = ?", (message_id, key)))
+
+    async def end_part(self, message_id: str, key: str, value: bytes) -> None:
+        """As `pump.parts.Parts.end_part`."""
+        await self._written(
+            ("UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key))
+        )
+
+    async def _written(self, statement: tuple[str, tuple[Any, ...]]) -> None:
+        """Wait until a row is durable."""
+        durable = self._loop.create_future()
+        self._waiting.add(durable)
+        durable.add_done_callback(self._waiting.discard)
+        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
+        rows.other = [statement]
+        self._queue.put(rows)
+        await durable
 
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
@@ -261,9 +290,11 @@ class SqliteJournal:
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
         ).fetchone()
-        memories: dict[str, dict[str, list[tuple[int, Entry]]]] = {}
-        for session, memory, ordinal, root, entry in connection.execute("SELECT * FROM memories"):
-            memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, Entry(root, entry)))
+        memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
+        for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
+            memories.setdefault(session, {}).setdefault(memory, []).append(
+                (ordinal, keep, Entry(root, entry))
+            )
         (alive,) = connection.execute("SELECT alive FROM life").fetchone()
         return Kept(
             [OpenConversation(each, began, bool(owes)) for _, each, _, began, owes, _ in rows],
@@ -346,8 +377,8 @@ def _remembered(session: str, event: Remembered) -> list[tuple[str, tuple[Any, .
     entry, old = event.entry, event.ordinal - event.keep - _SPARE
     return [
         (
-            "INSERT INTO memories VALUES (?, ?, ?, ?, ?)",
-            (session, event.memory, event.ordinal, entry.root, entry.data),
+            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?)",
+            (session, event.memory, event.ordinal, event.keep, entry.root, entry.data),
         ),
         (
             "DELETE FROM memories WHERE session = ? AND memory = ? AND ordinal <= ?",

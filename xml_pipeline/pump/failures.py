@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from xml_pipeline.envelope import CODES, Code, Message
-from xml_pipeline.errors import BudgetExceededError, TaskFailed, class_name, described
+from xml_pipeline.errors import BudgetExceededError, Interrupted, TaskFailed, class_name, described
 from xml_pipeline.pump.log import logger
 
 
@@ -15,6 +15,9 @@ def told_of(message: Message, error: BaseException) -> tuple[Code, str, str]:
     if isinstance(error, BudgetExceededError):
         logger.warning("the budget of %s is used up: %s", error.scope, detail)
         return "budget", "the budget for this work is used up", detail
+    if isinstance(error, Interrupted):
+        logger.error("'%s' was interrupted at message %s: %s", name, message.message_id, detail)
+        return "interrupted", str(error), detail
     if isinstance(error, TaskFailed) and error.code in CODES:
         logger.warning("'%s' gave up message %s: %s", name, message.message_id, detail)
         return cast("Code", error.code), error.text, error.text

@@ -26,6 +26,7 @@ class HandlerCall(Struct):
         given_up: whether nobody waits for it any more.
         ids: those that the handler takes, once it has taken one.
         counts: how often it did what, by a digest.
+        parts: where it is kept what parts of it came to (`parts.Parts`); None for nowhere.
     """
 
     message: Message
@@ -38,6 +39,7 @@ class HandlerCall(Struct):
     given_up: bool = False
     ids: DerivedIds | None = None
     counts: dict[bytes, int] | None = None
+    parts: Any = None
 
     @property
     def listener(self) -> str:

@@ -49,6 +49,7 @@ from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import ProcessEnded
+from xml_pipeline.pump.parts import Parts
 from xml_pipeline.pump.projection import delivered, observed
 from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
@@ -128,6 +129,7 @@ class Pump:
         self.tenant: PerThread | None = None
         self._journal = journal
         self._durable = journal if isinstance(journal, Durable) else None
+        self._parts = journal if isinstance(journal, Parts) else None
         self._alive = 0.0  # when the earlier life was last seen
         self._failure: JournalError | None = None
         # Without a journal there is no call, no future and no await between deciding and carrying out (ADR 12).
@@ -679,7 +681,7 @@ class Pump:
             if message.message_id not in thread.inbox:  # an observer has ended the thread
                 return None
         seconds = listener.timeout_seconds or self.settings.timeout_seconds
-        return HandlerCall(message, conversation, thread, arguments, seconds)
+        return HandlerCall(message, conversation, thread, arguments, seconds, parts=self._parts)
 
     def returned(self, message: Message, value: Any) -> None:
         """A handler returned."""

@@ -58,8 +58,9 @@ def sessions_of(kept: Kept) -> dict[str, OutsideSession]:
     """The lasting sessions of outside callers, with what is remembered in them."""
     return {
         session_id: OutsideSession(
-            memory={key: tuple(entry for _, entry in entries) for key, entries in memories.items()},
+            memory={key: tuple(entry for _, _, entry in entries) for key, entries in memories.items()},
             added={key: entries[-1][0] for key, entries in memories.items()},
+            shown={key: entries[-1][1] for key, entries in memories.items()},
         )
         for session_id, memories in kept.memories.items()
     }

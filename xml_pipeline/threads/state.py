@@ -155,6 +155,8 @@ class OutsideSession(Struct):
         sessions: of its calls, by listener.
         memory: entries by session id.
         added: how many entries each memory ever got.
+        shown: how many of them, the newest, a memory is that was read from a journal; older ones are for threads that
+            had seen them.
         running: conversations that are open.
         ending: whether it goes with the last of them.
     """
@@ -162,8 +164,14 @@ class OutsideSession(Struct):
     sessions: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
     added: dict[str, int] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
     running: int = 0
     ending: bool = False
+
+    def entries(self, memory: str) -> Memory:
+        """What is remembered now."""
+        entries = self.memory.get(memory, ())
+        return entries[-self.shown[memory] :] if memory in self.shown else entries
 
     def seen(self, memory: str, keep: int) -> tuple[int, int] | None:
         """What a thread that opens now sees of a memory, as in `Opening.seen`."""
