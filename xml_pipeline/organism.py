@@ -587,8 +587,12 @@ def _journal(path: str | Path | None) -> Journal | None:
     return SqliteJournal(path)
 
 
-def organism_of(config: OrganismConfig) -> Organism:
+def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Organism:
     """The organism of a checked configuration, each part of it built once.
+
+    Args:
+        config: what the file says.
+        journal: instead of the one that it names.
 
     Raises:
         ConfigError: with what only the built objects could show.
@@ -607,5 +611,5 @@ def organism_of(config: OrganismConfig) -> Organism:
         wire_limits=wire_limits,
         shutdown_seconds=section.shutdown_seconds,
         router=router_of(config),
-        journal=journal_of(config),
+        journal=journal or journal_of(config),
     )

@@ -6,6 +6,7 @@ import argparse
 from typing import TypeAlias
 
 from xml_pipeline.cli.command import Command
+from xml_pipeline.cli.crash import crash_test
 from xml_pipeline.cli.history import check_journal, list_dead, log, show
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
@@ -25,6 +26,7 @@ COMMANDS = (
     show,
     list_dead,
     check_journal,
+    crash_test,
     list_backends,
     ask_model,
     test_backend,
