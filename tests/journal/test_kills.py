@@ -132,6 +132,7 @@ def test_deaths_at_any_time(nursery: Nursery) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 def test_ten_thousand_deaths(nursery: Nursery) -> None:
     chance = random.Random(1)
     while nursery.deaths < 10_000 * SCALE:
