@@ -62,9 +62,7 @@ class Threads:
         with self._lock:
             if self._unclaimed:
                 self._unclaimed -= 1
-            elif self._serving < self._size:
-                self._start()
-            else:
+            elif not (self._serving < self._size and self._started()):
                 self._backlog += 1
             self._work.put(job)
         try:
@@ -73,9 +71,20 @@ class Threads:
             if not job.future.cancel() and not job.future.done():
                 self._abandon(job)
 
-    def _start(self) -> None:
+    def _started(self) -> bool:
+        """Whether another thread serves now; where the system gives no more, the work waits for those there are.
+
+        Raises:
+            RuntimeError: there are none.
+        """
+        try:
+            threading.Thread(target=self._serve, name="xml-pipeline-handler", daemon=True).start()
+        except RuntimeError:
+            if not self._serving:
+                raise
+            return False
         self._serving += 1
-        threading.Thread(target=self._serve, name="xml-pipeline-handler", daemon=True).start()
+        return True
 
     def _abandon(self, job: Job) -> None:
         """Count a thread no longer whose job was given up, and start another one if jobs wait."""
@@ -84,8 +93,10 @@ class Threads:
                 job.abandoned = True
                 self._serving -= 1
                 if self._backlog:
-                    self._backlog -= 1
-                    self._start()
+                    with suppress(
+                        RuntimeError
+                    ):  # not even one: they wait for the next call, or until they are late
+                        self._backlog -= self._started()
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
