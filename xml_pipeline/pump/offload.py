@@ -13,6 +13,7 @@ import inspect
 import os
 import pickle
 import queue
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from xml_pipeline.errors import class_name, described
 from xml_pipeline.pump.listener import Handler
+from xml_pipeline.terminal import GuardedStream
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -156,7 +158,8 @@ class Processes:
 
         # spawn: a fork of a process with running threads may deadlock
         context = multiprocessing.get_context("spawn")
-        return ProcessPool(max_workers=self._size, initializer=_never_leave_quietly, context=context)
+        guarded = isinstance(sys.stdout, GuardedStream)
+        return ProcessPool(max_workers=self._size, initializer=_begin, initargs=(guarded,), context=context)
 
     async def run(self, handler: Handler, arguments: tuple[Any, ...]) -> Any:
         """Call `handler` in a process; cancelling the wait kills that process.
@@ -200,8 +203,19 @@ class ProcessEnded(Exception):
     """A handler's process ended before the handler returned: killed, out of memory, or left by `os._exit`."""
 
 
+def _begin(guarded: bool) -> None:
+    """In a new process; where the program's own output is guarded, so is what a handler prints here."""
+    _never_leave_quietly()
+    if guarded:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None:
+                stream.reconfigure(errors="backslashreplace")
+                setattr(sys, name, GuardedStream(stream))
+
+
 def _never_leave_quietly() -> None:
-    """In a new process: make `os._exit(0)` a failure; the pool takes that exit code for nothing worth telling."""
+    """Make `os._exit(0)` a failure; the pool takes that exit code for nothing worth telling."""
     leave, here = os._exit, os.getpid()
 
     def exit_loudly(status: int) -> NoReturn:
