@@ -236,7 +236,7 @@ class Causes:
             try:
                 remember = self._reviver.kept(entry, self._listeners.get(reading.thread.listener))
             except Unreadable as error:
-                raise _outgrown(f"remember.{entry.root}", entry.data.decode(), error) from error
+                raise _outgrown("remember", entry.data.decode(), error) from error
             reading.remembered = None
         payload = self._said(message).payload
         return HandlerResponse(
@@ -273,7 +273,7 @@ class Causes:
         try:
             return self._reviver.said(message)
         except Unreadable as error:
-            raise _outgrown(message.root, message.content, error) from error
+            raise _outgrown("message", message.content, error) from error
 
 
 class _Calls(Struct):
@@ -325,9 +325,9 @@ def _collapsed(last: Event) -> bool:
     return told is not None and told.from_id == SYSTEM and COLLAPSED in told.content
 
 
-def _outgrown(field: str, was: str, error: Exception) -> Outgrown:
-    """Which field does not fit, when the error says it."""
+def _outgrown(what: str, was: str, error: Exception) -> Outgrown:
+    """With the field that does not fit, when the error says it."""
     cause = error if isinstance(error, PayloadError) else error.__cause__
     if isinstance(cause, PayloadError) and cause.violations:
-        field = cause.violations[0].field or field
-    return Outgrown(field, was, str(error) if isinstance(error, Unreadable) else described(error))
+        what = f"{what}.{cause.violations[0].field}"
+    return Outgrown(what, was, str(error) if isinstance(error, Unreadable) else described(error))

@@ -146,7 +146,7 @@ def _today(machine: Machine, fact: Fact, listener: str) -> Fact:
     if target is None:
         raise Outgrown("listener", listener, f"there is no listener '{listener}' any more")
     if message.payload is None:
-        raise Outgrown(message.root, message.content, f"'{message.to}' cannot read it any more")
+        raise Outgrown("message", message.content, f"'{message.to}' cannot read it any more")
     if message.root not in target.handles and not thread.asked:
         return Due(message, fact.at)
     return fact
@@ -274,7 +274,7 @@ def _elements(path: str, was: Any, now: Any) -> tuple[str, str, str]:
 
 
 def _text(element: Any) -> str:
-    return str(etree.tostring(element, encoding="unicode", with_tail=False))
+    return str(etree.tostring(element, encoding="unicode", with_tail=False)).replace(' xmlns=""', "")
 
 
 def _told(event: Event | None) -> str:
