@@ -56,7 +56,7 @@ def _rows(seen: Prospects) -> Iterator[str]:
     if len(seen.changed) > MOST_LISTED:
         yield f"and {len(seen.changed) - MOST_LISTED:,} more"
     if seen.lost:
-        yield f"{seen.lost:,} of it would be lost"
+        yield f"{seen.lost:,} would be lost"
 
 
 def _counted(number: int, what: str) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.command import argument, command, config
 from xml_pipeline.cli.history import AS_JSON, WHERE, opened, when
 from xml_pipeline.terminal import count, json_text, line, plain
+
+if TYPE_CHECKING:
+    from xml_pipeline.pump.replay import Difference, Gap
 
 
 @command(
@@ -19,6 +23,8 @@ from xml_pipeline.terminal import count, json_text, line, plain
 )
 def replay(arguments: argparse.Namespace) -> int:
     """Print what came out."""
+    import msgspec
+
     from xml_pipeline.cli.prospects import machine_of
     from xml_pipeline.journal.file import steps_of
     from xml_pipeline.journal.history import conversation_named
@@ -32,7 +38,7 @@ def replay(arguments: argparse.Namespace) -> int:
     result = replayed(steps, machine)
     difference = result.difference
     if arguments.json:
-        print(json_text(_as_json(result)))
+        print(json_text(msgspec.to_builtins(result)))
         return 0 if difference is None else 1
     for gap in result.gaps:
         print(plain(line(f"{_where(gap)}: not exact: {gap.why}")))
@@ -46,13 +52,6 @@ def replay(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _as_json(value: object) -> object:
-    import msgspec
-
-    return msgspec.to_builtins(value)
-
-
-def _where(each: object) -> str:
-    step, at, listener = (getattr(each, name) for name in ("step", "at", "listener"))
-    whose = f", '{listener}'" if listener else ""
-    return f"step {step} ({when(at)}){whose}"
+def _where(each: Gap | Difference) -> str:
+    whose = f", '{each.listener}'" if each.listener else ""
+    return f"step {each.step} ({when(each.at)}){whose}"
