@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from tests.journal.lives import World
 from tests.journal.test_recovery import came_to, finished
 from tests.journal.test_replay import Stricter, counting, other, stateless
-from tests.pump.scenes import Answer, Go, Note, Question
-from xml_pipeline import HandlerMetadata, Organism, SystemError
+from tests.pump.scenes import Answer, Go, Note, Question, call
+from xml_pipeline import HandlerMetadata, Keep, Organism, SystemError
 from xml_pipeline.journal.file import kept_in, read_only, steps_of
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import ConversationLimits, Listener, Machine, listener
@@ -137,6 +138,37 @@ async def test_what_was_begun_and_is_done_once_is_told(world: World) -> None:
     assert "interrupted" in found.changed[0].why
     # One whose start is not written down was not begun for all that is known now: it is handled.
     assert seen(world, {"slow": listener("slow", world.slow)}).changed == []
+
+
+async def test_what_ends_with_what_cannot_go_on_is_lost_too(world: World) -> None:
+    async def boss(payload: Go | Note, metadata: HandlerMetadata, state: Note | None) -> Any:
+        world.calls.append(("boss", type(payload).__name__, 1))
+        if isinstance(payload, Go):
+            return Keep(Note("kept"), [call(Question("x"), to="anna"), call(Note("y"), to="boss")])
+        return await asyncio.Event().wait()
+
+    def boss_of(handler: Any, **options: Any) -> dict[str, Listener]:
+        anna = listener("anna", None, human=True, accepts=[Question])
+        return {"boss": listener("boss", handler, peers=["anna"], **options), "anna": anna}
+
+    journal = SqliteJournal(world.path)
+    async with Organism("x", boss_of(boss).values(), journal=journal, shutdown_seconds=0.0) as organism:
+        await organism.send("boss", Go(0))
+        await came_to(lambda: organism.questions() and ("boss", "Note", 1) in world.calls)
+    assert seen(world, boss_of(boss)).changed == []
+
+    async def without(payload: Go, metadata: HandlerMetadata, state: Note | None) -> None: ...
+
+    found = seen(world, boss_of(without))
+    assert {(each.kind, each.name) for each in found.changed} == {
+        ("message", "Note"),
+        ("question", "Question"),
+        ("state", "Note"),
+    }
+    assert found.lost == 3
+    async with Organism("x", boss_of(without).values(), journal=SqliteJournal(world.path)) as organism:
+        await finished(organism)
+        assert {each.message.root for each in organism.dead_letters() if each.pending} == {"Note", "Question"}
 
 
 async def test_a_conversation_that_cannot_be_read_is_told_and_the_others_are_looked_at(world: World) -> None:

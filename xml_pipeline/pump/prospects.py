@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from xml_pipeline.envelope import Message
 from xml_pipeline.errors import described
 from xml_pipeline.journal import Kept, Step
-from xml_pipeline.pump.facts import Interrupted
+from xml_pipeline.pump.facts import Interrupted, Undeliverable
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.recovery import Revived, Reviver, Unreadable, sessions_of
@@ -119,46 +119,46 @@ class _Look:
         if seconds >= (longest := self._machine.terms.limits.seconds):
             why = f"it took {seconds:.0f} s so far, and organism.limits.seconds is {longest:g}: it is ended"
             self._change(conversation.id, "conversation", "", "", why)
+        threads = [(thread, not thread.inbox, _answers(thread)) for thread in conversation.threads.values()]
         asked = {message.message_id for message in revived.asked}
+        # In the order of a start. The rules say what else ends with a message: its thread, and what is below it.
         for message, why in revived.unreadable:
             self._message(message, "question" if message.message_id in asked else "message", why)
+            self._machine.step(Undeliverable(message, why, self._alive))
+        for message in revived.first:
+            self._first(message, conversation)
         unreadable = {message.message_id for message, _ in revived.unreadable}
-        for message in revived.asked:
-            if message.message_id not in unreadable:
-                self._message(message, "question")
+        for message in (each for each in revived.asked if each.message_id not in unreadable):
+            self._message(message, "question", _ended(conversation, message.thread_id))
         for message in revived.behind:
-            self._message(message, "message", self._passes_on(message), lost=False)
+            if why := _ended(conversation, message.thread_id):
+                self._message(message, "message", why)
+            else:
+                self._message(message, "message", self._passes_on(message), lost=False)
         for message, why in revived.lost:
             self._message(message, "answer", why)
-        for thread in conversation.threads.values():
-            self._thread(conversation, thread)
+        for thread, waits, answers in threads:
+            self._thread(conversation, thread, answers, waits=waits)
         self._memories(conversation)
-        self._found.unchanged["timer"] += len(revived.gathers)
-        for message in revived.first:  # last: it changes the conversation
-            self._first(message, conversation)
+        for thread_id, _, _ in revived.gathers.values():
+            self._tell(conversation.id, "timer", "", "", _ended(conversation, thread_id))
 
     def _first(self, message: Message, conversation: Conversation) -> None:
         """One that may have been handled when the process ended: what the rules make of that."""
-        thread = conversation.threads.get(message.thread_id)
-        if thread is None:
+        if why := _ended(conversation, message.thread_id):
+            self._message(message, "message", why)
             return
         why = self._passes_on(message)
-        listener = self._listeners[message.to]
+        thread, listener = conversation.threads[message.thread_id], self._listeners[message.to]
         if why or (listener.effects == "once" and thread.started != message.message_id):
             self._message(message, "message", why, lost=False)
             return
-        ends = [
-            each
-            for each in self._machine.step(Interrupted(message, self._alive))
-            if type(each) is Handled or (type(each) is DeadLetter and each.pending)
-        ]
-        first = ends[0] if ends else None
-        if type(first) is Handled:
-            self._message(message, "message", f"its caller gets the error {first.code}: {first.detail}")
-        elif type(first) is DeadLetter:
-            self._message(message, "message", first.reason)
-        else:
-            self._message(message, "message")
+        for each in self._machine.step(Interrupted(message, self._alive)):
+            if type(each) is Handled:
+                why = f"its caller gets the error {each.code}: {each.detail}"
+            elif type(each) is DeadLetter and each.message.message_id == message.message_id:
+                why = each.reason
+        self._message(message, "message", why)
 
     def _passes_on(self, message: Message) -> str:
         listener = self._listeners[message.to]
@@ -166,15 +166,15 @@ class _Look:
             return ""
         return f"'{message.to}' does not handle {message.root}: it passes on to the caller"
 
-    def _thread(self, conversation: Conversation, thread: Thread) -> None:
-        listener = self._listeners.get(thread.listener)
-        if not thread.inbox:
-            why = "" if listener else f"there is no listener '{thread.listener}' any more to take the answer"
-            self._tell(conversation.id, "call", thread.listener, "", why)
+    def _thread(self, conversation: Conversation, thread: Thread, answers: int, *, waits: bool) -> None:
+        listener, ended = self._listeners.get(thread.listener), _ended(conversation, thread.id)
+        if waits:
+            gone = "" if listener else f"there is no listener '{thread.listener}' any more to take the answer"
+            self._tell(conversation.id, "call", thread.listener, "", ended or gone)
         if thread.state is not None:
-            self._tell(conversation.id, "state", thread.listener, thread.state.root, _state(thread, listener))
-        for gather in (thread.gathers or {}).values():
-            self._found.unchanged["answer"] += sum(each is not None for each in gather.answers)
+            why = ended or _state(thread, listener)
+            self._tell(conversation.id, "state", thread.listener, thread.state.root, why)
+        self._found.unchanged["answer"] += 0 if ended else answers
 
     def _memories(self, conversation: Conversation) -> None:
         names = {session_id: name for name, session_id in conversation.sessions.items()}
@@ -223,6 +223,16 @@ class _Look:
         self, conversation_id: str, kind: Kind, listener: str, name: str, why: str, *, lost: bool = True
     ) -> None:
         self._found.changed.append(Prospect(conversation_id, kind, listener, name, why, lost))
+
+
+def _answers(thread: Thread) -> int:
+    """How many wait in its gathers for the others."""
+    return sum(each is not None for gather in (thread.gathers or {}).values() for each in gather.answers)
+
+
+def _ended(conversation: Conversation, thread_id: str) -> str:
+    """Why a thread is not there any more; "" when it is."""
+    return "" if thread_id in conversation.threads else "its thread ends, with what cannot go on"
 
 
 def _state(thread: Thread, listener: Listener | None) -> str:
