@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from xml_pipeline.envelope import Message
 from xml_pipeline.errors import described
 from xml_pipeline.journal import Kept, Step
+from xml_pipeline.pump.attempts import careful
 from xml_pipeline.pump.facts import Interrupted, Undeliverable
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.machine import Machine
@@ -150,7 +151,7 @@ class _Look:
             return
         why = self._passes_on(message)
         thread, listener = conversation.threads[message.thread_id], self._listeners[message.to]
-        if why or (listener.effects == "once" and thread.started != message.message_id):
+        if why or (careful(thread, listener) and thread.started != message.message_id):
             self._message(message, "message", why, lost=False)
             return
         for each in self._machine.step(Interrupted(message, self._alive)):
