@@ -41,7 +41,7 @@ def log(arguments: argparse.Namespace) -> int:
     """Print a line for each."""
     from xml_pipeline.journal.history import conversations
 
-    journal = _journal(arguments)
+    journal = opened(arguments)
     found = conversations(journal, most=arguments.most, listener=arguments.listener, open_only=arguments.open)
     if arguments.json:
         print(json_text([{name: getattr(each, name) for name in each.__struct_fields__} for each in found]))
@@ -50,7 +50,7 @@ def log(arguments: argparse.Namespace) -> int:
         print("no conversations")
         return 0
     rows = [
-        (each.id[:13], _when(each.began), f"{each.caller} → {each.listener}", _lasted(each.began, each.ended))
+        (each.id[:13], when(each.began), f"{each.caller} → {each.listener}", _lasted(each.began, each.ended))
         for each in found
     ]
     for row in table(rows):
@@ -69,7 +69,7 @@ def show(arguments: argparse.Namespace) -> int:
     """Print a line for each thing that happened."""
     from xml_pipeline.journal.history import conversation_named, happenings
 
-    journal = _journal(arguments)
+    journal = opened(arguments)
     found = list(happenings(journal, conversation_named(journal, arguments.conversation)))
     if arguments.json:
         print(json_text([{name: getattr(each, name) for name in each.__struct_fields__} for each in found]))
@@ -84,7 +84,7 @@ def list_dead(arguments: argparse.Namespace) -> int:
     """Print a line for each."""
     from xml_pipeline.journal.history import dead_letters
 
-    found = dead_letters(_journal(arguments), most=arguments.most)
+    found = dead_letters(opened(arguments), most=arguments.most)
     if arguments.json:
         letters = [
             {"conversation": name, **{field: getattr(each, field) for field in each.__struct_fields__}}
@@ -103,7 +103,7 @@ def check_journal(arguments: argparse.Namespace) -> int:
     """Print what is wrong; 1 when something is."""
     from xml_pipeline.journal.history import faults
 
-    journal = _journal(arguments)
+    journal = opened(arguments)
     wrong = 0
     for fault in faults(journal):
         wrong += 1
@@ -116,7 +116,8 @@ def check_journal(arguments: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _journal(arguments: argparse.Namespace) -> sqlite3.Connection:
+def opened(arguments: argparse.Namespace) -> sqlite3.Connection:
+    """The journal that the command line names, or the organism, to look into. Raises ConfigError, JournalError."""
     from xml_pipeline.journal.file import looked_at
 
     if arguments.journal:
@@ -134,10 +135,11 @@ def _told(each: Happening, *, whole: bool) -> str:
     arrow = f"{each.from_id} → {each.to}" if each.to else each.from_id
     content = " ".join(each.content.split())
     shown = content if whole or len(content) <= CUT else f"{content[:CUT]}…"
-    return plain(line(f"{_when(each.at)}  {each.what:<8}  {arrow}  {each.name}  {shown}".rstrip()))
+    return plain(line(f"{when(each.at)}  {each.what:<8}  {arrow}  {each.name}  {shown}".rstrip()))
 
 
-def _when(at: float) -> str:
+def when(at: float) -> str:
+    """A moment in Unix time, as it was here."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 

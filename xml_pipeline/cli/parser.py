@@ -11,6 +11,7 @@ from xml_pipeline.cli.history import check_journal, list_dead, log, show
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
 from xml_pipeline.cli.project import init
+from xml_pipeline.cli.replay import replay
 from xml_pipeline.cli.talk import ask, run, send
 
 COMMANDS = (
@@ -24,6 +25,7 @@ COMMANDS = (
     send,
     log,
     show,
+    replay,
     list_dead,
     check_journal,
     crash_test,

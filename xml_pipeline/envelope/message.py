@@ -207,6 +207,12 @@ class Message(Struct, frozen=True, eq=False):
         return Message.sealed(heading, reader.decode(envelope.payload), reader, limits=limits)
 
     @property
+    def content(self) -> str:
+        """The payload's document."""
+        body = self.data.partition(b"</meta>")[2].removesuffix(b"</message>").decode()
+        return body.replace(' xmlns=""', "", 1)
+
+    @property
     def _identity(self) -> tuple[Any, ...]:
         return (self.data, self.conversation_id, self.attempt, self.at)
 

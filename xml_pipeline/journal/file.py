@@ -9,8 +9,10 @@ from pathlib import Path
 import msgspec
 
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal.durable import Kept, OpenConversation
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import unpacked
+from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
 VERSION = 1  # of the tables; another one is migrated or refused, never guessed at
@@ -160,6 +162,18 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
         raise JournalError(
             f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
         ) from error
+
+
+def kept_in(connection: sqlite3.Connection) -> Kept:
+    """What an organism finds when it starts on the file."""
+    rows = connection.execute(
+        "SELECT id, began, owes FROM open JOIN conversations USING (number) ORDER BY number"
+    ).fetchall()
+    memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
+    for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
+        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(root, entry)))
+    (alive,) = connection.execute("SELECT alive FROM life").fetchone()
+    return Kept([OpenConversation(each, began, bool(owes)) for each, began, owes in rows], memories, alive)
 
 
 def unusable(path: Path, error: BaseException) -> JournalError:

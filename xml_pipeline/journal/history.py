@@ -91,7 +91,7 @@ def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator
         for event in step.events:
             match event:
                 case Accepted(message=message):
-                    body = bodies[message.message_id] = _content(message.data)
+                    body = bodies[message.message_id] = message.content
                     what = "answered" if event.ends and event.opens is None else "sent"
                     yield Happening(step.at, what, message.from_id, message.to, message.root, body)
                 case Refused():
@@ -141,8 +141,3 @@ def faults(connection: sqlite3.Connection) -> Iterator[str]:
                     yield f"conversation {name} has a gap: event {seq} is missing"
                     break
                 seq += len(step.events)
-
-
-def _content(data: bytes) -> str:
-    """The payload in a message's canonical bytes."""
-    return data.partition(b"</meta>")[2].removesuffix(b"</message>").decode().replace(' xmlns=""', "", 1)

@@ -20,12 +20,12 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.durable import Kept, OpenConversation
-from xml_pipeline.journal.file import made, opened, read_only, steps_of, unusable
+from xml_pipeline.journal.durable import Kept
+from xml_pipeline.journal.file import kept_in, made, opened, read_only, steps_of, unusable
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import packed
-from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Entry, Over, Remembered
+from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Over, Remembered
 
 Synchronous: TypeAlias = Literal["normal", "full"]
 
@@ -295,26 +295,16 @@ class SqliteJournal:
 
     def _kept(self, connection: sqlite3.Connection) -> Kept:
         rows = connection.execute(
-            "SELECT number, id, session, began, owes, (SELECT seq + size FROM steps WHERE conversation = number"
-            " ORDER BY seq DESC LIMIT 1) FROM open JOIN conversations USING (number) ORDER BY number"
-        ).fetchall()
+            "SELECT number, id, session, owes, (SELECT seq + size FROM steps WHERE conversation = number"
+            " ORDER BY seq DESC LIMIT 1) FROM open JOIN conversations USING (number)"
+        )
         self._known = {
-            each: _Known(number, seq, session, bool(owes)) for number, each, session, _, owes, seq in rows
+            each: _Known(number, seq, session, bool(owes)) for number, each, session, owes, seq in rows
         }
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
         ).fetchone()
-        memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
-        for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
-            memories.setdefault(session, {}).setdefault(memory, []).append(
-                (ordinal, keep, Entry(root, entry))
-            )
-        (alive,) = connection.execute("SELECT alive FROM life").fetchone()
-        return Kept(
-            [OpenConversation(each, began, bool(owes)) for _, each, _, began, owes, _ in rows],
-            memories,
-            alive,
-        )
+        return kept_in(connection)
 
     def _work(self, connection: sqlite3.Connection) -> None:
         """Write what comes, until None comes."""

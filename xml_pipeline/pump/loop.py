@@ -28,6 +28,7 @@ from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step
 from xml_pipeline.pump.admission import Admission
+from xml_pipeline.pump.attempts import careful
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import (
     Aborted,
@@ -58,7 +59,6 @@ from xml_pipeline.pump.response import HandlerMetadata, restored
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.pump.sleepers import Sleepers
-from xml_pipeline.threads import Thread
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
@@ -482,16 +482,12 @@ class Pump:
             if message.thread_id not in conversation.threads:
                 continue
             thread = conversation.threads[message.thread_id]
-            if thread.started == message.message_id or not self._careful(thread, message):
+            if thread.started == message.message_id or not careful(thread, self.listeners[message.to]):
                 self._step(conversation_id, Interrupted(message, self.clock()))
             elif thread.interrupted:
                 self._repeats.add(message, thread.interrupted)
             else:
                 self.scheduler.again(message)
-
-    def _careful(self, thread: Thread, message: Message) -> bool:
-        """Whether it is written down that a message's handler is called, before it is."""
-        return bool(thread.interrupted) or self.listeners[message.to].effects == "once"
 
     def _started(self, conversation_id: str, event: Started) -> None:
         self.scheduler.again(event.message)
@@ -653,11 +649,7 @@ class Pump:
         if message.root not in listener.handles:
             self._step(conversation.id, Due(message, self.clock()))
             return None
-        if (
-            self._durable is not None
-            and thread.started != message.message_id
-            and self._careful(thread, message)
-        ):
+        if self._durable is not None and thread.started != message.message_id and careful(thread, listener):
             self._step(conversation.id, Starting(message, self.clock()))
             return None
         metadata = HandlerMetadata(

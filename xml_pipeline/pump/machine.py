@@ -64,6 +64,7 @@ from xml_pipeline.pump.facts import (
 )
 from xml_pipeline.pump.listener import NAME, Listener
 from xml_pipeline.pump.log import logger
+from xml_pipeline.pump.reasons import COLLAPSED, DIED, ENDED, LATE, NOBODY_WAITS, NONSENSE, UNSENT
 from xml_pipeline.pump.response import (
     DELEGATE,
     RESPOND,
@@ -104,8 +105,6 @@ HUH = codec_of(Huh)
 
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
-
-LATE = "the handler returned after it was given up"
 
 
 class Machine:
@@ -234,7 +233,7 @@ class Rules(DerivedIds, kw_only=True):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # NonsenseReturned, or what an odd object does when it is looked at
-            text, detail = "the handler returned something that cannot be sent", described(error)
+            text, detail = NONSENSE, described(error)
             logger.error("the handler of '%s' returned %s", listener.name, detail)
             self._fail(thread, message, "handler", text, detail)
             return
@@ -292,7 +291,7 @@ class Rules(DerivedIds, kw_only=True):
             return
         times = thread.interrupted + 1
         if self.terms.listeners[message.to].effects == "once":
-            self._fail(thread, message, "interrupted", NOT_TWICE, "its process ended while it was called")
+            self._fail(thread, message, "interrupted", NOT_TWICE, DIED)
         elif times == MOST_INTERRUPTIONS:
             self._give_back(thread, message, "interrupted", POISONOUS)
         else:
@@ -355,11 +354,11 @@ class Rules(DerivedIds, kw_only=True):
         opening_id = conversation.threads[conversation.root].opening_id if conversation.root else ""
         for thread in reversed(tuple(conversation.threads.values())):  # callees before their callers
             for message in tuple(thread.inbox.values()):
-                self.record(DeadLetter(message, "the engine failed in this conversation", True))
+                self.record(DeadLetter(message, COLLAPSED, True))
             self.record(Ended(thread.id, thread.listener, "pruned", thread.session_ids))
         caller, own = conversation.caller, self.new_id()
         heading = self._heading(SYSTEM, caller, own, self.new_id(), "", None, opening_id)
-        error = SystemError("handler", "the engine failed in this conversation; its log says more")
+        error = SystemError("handler", f"{COLLAPSED}; its log says more")
         self._leave(Message.sealed(heading, error, ERROR, ERROR, self.terms.system_limits))
 
     # --- what a handler wants sent ---
@@ -570,7 +569,7 @@ class Rules(DerivedIds, kw_only=True):
         ends, lasting = "" if root is None else root.id, conversation.session if conversation.lasting else ""
         self.record(Accepted(answer, None, ends, ended, leaves=True, lasting=lasting))
         if not conversation.awaited and is_error(answer.payload):
-            self.record(DeadLetter(answer, "nobody outside waits for this error"))
+            self.record(DeadLetter(answer, NOBODY_WAITS))
 
     def _remember(self, thread: Thread, entry: Any) -> None:
         conversation = self.conversation
@@ -666,7 +665,7 @@ class Rules(DerivedIds, kw_only=True):
 
     def _bury_inbox(self, thread: Thread) -> None:
         for message in tuple(thread.inbox.values()):
-            self.record(DeadLetter(message, "its thread has ended", True))
+            self.record(DeadLetter(message, ENDED, True))
 
     def _bury_unsent(
         self, thread: Thread, cause: Message, response: HandlerResponse | GatherResponse
@@ -678,7 +677,7 @@ class Rules(DerivedIds, kw_only=True):
             return
         codec = codec_of(type(response.payload))
         to, message_id = response.to or thread.caller, response.take_id(self)
-        reason = "its thread had ended before it was sent"
+        reason = UNSENT
         if not NAME.fullmatch(to):  # any text at all, which no envelope carries
             to, reason = thread.caller, f"{reason}; it was for {cut(to)!r}, which is no name"
         heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)

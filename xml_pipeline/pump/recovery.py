@@ -7,7 +7,7 @@ root element's name: a class is found by name among all that the program has imp
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Message, decode
 from xml_pipeline.errors import EnvelopeError, JournalError, PayloadError, PayloadTypeError, described
-from xml_pipeline.hardened import Limits
+from xml_pipeline.hardened import Limits, parse
 from xml_pipeline.journal import Kept, Step
 from xml_pipeline.payload import PayloadCodec, codec_of, payload_classes
 from xml_pipeline.pump.listener import Listener
-from xml_pipeline.threads.record import Gathering
+from xml_pipeline.pump.response import KEPT
+from xml_pipeline.threads.record import Entry, Gathering
 from xml_pipeline.threads.state import Conversation, OutsideSession, State
 
 
@@ -39,6 +40,7 @@ class Revived(Struct):
         conversation: with payloads in its messages, but for the unreadable ones.
         began: when, in seconds of Unix time.
         unreadable: messages that cannot be handled any more, and why.
+        lost: answers in a gather that cannot be read any more, and why: it goes on as if they had not come.
         asked: those that wait for a person.
         first: those that may have been handled when it ended, the first of each thread.
         behind: the others, which wait for those.
@@ -48,6 +50,7 @@ class Revived(Struct):
     conversation: Conversation
     began: float
     unreadable: list[tuple[Message, str]] = field(default_factory=list)
+    lost: list[tuple[Message, str]] = field(default_factory=list)
     asked: list[Message] = field(default_factory=list)
     first: list[Message] = field(default_factory=list)
     behind: list[Message] = field(default_factory=list)
@@ -109,7 +112,7 @@ class Reviver:
                 else:
                     revived.first.append(message)
             for gather_id, gather in (thread.gathers or {}).items():
-                gather.answers = [self._or_lost(each) for each in gather.answers]
+                gather.answers = [self._or_lost(each, revived.lost) for each in gather.answers]
                 if gather_id in gathers:
                     revived.gathers[gather_id] = gathers[gather_id]
         return revived
@@ -123,6 +126,16 @@ class Reviver:
             raise Unreadable(f"'{message.to}' does not take {message.root} any more")
         return self._read(message, listener)
 
+    def said(self, message: Message) -> Message:
+        """A message with its payload, whether or not anybody takes it now. Raises Unreadable."""
+        return self._read(message, self._listeners.get(message.to))
+
+    def kept(self, entry: Entry, listener: Listener | None) -> Any:
+        """An entry of a listener's memory, as an instance. Raises Unreadable."""
+        return self._fitting(
+            entry.root, lambda: self._decoded(listener, "", parse(entry.data, KEPT), own=False)
+        )
+
     def answer(self, message: Message) -> Message:
         """A message that left for the outside, with its payload.
 
@@ -135,27 +148,34 @@ class Reviver:
             raise JournalError(f"the answer that was given cannot be read: {error}") from error
 
     def _read(self, message: Message, listener: Listener | None) -> Message:
+        def payload() -> Any:
+            return self._decoded(listener, message.from_id, decode(message.data, self._limits).payload)
+
+        return replace(message, payload=self._fitting(message.root, payload))
+
+    def _fitting(self, root: str, read: Callable[[], Any]) -> Any:
         try:
-            element = decode(message.data, self._limits).payload
-            return replace(message, payload=self._decoded(listener, message.from_id, element))
+            return read()
         except (PayloadError, EnvelopeError) as error:
-            text = f"its <{message.root}> does not fit its class any more: {described(error)}"
+            text = f"its <{root}> does not fit its class any more: {described(error)}"
             raise Unreadable(text) from error
 
-    def _or_lost(self, answer: Message | None) -> Message | None:
+    def _or_lost(self, answer: Message | None, lost: list[tuple[Message, str]]) -> Message | None:
         try:
             return None if answer is None else self.readable(answer)
-        except Unreadable:
+        except Unreadable as error:
+            assert answer is not None
+            lost.append((answer, str(error)))
             return None  # in a Gathered it is an answer that did not come
 
-    def _decoded(self, listener: Listener | None, sender: str, element: Any) -> Any:
+    def _decoded(self, listener: Listener | None, sender: str, element: Any, *, own: bool = True) -> Any:
         root = element.tag
         if root == GatheredCodec.root:
             answers = (self._decoded(listener, sender, item[0]) if len(item) else None for item in element)
             return Gathered(tuple(answers))
-        own = None if listener is None else listener.accepts.get(root)
+        taken = listener.accepts.get(root) if own and listener is not None else None
         candidates = (
-            [own] if own is not None else self._by_name(root, (self._listeners.get(sender), listener))
+            [taken] if taken is not None else self._by_name(root, (self._listeners.get(sender), listener))
         )
         if not candidates:
             raise Unreadable(f"no payload class is named {root} any more, or its module is not imported")
