@@ -87,13 +87,17 @@ def list_dead(arguments: argparse.Namespace) -> int:
     found = dead_letters(_journal(arguments), most=arguments.most)
     if arguments.json:
         letters = [
-            {"conversation": name, **{field: getattr(each, field) for field in each.__struct_fields__}}
-            for name, each in found
+            {
+                "number": each.number,
+                "conversation": each.conversation,
+                **{field: getattr(each.what, field) for field in each.what.__struct_fields__},
+            }
+            for each in found
         ]
         print(json_text(letters))
         return 0
-    for name, each in found:
-        print(f"{name[:13]}  {_told(each, whole=False)}")
+    for each in found:
+        print(f"{each.number:>4}  {each.conversation[:13]}  {_told(each.what, whole=False)}")
     print(count(len(found), "dead letter"))
     return 0
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+import msgspec
 from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal import digest
 from xml_pipeline.journal.file import steps_of
+from xml_pipeline.journal.rows import unpacked
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
     DeadLetter,
+    Event,
     Handled,
     Over,
     Redelivered,
@@ -110,14 +114,28 @@ def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator
                     yield Happening(step.at, "over", "", "", "", "nobody answered")
 
 
-def dead_letters(connection: sqlite3.Connection, *, most: int) -> list[tuple[str, Happening]]:
-    """The newest dead letters, oldest of them first, each with its conversation."""
+class Letter(Struct, frozen=True):
+    """A dead letter.
+
+    Attributes:
+        number: its own in this journal.
+        conversation: whose it was.
+        what: became of its message.
+    """
+
+    number: int
+    conversation: str
+    what: Happening
+
+
+def dead_letters(connection: sqlite3.Connection, *, most: int) -> list[Letter]:
+    """The newest dead letters, oldest of them first."""
     rows = connection.execute(
-        "SELECT id, at, sender, receiver, root, reason FROM letters JOIN conversations USING (number)"
-        " ORDER BY letters.rowid DESC LIMIT ?",
+        "SELECT letters.number, id, at, sender, receiver, root, reason FROM letters"
+        " JOIN conversations ON conversations.number = conversation ORDER BY letters.number DESC LIMIT ?",
         (most,),
     ).fetchall()
-    return [(name, Happening(at, "dead", *rest)) for name, at, *rest in reversed(rows)]
+    return [Letter(number, name, Happening(at, "dead", *rest)) for number, name, at, *rest in reversed(rows)]
 
 
 def faults(connection: sqlite3.Connection) -> Iterator[str]:
@@ -125,22 +143,53 @@ def faults(connection: sqlite3.Connection) -> Iterator[str]:
     for (told,) in connection.execute("PRAGMA integrity_check"):
         if told != "ok":
             yield f"the file is damaged: {told}"
+    for number, name in numbered(connection):
+        fault = _fault(connection, number, name)
+        if fault:
+            yield f"conversation {name} {fault}"
+
+
+def numbered(connection: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    """The number and the id of each conversation, in the order in which they began, read page by page."""
     position = 0
     while rows := connection.execute(
         "SELECT number, id FROM conversations WHERE number > ? ORDER BY number LIMIT 1000", (position,)
     ).fetchall():
-        for position, name in rows:  # noqa: B007 - the last one is where the next page begins
-            try:
-                steps = steps_of(connection, name)
-            except JournalError as error:
-                yield str(error)
-                continue
-            seq = 0
-            for step in steps:
-                if step.seq != seq:
-                    yield f"conversation {name} has a gap: event {seq} is missing"
-                    break
-                seq += len(step.events)
+        yield from rows
+        position = rows[-1][0]
+
+
+def _fault(connection: sqlite3.Connection, number: int, name: str) -> str:
+    """What is wrong with a conversation, the first; "" when nothing is, also when it is gone meanwhile."""
+    expected, chain, over, ended = 0, digest.first(name), False, False
+    for over, seq, size, at, stored, link, erased in connection.execute(  # noqa: B007 - the same in all rows
+        "SELECT ended IS NOT NULL, seq, size, at, events, digest, erased FROM conversations"
+        " LEFT JOIN steps ON conversation = number WHERE number = ? ORDER BY seq",
+        (number,),
+    ).fetchall():
+        if seq is None:
+            return "has no events"
+        if seq != expected:
+            return f"has a gap: event {expected} is missing"
+        if erased is None:
+            sound = link == digest.following(chain, seq, size, at, stored)
+        else:
+            sound = erased == digest.of_rest(chain, link, seq, size, at, stored)
+        if not sound:
+            return f"is changed: event {seq} is not what was written"
+        chain = link
+        try:
+            events = unpacked(stored)
+        except msgspec.MsgspecError as error:
+            return f"holds at event {seq} what this version cannot read: {error}"
+        expected, ended = seq + size, ended or any(map(_ends, events))
+    if ended == bool(over):
+        return ""
+    return "is over, and its end is missing" if over else "has ended, and counts as open"
+
+
+def _ends(event: Event) -> bool:
+    return isinstance(event, Over) or (isinstance(event, Accepted) and event.leaves)
 
 
 def _content(data: bytes) -> str:

@@ -20,8 +20,19 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal import digest
 from xml_pipeline.journal.durable import Kept, OpenConversation
-from xml_pipeline.journal.file import made, opened, read_only, steps_of, unusable
+from xml_pipeline.journal.file import (
+    CONVERSATION,
+    LETTER,
+    OPEN,
+    STEP,
+    made,
+    opened,
+    read_only,
+    steps_of,
+    unusable,
+)
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import packed
@@ -47,11 +58,20 @@ _ANSWERED = (
 
 
 class _Known(Struct):
-    """A conversation that is not over: its number in the file, its events, its lasting session or "", its debts."""
+    """A conversation that is not over.
+
+    Attributes:
+        number: its own in the file.
+        seq: how many events it has.
+        session: the lasting one that it is in, or "".
+        digest: of its last step.
+        owes: as of its last step.
+    """
 
     number: int
     seq: int
     session: str
+    digest: bytes
     owes: bool = True
 
 
@@ -60,7 +80,7 @@ class _Rows(Struct):
 
     done: Callable[[], None]
     began: tuple[int, str, str, str, str, float] | None = None
-    step: tuple[int, int, int, float, bytes] | None = None
+    step: tuple[int, int, int, float, bytes, bytes] | None = None
     ended: tuple[float, int] | None = None
     owes: tuple[bool, int] | None = None
     other: Sequence[tuple[str, tuple[Any, ...]]] = ()
@@ -138,7 +158,9 @@ class SqliteJournal:
         if type(first) is Began:
             self._last_number += 1
             session = first.session if first.lasting else ""
-            known = self._known[conversation_id] = _Known(self._last_number, 0, session)
+            known = self._known[conversation_id] = _Known(
+                self._last_number, 0, session, digest.first(conversation_id)
+            )
             rows.began = (known.number, conversation_id, first.caller, first.listener, session, step.at)
         elif (found := self._known.get(conversation_id)) is None or found.seq != expected_seq:
             raise JournalError(
@@ -147,13 +169,15 @@ class SqliteJournal:
             )
         else:
             known = found
-        rows.step = (known.number, known.seq, len(events), step.at, packed(events))
-        known.seq += len(events)
+        row, size = packed(events), len(events)
+        known.digest = digest.following(known.digest, known.seq, size, step.at, row)
+        rows.step = (known.number, known.seq, size, step.at, row, known.digest)
+        known.seq += size
         for event in events:
             if type(event) is DeadLetter:
                 letter = event.message
-                values = (known.number, step.at, letter.from_id, letter.to, letter.root, event.reason)
-                rows.other = [*rows.other, ("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?)", values)]
+                about = (letter.from_id, letter.to, letter.root, event.reason)
+                rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
             elif type(event) is Remembered and event.lasting:
                 rows.other = [*rows.other, *_remembered(known.session, event)]
             elif type(event) is Over or (type(event) is Accepted and event.leaves):
@@ -281,11 +305,13 @@ class SqliteJournal:
 
     def _kept(self, connection: sqlite3.Connection) -> Kept:
         rows = connection.execute(
-            "SELECT number, id, session, began, owes, (SELECT seq + size FROM steps WHERE conversation = number"
-            " ORDER BY seq DESC LIMIT 1) FROM open JOIN conversations USING (number) ORDER BY number"
+            "SELECT number, id, session, began, owes, seq + size, digest FROM open JOIN conversations USING (number)"
+            " JOIN steps ON conversation = number AND seq = (SELECT max(seq) FROM steps WHERE conversation = number)"
+            " ORDER BY number"
         ).fetchall()
         self._known = {
-            each: _Known(number, seq, session, bool(owes)) for number, each, session, _, owes, seq in rows
+            each: _Known(number, seq, session, last, bool(owes))
+            for number, each, session, _, owes, seq, last in rows
         }
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
@@ -297,7 +323,7 @@ class SqliteJournal:
             )
         (alive,) = connection.execute("SELECT alive FROM life").fetchone()
         return Kept(
-            [OpenConversation(each, began, bool(owes)) for _, each, _, began, owes, _ in rows],
+            [OpenConversation(each, began, bool(owes)) for _, each, _, began, owes, _, _ in rows],
             memories,
             alive,
         )
@@ -356,11 +382,9 @@ def _nobody() -> None:
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
     began = [rows.began for rows in batch if rows.began is not None]
     if began:
-        connection.executemany("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)", began)
-        connection.executemany("INSERT INTO open VALUES (?, 1)", [(row[0],) for row in began])
-    connection.executemany(
-        "INSERT INTO steps VALUES (?, ?, ?, ?, ?)", [rows.step for rows in batch if rows.step is not None]
-    )
+        connection.executemany(CONVERSATION, began)
+        connection.executemany(OPEN, [(row[0],) for row in began])
+    connection.executemany(STEP, [rows.step for rows in batch if rows.step is not None])
     owes = [rows.owes for rows in batch if rows.owes is not None]
     if owes:
         connection.executemany("UPDATE open SET owes = ? WHERE number = ?", owes)
