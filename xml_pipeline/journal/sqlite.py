@@ -35,6 +35,7 @@ from xml_pipeline.journal.file import (
 )
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
+from xml_pipeline.journal.retention import MOST, delete_ended
 from xml_pipeline.journal.rows import packed
 from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Entry, Over, Remembered
 
@@ -42,6 +43,7 @@ Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, at most
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
+_LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 _SPARE = (
@@ -93,6 +95,7 @@ class SqliteJournal:
         path: the file; it is made when it does not exist, readable by its owner alone.
         synchronous: `normal` survives the death of the process, and may lose the last commits at a power cut; `full`
             survives that too.
+        keep: seconds for which a conversation is kept after its end; None for ever.
         clock: Unix time in seconds.
         idle: seconds without work before the log is folded into the database.
 
@@ -106,12 +109,14 @@ class SqliteJournal:
         path: str | Path,
         *,
         synchronous: Synchronous = "normal",
+        keep: float | None = None,
         clock: Callable[[], float] = time.time,
         idle: float = _IDLE,
     ) -> None:
         self.path = Path(path)
         self.trouble = ""
         self._synchronous = synchronous
+        self._keep = keep
         self._clock = clock
         self._idle = idle
         self._queue: SimpleQueue[_Rows | None] = SimpleQueue()
@@ -329,13 +334,19 @@ class SqliteJournal:
         )
 
     def _work(self, connection: sqlite3.Connection) -> None:
-        """Write what comes, until None comes."""
-        folded = True
+        """Write what comes, until None comes; in between, delete what is not kept."""
+        folded, behind, due = True, False, time.monotonic()
         while True:
+            if self._keep is not None and time.monotonic() >= due:
+                deleted = self._deleted(connection, self._clock() - self._keep)
+                behind = deleted == MOST
+                folded = folded and not deleted
+                if not behind:
+                    due = time.monotonic() + max(self._idle, self._keep * _LATE)
             try:
-                rows = self._queue.get(timeout=self._idle)
+                rows = self._queue.get(timeout=0 if behind else self._idle)
             except Empty:
-                if not folded:
+                if not (folded or behind):
                     self._commit(connection, ())
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                     folded = True
@@ -352,6 +363,20 @@ class SqliteJournal:
                 self._tell(self._durable, batch)
             if rows is None:
                 return
+
+    def _deleted(self, connection: sqlite3.Connection, before: float) -> int:
+        """Delete some of what ended before a time; how many. While the disk is full that can wait."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = delete_ended(connection, before)
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if error.sqlite_errorcode & 0xFF not in _PASSING:
+                raise
+            return 0
+        return deleted
 
     def _commit(self, connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
         """Write a batch, however often it takes while the disk is full or the file is locked."""
