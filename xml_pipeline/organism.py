@@ -497,7 +497,11 @@ class Organism:
             each.memory.get(key, ()) for each in state.conversations.values() if each.memory is not None
         ]
         entries = next(filter(None, found), ())
-        return tuple(codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root)
+        return tuple(
+            codec.decode(parse(entry.data, KEPT))
+            for entry in entries
+            if entry.root == codec.root and entry.data
+        )
 
     # --- observation and control ---
 

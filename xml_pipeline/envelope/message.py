@@ -13,6 +13,7 @@ the way (ADR 2), and the tests hold the output against lxml's own canonicaliser.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
@@ -142,24 +143,14 @@ class Message(Struct, frozen=True, eq=False):
         """
         if reader is None:
             reader = writer
-        root, extra = writer.root, ""
+        root = writer.root
         try:
             body = writer.write(payload, 1)
         except Exception as error:
             raise writer.refusal(payload, error) from None
         except BaseException as error:
             raise own_code_failed(root, error) from error
-        if heading.in_reply_to:
-            extra = f"{_REPLY}{heading.in_reply_to}</in-reply-to>"
-        if heading.attempt > 1:
-            extra += f"{_ATTEMPT}{heading.attempt}</attempt>"
-        for repair in heading.repairs:
-            extra += f"{_REPAIR}{escape(repair)}</repair>"
-        data = (
-            f"{_HEAD}{heading.from_id}</from><to>{heading.to}</to><thread>{heading.thread_id}"
-            f"{_ID}{heading.message_id}{_CAUSE}{heading.causation_id}"
-            f'</causation>{extra}</meta><{root} xmlns="">{body}</{root}></message>'
-        ).encode()
+        data = f'{_head(heading)}<{root} xmlns="">{body}</{root}></message>'.encode()
         message = parse(data, limits)
         if not _well_built(message):
             raise EnvelopeError("envelope", _complaint(message))
@@ -206,6 +197,30 @@ class Message(Struct, frozen=True, eq=False):
         )
         return Message.sealed(heading, reader.decode(envelope.payload), reader, limits=limits)
 
+    def under(self, heading: Heading) -> Message:
+        """The same payload, byte for byte, under another heading; the message has no instance.
+
+        Raises:
+            EnvelopeError: the heading makes no envelope.
+        """
+        data = _head(heading).encode() + self.data.partition(b"</meta>")[2]
+        decode(data, replace(DEFAULT_LIMITS, max_bytes=len(data)))
+        return Message(
+            heading.message_id,
+            heading.thread_id,
+            heading.conversation_id,
+            heading.from_id,
+            heading.to,
+            heading.causation_id,
+            heading.in_reply_to,
+            heading.attempt,
+            heading.at,
+            heading.repairs,
+            self.root,
+            data,
+            None,
+        )
+
     @property
     def _identity(self) -> tuple[Any, ...]:
         return (self.data, self.conversation_id, self.attempt, self.at)
@@ -215,6 +230,21 @@ class Message(Struct, frozen=True, eq=False):
 
     def __hash__(self) -> int:
         return hash(self.message_id)
+
+
+def _head(heading: Heading) -> str:
+    """The envelope up to its payload."""
+    extra = ""
+    if heading.in_reply_to:
+        extra = f"{_REPLY}{heading.in_reply_to}</in-reply-to>"
+    if heading.attempt > 1:
+        extra += f"{_ATTEMPT}{heading.attempt}</attempt>"
+    for repair in heading.repairs:
+        extra += f"{_REPAIR}{escape(repair)}</repair>"
+    return (
+        f"{_HEAD}{heading.from_id}</from><to>{heading.to}</to><thread>{heading.thread_id}"
+        f"{_ID}{heading.message_id}{_CAUSE}{heading.causation_id}</causation>{extra}</meta>"
+    )
 
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Envelope:

@@ -26,6 +26,24 @@ from xml_pipeline.threads.record import (
     Refused,
 )
 
+ERASED = "(erased)"
+
+
+class Wanted(Struct, frozen=True):
+    """Which conversations somebody wants to see.
+
+    Attributes:
+        listener: those that called it; "" for any.
+        open_only: those that are not over.
+        since: those that began then or later, in seconds of Unix time.
+        until: those that began earlier.
+    """
+
+    listener: str = ""
+    open_only: bool = False
+    since: float = float("-inf")
+    until: float = float("inf")
+
 
 class Summary(Struct, frozen=True):
     """One conversation.
@@ -66,15 +84,29 @@ class Happening(Struct, frozen=True):
 
 
 def conversations(
-    connection: sqlite3.Connection, *, most: int, listener: str = "", open_only: bool = False
-) -> list[Summary]:
-    """The newest conversations, oldest of them first."""
+    connection: sqlite3.Connection, wanted: Wanted, *, most: int | None = None, after: int = 0
+) -> dict[int, Summary]:
+    """The newest of those that are wanted, by their number in the file, the oldest of them first.
+
+    Args:
+        most: how many; None for all.
+        after: only those with a greater number.
+    """
     rows = connection.execute(
-        "SELECT id, caller, listener, began, ended FROM conversations"
-        " WHERE (? = '' OR listener = ?) AND (NOT ? OR ended IS NULL) ORDER BY number DESC LIMIT ?",
-        (listener, listener, open_only, most),
+        "SELECT number, id, caller, listener, began, ended FROM conversations"
+        " WHERE number > ? AND (? = '' OR listener = ?) AND (NOT ? OR ended IS NULL) AND began >= ? AND began < ?"
+        " ORDER BY number DESC LIMIT ?",
+        (
+            after,
+            wanted.listener,
+            wanted.listener,
+            wanted.open_only,
+            wanted.since,
+            wanted.until,
+            -1 if most is None else most,
+        ),
     ).fetchall()
-    return [Summary(*row) for row in reversed(rows)]
+    return {number: Summary(*fields) for number, *fields in reversed(rows)}
 
 
 def conversation_named(connection: sqlite3.Connection, start: str) -> str:
@@ -193,5 +225,7 @@ def _ends(event: Event) -> bool:
 
 
 def _content(data: bytes) -> str:
-    """The payload in a message's canonical bytes."""
+    """The payload in a message's canonical bytes; of an erased one, that it was."""
+    if not data:
+        return ERASED
     return data.partition(b"</meta>")[2].removesuffix(b"</message>").decode().replace(' xmlns=""', "", 1)

@@ -70,7 +70,7 @@ class HandlerMetadata(Struct, frozen=True, gc=False):
     memory: tuple[Entry, ...] = ()
 
     def recall(self, cls: type[T]) -> tuple[T, ...]:
-        """The remembered entries of one payload class, oldest first.
+        """The remembered entries of one payload class, oldest first, without those that were erased.
 
         Raises:
             PayloadTypeError: the class is no payload.
@@ -78,7 +78,9 @@ class HandlerMetadata(Struct, frozen=True, gc=False):
         """
         codec = codec_of(cls)
         return tuple(
-            codec.decode(parse(entry.data, KEPT)) for entry in self.memory if entry.root == codec.root
+            codec.decode(parse(entry.data, KEPT))
+            for entry in self.memory
+            if entry.root == codec.root and entry.data
         )
 
     def new_id(self) -> str:
