@@ -136,8 +136,11 @@ def test_what_an_error_quoted_is_erased_too(folder: Path, xp: Xp) -> None:
     handlers.write_text(HANDLERS.replace('ValueError("as asked")', 'ValueError("secret 4711")'))
     xp("ask", "echo", "fail", "--timeout", "9")
     (one,) = listed(xp)
+    assert anywhere(folder, "4711")
     assert xp("journal", "erase", one["id"]).returncode == 0
     assert anywhere(folder, "4711") == []
+    failed = json.loads(xp("show", one["id"], "--json").stdout)[1]
+    assert (failed["what"], failed["name"], failed["content"]) == ("failed", "handler", "(erased)")
 
 
 def test_what_is_open_is_not_erased(folder: Path, xp: Xp) -> None:
@@ -192,7 +195,7 @@ def test_a_dropped_letter_holds_its_conversation_no_more(folder: Path, xp: Xp) -
 def test_all_are_sent_again_but_those_that_are_no_requests(folder: Path, xp: Xp) -> None:
     buried(xp, "one")
     buried(xp, "two")
-    first, second = listed(xp)
+    first, _ = listed(xp)
     assert xp("journal", "erase", first["id"]).returncode == 0
     done = xp("dead", "retry", "--all")
     assert done.returncode == 1
@@ -208,9 +211,8 @@ def test_all_are_sent_again_but_those_that_are_no_requests(folder: Path, xp: Xp)
 def test_conversations_of_a_time(folder: Path, xp: Xp) -> None:
     for days in (3, 1, 0):
         xp("ask", "echo", "x")
-        changed(
-            f"UPDATE conversations SET began = began - {days} * 86400 WHERE number = (SELECT max(number) FROM conversations)"
-        )
+        newest = "(SELECT max(number) FROM conversations)"
+        changed(f"UPDATE conversations SET began = began - {days} * 86400 WHERE number = {newest}")
     _, middle, _ = ids = [each["id"] for each in listed(xp)]
     day = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() - 2 * 86400))
     for since in ("2d", "48h", "2880m", "172800s", day, day[:10] + "T" + day[11:]):

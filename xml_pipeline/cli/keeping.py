@@ -29,7 +29,7 @@ def retry_dead(arguments: argparse.Namespace) -> int:
     from xml_pipeline.journal.offline import alone, together
     from xml_pipeline.threads.ids import random_ids
 
-    new_id, failed, sent = random_ids(), 0, 0
+    new_id, told, failed, sent = random_ids(), [], 0, 0
     with alone(journal_file(arguments).path) as journal, together(journal):
         waiting = numbers(journal) if arguments.all else [arguments.letter]
         while waiting:
@@ -38,12 +38,14 @@ def retry_dead(arguments: argparse.Namespace) -> int:
                 conversation_id = retry(journal, number, time.time(), new_id)
             except Unsendable as reason:
                 failed += 1
-                print(visible(f"dead letter {number} cannot be sent again: {reason}; `dead drop` drops it"))
+                told.append(f"dead letter {number} cannot be sent again: {reason}; `dead drop` drops it")
                 continue
             sent += 1
-            print(f"dead letter {number} is sent with the next start: conversation {conversation_id}")
+            told.append(f"dead letter {number} is sent with the next start: conversation {conversation_id}")
             left = set(numbers(journal))
             waiting = [each for each in waiting if each in left]  # two may be about one message
+    for row in told:
+        print(visible(row))
     print(f"{count(sent, 'message')} to be sent")
     return 1 if failed else 0
 

@@ -11,6 +11,7 @@ from msgspec.structs import fields, replace
 from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import digest
+from xml_pipeline.journal.history import ERASED
 from xml_pipeline.journal.offline import together
 from xml_pipeline.journal.rows import packed, unpacked
 from xml_pipeline.threads.record import Entry, Event, Remembered
@@ -39,7 +40,7 @@ def erase(connection: sqlite3.Connection, conversation_id: str) -> None:
     connection.execute("PRAGMA secure_delete = ON")
     with together(connection):
         _erase_steps(connection, number, session, conversation_id)
-        connection.execute("UPDATE letters SET reason = '' WHERE conversation = ?", (number,))
+        connection.execute("UPDATE letters SET reason = ? WHERE conversation = ?", (ERASED, number))
         connection.execute("UPDATE answers SET answer = x'' WHERE conversation = ?", (conversation_id,))
         connection.execute("UPDATE parts SET value = x'' WHERE conversation = ?", (conversation_id,))
     connection.execute("VACUUM")  # a page may hold copies of what was moved
@@ -57,7 +58,7 @@ def _empty(name: str, value: Any) -> Any:
         return replace(value, data=b"", payload=None)
     if isinstance(value, Entry):
         return replace(value, data=b"")
-    return "" if name in _WORDS else value
+    return ERASED if value and name in _WORDS else value
 
 
 def _erase_steps(connection: sqlite3.Connection, number: int, session: str, conversation_id: str) -> None:

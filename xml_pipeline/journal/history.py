@@ -27,6 +27,7 @@ from xml_pipeline.threads.record import (
 )
 
 ERASED = "(erased)"
+"""What stands where something was said that was taken out."""
 
 
 class Wanted(Struct, frozen=True):

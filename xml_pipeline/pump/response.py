@@ -76,16 +76,19 @@ class HandlerMetadata(Struct, frozen=True, gc=False):
             PayloadTypeError: the class is no payload.
             PayloadError: an entry was written by another version of the class, and does not fit this one.
         """
-        codec = codec_of(cls)
-        return tuple(
-            codec.decode(parse(entry.data, KEPT))
-            for entry in self.memory
-            if entry.root == codec.root and entry.data
-        )
+        return recalled(self.memory, cls)
 
     def new_id(self) -> str:
         """An opaque UUID: the first, the second, … is the same each time this message is handled."""
         return new_id()
+
+
+def recalled(entries: Iterable[Entry], cls: type[T]) -> tuple[T, ...]:
+    """The entries of one payload class, as `HandlerMetadata.recall`."""
+    codec = codec_of(cls)
+    return tuple(
+        codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root and entry.data
+    )
 
 
 def new_id() -> str:
