@@ -294,7 +294,6 @@ ELSEWHERE = {
     "journal.file": "by what it opens and refuses: journal/test_sqlite",
     "journal.following": "by what a command shows: cli/test_keeping",
     "journal.history": "by what commands show: cli/test_history",
-    "journal.offline": "by what it is for: journal/test_erasure, journal/test_letters, cli/test_keeping",
     "journal.owner": "by whom it keeps out: journal/test_sqlite, journal/test_recovery",
     "journal.protocol": "is a protocol: journal/test_seam",
     "journal.span": "by what is written with it: config/test_effects, cli/test_keeping",
