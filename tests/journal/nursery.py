@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -113,6 +114,11 @@ async def live(folder: Path, fate: Fate) -> None:
     (folder / "answers").write_text(json.dumps([answer.text for answer in answers]))
 
 
+def _kill(child: int) -> None:
+    with suppress(ProcessLookupError):  # it came to its end just now
+        os.kill(child, signal.SIGKILL)
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     for line in sys.stdin:
@@ -129,7 +135,7 @@ def main() -> None:
             os._exit(0)
         killer = None
         if "milliseconds" in order:
-            killer = threading.Timer(order["milliseconds"] / 1000, os.kill, (child, signal.SIGKILL))
+            killer = threading.Timer(order["milliseconds"] / 1000, _kill, (child,))
             killer.start()
         _, status = os.waitpid(child, 0)
         if killer is not None:

@@ -95,6 +95,7 @@ async def test_without_a_journal_it_is_done(bank: Bank) -> None:
         assert await organism.ask("till", Question("x")) == Answer("{'receipt': 1}")
 
 
-async def test_it_is_for_handlers() -> None:
-    with pytest.raises(RuntimeError, match="for handlers"):
-        await once("x", asyncio.sleep)  # type: ignore[arg-type]
+async def test_a_unit_test_may_call_a_handler_with_parts(bank: Bank) -> None:
+    assert await once("charge", bank.charge) == {"receipt": 1}
+    assert await once("charge", bank.charge) == {"receipt": 1}
+    assert bank.charges == ["charge", "charge"]

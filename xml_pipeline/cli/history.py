@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from xml_pipeline.cli.command import FILE_OPTION, all_of, argument, command, config, one_of, positive
 from xml_pipeline.cli.times import MOMENT, moment
@@ -64,7 +64,7 @@ def log(arguments: argparse.Namespace) -> int:
     wanted = Wanted(arguments.listener, arguments.open, since, until)
     journal = opened(arguments)
     if arguments.follow:
-        _follow(Follower(journal, wanted, arguments.most), as_json=arguments.json)
+        return _follow(Follower(journal, wanted, arguments.most), as_json=arguments.json)
     found = conversations(journal, wanted, most=arguments.most).values()
     if arguments.json:
         print(json_text([fields_of(each) for each in found]))
@@ -77,25 +77,26 @@ def log(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _follow(follower: Follower, *, as_json: bool) -> NoReturn:
-    """Print what is new as it comes, until Ctrl-C, or until nobody reads it."""
-    while True:
+def _follow(follower: Follower, *, as_json: bool) -> int:
+    """Print what is new as it comes, until Ctrl-C, or until nobody reads it: 1, as when a write tells that."""
+    reads = True
+    while reads:
         for each in follower.news():
             row = json_text(fields_of(each), indent=None) if as_json else plain(line("  ".join(_row(each))))
             print(row, flush=True)
-        _wait(sys.stdout, LOOKS)
+        reads = _read_after(sys.stdout, LOOKS)
+    return 1
 
 
-def _wait(stream: TextIO, seconds: float) -> None:
-    """Wait so long. Raises BrokenPipeError: whoever reads the stream has gone; a write would tell only later."""
+def _read_after(stream: TextIO, seconds: float) -> bool:
+    """Wait so long, or until whoever reads the stream has gone; whether somebody reads it still."""
     try:
         poll = select.poll()
         poll.register(stream.fileno(), 0)
     except (AttributeError, OSError):  # no such call here, or no file behind the stream
         time.sleep(seconds)
-        return
-    if poll.poll(seconds * 1000):
-        raise BrokenPipeError
+        return True
+    return not poll.poll(seconds * 1000)
 
 
 def fields_of(each: Struct) -> dict[str, object]:

@@ -6,6 +6,7 @@ import argparse
 from typing import TypeAlias
 
 from xml_pipeline.cli.command import Command
+from xml_pipeline.cli.crash import crash_test
 from xml_pipeline.cli.history import check_journal, list_dead, log, show
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
 from xml_pipeline.cli.keeping import (
@@ -37,6 +38,7 @@ COMMANDS = (
     compact_journal,
     export_journal,
     erase_conversation,
+    crash_test,
     list_backends,
     ask_model,
     test_backend,

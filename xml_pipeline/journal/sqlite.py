@@ -41,7 +41,7 @@ from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Ent
 
 Synchronous: TypeAlias = Literal["normal", "full"]
 
-_BATCH = 1000  # steps in one transaction, at most
+_BATCH = 1000  # steps in one transaction, more or less
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
 _LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
@@ -119,7 +119,10 @@ class SqliteJournal:
         self._keep = keep
         self._clock = clock
         self._idle = idle
-        self._queue: SimpleQueue[_Rows | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
+        self._gathered: list[
+            _Rows
+        ] = []  # in this turn of the event loop: waking the thread costs more than a step
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
@@ -158,7 +161,7 @@ class SqliteJournal:
         first = events[0]
         if type(first) is Closed:  # it stands under the session's own id
             rows.other = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
-            self._queue.put(rows)
+            self._hand_over(rows)
             return
         if type(first) is Began:
             self._last_number += 1
@@ -191,7 +194,17 @@ class SqliteJournal:
         if step.owes != known.owes and rows.ended is None:
             known.owes = step.owes
             rows.owes = (known.owes, known.number)
-        self._queue.put(rows)
+        self._hand_over(rows)
+
+    def _hand_over(self, rows: _Rows) -> None:
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered.append(rows)
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def steps(self, conversation_id: str) -> list[Step]:
         """As `Durable.steps`."""
@@ -216,7 +229,7 @@ class SqliteJournal:
         """As `llm.tape.Tape.keep`."""
         rows = _Rows(_nobody)
         rows.other = [(_ANSWERED, (self._clock(), answer, *asked[1:]))]
-        self._queue.put(rows)
+        self._hand_over(rows)
 
     # --- what is done once (`pump.parts.Parts`) ---
 
@@ -250,7 +263,7 @@ class SqliteJournal:
         durable.add_done_callback(self._waiting.discard)
         rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
         rows.other = [statement]
-        self._queue.put(rows)
+        self._hand_over(rows)
         await durable
 
     async def close(self) -> None:
@@ -258,6 +271,7 @@ class SqliteJournal:
         if self._thread is None:
             return
         self._stopping.set()
+        self._flush()
         self._queue.put(None)
         await self._closed
         self._thread.join()
@@ -344,7 +358,7 @@ class SqliteJournal:
                 if not behind:
                     due = time.monotonic() + max(self._idle, self._keep * _LATE)
             try:
-                rows = self._queue.get(timeout=0 if behind else self._idle)
+                more = self._queue.get(timeout=0 if behind else self._idle)
             except Empty:
                 if not (folded or behind):
                     self._commit(connection, ())
@@ -352,16 +366,16 @@ class SqliteJournal:
                     folded = True
                 continue
             batch: list[_Rows] = []
-            while rows is not None:
-                batch.append(rows)
-                if len(batch) == _BATCH or self._queue.empty():
+            while more is not None:
+                batch += more
+                if len(batch) >= _BATCH or self._queue.empty():
                     break
-                rows = self._queue.get()
+                more = self._queue.get()
             if batch:
                 self._commit(connection, batch)
                 folded = False
                 self._tell(self._durable, batch)
-            if rows is None:
+            if more is None:
                 return
 
     def _deleted(self, connection: sqlite3.Connection, before: float) -> int:
