@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from importlib import resources
+from itertools import zip_longest
 from typing import Any
 
 from lxml import etree
@@ -143,14 +144,24 @@ class Message(Struct, frozen=True, eq=False):
         """
         if reader is None:
             reader = writer
-        root = writer.root
+        root, extra = writer.root, ""
         try:
             body = writer.write(payload, 1)
         except Exception as error:
             raise writer.refusal(payload, error) from None
         except BaseException as error:
             raise own_code_failed(root, error) from error
-        data = f'{_head(heading)}<{root} xmlns="">{body}</{root}></message>'.encode()
+        if heading.in_reply_to:
+            extra = f"{_REPLY}{heading.in_reply_to}</in-reply-to>"
+        if heading.attempt > 1:
+            extra += f"{_ATTEMPT}{heading.attempt}</attempt>"
+        for repair in heading.repairs:
+            extra += f"{_REPAIR}{escape(repair)}</repair>"
+        data = (
+            f"{_HEAD}{heading.from_id}</from><to>{heading.to}</to><thread>{heading.thread_id}"
+            f"{_ID}{heading.message_id}{_CAUSE}{heading.causation_id}"
+            f'</causation>{extra}</meta><{root} xmlns="">{body}</{root}></message>'
+        ).encode()
         message = parse(data, limits)
         if not _well_built(message):
             raise EnvelopeError("envelope", _complaint(message))
@@ -198,13 +209,24 @@ class Message(Struct, frozen=True, eq=False):
         return Message.sealed(heading, reader.decode(envelope.payload), reader, limits=limits)
 
     def under(self, heading: Heading) -> Message:
-        """The same payload, byte for byte, under another heading; the message has no instance.
+        """The same payload as a request of its own; the message has no instance.
+
+        Args:
+            heading: of a first attempt that answers nothing.
 
         Raises:
             EnvelopeError: the heading makes no envelope.
         """
-        data = _head(heading).encode() + self.data.partition(b"</meta>")[2]
-        decode(data, replace(DEFAULT_LIMITS, max_bytes=len(data)))
+        limits = replace(DEFAULT_LIMITS, max_bytes=2 * len(self.data))
+        root = parse(self.data, limits)
+        told = (heading.from_id, heading.to, heading.thread_id, heading.message_id, heading.causation_id)
+        for child, text in zip_longest(list(root[0]), told):
+            if text is None:
+                root[0].remove(child)
+            else:
+                child.text = text
+        data = etree.tostring(root, method="c14n", exclusive=True)
+        decode(data, limits)
         return Message(
             heading.message_id,
             heading.thread_id,
@@ -230,21 +252,6 @@ class Message(Struct, frozen=True, eq=False):
 
     def __hash__(self) -> int:
         return hash(self.message_id)
-
-
-def _head(heading: Heading) -> str:
-    """The envelope up to its payload."""
-    extra = ""
-    if heading.in_reply_to:
-        extra = f"{_REPLY}{heading.in_reply_to}</in-reply-to>"
-    if heading.attempt > 1:
-        extra += f"{_ATTEMPT}{heading.attempt}</attempt>"
-    for repair in heading.repairs:
-        extra += f"{_REPAIR}{escape(repair)}</repair>"
-    return (
-        f"{_HEAD}{heading.from_id}</from><to>{heading.to}</to><thread>{heading.thread_id}"
-        f"{_ID}{heading.message_id}{_CAUSE}{heading.causation_id}</causation>{extra}</meta>"
-    )
 
 
 def decode(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Envelope:
