@@ -41,9 +41,11 @@ def journal_of(config: OrganismConfig) -> Journal | None:
     section = config.organism.journal
     if section is None:
         return None
+    from xml_pipeline.journal.span import seconds_of
     from xml_pipeline.journal.sqlite import SqliteJournal
 
-    return SqliteJournal(config.base / section.path, synchronous=section.synchronous)
+    keep = None if section.keep is None else seconds_of(section.keep)
+    return SqliteJournal(config.base / section.path, synchronous=section.synchronous, keep=keep)
 
 
 def router_of(config: OrganismConfig) -> Router:

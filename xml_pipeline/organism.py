@@ -13,9 +13,8 @@ from typing_extensions import Unpack
 
 from xml_pipeline.errors import ConfigError, Problem, cut, did_you_mean
 from xml_pipeline.events import Hook
-from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
+from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
-from xml_pipeline.payload import codec_of
 from xml_pipeline.payload.text import own_text
 from xml_pipeline.pump import (
     ConversationLimits,
@@ -39,7 +38,7 @@ from xml_pipeline.pump.listener import (
 )
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import why_no_process
-from xml_pipeline.pump.response import KEPT
+from xml_pipeline.pump.response import recalled
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name
@@ -503,14 +502,12 @@ class Organism:
         Raises:
             PayloadTypeError: the class is no payload.
         """
-        codec = codec_of(cls)
         state = self._pump.state
         found = [each.entries(key) for each in state.sessions.values()]
         found += [
             each.memory.get(key, ()) for each in state.conversations.values() if each.memory is not None
         ]
-        entries = next(filter(None, found), ())
-        return tuple(codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root)
+        return recalled(next(filter(None, found), ()), cls)
 
     # --- observation and control ---
 

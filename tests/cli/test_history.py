@@ -79,7 +79,9 @@ def test_what_was_said_is_shown(folder: Path, xp: Callable[..., Done]) -> None:
     assert [each["what"] for each in json.loads(xp("show", first, "--json").stdout)] == ["sent", "answered"]
     dead = xp("dead", "list").stdout
     assert "its thread has ended" in dead
-    assert json.loads(xp("dead", "list", "--json").stdout)[0]["to"] == "anna"
+    (letter,) = json.loads(xp("dead", "list", "--json").stdout)
+    assert (letter["number"], letter["to"]) == (1, "anna")
+    assert dead.startswith("   1  ")
     assert xp("journal", "check").stdout == "3 conversations, 7 steps: ok\n"
 
 
@@ -107,5 +109,5 @@ def test_a_damaged_journal_is_told(folder: Path, xp: Callable[..., Done]) -> Non
     vandal.close()
     checked = xp("journal", "check")
     assert checked.returncode == 1
-    assert "cannot read of conversation" in checked.stdout
+    assert "is changed: event 2 is not what was written" in checked.stdout
     assert "1 fault" in checked.stdout

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sqlite3
 import sys
 import types
 import typing
@@ -168,6 +169,34 @@ def _organism_journal(project: Project) -> None:
             assert project.module.log == ([] if known else ["x"])
     assert (project.folder / "state.db").exists()
     assert (project.folder / "deep" / "full.db").exists()
+
+
+@effect("organism.journal.keep")
+def _organism_journal_keep(project: Project) -> None:
+    def known(keep: str) -> bool:
+        journal = {"path": f"{keep}.db", "keep": keep}
+        path = project.folder / f"{keep}.db"
+
+        async def main() -> bool:
+            organism = project.organism(tool("echo"), journal=journal)
+            async with organism:
+                await organism.ask("echo", project.word(organism, "x"), key="k")
+            with sqlite3.connect(path) as long_ago:
+                long_ago.execute("UPDATE conversations SET ended = ended - 7 * 86400 - 1")
+            long_ago.close()
+            async with project.organism(tool("echo"), journal=journal):
+                pass
+            with sqlite3.connect(path) as connection:
+                (conversations,) = connection.execute("SELECT count(*) FROM conversations").fetchone()
+            connection.close()
+            return bool(conversations)
+
+        return asyncio.run(main())
+
+    assert [known(keep) for keep in ("1s", "7d", "8d")] == [False, False, True]
+    for keep in ("7", "d", "0d", "7w", "-1d", "1.5h"):
+        with pytest.raises(ConfigError, match=r"organism\.journal\.keep"):
+            project.organism(tool("echo"), journal={"path": "x.db", "keep": keep})
 
 
 @effect("organism.shutdown_seconds")

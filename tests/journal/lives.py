@@ -23,6 +23,7 @@ class World:
         self.calls: list[tuple[str, str, int]] = []
         self.stuck: set[str] = set()
         self.later = 0.0  # seconds by which the journal's clock is ahead when it writes
+        self.keep: float | None = None
 
     def clock(self) -> float:
         return time.time() + self.later
@@ -70,7 +71,7 @@ class World:
                 listener("greeter", self.greeter),
                 listener("anna", None, human=True, accepts=[Question]),
             ],
-            journal=SqliteJournal(self.path, clock=self.clock),
+            journal=SqliteJournal(self.path, keep=self.keep, clock=self.clock),
             shutdown_seconds=options.pop("shutdown_seconds", 0.0),
             **options,
         )

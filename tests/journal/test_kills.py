@@ -17,6 +17,7 @@ import pytest
 
 from tests.journal.nursery import KEYS, expected
 from xml_pipeline.journal.file import read_only, steps_of
+from xml_pipeline.journal.history import faults
 from xml_pipeline.threads.record import Accepted, DeadLetter, Handled
 
 SCALE = float(os.environ.get("XP_SLOW_SCALE", "1"))
@@ -57,7 +58,7 @@ class Nursery:
         answers = json.loads((self.folder / "answers").read_text())
         assert answers == [expected(n).text for n in range(len(KEYS))]
         journal = read_only(self.folder / "state.db")
-        assert journal.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert list(faults(journal)) == []
         assert journal.execute("SELECT count(*) FROM open").fetchone() == (0,)
         conversations = [name for (name,) in journal.execute("SELECT id FROM conversations")]
         assert len(conversations) == len(KEYS)

@@ -9,6 +9,13 @@ from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
 from xml_pipeline.cli.history import check_journal, list_dead, log, show
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
+from xml_pipeline.cli.keeping import (
+    compact_journal,
+    drop_dead,
+    erase_conversation,
+    export_journal,
+    retry_dead,
+)
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
 from xml_pipeline.cli.project import init
 from xml_pipeline.cli.replay import replay
@@ -27,7 +34,12 @@ COMMANDS = (
     show,
     replay,
     list_dead,
+    retry_dead,
+    drop_dead,
     check_journal,
+    compact_journal,
+    export_journal,
+    erase_conversation,
     crash_test,
     list_backends,
     ask_model,

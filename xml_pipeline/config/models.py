@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
@@ -59,6 +60,13 @@ class JournalSection(Section):
         default="normal",
         description="`normal` survives the death of the process, and may lose the last moments at a power cut; `full`"
         " survives that too, and waits for the disk.",
+    )
+    keep: str | None = Field(
+        default=None,
+        pattern=SPAN_PATTERN,
+        description="How long a conversation is kept after its end, as `90s`, `15m`, `12h` or `7d`; then it is"
+        " deleted, and its key is not known any more. Open ones stay, and those with a dead letter until that is"
+        " dropped. Without it, everything is kept.",
     )
 
 

@@ -29,23 +29,29 @@ CREATE TABLE conversations (
     began REAL NOT NULL,
     ended REAL
 );
+CREATE INDEX ended_in_order ON conversations (ended) WHERE ended IS NOT NULL;
 CREATE TABLE open (number INTEGER PRIMARY KEY, owes INTEGER NOT NULL);
 CREATE TABLE steps (
     conversation INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     size INTEGER NOT NULL,
     at REAL NOT NULL,
-    events BLOB NOT NULL
+    events BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    erased BLOB
 );
 CREATE UNIQUE INDEX steps_in_order ON steps (conversation, seq);
 CREATE TABLE letters (
-    number INTEGER NOT NULL,
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation INTEGER NOT NULL,
+    message TEXT NOT NULL,
     at REAL NOT NULL,
     sender TEXT NOT NULL,
     receiver TEXT NOT NULL,
     root TEXT NOT NULL,
     reason TEXT NOT NULL
 );
+CREATE INDEX letters_of ON letters (conversation);
 CREATE TABLE memories (
     session TEXT NOT NULL,
     memory TEXT NOT NULL,
@@ -66,6 +72,7 @@ CREATE TABLE answers (
     answer BLOB,
     UNIQUE (message, run, request, nth)
 );
+CREATE INDEX answers_of ON answers (conversation);
 CREATE TABLE parts (
     conversation TEXT NOT NULL,
     message TEXT NOT NULL,
@@ -74,9 +81,16 @@ CREATE TABLE parts (
     value BLOB,
     PRIMARY KEY (message, key)
 ) WITHOUT ROWID;
+CREATE INDEX parts_of ON parts (conversation);
 CREATE TABLE life (alive REAL NOT NULL);
 INSERT INTO life VALUES (0);
 """
+
+# What the writer adds, row by row.
+CONVERSATION = "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)"
+OPEN = "INSERT INTO open VALUES (?, 1)"
+STEP = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, NULL)"
+LETTER = "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def made(path: Path) -> None:

@@ -8,19 +8,42 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+import msgspec
 from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal import digest
 from xml_pipeline.journal.file import steps_of
+from xml_pipeline.journal.rows import unpacked
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
     DeadLetter,
+    Event,
     Handled,
     Over,
     Redelivered,
     Refused,
 )
+
+ERASED = "(erased)"
+"""What stands where something was said that was taken out."""
+
+
+class Wanted(Struct, frozen=True):
+    """Which conversations somebody wants to see.
+
+    Attributes:
+        listener: those that called it; "" for any.
+        open_only: those that are not over.
+        since: those that began then or later, in seconds of Unix time.
+        until: those that began earlier.
+    """
+
+    listener: str = ""
+    open_only: bool = False
+    since: float = float("-inf")
+    until: float = float("inf")
 
 
 class Summary(Struct, frozen=True):
@@ -62,15 +85,29 @@ class Happening(Struct, frozen=True):
 
 
 def conversations(
-    connection: sqlite3.Connection, *, most: int, listener: str = "", open_only: bool = False
-) -> list[Summary]:
-    """The newest conversations, oldest of them first."""
+    connection: sqlite3.Connection, wanted: Wanted, *, most: int | None = None, after: int = 0
+) -> dict[int, Summary]:
+    """The newest of those that are wanted, by their number in the file, the oldest of them first.
+
+    Args:
+        most: how many; None for all.
+        after: only those with a greater number.
+    """
     rows = connection.execute(
-        "SELECT id, caller, listener, began, ended FROM conversations"
-        " WHERE (? = '' OR listener = ?) AND (NOT ? OR ended IS NULL) ORDER BY number DESC LIMIT ?",
-        (listener, listener, open_only, most),
+        "SELECT number, id, caller, listener, began, ended FROM conversations"
+        " WHERE number > ? AND (? = '' OR listener = ?) AND (NOT ? OR ended IS NULL) AND began >= ? AND began < ?"
+        " ORDER BY number DESC LIMIT ?",
+        (
+            after,
+            wanted.listener,
+            wanted.listener,
+            wanted.open_only,
+            wanted.since,
+            wanted.until,
+            -1 if most is None else most,
+        ),
     ).fetchall()
-    return [Summary(*row) for row in reversed(rows)]
+    return {number: Summary(*fields) for number, *fields in reversed(rows)}
 
 
 def conversation_named(connection: sqlite3.Connection, start: str) -> str:
@@ -91,7 +128,7 @@ def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator
         for event in step.events:
             match event:
                 case Accepted(message=message):
-                    body = bodies[message.message_id] = message.content
+                    body = bodies[message.message_id] = message.content if message.data else ERASED
                     what = "answered" if event.ends and event.opens is None else "sent"
                     yield Happening(step.at, what, message.from_id, message.to, message.root, body)
                 case Refused():
@@ -110,14 +147,28 @@ def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator
                     yield Happening(step.at, "over", "", "", "", "nobody answered")
 
 
-def dead_letters(connection: sqlite3.Connection, *, most: int) -> list[tuple[str, Happening]]:
-    """The newest dead letters, oldest of them first, each with its conversation."""
+class Letter(Struct, frozen=True):
+    """A dead letter.
+
+    Attributes:
+        number: its own in this journal.
+        conversation: whose it was.
+        what: became of its message.
+    """
+
+    number: int
+    conversation: str
+    what: Happening
+
+
+def dead_letters(connection: sqlite3.Connection, *, most: int) -> list[Letter]:
+    """The newest dead letters, oldest of them first."""
     rows = connection.execute(
-        "SELECT id, at, sender, receiver, root, reason FROM letters JOIN conversations USING (number)"
-        " ORDER BY letters.rowid DESC LIMIT ?",
+        "SELECT letters.number, id, at, sender, receiver, root, reason FROM letters"
+        " JOIN conversations ON conversations.number = conversation ORDER BY letters.number DESC LIMIT ?",
         (most,),
     ).fetchall()
-    return [(name, Happening(at, "dead", *rest)) for name, at, *rest in reversed(rows)]
+    return [Letter(number, name, Happening(at, "dead", *rest)) for number, name, at, *rest in reversed(rows)]
 
 
 def faults(connection: sqlite3.Connection) -> Iterator[str]:
@@ -125,19 +176,50 @@ def faults(connection: sqlite3.Connection) -> Iterator[str]:
     for (told,) in connection.execute("PRAGMA integrity_check"):
         if told != "ok":
             yield f"the file is damaged: {told}"
+    for number, name in numbered(connection):
+        fault = _fault(connection, number, name)
+        if fault:
+            yield f"conversation {name} {fault}"
+
+
+def numbered(connection: sqlite3.Connection) -> Iterator[tuple[int, str]]:
+    """The number and the id of each conversation, in the order in which they began, read page by page."""
     position = 0
     while rows := connection.execute(
         "SELECT number, id FROM conversations WHERE number > ? ORDER BY number LIMIT 1000", (position,)
     ).fetchall():
-        for position, name in rows:  # noqa: B007 - the last one is where the next page begins
-            try:
-                steps = steps_of(connection, name)
-            except JournalError as error:
-                yield str(error)
-                continue
-            seq = 0
-            for step in steps:
-                if step.seq != seq:
-                    yield f"conversation {name} has a gap: event {seq} is missing"
-                    break
-                seq += len(step.events)
+        yield from rows
+        position = rows[-1][0]
+
+
+def _fault(connection: sqlite3.Connection, number: int, name: str) -> str:
+    """What is wrong with a conversation, the first; "" when nothing is, also when it is gone meanwhile."""
+    expected, chain, over, ended = 0, digest.first(name), False, False
+    for over, seq, size, at, stored, link, erased in connection.execute(  # noqa: B007 - the same in all rows
+        "SELECT ended IS NOT NULL, seq, size, at, events, digest, erased FROM conversations"
+        " LEFT JOIN steps ON conversation = number WHERE number = ? ORDER BY seq",
+        (number,),
+    ).fetchall():
+        if seq is None:
+            return "has no events"
+        if seq != expected:
+            return f"has a gap: event {expected} is missing"
+        if erased is None:
+            sound = link == digest.following(chain, seq, size, at, stored)
+        else:
+            sound = erased == digest.of_rest(chain, link, seq, size, at, stored)
+        if not sound:
+            return f"is changed: event {seq} is not what was written"
+        chain = link
+        try:
+            events = unpacked(stored)
+        except msgspec.MsgspecError as error:
+            return f"holds at event {seq} what this version cannot read: {error}"
+        expected, ended = seq + size, ended or any(map(_ends, events))
+    if ended == bool(over):
+        return ""
+    return "is over, and its end is missing" if over else "has ended, and counts as open"
+
+
+def _ends(event: Event) -> bool:
+    return isinstance(event, Over) or (isinstance(event, Accepted) and event.leaves)

@@ -20,10 +20,23 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal import digest
 from xml_pipeline.journal.durable import Kept
-from xml_pipeline.journal.file import kept_in, made, opened, read_only, steps_of, unusable
+from xml_pipeline.journal.file import (
+    CONVERSATION,
+    LETTER,
+    OPEN,
+    STEP,
+    kept_in,
+    made,
+    opened,
+    read_only,
+    steps_of,
+    unusable,
+)
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
+from xml_pipeline.journal.retention import MOST, delete_ended
 from xml_pipeline.journal.rows import packed
 from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Over, Remembered
 
@@ -31,6 +44,7 @@ Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
+_LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 _SPARE = (
@@ -47,11 +61,20 @@ _ANSWERED = (
 
 
 class _Known(Struct):
-    """A conversation that is not over: its number in the file, its events, its lasting session or "", its debts."""
+    """A conversation that is not over.
+
+    Attributes:
+        number: its own in the file.
+        seq: how many events it has.
+        session: the lasting one that it is in, or "".
+        digest: of its last step.
+        owes: as of its last step.
+    """
 
     number: int
     seq: int
     session: str
+    digest: bytes
     owes: bool = True
 
 
@@ -60,7 +83,7 @@ class _Rows(Struct):
 
     done: Callable[[], None]
     began: tuple[int, str, str, str, str, float] | None = None
-    step: tuple[int, int, int, float, bytes] | None = None
+    step: tuple[int, int, int, float, bytes, bytes] | None = None
     ended: tuple[float, int] | None = None
     owes: tuple[bool, int] | None = None
     other: Sequence[tuple[str, tuple[Any, ...]]] = ()
@@ -73,6 +96,7 @@ class SqliteJournal:
         path: the file; it is made when it does not exist, readable by its owner alone.
         synchronous: `normal` survives the death of the process, and may lose the last commits at a power cut; `full`
             survives that too.
+        keep: seconds for which a conversation is kept after its end; None for ever.
         clock: Unix time in seconds.
         idle: seconds without work before the log is folded into the database.
 
@@ -86,12 +110,14 @@ class SqliteJournal:
         path: str | Path,
         *,
         synchronous: Synchronous = "normal",
+        keep: float | None = None,
         clock: Callable[[], float] = time.time,
         idle: float = _IDLE,
     ) -> None:
         self.path = Path(path)
         self.trouble = ""
         self._synchronous = synchronous
+        self._keep = keep
         self._clock = clock
         self._idle = idle
         self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
@@ -141,7 +167,9 @@ class SqliteJournal:
         if type(first) is Began:
             self._last_number += 1
             session = first.session if first.lasting else ""
-            known = self._known[conversation_id] = _Known(self._last_number, 0, session)
+            known = self._known[conversation_id] = _Known(
+                self._last_number, 0, session, digest.first(conversation_id)
+            )
             rows.began = (known.number, conversation_id, first.caller, first.listener, session, step.at)
         elif (found := self._known.get(conversation_id)) is None or found.seq != expected_seq:
             raise JournalError(
@@ -150,13 +178,15 @@ class SqliteJournal:
             )
         else:
             known = found
-        rows.step = (known.number, known.seq, len(events), step.at, packed(events))
-        known.seq += len(events)
+        row, size = packed(events), len(events)
+        known.digest = digest.following(known.digest, known.seq, size, step.at, row)
+        rows.step = (known.number, known.seq, size, step.at, row, known.digest)
+        known.seq += size
         for event in events:
             if type(event) is DeadLetter:
                 letter = event.message
-                values = (known.number, step.at, letter.from_id, letter.to, letter.root, event.reason)
-                rows.other = [*rows.other, ("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?)", values)]
+                about = (letter.from_id, letter.to, letter.root, event.reason)
+                rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
             elif type(event) is Remembered and event.lasting:
                 rows.other = [*rows.other, *_remembered(known.session, event)]
             elif type(event) is Over or (type(event) is Accepted and event.leaves):
@@ -295,11 +325,12 @@ class SqliteJournal:
 
     def _kept(self, connection: sqlite3.Connection) -> Kept:
         rows = connection.execute(
-            "SELECT number, id, session, owes, (SELECT seq + size FROM steps WHERE conversation = number"
-            " ORDER BY seq DESC LIMIT 1) FROM open JOIN conversations USING (number)"
+            "SELECT number, id, session, owes, seq + size, digest FROM open JOIN conversations USING (number)"
+            " JOIN steps ON conversation = number AND seq = (SELECT max(seq) FROM steps WHERE conversation = number)"
         )
         self._known = {
-            each: _Known(number, seq, session, bool(owes)) for number, each, session, owes, seq in rows
+            each: _Known(number, seq, session, last, bool(owes))
+            for number, each, session, owes, seq, last in rows
         }
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
@@ -307,13 +338,19 @@ class SqliteJournal:
         return kept_in(connection)
 
     def _work(self, connection: sqlite3.Connection) -> None:
-        """Write what comes, until None comes."""
-        folded = True
+        """Write what comes, until None comes; in between, delete what is not kept."""
+        folded, behind, due = True, False, time.monotonic()
         while True:
+            if self._keep is not None and time.monotonic() >= due:
+                deleted = self._deleted(connection, self._clock() - self._keep)
+                behind = deleted == MOST
+                folded = folded and not deleted
+                if not behind:
+                    due = time.monotonic() + max(self._idle, self._keep * _LATE)
             try:
-                more = self._queue.get(timeout=self._idle)
+                more = self._queue.get(timeout=0 if behind else self._idle)
             except Empty:
-                if not folded:
+                if not (folded or behind):
                     self._commit(connection, ())
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                     folded = True
@@ -330,6 +367,20 @@ class SqliteJournal:
                 self._tell(self._durable, batch)
             if more is None:
                 return
+
+    def _deleted(self, connection: sqlite3.Connection, before: float) -> int:
+        """Delete some of what ended before a time; how many. While the disk is full that can wait."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = delete_ended(connection, before)
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if error.sqlite_errorcode & 0xFF not in _PASSING:
+                raise
+            return 0
+        return deleted
 
     def _commit(self, connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
         """Write a batch, however often it takes while the disk is full or the file is locked."""
@@ -360,11 +411,9 @@ def _nobody() -> None:
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
     began = [rows.began for rows in batch if rows.began is not None]
     if began:
-        connection.executemany("INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)", began)
-        connection.executemany("INSERT INTO open VALUES (?, 1)", [(row[0],) for row in began])
-    connection.executemany(
-        "INSERT INTO steps VALUES (?, ?, ?, ?, ?)", [rows.step for rows in batch if rows.step is not None]
-    )
+        connection.executemany(CONVERSATION, began)
+        connection.executemany(OPEN, [(row[0],) for row in began])
+    connection.executemany(STEP, [rows.step for rows in batch if rows.step is not None])
     owes = [rows.owes for rows in batch if rows.owes is not None]
     if owes:
         connection.executemany("UPDATE open SET owes = ? WHERE number = ?", owes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from xml_pipeline.envelope import Heading, Message
-from xml_pipeline.errors import KeyConflict, OrganismClosed
+from xml_pipeline.errors import JournalError, KeyConflict, OrganismClosed
 from xml_pipeline.journal import Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.facts import Injected
@@ -44,7 +44,7 @@ class Keys:
 
         Raises:
             KeyConflict: it began with another request.
-            JournalError: it cannot be read.
+            JournalError: it cannot be read, or was erased.
         """
         last = None
         begun = self._requests.get(fact.conversation_id)
@@ -53,6 +53,8 @@ class Keys:
             if not steps:
                 return False
             opening = next(event.message for event in steps[0].events if type(event) is Accepted)
+            if not opening.data:
+                raise JournalError("this key was given to a request that was erased; ask with another one")
             begun, last = (opening.to, _wire(opening)), steps[-1].events[-1]
         if begun != _request(fact):
             raise KeyConflict(
