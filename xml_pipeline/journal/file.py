@@ -72,8 +72,7 @@ CREATE TABLE parts (
     value BLOB,
     PRIMARY KEY (message, key)
 ) WITHOUT ROWID;
-CREATE TABLE life (alive REAL NOT NULL);
-INSERT INTO life VALUES (0);
+CREATE TABLE lives (began REAL NOT NULL, alive REAL NOT NULL);
 """
 
 
@@ -147,7 +146,7 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
     """All steps of a conversation, in order.
 
     Raises:
-        JournalError: a row holds no step, or one that a newer version wrote.
+        JournalError: a row holds no step, or one that a newer version wrote; or one is missing.
     """
     rows = connection.execute(
         "SELECT seq, at, events FROM steps WHERE conversation = (SELECT number FROM conversations WHERE id = ?)"
@@ -155,11 +154,17 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
         (conversation_id,),
     ).fetchall()
     try:
-        return [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
+        steps = [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
     except msgspec.MsgspecError as error:
         raise JournalError(
             f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
         ) from error
+    expected = 0
+    for step in steps:
+        if step.seq != expected or not step.events:
+            raise JournalError(f"conversation {conversation_id} has a gap: event {expected} is missing")
+        expected += len(step.events)
+    return steps
 
 
 def unusable(path: Path, error: BaseException) -> JournalError:

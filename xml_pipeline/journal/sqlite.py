@@ -9,10 +9,12 @@ file read-only (`journal.file`).
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias
@@ -25,16 +27,28 @@ from xml_pipeline.journal.file import made, opened, read_only, steps_of, unusabl
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import packed
+from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Entry, Over, Remembered
 
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
+_SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 _SPARE = (
     1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
+)
+
+_FOLD = "PRAGMA wal_checkpoint(TRUNCATE)"
+_ALIVE = "UPDATE lives SET alive = max(alive, ?) WHERE rowid = (SELECT max(rowid) FROM lives)"
+_NEW_LIFE = (
+    # what is older than all open work is of no use; a time that a clock set back comes to again must not count twice
+    "DELETE FROM lives WHERE alive < coalesce((SELECT began FROM conversations WHERE number ="
+    " (SELECT min(number) FROM open)), ?)",
+    "UPDATE lives SET began = min(began, ?1), alive = min(alive, ?1)",
+    "INSERT INTO lives VALUES (?1, ?1)",
 )
 
 Asked: TypeAlias = tuple[str, str, int, bytes, int]
@@ -74,6 +88,7 @@ class SqliteJournal:
         synchronous: `normal` survives the death of the process, and may lose the last commits at a power cut; `full`
             survives that too.
         clock: Unix time in seconds.
+        elapsed: seconds since any moment, by a clock that nobody sets.
         idle: seconds without work before the log is folded into the database.
 
     Attributes:
@@ -87,12 +102,15 @@ class SqliteJournal:
         *,
         synchronous: Synchronous = "normal",
         clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
         idle: float = _IDLE,
     ) -> None:
         self.path = Path(path)
         self.trouble = ""
         self._synchronous = synchronous
         self._clock = clock
+        self._elapsed = elapsed
+        self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
         self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
         self._gathered: list[
@@ -179,17 +197,27 @@ class SqliteJournal:
 
     def steps(self, conversation_id: str) -> list[Step]:
         """As `Durable.steps`."""
+        with self._reading() as reader:
+            return steps_of(reader, conversation_id)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that reads. Raises JournalError."""
         assert self._reader is not None
-        return steps_of(self._reader, conversation_id)
+        try:
+            yield self._reader
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
 
     # --- what models answered (`llm.tape.Tape`) ---
 
     def recall(self, asked: Asked) -> bytes | None:
         """As `llm.tape.Tape.recall`."""
-        assert self._reader is not None
-        found = self._reader.execute(
-            "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?", asked[1:]
-        ).fetchone()
+        with self._reading() as reader:
+            found = reader.execute(
+                "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?",
+                asked[1:],
+            ).fetchone()
         return None if found is None else found[0] or b""
 
     async def begin(self, asked: Asked) -> None:
@@ -206,10 +234,10 @@ class SqliteJournal:
 
     def part(self, message_id: str, key: str) -> bytes | None:
         """As `pump.parts.Parts.part`."""
-        assert self._reader is not None
-        found = self._reader.execute(
-            "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
-        ).fetchone()
+        with self._reading() as reader:
+            found = reader.execute(
+                "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
+            ).fetchone()
         return None if found is None else found[0] or b""
 
     async def begin_part(self, conversation_id: str, message_id: str, key: str) -> None:
@@ -277,7 +305,9 @@ class SqliteJournal:
             self._tell(begun.set_result, kept)
             try:
                 self._work(connection)
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with _if_there_is_room():
+                    self._commit(connection, ())
+                    connection.execute(_FOLD)
             except BaseException as error:
                 self._tell(self._broken, unusable(self.path, error))
         finally:
@@ -309,12 +339,22 @@ class SqliteJournal:
             memories.setdefault(session, {}).setdefault(memory, []).append(
                 (ordinal, keep, Entry(root, entry))
             )
-        (alive,) = connection.execute("SELECT alive FROM life").fetchone()
+        lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
         return Kept(
             [OpenConversation(each, began, bool(owes)) for _, each, _, began, owes, _ in rows],
             memories,
-            alive,
+            Uptime(lives),
         )
+
+    def _be_alive(self, connection: sqlite3.Connection) -> None:
+        """A sign of life. Time that passed by the clock alone is none: the clock was set, or all slept."""
+        now = self._clock()
+        if abs(now - self._elapsed() - self._ahead) <= _SET:
+            connection.execute(_ALIVE, (now,))
+            return
+        self._ahead = now - self._elapsed()
+        for statement in _NEW_LIFE:
+            connection.execute(statement, (now,))
 
     def _work(self, connection: sqlite3.Connection) -> None:
         """Write what comes, until None comes."""
@@ -323,9 +363,11 @@ class SqliteJournal:
             try:
                 more = self._queue.get(timeout=self._idle)
             except Empty:
-                if not folded:
+                if self._known or not folded:
                     self._commit(connection, ())
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if not folded:
+                    with _if_there_is_room():
+                        connection.execute(_FOLD)
                     folded = True
                 continue
             batch: list[_Rows] = []
@@ -348,12 +390,13 @@ class SqliteJournal:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 _insert(connection, batch)
-                connection.execute("UPDATE life SET alive = ?", (self._clock(),))
+                self._be_alive(connection)
                 connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                if error.sqlite_errorcode & 0xFF not in _PASSING or self._stopping.is_set():
+                self._ahead = math.inf
+                if not _passes(error) or self._stopping.is_set():
                     raise
                 self.trouble = f"the journal {self.path} cannot be written ({error}); it is tried again"
                 self._stopping.wait(_PATIENCE[min(tries, len(_PATIENCE) - 1)])
@@ -365,6 +408,20 @@ class SqliteJournal:
 
 def _nobody() -> None:
     """Who waits for an answer to be durable: the step that follows from it."""
+
+
+def _passes(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in _PASSING
+
+
+@contextmanager
+def _if_there_is_room() -> Iterator[None]:
+    """What may be left undone while the disk is full, or somebody holds the file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not _passes(error):
+            raise
 
 
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:

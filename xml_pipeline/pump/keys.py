@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from xml_pipeline.envelope import Heading, Message
-from xml_pipeline.errors import KeyConflict, OrganismClosed
+from xml_pipeline.errors import JournalError, KeyConflict, OrganismClosed
 from xml_pipeline.journal import Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.facts import Injected
@@ -24,6 +24,7 @@ class Keys:
         read: gives an answer that was written down its payload again.
         asks: who waits for the answer of each conversation.
         disappoint: raises an error for all of them.
+        goes_on: whether a conversation of an earlier life is at work, or its end is on its way to the journal.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Keys:
         read: Callable[[Message], Message],
         asks: dict[str, list[Answer]],
         disappoint: Callable[[str, Exception], None],
+        goes_on: Callable[[str], bool],
     ) -> None:
         self._steps = steps
         self._read = read
         self._asks = asks
         self._disappoint = disappoint
+        self._goes_on = goes_on
         self._requests: dict[str, tuple[str, bytes]] = {}
 
     def join(self, fact: Injected, answer: Answer | None) -> bool:
@@ -60,10 +63,15 @@ class Keys:
             )
         if answer is None:
             return True
+        begun_here = fact.conversation_id in self._requests
         if type(last) is Accepted and last.leaves:
             answer.set_result(self._read(last.message))
         elif type(last) is Over:
             answer.set_result(None)
+        elif not begun_here and not self._goes_on(fact.conversation_id):
+            raise JournalError(
+                f"conversation {fact.conversation_id} neither goes on nor is over: the journal is damaged"
+            )
         else:
             self._asks.setdefault(fact.conversation_id, []).append(answer)
         return True
