@@ -77,8 +77,11 @@ CREATE TABLE lives (began REAL NOT NULL, alive REAL NOT NULL);
 
 
 def made(path: Path) -> None:
-    """See to it that the file exists, and that nobody else may read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """See to it that the file exists, and that nobody else may read it.
+
+    For its owner alone: closing a descriptor lets go all locks that the process has on the file, SQLite's too
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 

@@ -295,8 +295,9 @@ class SqliteJournal:
         connection: sqlite3.Connection | None = None
         try:
             try:
-                made(self.path)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
                 owner = Owner(self.path)
+                made(self.path)
                 connection = opened(self.path, self._synchronous)
                 kept = self._kept(connection)
             except BaseException as error:

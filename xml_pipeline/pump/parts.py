@@ -43,7 +43,10 @@ async def once(key: str, function: Callable[[], Awaitable[T]]) -> T:
         key: names the part among those of its handler.
         function: what is to be done; what it returns is kept as JSON.
 
+    Where the same part is asked for twice at once, the second waits for the first.
+
     Raises:
+        ValueError: a key that is no text of printable characters.
         Interrupted: it had begun, and the process died before it was known what came of it. Look, and decide.
         TypeError: what it returned cannot be kept as JSON. It was done.
         RuntimeError: no handler is running here.
@@ -51,6 +54,13 @@ async def once(key: str, function: Callable[[], Awaitable[T]]) -> T:
     call = current_caller.get()
     if not isinstance(call, HandlerCall):
         raise RuntimeError("once() is for handlers: it does something once for each message")
+    if not isinstance(key, str) or not key or not key.isprintable():
+        raise ValueError(f"a key is a text of printable characters, not {cut(repr(key))}")
+    async with call.turn(key):
+        return await _once(call, key, function)
+
+
+async def _once(call: HandlerCall, key: str, function: Callable[[], Awaitable[T]]) -> T:
     parts, message = call.parts, call.message
     if parts is None:
         return await function()
