@@ -400,3 +400,20 @@ async def test_a_file_that_cannot_be_read_any_more_is_an_error_of_the_journal(wo
         vandal.close()
         with pytest.raises(JournalError, match="no such table"):
             await organism.ask("helper", Question("x"), key="k")
+
+
+async def test_a_key_gives_the_error_that_nobody_waited_for(world: World) -> None:
+    async def failing(payload: Question, metadata: object) -> None:
+        raise RuntimeError("in vain")
+
+    def organism() -> Organism:
+        return Organism("x", [listener("failing", failing)], journal=SqliteJournal(world.path))
+
+    async with organism() as first:
+        await first.send("failing", Question("x"), key="k")
+        await came_to(lambda: first.dead_letters())
+        with pytest.raises(AnswerError, match="RuntimeError"):
+            await first.ask("failing", Question("x"), key="k", timeout=5)
+    async with organism() as second:
+        with pytest.raises(AnswerError, match="RuntimeError"):
+            await second.ask("failing", Question("x"), key="k", timeout=5)

@@ -11,7 +11,7 @@ from xml_pipeline.errors import JournalError, KeyConflict, OrganismClosed
 from xml_pipeline.journal import Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.facts import Injected
-from xml_pipeline.threads.record import Accepted, Over
+from xml_pipeline.threads.record import Accepted, Event, Over
 
 Answer = asyncio.Future[Message | None]
 
@@ -49,14 +49,15 @@ class Keys:
             KeyConflict: it began with another request.
             JournalError: it cannot be read.
         """
-        last = None
+        end = None
         begun = self._requests.get(fact.conversation_id)
         if begun is None:
             steps = self._steps(fact.conversation_id)
             if not steps:
                 return False
             opening = next(event.message for event in steps[0].events if type(event) is Accepted)
-            begun, last = (opening.to, _wire(opening)), steps[-1].events[-1]
+            begun = opening.to, _wire(opening)
+            end = next((event for event in steps[-1].events if _ends(event)), None)
         if begun != _request(fact):
             raise KeyConflict(
                 "this key was given to another request before; a key names one request for ever"
@@ -64,9 +65,9 @@ class Keys:
         if answer is None:
             return True
         begun_here = fact.conversation_id in self._requests
-        if type(last) is Accepted and last.leaves:
-            answer.set_result(self._read(last.message))
-        elif type(last) is Over:
+        if type(end) is Accepted:
+            answer.set_result(self._read(end.message))
+        elif type(end) is Over:
             answer.set_result(None)
         elif not begun_here and not self._goes_on(fact.conversation_id):
             raise JournalError(
@@ -98,6 +99,11 @@ class Keys:
 
     def __len__(self) -> int:
         return len(self._requests)
+
+
+def _ends(event: Event) -> bool:
+    """Whether its conversation is over; a dead letter may follow."""
+    return type(event) is Over or (type(event) is Accepted and event.leaves)
 
 
 def _request(fact: Injected) -> tuple[str, bytes]:
