@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import enum
+import functools
 import math
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.pump.scenes import Answer, Question, echo
+from tests.pump.scenes import Answer, Note, Question, echo
 from xml_pipeline import AnswerError, ConfigError, HandlerMetadata, HandlerResponse, Organism, xmlify
 from xml_pipeline.errors import OrganismClosed, PayloadTypeError, RoutingError
+from xml_pipeline.events import MessageDelivered
+from xml_pipeline.testing import Recorder
 
 
 @dataclass
@@ -189,3 +193,87 @@ async def test_a_handler_that_raises_generator_exit_fails_like_any_other() -> No
         with pytest.raises(AnswerError) as caught:
             await organism.ask("odd", Question("x"), timeout=5)
     assert caught.value.code == "handler"
+
+
+@pytest.mark.parametrize("odd", [42, "print", None])
+def test_what_cannot_be_called_is_no_hook(odd: Any) -> None:
+    with pytest.raises(TypeError, match="a hook is a function of one event; not"):
+        an_echo().add_hook(odd)
+
+
+class Awaited:
+    async def __call__(self, event: Any) -> None: ...
+
+
+async def awaited(event: Any) -> None: ...
+
+
+@pytest.mark.parametrize("hook", [awaited, Awaited(), functools.partial(awaited)])
+def test_a_hook_that_nobody_would_await_is_refused(hook: Any) -> None:
+    with pytest.raises(TypeError, match=r"is a coroutine function.*async for event in organism\.events\(\)"):
+        an_echo().add_hook(hook)
+
+
+async def test_events_of_an_organism_that_was_stopped_are_none() -> None:
+    async with an_echo() as organism:
+        await organism.ask("echo", Question("x"))
+    assert [event async for event in organism.events()] == []
+
+
+async def test_events_are_read_in_the_organisms_loop_and_no_other() -> None:
+    async with an_echo() as organism:
+        stream = organism.events()
+        with pytest.raises(RuntimeError, match=r"another event loop.*run_coroutine_threadsafe"):
+            await asyncio.to_thread(asyncio.run, anext(stream))
+        await organism.ask("echo", Question("x"))
+        assert await anext(stream)
+    assert [event async for event in stream]
+
+
+class Names(str, enum.Enum):  # noqa: UP042 - a StrEnum would print its value
+    """Names as many keep them; printed, a member is `Names.ECHO`."""
+
+    ECHO = "echo"
+    FRONT = "front"
+    ME = "me"
+
+
+async def test_names_may_be_members_of_an_enumeration() -> None:
+    organism = Organism.build("named")
+    recorder, callers = Recorder(organism), []
+
+    @organism.listener(name=Names.FRONT, peers=[Names.ECHO])
+    async def front(payload: Note, metadata: HandlerMetadata) -> HandlerResponse:
+        callers.append(metadata.from_id)
+        return HandlerResponse(Question(payload.text), to=Names.ECHO)
+
+    organism.listener(echo)
+    assert list(organism.listeners) == ["front", "echo"]
+    async with organism:
+        assert await organism.ask("front", Note("x"), sender=Names.ME) == Answer("x")
+        assert await organism.ask(Names.FRONT, Note("x")) == Answer("x")
+        raw = await organism.exchange(
+            b'<message xmlns="https://xml-pipeline.org/ns/envelope/v1"><meta><from>me</from><to>front</to>'
+            b"<thread>00000000-0000-0000-0000-000000000000</thread></meta>"
+            b'<Note xmlns=""><text>x</text></Note></message>'
+        )
+    assert b"<to>me</to>" in raw
+    assert b"<from>front</from>" in raw
+    assert callers == ["me", "outside", "me"]
+    names = {name for event in recorder.of(MessageDelivered) for name in (event.from_id, event.to)}
+    assert {type(name) for name in [*callers, *names, *organism.listeners]} == {str}
+
+
+def test_what_is_no_text_is_no_listeners_name() -> None:
+    with pytest.raises(ConfigError, match="'42' is no listener name"):
+        Organism.build().listener(echo, name=42)  # type: ignore[call-overload]
+
+
+def test_an_organism_does_not_outlive_its_event_loop() -> None:
+    organism = an_echo()
+    asyncio.run(organism.start())
+    for way in (organism.ask, organism.send):
+        with pytest.raises(OrganismClosed, match=r"is closed; start and ask within one asyncio\.run"):
+            asyncio.run(way("echo", Question("x")))
+    asyncio.run(organism.stop())
+    assert organism.status().conversations == 0

@@ -16,6 +16,7 @@ from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
 from xml_pipeline.journal import Journal
 from xml_pipeline.payload import codec_of
+from xml_pipeline.payload.text import own_text
 from xml_pipeline.pump import (
     ConversationLimits,
     DeadLetter,
@@ -25,7 +26,17 @@ from xml_pipeline.pump import (
     PumpSettings,
     listener,
 )
-from xml_pipeline.pump.listener import OUTSIDE, AsyncStateful, Handler, P, PlainHandler, R, S, SyncStateful
+from xml_pipeline.pump.listener import (
+    OUTSIDE,
+    AsyncStateful,
+    Handler,
+    P,
+    PlainHandler,
+    R,
+    S,
+    SyncStateful,
+    runs_on_loop,
+)
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import why_no_process
 from xml_pipeline.pump.response import KEPT
@@ -92,7 +103,8 @@ class Organism:
         self._shutdown_seconds = patience
         self._router = router
         self._new_id = new_id or random_ids()
-        self._streams: set[EventStream] = set()
+        self._streams: dict[EventStream, Hook] = {}
+        self._ended = False
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
         self._observers = Observers()
@@ -212,7 +224,7 @@ class Organism:
 
         def add(function: Handler) -> Handler:
             own = getattr(function, "__name__", type(function).__name__)
-            self._add(listener(str(name or own), function, localns=localns, **options))
+            self._add(listener(name or str(own), function, localns=localns, **options))
             return function
 
         return add if handler is None else add(handler)
@@ -304,6 +316,7 @@ class Organism:
             await self._close()
 
     async def _close(self) -> None:
+        self._ended = self._state == "stopped"  # one that never ran may still do so
         for stream in tuple(self._streams):
             stream.close()
         if self._router is not None:
@@ -449,7 +462,7 @@ class Organism:
         length = None if ttl is None else seconds(ttl)
         if ttl is not None and not (length is not None and length > 0):
             raise ValueError(f"the ttl of a session is a number of seconds greater than 0, not {cut(ttl)}")
-        key = self._pump.session_id(f"{name}/{id}")
+        key = self._pump.session_id(f"{name}/{own_text(id)}")
         return Session(self._pump, name, key, self._new_id, named=True, ttl=length)
 
     async def exchange(self, data: bytes, *, timeout: float | None = None) -> bytes:
@@ -504,26 +517,45 @@ class Organism:
     def events(self, *, limit: int = 10_000) -> EventStream:
         """Facts and signals from now on, as an async iterator that ends with the organism.
 
+        Once the organism is stopped there are none.
+
         Args:
             limit: how many are kept for a slow reader; beyond it the oldest are dropped and counted.
 
         Raises:
             ValueError: a limit that is no whole number above 0.
+            RuntimeError: when it is read in another event loop than the organism's, such as another thread's.
         """
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
             raise ValueError(f"limit is a whole number of events, 1 or more; not {cut(limit)}")
-        stream = EventStream(limit, self._forget_stream)
-        self._streams.add(stream)
-        self._observers.add(stream.put)
+        stream = EventStream(limit, self._forget_stream, self._in_its_loop)
+        hook = self._streams[stream] = stream.put
+        self._observers.add(hook)
+        if self._ended:
+            stream.close()
         return stream
 
+    def _in_its_loop(self) -> None:
+        only_in_its_loop(self._pump, "asyncio.run_coroutine_threadsafe(reader(organism.events()), loop)")
+
     def _forget_stream(self, stream: EventStream) -> None:
-        if stream in self._streams:
-            self._streams.remove(stream)
-            self._observers.remove(stream.put)
+        hook = self._streams.pop(stream, None)
+        if hook is not None:
+            self._observers.remove(hook)
 
     def add_hook(self, hook: Hook) -> None:
-        """Call `hook` with every fact and signal, in the loop, as it happens; it must be quick."""
+        """Call `hook` with every fact and signal, in the loop, as it happens; it must be quick.
+
+        Raises:
+            TypeError: it cannot be called, or is a coroutine function, which nobody would await.
+        """
+        if not callable(hook):
+            raise TypeError(f"a hook is a function of one event; not {cut(repr(hook))}")
+        if runs_on_loop(hook):
+            raise TypeError(
+                f"the hook {cut(repr(hook))} is a coroutine function, and nobody would await it: give a plain"
+                " function, or read `async for event in organism.events()`"
+            )
         self._observers.add(hook)
 
     def cancel(self, conversation_id: str) -> bool:

@@ -17,7 +17,7 @@ from xml_pipeline.errors import (
     RoutingError,
     cut,
 )
-from xml_pipeline.payload.text import escape
+from xml_pipeline.payload.text import escape, own_text
 from xml_pipeline.pump import Pump
 from xml_pipeline.pump.facts import Injected
 from xml_pipeline.pump.listener import OUTSIDE, check_name
@@ -163,6 +163,8 @@ class Session:
         if pump.loop is not asyncio.get_running_loop():
             raise _not_here(pump)
         self._check_open()
+        if type(to) is not str and isinstance(to, str):
+            to = own_text(to)
         conversation_id = self._new_id() if key is None else _named(pump, key)
         return Injected(conversation_id, self._sender, to, payload, self._key, awaited, pump.clock())
 
@@ -241,6 +243,8 @@ def _not_here(pump: Pump) -> Exception:
     """Why a message cannot be sent from this loop."""
     if pump.loop is None:
         return OrganismClosed("the organism is not running: use `async with organism:`")
+    if pump.loop.is_closed():
+        return OrganismClosed("the organism's event loop is closed; start and ask within one asyncio.run()")
     return _another_loop("asyncio.run_coroutine_threadsafe(organism.ask(...), loop)")
 
 
@@ -253,6 +257,7 @@ def sender_name(pump: Pump, sender: str) -> str:
     """Nobody outside may pass for a listener or for the system. Raises RoutingError."""
     if not isinstance(sender, str):
         raise RoutingError(f"the sender is a name, a text, not a {type(sender).__name__}")
+    sender = own_text(sender)
     if sender in pump.listeners:
         raise RoutingError(f"'{sender}' is a listener; the outside needs a name of its own")
     if sender != OUTSIDE:

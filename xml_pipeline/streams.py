@@ -19,11 +19,14 @@ class EventStream:
         dropped: how many were lost because they were not read in time.
     """
 
-    def __init__(self, limit: int, on_close: Callable[[EventStream], None]) -> None:
+    def __init__(
+        self, limit: int, on_close: Callable[[EventStream], None], check_loop: Callable[[], None]
+    ) -> None:
         self.dropped = 0
         self._facts: deque[Event] = deque()
         self._limit = limit
         self._on_close = on_close
+        self._check_loop = check_loop  # raises in a loop where nothing would ever ring
         self._closed = False
         self._readers: list[asyncio.Future[None]] = []
 
@@ -53,6 +56,7 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event:
+        self._check_loop()
         while not self._facts:
             if self._closed:
                 raise StopAsyncIteration

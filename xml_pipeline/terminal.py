@@ -74,18 +74,40 @@ def xml_text(document: str) -> str:
 
 
 class GuardedStream:
-    """A text stream that shows what a terminal would obey; `buffer` and all else are the stream's own."""
+    """A text stream that shows what a terminal would obey; `buffer` and all else are the stream's own.
+
+    It belongs to the program: who prints to it cannot close it for the others.
+
+    Attributes:
+        lost: why the last text that could not be written was lost; None when none was.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        self._stream.write("\t".join(map(visible, text.split("\t"))))
+        try:
+            self._stream.write("\t".join(map(visible, text.split("\t"))))
+        except OSError as error:
+            self.lost = error
+            raise
         return len(text)
 
     def writelines(self, texts: Iterable[str]) -> None:
         for text in texts:
             self.write(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self.lost = error
+            raise
+
+    def close(self) -> None:
+        """Write what is buffered; more may come."""
+        self.flush()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
@@ -15,7 +17,7 @@ from lxml import etree
 
 from tests.cli.conftest import XP
 from tests.cli.test_talk import ENVELOPE
-from tests.console.processes import run
+from tests.console.processes import ROOT, environment, run
 from tests.test_terminal import orders_in
 from xml_pipeline.cli import main
 
@@ -185,3 +187,42 @@ def test_an_envelope_comes_back_as_what_it_means(tmp_path: Path) -> None:
     assert not orders_in(done.stdout + done.stderr)
     answer = etree.fromstring(done.stdout.removeprefix("heard ").split("\n", 1)[1])
     assert answer.xpath("string(//text)") == text
+
+
+def test_what_no_program_should_raise_gives_no_orders(tmp_path: Path) -> None:
+    file = tmp_path / "organism.yaml"
+    file.write_text("organism: {name: x}\nlisteners: [{name: a, handler: handlers.odd}]\n")
+    (tmp_path / "handlers.py").write_text(
+        "class Odd:\n    @property\n    def __signature__(self): raise BaseException('\\x1b[2J')\n"
+        "    def __call__(self, payload, metadata): ...\n\n\nodd = Odd()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, *XP, "check", str(file)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment(tmp_path),
+        timeout=50,
+        check=False,
+    )
+    assert "\\x1b[2J" in done.stderr
+    assert not orders_in(done.stdout + done.stderr)
+    assert done.returncode == 1
+
+
+def test_what_a_handler_prints_in_its_own_process_gives_no_orders(tmp_path: Path) -> None:
+    (tmp_path / "organism.yaml").write_text(
+        "organism: {name: x}\n"
+        "listeners: [{name: heavy, handler: heavy.prints, description: Prints., cpu_bound: true}]\n"
+    )
+    (tmp_path / "heavy.py").write_text(
+        "import sys\nfrom xml_pipeline import HandlerResponse\nfrom xml_pipeline.agents import Task\n\n\n"
+        "def prints(payload: Task, metadata) -> HandlerResponse:\n"
+        "    print('\\x1b]0;title\\x07')\n    print('\\x9b31m', file=sys.stderr)\n"
+        "    return HandlerResponse.respond(payload)\n"
+    )
+    done = run(*XP, "run", str(tmp_path), state=tmp_path, text="@heavy done\n")
+    assert "heavy: done" in done.stdout
+    assert "\\x1b]0;title\\x07" in done.stdout
+    assert "\\x9b31m" in done.stderr
+    assert not orders_in(done.stdout + done.stderr)

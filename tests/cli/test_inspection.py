@@ -204,3 +204,7 @@ def test_the_root_of_a_file_s_files_is_an_option(tmp_path: Path, xp: Callable[..
     )
     assert "outside of" in xp("check", str(home)).stderr
     assert xp("check", str(home), "--root", str(tmp_path)).returncode == 0
+    for wrong in ("", str(tmp_path / "nowhere"), str(tmp_path / "prompt.md")):
+        done = xp("check", str(home), "--root", wrong)
+        assert f"the root {wrong!r} is no directory" in done.stderr
+        assert done.returncode == 1

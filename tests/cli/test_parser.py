@@ -43,6 +43,13 @@ def test_without_a_file_every_command_says_what_to_do(
     assert "xml-pipeline init" in done.stderr
 
 
+def test_a_name_that_no_file_can_have_is_a_file_that_is_not_there(xp: Callable[..., Done]) -> None:
+    for name in ("x" * 5000, "nowhere/" * 2000):
+        done = xp("check", name)
+        assert done.stderr.startswith("there is no ")
+        assert done.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -70,6 +77,46 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
     )
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+@pytest.mark.parametrize("command", ["schema", "version", "check organism.yaml", "graph organism.yaml"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_cannot_be_written_is_told_in_a_line(
+    command: str, unbuffered: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m xml_pipeline.cli {command} > /dev/full",
+        shell=True,
+        cwd=ROOT,
+        env=environment(tmp_path, PYTHONUNBUFFERED=unbuffered),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.stderr == "error: the output cannot be written: No space left on device\n"
+    assert done.returncode == 1
+
+
+def test_a_command_whose_streams_are_closed_does_its_work(tmp_path: Path) -> None:
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        for command, code in (
+            *(("version", 0), ("check organism.yaml", 0), ("check nowhere.yaml", 1)),
+            *([("send -", 1)] if "<&-" in closed else []),
+        ):
+            done = subprocess.run(
+                f"{sys.executable} -m xml_pipeline.cli {command} {closed}",
+                shell=True,
+                cwd=ROOT,
+                env=environment(tmp_path),
+                capture_output=True,
+                text=True,
+                timeout=50,
+                check=False,
+            )
+            assert "Traceback" not in done.stderr
+            assert done.returncode == code
 
 
 def test_help_imports_next_to_nothing() -> None:

@@ -54,3 +54,20 @@ def test_init_never_overwrites(project: Path, tmp_path: Path, xp: Callable[..., 
     (tmp_path / "file").write_text("")
     assert xp("init", str(tmp_path / "file")).returncode == 1
     assert xp("init", str(tmp_path / "file" / "below")).returncode == 1
+
+
+def test_init_takes_a_name_that_can_be_one(
+    tmp_path: Path, xp: Callable[..., Done], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dangling").symlink_to(tmp_path / "none" / "nowhere")
+    for name, said in (("", "is empty"), ("x" * 5000, "cannot be written"), ("dangling", "is no directory")):
+        done = xp("init", name)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["dangling"]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "x cannot be written" in xp("init", "x").stderr

@@ -27,6 +27,9 @@ PROJECT = {
     "package/needs.py": "import not_installed_anywhere\n",
     "package/leaves.py": "raise SystemExit(3)\n",
     "package/typo.py": "def f(:\n",
+    "package/odd.py": "raise BaseException('odd')\n",
+    "package/mute.py": "class Mute(Exception):\n    def __str__(self): raise self\n\nraise Mute\n",
+    "package/lazy.py": "def __getattr__(name): raise BaseException(name)\n",
 }
 
 
@@ -87,6 +90,12 @@ def test_installed_modules_are_found(tmp_path: Path) -> None:
         ),
         ("handler: package.leaves.f", "fails while it is imported: SystemExit: 3 (leaves.py, line 1)"),
         ("handler: package.typo.f", "fails while it is imported: SyntaxError"),
+        ("handler: package.odd.f", "fails while it is imported: BaseException: odd (odd.py, line 1)"),
+        (
+            "handler: package.mute.f",
+            "fails while it is imported: Mute (which cannot be shown) (mute.py, line 4)",
+        ),
+        ("handler: package.lazy:f", "'package.lazy.f' cannot be had: BaseException: f"),
         ("handler: handlers.unannotated", "does not say what it accepts"),
         ("handler: handlers.too_many", "cannot be called as handler(payload, metadata)"),
         ("{handler: handlers.greet, payload_class: handlers.NoPayload}", "is no payload class; decorate it"),

@@ -271,3 +271,14 @@ async def test_what_a_handler_prints_gives_no_orders() -> None:
 async def test_what_a_completion_means_gives_no_orders() -> None:
     async with terminal_session(odd="does \u202e this") as screen:
         await screen.type("@od", shows="does \\u202e this")
+
+
+async def test_a_task_that_fails_takes_no_line_from_who_types() -> None:
+    async with terminal_session() as screen:
+        await screen.type("@greeter Al", shows="@greeter Al")
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": "failed", "exception": ValueError("x\x9b31m")}
+        )
+        await screen.type("ice" + ENTER, shows="HELLO, ALICE!")
+        assert "ENTER" not in screen.glass.getvalue()
+        assert "\x9b" not in screen.glass.getvalue()

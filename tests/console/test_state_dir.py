@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,10 @@ def test_the_state_directory_is_private_and_never_relative(
     assert file.read_text() == "kept"
     assert private_file(directory / "nowhere", "history") is None
     assert state_dir({"XDG_STATE_HOME": str(file)}) is None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "relative")
+    assert state_dir({}) is None
+    assert not (tmp_path / "relative").exists()
 
 
 @pytest.fixture
@@ -86,6 +91,25 @@ def test_nothing_in_a_log_looks_like_a_record_or_gives_an_order(
     assert not {"\x1b", "\x9b", "\u202e"} & set(text)
     assert len([row for row in text.splitlines() if not row.startswith("    ")]) == 1
     assert "\\x1b[2J" in text
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has it")
+def test_a_log_that_can_no_longer_be_written_is_told_once(
+    tmp_path: Path, logger: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "some\x1b[2J.log"
+    start_log(path)
+    path.unlink()  # it is opened with the first record
+    path.symlink_to("/dev/full")
+    for _ in range(2):
+        logger.warning("lost")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "some\\x1b[2J.log cannot be written: OSError: [Errno 28]" in said
+    handler = logger.handlers[-1]
+    logger.removeHandler(handler)
+    with suppress(OSError):  # it still holds what it could not write
+        handler.close()
 
 
 def test_a_log_that_cannot_be_written_is_told_at_once(tmp_path: Path, logger: logging.Logger) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xml_pipeline.console.stdin import LineReader
+from xml_pipeline.console.stdin import LINE_BYTES, LineReader
 
 
 async def all_lines(fd: int) -> list[bytes]:
@@ -28,6 +28,7 @@ async def all_lines(fd: int) -> list[bytes]:
         (b"a\n\nb\n", [b"a\n", b"\n", b"b\n"]),
         (b"x" * 300_000 + b"\ny", [b"x" * 300_000 + b"\n", b"y"]),
         (b"\xff\x00\n", [b"\xff\x00\n"]),
+        (b"a\n" + b"x" * (LINE_BYTES + 200_000) + b"\ny", [b"a\n", b"x" * (LINE_BYTES + 1), b"y"]),
     ],
 )
 async def test_a_file_and_a_pipe_give_the_same_lines(data: bytes, lines: list[bytes], tmp_path: Path) -> None:

@@ -95,11 +95,6 @@ async def test_without_a_journal_it_is_done(bank: Bank) -> None:
         assert await organism.ask("till", Question("x")) == Answer("{'receipt': 1}")
 
 
-async def test_it_is_for_handlers() -> None:
-    with pytest.raises(RuntimeError, match="for handlers"):
-        await once("x", asyncio.sleep)  # type: ignore[arg-type]
-
-
 async def test_the_same_part_twice_at_once_is_done_once(bank: Bank) -> None:
     async def twice(payload: Question, metadata: HandlerMetadata) -> Any:
         both = await asyncio.gather(once("charge", bank.charge), once("charge", bank.charge))
@@ -126,3 +121,9 @@ async def test_a_part_has_a_name(bank: Bank, key: Any, journal: bool) -> None:
         with pytest.raises(AnswerError, match="failed with ValueError"):
             await organism.ask("till", Question("x"))
     assert bank.charges == []
+
+
+async def test_a_unit_test_may_call_a_handler_with_parts(bank: Bank) -> None:
+    assert await once("charge", bank.charge) == {"receipt": 1}
+    assert await once("charge", bank.charge) == {"receipt": 1}
+    assert bank.charges == ["charge", "charge"]

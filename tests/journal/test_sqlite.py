@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import stat
 import sys
@@ -259,7 +260,11 @@ async def test_a_journal_that_fails_for_good_stops_the_organism_and_tells_all(wo
             await organism.send("greeter", Note("x"))
 
 
-async def test_texts_that_cannot_be_written_are_written_as_well_as_they_can_be(world: World) -> None:
+async def test_texts_that_cannot_be_written_are_written_as_well_as_they_can_be(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)  # pytest's own workers cannot write such a trace
+
     async def failing(payload: Question, metadata: object) -> None:
         raise RuntimeError("half of a \ud83d face")
 
@@ -283,7 +288,7 @@ async def test_one_process_at_a_time_by_whatever_name_it_calls_the_file(world: W
         link, folder = world.path.with_name("link.db"), world.path.parent / "folder"
         link.symlink_to(world.path)
         folder.symlink_to(world.path.parent)
-        for name in (link, folder / world.path.name, folder / ".." / folder.name / link.name):
+        for name in (link, folder / world.path.name, folder / link.name):
             assert "in use by process" in await refused(name)
         assert await organism.ask("helper", Question("x")) == Answer("helped")
 

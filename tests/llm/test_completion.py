@@ -65,9 +65,9 @@ def meters(limit: Budget) -> list[Any]:
 
 def test_the_most_it_can_use_is_fitted_into_what_is_left() -> None:
     asked = completion(LLMRequest("m", [USER]))
-    assert asked.most(150, [], meters(Budget(tokens=2000)), 4096) == (Most(150, 1850), 1850)
-    assert asked.most(150, [], meters(Budget(tokens=400)), 4096) == (Most(150, LEAST_OUTPUT), LEAST_OUTPUT)
-    assert asked.limited(50).most(150, [], meters(Budget(tokens=400)), 4096) == (Most(150, 50), 50)
+    assert asked.most(150, [], meters(Budget(tokens=2000)), 4096) == Most(150, 1850, 0, 1850)
+    assert asked.most(150, [], meters(Budget(tokens=400)), 4096) == Most(150, LEAST_OUTPUT, 0, LEAST_OUTPUT)
+    assert asked.limited(50).most(150, [], meters(Budget(tokens=400)), 4096) == Most(150, 50, 0, 50)
     assert asked.request.max_tokens is None, "a value does not change"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.llm.backends import backend, down, timed
 from xml_pipeline.errors import (
+    InvalidRequestError,
     NoBackendError,
     RateLimitedError,
 )
@@ -61,6 +62,33 @@ def test_a_hedge_that_fails_does_not_end_the_call() -> None:
             timeouts=Timeouts(hedge_after=4),
         )
         assert (await both.complete("m", "hello")).backend in ("a", "b")
+
+    run_in_virtual_time(main())
+
+
+def test_a_hedge_that_is_refused_does_not_lose_the_answer_on_its_way() -> None:
+    """As where the second backend's model has a smaller window, or does not know an option."""
+
+    async def main() -> None:
+        for refusal in ("ContextWindowError", "InvalidRequestError", "ContentPolicyError"):
+            slow = backend("slow", Rule(reply="here I am", latency=8))
+            small = backend("small", down(refusal, latency=1), priority=2)
+            router = Router([slow, small], timeouts=Timeouts(hedge_after=5))
+            assert (await router.complete("m", "hello")).content == "here I am"
+            assert router.get_agent_usage("").failure_count == 0
+
+    run_in_virtual_time(main())
+
+
+def test_a_refusal_ends_the_call_when_the_other_try_fails_too() -> None:
+    async def main() -> None:
+        slow = backend("slow", down("ServerError", latency=8))
+        small = backend("small", down("InvalidRequestError", latency=1), priority=2)
+        router = Router([slow, small], timeouts=Timeouts(hedge_after=5))
+        with pytest.raises(InvalidRequestError) as caught:
+            await router.complete("m", "hello")
+        assert [attempt.backend for attempt in caught.value.attempts] == ["small", "slow"]
+        assert len(slow.requests) == len(small.requests) == 1
 
     run_in_virtual_time(main())
 

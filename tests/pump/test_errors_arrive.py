@@ -458,6 +458,12 @@ NONSENSE: dict[str, Callable[[], Any]] = {
     "receiver is a list": lambda: call(Question("x"), to=["echo"]),  # type: ignore[arg-type]
     "receiver is a number": lambda: call(Question("x"), to=5),  # type: ignore[arg-type]
     "delegate to nobody": lambda: delegate(Question("x"), to=None),  # type: ignore[arg-type]
+    "no such kind": lambda: call(Question("x"), to="echo", kind="Respond"),  # type: ignore[arg-type]
+    "kind is a list": lambda: call(Question("x"), to="echo", kind=[]),  # type: ignore[arg-type]
+    "repairs are numbers": lambda: call(Question("x"), to="echo", repairs=(1,)),  # type: ignore[arg-type]
+    "repairs are one text": lambda: call(Question("x"), to="echo", repairs="ab"),  # type: ignore[arg-type]
+    "repairs hold what XML cannot": lambda: call(Question("x"), to="echo", repairs=("\x00",)),
+    "repairs hold half a character": lambda: call(Question("x"), to="echo", repairs=("\ud800",)),
     "gather not accepted": lambda: gather([call(Question("x"), to="echo")]),
     "set": lambda: {1, 2},
     "exception": lambda: ValueError("returned, not raised"),

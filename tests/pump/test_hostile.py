@@ -38,6 +38,7 @@ from xml_pipeline import (
     Organism,
     xmlify,
 )
+from xml_pipeline.envelope import decode
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.events import Event, MessageDelivered, QuestionAsked, ThreadOpened
 from xml_pipeline.pump import ConversationLimits, GatherResponse
@@ -119,8 +120,10 @@ class Fading(HandlerResponse):
     looks: int = 0
 
     def __getattribute__(self, name: str) -> Any:
-        if name == "kind":  # what is looked at only to send it
-            raise ValueError("gone")
+        if name == "kind":
+            self.looks += 1
+            if self.looks > 1:
+                raise ValueError("gone")
         return super().__getattribute__(name)
 
 
@@ -616,3 +619,26 @@ async def test_a_class_whose_annotations_name_nothing_fails_for_its_sender() -> 
 def test_a_patience_that_is_none_is_refused(bad: Any) -> None:
     with pytest.raises(ConfigError, match="shutdown_seconds"):
         Organism.build(shutdown_seconds=bad)
+
+
+@pytest.mark.parametrize("to", ["\ud800", "\x00", "</to><to>", "a<!-- -->", "nobody", "x" * 1000])
+@virtual
+async def test_a_receiver_of_any_text_harms_no_answer_that_went_before_it(to: str) -> None:
+    organism = Organism.build()
+
+    @organism.listener(peers=["hostile"])
+    async def front(payload: Go, metadata: HandlerMetadata) -> HandlerResponse:
+        return call(Note(), to="hostile")
+
+    @organism.listener
+    async def hostile(payload: Note, metadata: HandlerMetadata) -> list[HandlerResponse]:
+        return [respond(Answer("first")), call(Question("unsent"), to=to)]
+
+    async with organism:
+        assert await organism.ask("front", Go()) == Answer("first")
+        (letter,) = organism.dead_letters()
+        assert "before it was sent" in letter.reason
+        assert ("which is no name" in letter.reason) == (to != "nobody")
+        assert letter.message.payload == Question("unsent")
+        assert decode(letter.message.data).to == letter.to == ("nobody" if to == "nobody" else "front")
+        assert at_rest(organism)

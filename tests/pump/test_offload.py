@@ -7,6 +7,8 @@ import functools
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,45 @@ async def test_an_async_handler_in_whatever_wrapping_is_awaited(wrap: str) -> No
     organism.listener(handlers[wrap], name="wrapped", accepts=[Question])
     async with organism:
         assert await organism.ask("wrapped", Question("x")) == Answer("x")
+
+
+@contextmanager
+def no_more_threads() -> Iterator[None]:
+    """The system gives none: each would need more memory for its stack than there are addresses."""
+    before = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+async def test_threads_that_could_not_be_started_take_no_place() -> None:
+    organism = Organism.build(max_concurrent_handlers=3)
+    free, inside = threading.Event(), threading.Semaphore(0)
+
+    @organism.listener
+    def note(payload: Go, metadata: HandlerMetadata) -> Any:
+        inside.release()
+        if payload.n:
+            free.wait(20)
+        return respond(Note())
+
+    organism.listener(echo)
+    async with organism:
+        with no_more_threads():
+            for _ in range(5):
+                with pytest.raises(AnswerError, match="RuntimeError"):
+                    await organism.ask("note", Go())
+        busy = asyncio.ensure_future(organism.ask("note", Go(1)))
+        await asyncio.to_thread(inside.acquire)
+        with no_more_threads():
+            second = asyncio.ensure_future(organism.ask("note", Go()))  # waits for the thread that there is
+            assert await organism.ask("echo", Question("meanwhile")) == Answer("meanwhile")
+            assert not second.done()
+            free.set()
+            assert await second == await busy == Note()
+        assert await organism.ask("note", Go()) == Note()
+        assert at_rest(organism)
 
 
 async def test_a_sync_handler_may_call_peers_like_any_other() -> None:

@@ -768,3 +768,28 @@ async def test_parallel_calls_to_one_peer_have_threads_of_their_own() -> None:
     assert len({thread for thread, _ in seen}) == 20
     assert len({session for _, session in seen}) == 1
     assert len({fact.thread_id for fact in recorder.of(ThreadOpened)}) == 21
+
+
+@virtual
+async def test_a_text_that_names_its_caller_answers_it_also_where_a_peer_takes_the_class() -> None:
+    organism = Organism.build()
+    called: list[str] = []
+
+    @organism.listener(peers=["writer"])
+    async def front(payload: Go | Question, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Go):
+            return call(Note(), to="writer")
+        return respond(Answer(payload.text))
+
+    @organism.listener(peers=["helper"])
+    async def writer(payload: Note | Answer, metadata: HandlerMetadata) -> str:
+        return '<call to="front"><Question><text>for you</text></Question></call>'
+
+    @organism.listener
+    async def helper(payload: Question, metadata: HandlerMetadata) -> Any:
+        called.append(payload.text)
+        return respond(Answer("not asked"))
+
+    async with organism:
+        assert await organism.ask("front", Go()) == Answer("for you")
+    assert not called

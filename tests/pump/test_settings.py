@@ -80,3 +80,20 @@ def test_a_conversation_may_take_at_most_what_a_clock_holds() -> None:
     assert ConversationLimits(seconds=math.inf).seconds == TEN_YEARS
     with pytest.raises(ConfigError, match="it must be a number that a clock can hold"):
         ConversationLimits(seconds=math.nan)
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"messages": 0}, "messages is 0; it must be a whole number greater than 0"),
+        ({"messages": "10"}, "messages is '10'; it must be a whole number"),
+        ({"messages": True}, "messages is True; it must be a whole number"),
+        ({"depth": None}, "depth is None; it must be a whole number greater than 0"),
+        ({"depth": 1.5}, "depth is 1.5; it must be a whole number greater than 0"),
+        ({"seconds": 0}, "seconds is 0; it must be greater than 0"),
+        ({"seconds": -1}, "seconds is -1; it must be greater than 0"),
+    ],
+)
+def test_what_is_no_limit_of_a_conversation_is_named(limits: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        ConversationLimits(**limits)

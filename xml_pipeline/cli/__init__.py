@@ -14,22 +14,22 @@ from collections.abc import Sequence
 from xml_pipeline.cli.guard import guarded_streams
 from xml_pipeline.cli.parser import build_parser
 from xml_pipeline.errors import ConfigError, XmlPipelineError
-from xml_pipeline.terminal import Line, line, plain
+from xml_pipeline.terminal import GuardedStream, Line, line, plain
 
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. `argv` without the program's name; default: the process's."""
-    with guarded_streams():
-        return _run(argv)
+    with guarded_streams() as out:
+        return _run(argv, out)
 
 
-def _run(argv: Sequence[str] | None) -> int:
+def _run(argv: Sequence[str] | None, out: GuardedStream) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.act(arguments)
-        sys.stdout.flush()
+        out.flush()
     except ConfigError as error:
         for row in error_lines(error):
             print(plain(row), file=sys.stderr)
@@ -40,11 +40,13 @@ def _run(argv: Sequence[str] | None) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has gone; the interpreter must not flush into nothing
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception:  # the interpreter would write it past the guard
-        traceback.print_exc()
+    except BaseException as error:  # also what a handler's module may raise and no program should
+        if error is not out.lost:
+            traceback.print_exc()  # the interpreter would write it past the guard
+        else:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # the interpreter must not try again
+            if not isinstance(error, BrokenPipeError):  # whoever read the output has gone, and knows it
+                print(f"error: the output cannot be written: {error.strerror}", file=sys.stderr)
         return 1
     return code
 

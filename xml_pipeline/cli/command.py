@@ -105,7 +105,7 @@ def organism_file(arguments: argparse.Namespace) -> Path:
         ConfigError: there is no such file; says what to do.
     """
     path = Path(getattr(arguments, "given", None) or arguments.file)
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike `Path.is_dir` it never raises
         path = path / DEFAULT_FILE
     if not os.path.lexists(path):
         raise ConfigError(

@@ -7,6 +7,7 @@ elsewhere (argparse, tracebacks, log records that nobody handles, a handler's `p
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +17,22 @@ from xml_pipeline.terminal import GuardedStream
 
 
 @contextmanager
-def guarded_streams() -> Iterator[None]:
-    """Within this block `sys.stdout` and `sys.stderr` are guarded; a letter that they cannot encode is shown, too."""
+def guarded_streams() -> Iterator[GuardedStream]:
+    """Within this block `sys.stdout` and `sys.stderr` are guarded; a letter that they cannot encode is shown, too.
+
+    The guarded standard output is what it gives: a handler may put something else into `sys.stdout`.
+    """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_guarded, before)
+    out, err = map(_guarded, before)
+    sys.stdout, sys.stderr = out, err
     try:
-        yield
+        yield out
     finally:
         sys.stdout, sys.stderr = before
 
 
-def _guarded(stream: TextIO) -> Any:
+def _guarded(stream: TextIO | None) -> Any:
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-    return stream and GuardedStream(stream)  # a program without a terminal may have none
+    # One that was closed before the program began is None, and what is written there goes nowhere.
+    return GuardedStream(stream or open(os.devnull, "w", encoding="utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from xml_pipeline.cli.command import argument, command
@@ -28,11 +29,18 @@ FILES = {
 )
 def init(arguments: argparse.Namespace) -> int:
     """Write the files. Raises ConfigError when that would change anything that is there."""
+    if not arguments.directory:
+        raise ConfigError("the name of the directory is empty; name one, or `.` for the one you are in")
     directory = Path(arguments.directory)
-    name = directory.resolve().name or "organism"
-    taken = [path for path in FILES if (directory / path).exists()]
-    if directory.exists() and not directory.is_dir():
-        raise ConfigError(f"{directory} is a file; name a directory")
+    try:
+        name = directory.resolve().name or "organism"
+    except OSError as error:
+        raise ConfigError(f"{directory} cannot be written: {error.strerror}") from None
+    taken = [
+        path for path in FILES if os.path.lexists(directory / path)
+    ]  # unlike a Path's methods: never raises
+    if os.path.lexists(directory) and not os.path.isdir(directory):
+        raise ConfigError(f"{directory} is no directory; name one")
     if taken:
         raise ConfigError(
             f"{directory} already holds {', '.join(taken)}; nothing was changed. Name another directory"

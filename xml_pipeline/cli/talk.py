@@ -107,9 +107,9 @@ async def _exchange(receiver: Organism, data: bytes, timeout: float | None) -> b
 
 
 def _read(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read()
     try:
+        if name == "-":
+            return sys.stdin.buffer.read() if sys.stdin else b""
         return Path(name).read_bytes()
     except OSError as error:
         raise EnvelopeError("envelope", f"{name} cannot be read: {error.strerror or error}") from None

@@ -19,9 +19,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from xml_pipeline.errors import ConfigError, cut, did_you_mean
+from xml_pipeline.errors import ConfigError, cut, described, did_you_mean
 
 _BESIDE = "__organism_directory__"  # set on modules found beside an organism.yaml
+_TOLD = 250  # characters of what an exception says
 _import_search = threading.RLock()  # sys.path and sys.modules belong to the process
 
 
@@ -67,6 +68,14 @@ def find(dotted: str, base: Path) -> Any:
             found = getattr(found, name)
         except AttributeError:
             raise _no_attribute(found, ".".join(parts[:index]), name) from None
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # of the module's own `__getattr__`
+            path = ".".join(parts[: index + 1])
+            raise ImportFault(
+                f"its module fails when it is asked for it: {type(error).__name__}",
+                f"'{path}' cannot be had: {cut(described(error), _TOLD)}",
+            ) from error
     return found
 
 
@@ -83,14 +92,14 @@ def _module(parts: list[str], fixed: int | None, base: Path) -> tuple[ModuleType
                 raise _broken(name, error) from error
             if fixed is not None or depth == 1:
                 raise _no_module(missing, base) from None
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever else a stranger's module may raise
             raise _broken(name, error) from error
     raise AssertionError("every path ends above")
 
 
 def _broken(name: str, error: BaseException) -> ImportFault:
-    text = cut(str(error), 200)
-    reason = f"{type(error).__name__}: {text}" if text else type(error).__name__
     place = ""
     trace = error.__traceback__
     while trace is not None:
@@ -100,6 +109,7 @@ def _broken(name: str, error: BaseException) -> ImportFault:
             place = f" ({Path(file).name}, line {trace.tb_lineno})"
         trace = trace.tb_next
     kind = f"its module fails while it is imported: {type(error).__name__}"
+    reason = cut(described(error), _TOLD)
     return ImportFault(kind, f"the module '{name}' fails while it is imported: {reason}{place}")
 
 

@@ -81,6 +81,8 @@ def loads(
     variables, problems = environment(home, os.environ if environ is None else environ)
     around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
     document = documents.read(text, file=file, environ=variables, allowance=around.allowance)
+    if root is not None and not os.path.isdir(root):
+        document.add(f"the root {os.fspath(root)!r} is no directory", Place(file, 0, 0, ()))
     for problem in problems:
         document.add(problem.message, Place(problem.file, problem.line, 0, ()))
     if not isinstance(document.data, dict):

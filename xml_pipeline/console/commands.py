@@ -16,6 +16,8 @@ from xml_pipeline.terminal import Line, line
 if TYPE_CHECKING:
     from xml_pipeline.console.session import Console
 
+NO_LOG = "no log is kept: the state directory cannot be written; name a file with `--log FILE`, in Python with `log=`"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -83,8 +85,8 @@ def _thread(console: Console, start: str) -> None:
 
 def _status(console: Console, _: str) -> None:
     console.screen.show([*overview.status(console.organism), *overview.backends(console.organism)])
-    if console.log:
-        console.screen.show([line(("dim", f"log: {console.log}"))])
+    where = f"log: {console.log}" if console.log else NO_LOG
+    console.screen.show([line(("dim", where))])
 
 
 def _trace(console: Console, word: str) -> None:

@@ -182,6 +182,8 @@ def _guarded() -> Iterator[None]:
 async def _talk(console: Console, session: PromptSession[str]) -> None:
     while not console.quitting:
         try:
-            console.submit(await session.prompt_async(handle_sigint=False))
+            # prompt_toolkit would ask for Enter when a handler's task fails, and swallow what is being typed.
+            typed = await session.prompt_async(handle_sigint=False, set_exception_handler=False)
+            console.submit(typed)
         except EOFError:
             return

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from xml_pipeline.console.banner import banner
 from xml_pipeline.console.session import Console
-from xml_pipeline.console.stdin import LineReader, interrupts
+from xml_pipeline.console.stdin import LINE_BYTES, LineReader, interrupts
 from xml_pipeline.organism import Organism
 from xml_pipeline.terminal import Line, line, plain
 
@@ -22,7 +22,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class PlainScreen:
-    """Lines without styles on two streams; `unread` is called when nobody reads the first one any more."""
+    """Lines without styles on two streams; `unread` is called when the first one takes no more."""
 
     def __init__(self, out: TextIO, err: TextIO, unread: Callable[[], None]) -> None:
         self._out = out
@@ -51,9 +51,11 @@ class PlainScreen:
             for each in lines:
                 stream.write(plain(each) + "\n")
             stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is still buffered goes there
             if stream is self._out:
+                if not isinstance(error, BrokenPipeError):  # whoever read it has gone, and knows it
+                    self.complain([line(("error", f"error: the output cannot be written: {error.strerror}"))])
                 self._unread()
 
 
@@ -119,6 +121,9 @@ async def _unless(ended: asyncio.Future[int], line: Coroutine[Any, Any, bytes]) 
 
 
 def _submit(console: Console, data: bytes) -> None:
+    if len(data) > LINE_BYTES:
+        console.complain([line(("error", f"error: this line has more than {LINE_BYTES:,} bytes"))])
+        return
     try:
         console.submit(data.removeprefix(_BOM).decode())
     except UnicodeDecodeError:

@@ -21,7 +21,7 @@ ADVICE = {
     "routing": "it wrote to a listener that it may not call; see its `peers` in organism.yaml",
     "validation": "a message was refused; the rules it breaks are above",
     "timeout": "ask again, or raise `timeout_seconds` in organism.yaml",
-    "handler": "the log says more about it",
+    "handler": "the log says more about it; /status tells where it is",
     "budget": "raise the budget in the `llm` section, or wait for its period to end",
     "interrupted": "the process ended while it was worked on, again and again; see the log for why",
     "limit": "see `max_turns` and `max_tokens` of the agent, and `organism.limits`, in organism.yaml",
@@ -88,9 +88,12 @@ def problem(payload: SystemError | Huh, *, log: str = "") -> list[Line]:
     """An error message that came as an answer."""
     if isinstance(payload, Huh):
         return [*lines(f"error (validation): {payload}", "error"), line(("dim", ADVICE["validation"]))]
+    advice = (
+        f"the log says more about it: {log}" if log and payload.code == "handler" else ADVICE[payload.code]
+    )
     return [
         *lines(f"error ({payload.code}): {payload.message or 'no details'}", "error"),
-        line(("dim", ADVICE[payload.code] + (f": {log}" if log and payload.code == "handler" else ""))),
+        line(("dim", advice)),
     ]
 
 

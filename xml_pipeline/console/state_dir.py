@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from xml_pipeline.errors import ConfigError
+from xml_pipeline.errors import ConfigError, described
 from xml_pipeline.terminal import visible
 
 LOG_BYTES = 1_000_000
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0)  # for a reader, should it be a pipe
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -25,6 +28,8 @@ def state_dir(environ: Mapping[str, str]) -> Path | None:
     home = environ.get("XDG_STATE_HOME", "")
     try:
         base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
+        if not base.is_absolute():  # $HOME is not: the files would lie wherever the program was started
+            return None
         directory = base / "xml-pipeline"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: there is no home directory
@@ -36,7 +41,9 @@ def private_file(directory: Path, name: str) -> Path | None:
     """A file there that only its owner may read, made if need be; None when that is impossible."""
     path = directory / name
     try:
-        with open(_private(path, os.O_APPEND | os.O_WRONLY), "a") as file:
+        with open(_private(path, os.O_APPEND | os.O_WRONLY | _NO_WAITING), "a") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
             if hasattr(os, "fchmod"):  # an earlier version may have left it readable
                 os.fchmod(file.fileno(), 0o600)
     except OSError:
@@ -50,7 +57,18 @@ def _private(path: str | Path, flags: int) -> int:
 
 
 class LogFile(RotatingFileHandler):
-    """A log that is kept private when it is begun anew, too."""
+    """A log that is kept private when it is begun anew, too; that it cannot be written is told once, in a line."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._failed and sys.stderr is not None:
+            self._failed = True
+            reason = described(sys.exception() or OSError())
+            with suppress(OSError):
+                sys.stderr.write(
+                    f"the log {visible(self.baseFilename)} cannot be written: {visible(reason)}\n"
+                )
 
     def _open(self) -> Any:
         return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)

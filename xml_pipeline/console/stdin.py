@@ -13,6 +13,9 @@ from typing import TypeAlias
 
 _Wanted: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Future[bytes]]
 
+LINE_BYTES = 64_000_000
+"""Bytes of a line that are kept, and one more: so much is no message, but input without an end."""
+
 _CHUNK = 65536
 
 
@@ -25,12 +28,12 @@ class LineReader:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._wanted: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
-        self._rest = b""
+        self._rest = bytearray()
         self._ended = False
         threading.Thread(target=self._serve, name="console lines", daemon=True).start()
 
     async def line(self) -> bytes:
-        """The next line with its newline; `b""` at the end."""
+        """The next line with its newline; `b""` at the end. Of a longer one, the first `LINE_BYTES` + 1 bytes."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes] = loop.create_future()
         self._wanted.put((loop, future))
@@ -48,6 +51,7 @@ class LineReader:
     def _read(self) -> bytes:
         searched = 0
         while (end := self._rest.find(b"\n", searched)) < 0 and not self._ended:
+            del self._rest[LINE_BYTES + 1 :]
             searched = len(self._rest)
             try:
                 chunk = os.read(self._fd, _CHUNK)
@@ -56,7 +60,8 @@ class LineReader:
             self._ended = not chunk
             self._rest += chunk
         length = end + 1 if end >= 0 else len(self._rest)
-        line, self._rest = self._rest[:length], self._rest[length:]
+        line = bytes(self._rest[: min(length, LINE_BYTES + 1)])
+        del self._rest[:length]
         return line
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xml_pipeline.errors import NoBackendError
+from xml_pipeline.errors import InvalidRequestError, NoBackendError, cut
 from xml_pipeline.llm.accounting.bound import Extent, extent_of
 from xml_pipeline.llm.accounting.budgets import Meter, Most
 from xml_pipeline.llm.accounting.prices import PriceTable, Rates
@@ -16,7 +16,7 @@ from xml_pipeline.llm.emulation import emulated
 from xml_pipeline.llm.limits.rate_limiter import loop_time
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.table import Groups
-from xml_pipeline.llm.types import LLMRequest, Message, is_whole
+from xml_pipeline.llm.types import MOST_TOKENS, LLMRequest, Message, token_count
 
 _LIMITS = frozenset(
     ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict")
@@ -163,28 +163,42 @@ class Completion:
 
     def most(
         self, prompt: int, rates: Sequence[Rates], rooms: Sequence[tuple[Meter, int]], default_max_tokens: int
-    ) -> tuple[Most, int | None]:
-        """An upper bound of what one attempt can use, and the output limit that makes it one.
+    ) -> Most:
+        """An upper bound of what one attempt can use.
 
         Args:
             prompt: tokens of the prompt at most, over all routes.
             rates: of all routes; empty when no money is counted.
             rooms: each meter that applies, and its room; a call that states no output limit is fitted into them.
             default_max_tokens: output limit of such a call, if there is room.
+
+        Raises:
+            InvalidRequestError: `extra` takes the output limit away, so there is no bound.
         """
         stated, answers = stated_in(self.request.extra)
+        beyond = self._beyond_limit()
         limit = self.request.max_tokens
         if limit is None and not stated:
             limit = default_max_tokens
             for meter, room in rooms:
                 if meter.unit == "tokens":
-                    limit = min(limit, (room - prompt) // answers)
+                    limit = min(limit, (room - prompt - beyond) // answers)
                 else:
-                    limit = min(limit, *(rate.output_for(room, prompt) // answers for rate in rates))
+                    limit = min(
+                        limit, *((rate.output_for(room, prompt) - beyond) // answers for rate in rates)
+                    )
             limit = max(limit, min(LEAST_OUTPUT, default_max_tokens))
-        output = max(limit or 0, stated) * answers
+        output = max(limit or 0, stated) * answers + beyond
         micro_usd = max((rate.highest(prompt, output) for rate in rates), default=0)
-        return Most(prompt, output, micro_usd), limit
+        return Most(prompt, output, micro_usd, limit)
+
+    def _beyond_limit(self) -> int:
+        """Tokens that an answer may have on top of the output limit, at any backend."""
+        dialects = ((route, route.backend.dialect) for route in self.routes())
+        return max(
+            (dialect.beyond_limit(self.at(route)) for route, dialect in dialects if dialect is not None),
+            default=0,
+        )
 
     def limited(self, max_tokens: int | None) -> Completion:
         """The call with this output limit."""
@@ -197,15 +211,23 @@ def stated_in(extra: Mapping[str, Any]) -> tuple[int, int]:
     """What further keys of a provider's body say about the size of the answer: (output limit or 0, answers at once).
 
     They are merged into the body last, so they hold instead of the call's own `max_tokens`.
+
+    Raises:
+        InvalidRequestError: a limit is none, as None or Ollama's -1: the answer would have no end.
     """
     limit, answers = 0, 1
     for name, value in extra.items():
         if isinstance(value, Mapping):
             inner, times = stated_in(value)
             limit, answers = max(limit, inner), max(answers, times)
-        elif is_whole(value) and value > 0:
-            if name in _LIMITS:
-                limit = max(limit, value)
-            elif name in _ANSWERS:
-                answers = max(answers, value)
+        elif name in _LIMITS:
+            tokens = token_count(value)
+            if not tokens:
+                raise InvalidRequestError(
+                    f"extra sets {name} to {cut(repr(value))}, and a budget applies: no answer without a limit can be"
+                    f" held to it. Write a number of tokens from 1 to {MOST_TOKENS:,}, or leave it out"
+                )
+            limit = max(limit, tokens)
+        elif name in _ANSWERS:
+            answers = max(answers, token_count(value) or 0)
     return limit, answers

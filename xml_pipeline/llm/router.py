@@ -34,7 +34,7 @@ from xml_pipeline.llm.routing.leases import Changes, Policy
 from xml_pipeline.llm.routing.retry import RetryPolicy
 from xml_pipeline.llm.routing.strategies import Strategy, strategy_of
 from xml_pipeline.llm.routing.table import Groups, RoutingTable
-from xml_pipeline.llm.run import Run, Shared
+from xml_pipeline.llm.run import Run, Shared, closed
 from xml_pipeline.llm.structured import MAX_REPAIRS, joined, read, repair_request, schema_of, with_instruction
 from xml_pipeline.llm.tape import Asked, Tape, asked_by, written
 from xml_pipeline.llm.tape import read as read_answer
@@ -342,7 +342,10 @@ class Router:
         return self._usage.total()
 
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
-        """Budgets for one thread and everything below it, beside the configured ones; none takes them away."""
+        """Budgets for one thread and everything below it, beside the configured ones; none takes them away.
+
+        A new one counts from now on. The configured ones, and one that is set again as it was, go on counting.
+        """
         self._book.set_thread_budget(thread_id, *limits)
 
     # Lifetime
@@ -360,14 +363,17 @@ class Router:
     async def aclose(self) -> None:
         """Close the connections of the running loop; further calls are refused.
 
+        Calls that run end with an error: nothing is sent any more, no other try and nothing that waits for room.
+
         Raises:
             RuntimeError: the router is in use in another event loop, such as another thread's.
         """
         here = asyncio.get_running_loop()
         if self._shared.home is not here:
             self._shared.move(here)
-        self._shared.closed = True
+        self._shared.close()
         for endpoint in self._endpoints.values():
+            endpoint.limiter.refuse(closed)
             await endpoint.transport.aclose()
 
     async def __aenter__(self) -> Self:

@@ -42,7 +42,7 @@ from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
 from xml_pipeline.llm.tape import Tape
-from xml_pipeline.llm.types import LLMResponse, StreamEvent, Usage
+from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
 from xml_pipeline.terminal import visible
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,12 @@ class Shared:
             self.calls += 1
         return here
 
+    def close(self) -> None:
+        """No further try begins, and what waits for one ends."""
+        self.closed = True
+        self.policy.changes.close(closed)
+        self.settlements.close(closed)
+
     def leave(self, entered: asyncio.AbstractEventLoop) -> None:
         """A call ended; perhaps one that was thrown away long after its loop had ended."""
         if self.home is entered:
@@ -147,7 +153,7 @@ class Run:
     """One completion on its way.
 
     Attributes:
-        completion: what is asked; a budget may set its output limit.
+        completion: what is asked, as the caller stated it.
         shared: the router's.
         leases: of this call; set when its budgets have let it start.
     """
@@ -155,7 +161,6 @@ class Run:
     __slots__ = (
         "_extents",
         "_held",
-        "_max_tokens",
         "_meters",
         "_rates",
         "_reservations",
@@ -168,7 +173,6 @@ class Run:
         self.completion = completion
         self.shared = shared
         self.leases = Leases(completion, shared.policy, completion.started)
-        self._max_tokens = completion.request.max_tokens  # as stated
         self._meters: Sequence[Meter] = ()
         self._rates: Sequence[Rates] = ()
         self._extents: dict[object, tuple[Extent, ...]] = {}
@@ -249,9 +253,7 @@ class Run:
     def _must_prepare(self) -> bool:
         shared = self.shared
         if shared.closed:
-            raise NoBackendError(
-                "the router is closed; calls are possible between its start and its close only"
-            )
+            raise closed()
         return shared.book.active or self._needs_prices()
 
     def _needs_prices(self) -> bool:
@@ -269,7 +271,7 @@ class Run:
             await shared.prices.load()
         if shared.book.active:
             await self._hold()
-        self.leases = Leases(self.completion, shared.policy, shared.clock.monotonic())
+        self.leases = Leases(self._held_to(self._held), shared.policy, shared.clock.monotonic())
 
     async def _hold(self) -> None:
         """Take an upper bound of what one attempt can use from all budgets that apply.
@@ -293,7 +295,7 @@ class Run:
                 if remaining <= 0 or not any(meter.reserved for meter in self._meters):
                     raise
                 rooms = [(meter, meter.unspent) for meter in self._meters]
-                alone, _ = self._most(rooms)
+                alone = self._most(rooms)
                 if any(alone.of(meter.unit) > room for meter, room in rooms):
                     raise
                 await shared.settlements.wait(remaining)
@@ -315,18 +317,26 @@ class Run:
 
     def _reserve(self) -> Reservation:
         """Take it now; raises as `_hold`."""
-        meters, self.completion = self._meters, self.completion.limited(self._max_tokens)
+        meters = self._meters
         if any(meter.unit == "usd" for meter in meters):
             self.completion, self._rates = self.completion.priced(
                 self.shared.prices, self.shared.clock.wall()
             )
-        most, limit = self._most([(meter, meter.headroom()) for meter in meters])
+        most = self._most([(meter, meter.headroom()) for meter in meters])
         held = self.shared.book.reserve(meters, most)
         self._reservations.append(held)
-        self.completion = self.completion.limited(limit)
         return held
 
-    def _most(self, rooms: Sequence[tuple[Meter, int]]) -> tuple[Most, int | None]:
+    def _held_to(self, held: Reservation | None) -> Completion:
+        """What is asked, with the output limit of the reservation that one attempt has."""
+        return self.completion if held is None else self.completion.limited(held.most.limit)
+
+    def request(self, lease: Lease) -> LLMRequest:
+        """What this attempt sends, never with room for more than it holds."""
+        completion = self.completion if lease.held is None else self._held_to(lease.held)
+        return completion.at(lease.route)
+
+    def _most(self, rooms: Sequence[tuple[Meter, int]]) -> Most:
         prompt = max(
             route.estimator.bound.most(extent)
             for route in self.completion.routes()
@@ -354,11 +364,11 @@ class Run:
         left = self.completion.deadline - lease.started
         scope: asyncio.Timeout | None = None
         try:
-            client = route.transport.client() or await route.transport.open()
+            client = await self.client(route)
             scope = asyncio.timeout(left if limit is None else min(left, limit))
             lease.sent = True
             async with scope:
-                response = await self._ask(route, client)
+                response = await self._ask(lease, client)
             if not isinstance(response, LLMResponse):
                 raise MalformedAnswerError(
                     f"{type(route.backend).__name__} returned {type(response).__name__}, no LLMResponse"
@@ -383,10 +393,21 @@ class Run:
                 self.cancelled(lease)
             lease.permit.release()
 
-    async def _ask(self, route: Route, client: Any) -> LLMResponse:
+    async def client(self, route: Route) -> Any:
+        """What the backend is asked through.
+
+        Raises:
+            NoBackendError: the router was closed since the call began; nothing is opened behind its back.
+        """
+        if self.shared.closed:
+            raise closed()
+        return route.transport.client() or await route.transport.open()
+
+    async def _ask(self, lease: Lease, client: Any) -> LLMResponse:
         """One attempt's request; another one at once where the model refuses what can be put into words."""
+        route = lease.route
         while True:
-            request = self.completion.at(route)
+            request = self.request(lease)
             try:
                 return await route.backend._do_completion(client, request)
             except Exception as raised:
@@ -404,12 +425,12 @@ class Run:
             pending = set(tasks)
             while pending:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                answers = [task.result() for task in done if not (task.cancelled() or task.exception())]
+                response = next((answer for answer in answers if answer is not None), None)
+                if response is not None:
+                    return response
                 for task in done:
-                    response = task.result()
-                    if response is not None:
-                        return response
-                if self.leases.hopeless:
-                    break
+                    task.result()  # the deadline passed
             return None
         finally:
             for task in tasks:
@@ -515,7 +536,7 @@ class Run:
         """The usage of an attempt of which nobody will tell: what was expected of it."""
         estimator = lease.route.estimator
         prompt = estimator.prompt_tokens(self.completion.size)
-        output = estimator.output_tokens(self.completion.request.max_tokens)
+        output = estimator.output_tokens(self._held_to(lease.held).request.max_tokens)
         return self._bounded(lease, Usage(prompt, output, estimated=True))
 
     def _bounded(self, lease: Lease, usage: Usage, counted: Usage = _UNSENT) -> Usage:
@@ -612,6 +633,11 @@ class Run:
                 ended,
             )
         )
+
+
+def closed() -> NoBackendError:
+    """The error of a call on a closed router."""
+    return NoBackendError("the router is closed; calls are possible between its start and its close only")
 
 
 def _asked_alike(route: Route) -> object:

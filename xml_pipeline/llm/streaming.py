@@ -142,7 +142,7 @@ class StreamedAttempt:
             try:
                 while True:
                     client = await self._client(watchdog)
-                    request = run.completion.at(lease.route)
+                    request = run.request(lease)
                     lease.sent = True
                     source = lease.route.backend._do_stream(client, request)
                     reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
@@ -198,8 +198,7 @@ class StreamedAttempt:
 
     async def _client(self, watchdog: Watchdog) -> Any:
         self._watch(watchdog)
-        transport = self._lease.route.transport
-        return transport.client() or await transport.open()
+        return await self._run.client(self._lease.route)
 
     def _weigh(self, event: StreamEvent) -> None:
         """Keep account of what comes, before anything is made of it."""

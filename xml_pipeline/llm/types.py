@@ -17,6 +17,7 @@ A part or a message may carry `"cache_control": {"type": "ephemeral"}`; dialects
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NoReturn, TypeAlias, TypeGuard
@@ -48,6 +49,11 @@ def is_whole(value: object) -> TypeGuard[int]:
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether it is a number; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_amount(value: object) -> TypeGuard[int | float]:
+    """Whether it is a finite number from 0."""
+    return is_number(value) and 0 <= value < math.inf
 
 
 def token_count(value: object) -> int | None:

@@ -35,6 +35,11 @@ carried = _CARRIED.fullmatch
 """Matches text that XML 1.0 can carry."""
 
 
+def own_text(text: str) -> str:
+    """The characters of a text: a member of an enumeration prints and compares as it likes."""
+    return str.__str__(text)
+
+
 def encodable(text: str) -> str:
     """`text` as UTF-8 can encode it: halves of a character are joined, and a half alone becomes U+FFFD."""
     if text.isascii():

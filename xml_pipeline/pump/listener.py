@@ -17,6 +17,7 @@ from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Huh, SystemEr
 from xml_pipeline.errors import ConfigError, PayloadError, Violation, cut
 from xml_pipeline.events import Event
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
+from xml_pipeline.payload.text import own_text
 from xml_pipeline.pump.response import HandlerMetadata, Keep, Sent
 from xml_pipeline.pump.settings import seconds
 
@@ -166,10 +167,8 @@ class Listener:
     requests: Mapping[str, PayloadCodec[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        call = type(self.handler).__call__ if callable(self.handler) else None
-        runs_on_loop = inspect.iscoroutinefunction(self.handler) or inspect.iscoroutinefunction(call)
         # Asked once, not at every message.
-        object.__setattr__(self, "is_async", runs_on_loop)
+        object.__setattr__(self, "is_async", runs_on_loop(self.handler))
         object.__setattr__(self, "handles", frozenset() if self.human else frozenset(self.accepts))
         requests = {root: codec for root, codec in self.accepts.items() if codec.cls not in SYSTEM_CLASSES}
         object.__setattr__(self, "requests", requests)
@@ -185,6 +184,12 @@ class Listener:
         if root in SYSTEM_ROOTS:
             return "is a message of the system, which nobody else sends; a handler may answer with one"
         return f"is not what '{self.name}' takes"
+
+
+def runs_on_loop(function: object) -> bool:
+    """Whether a call of it, function or object, gives a coroutine."""
+    call = type(function).__call__ if callable(function) else None
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def listener(
@@ -209,6 +214,7 @@ def listener(
             payload or has the name of a system message, two classes of one name, peers that are no list of
             names, a `timeout_seconds`, `max_concurrent` or `keep` that is not positive, an unknown option.
     """
+    name = own_text(name) if isinstance(name, str) else name
     check_name(name)
     _check_options(name, options)
     codecs, state = contract(name, handler, options.get("accepts"), localns)
@@ -221,7 +227,7 @@ def listener(
         handler,
         codecs,
         description=description,
-        peers=tuple(dict.fromkeys(options.get("peers", ()))),
+        peers=tuple(dict.fromkeys(map(own_text, options.get("peers", ())))),
         agent=options.get("agent", False),
         broadcast=options.get("broadcast", False),
         cpu_bound=options.get("cpu_bound", False),
@@ -265,7 +271,7 @@ def contract(
 
 def check_name(name: str) -> None:
     """Raises ConfigError for what cannot be a listener's name."""
-    if not NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ConfigError(
             f"'{name}' is no listener name: a letter or '_', then letters, digits, '_', '-' and '.', at most 100"
         )

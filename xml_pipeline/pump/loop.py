@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
+from functools import partial
 from math import ceil
 from typing import Any, Protocol
 
@@ -291,7 +292,10 @@ class Pump:
         if self._journal is not None:
             self._reserved.add(conversation_id)  # until it is durable, its message holds a place already
             self.admission.in_flight += 1
-        self._commit(Step(conversation_id, 0, fact.at, changes))
+            # Observers see whoever sends in their context, then as now.
+            self._append(Step(conversation_id, 0, fact.at, changes), copy_context())
+        else:
+            self._carry_out(Step(conversation_id, 0, fact.at, changes))
 
     async def written(self, conversation_id: str) -> None:
         """Wait until a conversation that was injected just now is durable."""
@@ -407,12 +411,15 @@ class Pump:
             owes = conversation is not None and conversation.due > 0
             commit(Step(conversation_id, seq, fact.at, changes, owes))
 
-    def _append(self, step: Step) -> None:
+    def _append(self, step: Step, context: Context | None = None) -> None:
         """Let a step become durable. One that cannot ends its conversation: what it decided must not leave."""
         journal, conversation_id = self._journal, step.conversation_id
         assert journal is not None
         try:
-            journal.append(conversation_id, step.seq, step, lambda: self._carry_out(step))
+            done = partial(self._carry_out, step)
+            if context is not None:
+                done = partial(context.run, done)
+            journal.append(conversation_id, step.seq, step, done)
         except KeyboardInterrupt:
             raise
         except BaseException as error:

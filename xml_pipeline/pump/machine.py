@@ -43,7 +43,7 @@ from xml_pipeline.envelope import (
     complaint,
     is_error,
 )
-from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, described
+from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, cut, described
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
@@ -62,7 +62,7 @@ from xml_pipeline.pump.facts import (
     Starting,
     Undeliverable,
 )
-from xml_pipeline.pump.listener import Listener
+from xml_pipeline.pump.listener import NAME, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.response import (
     DELEGATE,
@@ -207,8 +207,7 @@ class Rules(DerivedIds, kw_only=True):
     def due(self, fact: Due) -> None:
         """The turn of what no handler takes: an answer that passes on, or a question to a person."""
         message = fact.message
-        thread = self._thread_of(message)
-        if thread is None:
+        if (thread := self._thread_of(message)) is None:
             return
         listener = self.terms.listeners[message.to]
         if message.root in listener.accepts:
@@ -304,8 +303,7 @@ class Rules(DerivedIds, kw_only=True):
             self.record(Started(fact.message))
 
     def undeliverable(self, fact: Undeliverable) -> None:
-        thread = self._thread_of(fact.message)
-        if thread is not None:
+        if (thread := self._thread_of(fact.message)) is not None:
             self._give_back(thread, fact.message, "handler", fact.reason)
 
     def _give_back(self, thread: Thread, message: Message, code: Code, reason: str) -> None:
@@ -680,8 +678,10 @@ class Rules(DerivedIds, kw_only=True):
             return
         codec = codec_of(type(response.payload))
         to, message_id = response.to or thread.caller, response.take_id(self)
-        heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)
         reason = "its thread had ended before it was sent"
+        if not NAME.fullmatch(to):  # any text at all, which no envelope carries
+            to, reason = thread.caller, f"{reason}; it was for {cut(to)!r}, which is no name"
+        heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)
         try:
             message = Message.sealed(heading, response.payload, codec, codec, self.terms.wire_limits)
         except (PayloadError, EnvelopeError) as error:

@@ -21,8 +21,8 @@ class Observers:
         self.hooks.append(hook)
 
     def remove(self, hook: Hook) -> None:
-        """Call it no more."""
-        self.hooks.remove(hook)
+        """Call it no more: this very one, whatever others say of their equality."""
+        self.hooks[:] = [each for each in self.hooks if each is not hook]
 
     def tell(self, event: Event) -> None:
         """Tell all; one that fails is logged and changes nothing."""

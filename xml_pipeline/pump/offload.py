@@ -13,6 +13,7 @@ import inspect
 import os
 import pickle
 import queue
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from xml_pipeline.errors import class_name, described
 from xml_pipeline.pump.listener import Handler
+from xml_pipeline.terminal import GuardedStream
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
@@ -62,9 +64,7 @@ class Threads:
         with self._lock:
             if self._unclaimed:
                 self._unclaimed -= 1
-            elif self._serving < self._size:
-                self._start()
-            else:
+            elif not (self._serving < self._size and self._started()):
                 self._backlog += 1
             self._work.put(job)
         try:
@@ -73,9 +73,20 @@ class Threads:
             if not job.future.cancel() and not job.future.done():
                 self._abandon(job)
 
-    def _start(self) -> None:
+    def _started(self) -> bool:
+        """Whether another thread serves now; where the system gives no more, the work waits for those there are.
+
+        Raises:
+            RuntimeError: there are none.
+        """
+        try:
+            threading.Thread(target=self._serve, name="xml-pipeline-handler", daemon=True).start()
+        except RuntimeError:
+            if not self._serving:
+                raise
+            return False
         self._serving += 1
-        threading.Thread(target=self._serve, name="xml-pipeline-handler", daemon=True).start()
+        return True
 
     def _abandon(self, job: Job) -> None:
         """Count a thread no longer whose job was given up, and start another one if jobs wait."""
@@ -84,8 +95,10 @@ class Threads:
                 job.abandoned = True
                 self._serving -= 1
                 if self._backlog:
-                    self._backlog -= 1
-                    self._start()
+                    with suppress(
+                        RuntimeError
+                    ):  # not even one: they wait for the next call, or until they are late
+                        self._backlog -= self._started()
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not None:
@@ -145,7 +158,8 @@ class Processes:
 
         # spawn: a fork of a process with running threads may deadlock
         context = multiprocessing.get_context("spawn")
-        return ProcessPool(max_workers=self._size, initializer=_never_leave_quietly, context=context)
+        guarded = isinstance(sys.stdout, GuardedStream)
+        return ProcessPool(max_workers=self._size, initializer=_begin, initargs=(guarded,), context=context)
 
     async def run(self, handler: Handler, arguments: tuple[Any, ...]) -> Any:
         """Call `handler` in a process; cancelling the wait kills that process.
@@ -189,8 +203,19 @@ class ProcessEnded(Exception):
     """A handler's process ended before the handler returned: killed, out of memory, or left by `os._exit`."""
 
 
+def _begin(guarded: bool) -> None:
+    """In a new process; where the program's own output is guarded, so is what a handler prints here."""
+    _never_leave_quietly()
+    if guarded:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None:
+                stream.reconfigure(errors="backslashreplace")
+                setattr(sys, name, GuardedStream(stream))
+
+
 def _never_leave_quietly() -> None:
-    """In a new process: make `os._exit(0)` a failure; the pool takes that exit code for nothing worth telling."""
+    """Make `os._exit(0)` a failure; the pool takes that exit code for nothing worth telling."""
     leave, here = os._exit, os.getpid()
 
     def exit_loudly(status: int) -> NoReturn:

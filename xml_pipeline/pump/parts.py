@@ -36,34 +36,30 @@ async def once(key: str, function: Callable[[], Awaitable[T]]) -> T:
         charge = await once("charge", lambda: bank.charge(order.account, order.amount))
 
     Called again, after a crash or in a retry, the handler gets what came of it the first time. With a journal its
-    beginning is durable before `function` is called; without one it is as if `function` was called directly. When
-    `function` raises it was not done, and may be tried again.
+    beginning is durable before `function` is called; without one, and in a unit test, it is as if `function` was
+    called directly. When `function` raises it was not done, and may be tried again. Where the same part is asked for
+    twice at once, the second waits for the first.
 
     Args:
         key: names the part among those of its handler.
         function: what is to be done; what it returns is kept as JSON.
 
-    Where the same part is asked for twice at once, the second waits for the first.
-
     Raises:
         ValueError: a key that is no text of printable characters.
         Interrupted: it had begun, and the process died before it was known what came of it. Look, and decide.
         TypeError: what it returned cannot be kept as JSON. It was done.
-        RuntimeError: no handler is running here.
     """
     call = current_caller.get()
-    if not isinstance(call, HandlerCall):
-        raise RuntimeError("once() is for handlers: it does something once for each message")
     if not isinstance(key, str) or not key or not key.isprintable():
         raise ValueError(f"a key is a text of printable characters, not {cut(repr(key))}")
-    async with call.turn(key):
-        return await _once(call, key, function)
-
-
-async def _once(call: HandlerCall, key: str, function: Callable[[], Awaitable[T]]) -> T:
-    parts, message = call.parts, call.message
-    if parts is None:
+    if not isinstance(call, HandlerCall) or call.parts is None:
         return await function()
+    async with call.turn(key):
+        return await _once(call, call.parts, key, function)
+
+
+async def _once(call: HandlerCall, parts: Parts, key: str, function: Callable[[], Awaitable[T]]) -> T:
+    message = call.message
     known = parts.part(message.message_id, key)
     if known:
         return cast("T", json.loads(known))

@@ -12,6 +12,7 @@ from xml_pipeline.envelope.message import own_code_failed
 from xml_pipeline.errors import PayloadError, Violation, cut
 from xml_pipeline.hardened import Limits, parse
 from xml_pipeline.payload import REGISTRATION, codec_of, is_payload
+from xml_pipeline.payload.text import carried, own_text
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.threads.ids import DerivedIds, random_ids
 from xml_pipeline.threads.record import Entry
@@ -21,6 +22,7 @@ RESPOND: Final = "respond"
 DELEGATE: Final = "delegate"
 
 Kind: TypeAlias = Literal["send", "respond", "delegate"]
+KINDS: Final[tuple[Kind, ...]] = (SEND, RESPOND, DELEGATE)
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -281,20 +283,34 @@ def _check(response: object, accepts: Mapping[str, Any]) -> None:
 
 def check_response(response: HandlerResponse) -> None:
     """Raises NonsenseReturned for a response that cannot be sent."""
-    payload, to = response.payload, response.to
+    payload, to, kind = response.payload, response.to, response.kind
     if REGISTRATION not in type(payload).__dict__:
         if isinstance(payload, type):
             raise NonsenseReturned(
                 f"the class {payload.__name__} as payload; return an instance, {payload.__name__}(...)"
             )
         raise NonsenseReturned(f"a {type(payload).__name__} as payload; decorate its class with @xmlify")
-    if not isinstance(to, str) and (to is not None or response.kind == DELEGATE):
+    if kind not in KINDS:
+        raise NonsenseReturned(f"a response of the kind {kind!r}; there are {', '.join(KINDS)}")
+    if type(to) is str:
+        pass  # as nearly always
+    elif isinstance(to, str):
+        response.to = own_text(to)
+    elif to is not None or kind == DELEGATE:
         raise NonsenseReturned(f"a response to {to!r}; the name of a listener is a text")
+    if response.repairs and not _are_texts(response.repairs):
+        raise NonsenseReturned(
+            f"a response with the repairs {cut(response.repairs)}; they are a tuple of texts that XML can carry"
+        )
     codec_of(type(payload))  # a class whose annotations name nothing fails here, before anything is sent
     if response.remember is not None and not is_payload(type(response.remember)):
         raise NonsenseReturned(
             f"a {type(response.remember).__name__} to remember; a memory holds instances of payload classes"
         )
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(each, str) and carried(each) for each in values)
 
 
 def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ class PumpSettings:
 
 @dataclass(frozen=True, slots=True)
 class ConversationLimits:
-    """What ends a runaway conversation.
+    """What ends a runaway conversation. Raises ConfigError naming what is allowed.
 
     Attributes:
         messages: accepted in all its threads.
@@ -87,7 +87,12 @@ class ConversationLimits:
     seconds: float = 3600.0
 
     def __post_init__(self) -> None:
+        for name, most in (("messages", self.messages), ("depth", self.depth)):
+            if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+                raise ConfigError(f"{name} is {cut(repr(most))}; it must be a whole number greater than 0")
         length = seconds(self.seconds)
         if length is None:
             raise ConfigError(f"seconds is {cut(self.seconds)}; it must be a number that a clock can hold")
+        if not length > 0:
+            raise ConfigError(f"seconds is {self.seconds}; it must be greater than 0")
         object.__setattr__(self, "seconds", length)

@@ -31,12 +31,14 @@ def read(text: str | bytes, thread: Thread, terms: Terms) -> Said:
 
     One that names a peer, or that a peer takes, is a call; every other one answers the caller.
     """
-    caller = thread.caller
+    caller, peers = thread.caller, terms.listeners[thread.listener].peers
     codecs, calls = terms.addressing.from_text(thread.listener, caller if thread.parent else None)
     extraction = extract_payloads(text, codecs)
     said = Said([], [])
     for found in extraction.found:
-        named = found.to not in ("", caller, thread.opened_by)
+        # The name of a caller that is a peer too may stand for either: then the payload's class decides.
+        either = found.to in (caller, thread.opened_by) and found.to in peers
+        named = found.to != "" and not either
         kind: Kind = RESPOND if not named and found.codec.root not in calls else SEND
         to = found.to if named else None
         said.responses.append(HandlerResponse(found.payload, to, kind=kind, repairs=found.repairs))

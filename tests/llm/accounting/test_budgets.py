@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +12,27 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.emulators.raw import Exchange, RawServer, head
 from tests.llm.callers import Handler, running
-from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, NoBackendError, ServerError
+from xml_pipeline.errors import (
+    BackendTimeoutError,
+    BudgetExceededError,
+    ConfigError,
+    InvalidRequestError,
+    NoBackendError,
+    ServerError,
+)
 from xml_pipeline.events import BudgetWarning, Event
-from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router, Timeouts
+from xml_pipeline.llm import (
+    PROVIDER_CLASSES,
+    Budget,
+    Budgets,
+    LLMRequest,
+    LLMResponse,
+    Price,
+    Router,
+    Timeouts,
+)
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.testing import run_in_virtual_time
@@ -74,6 +93,29 @@ async def test_one_thread_can_get_a_budget_of_its_own() -> None:
     router.set_thread_budget("t1")
     with running(Handler("worker")):
         await router.complete("m", "hello", max_tokens=200)
+
+
+async def test_a_budget_that_is_set_for_a_thread_leaves_the_others_as_they_are() -> None:
+    router = Router([model(400, 100)], budgets=Budgets(thread=[Budget(tokens=1100)]))
+    with running(Handler("worker")):
+        for _ in range(2):
+            await router.complete("m", "hello", max_tokens=200)
+            router.set_thread_budget("t1", Budget(tokens=5000))
+        with pytest.raises(BudgetExceededError, match="is 1100 tokens per run; 1000 are spent"):
+            await router.complete("m", "hello", max_tokens=200)
+        router.set_thread_budget("t1")
+        with pytest.raises(BudgetExceededError, match="is 1100 tokens per run; 1000 are spent"):
+            await router.complete("m", "hello", max_tokens=200)
+
+
+async def test_a_threads_own_budget_that_is_set_again_goes_on() -> None:
+    router = Router([model(400, 100)])
+    with running(Handler("worker")):
+        router.set_thread_budget("t1", Budget(tokens=600))
+        await router.complete("m", "hello", max_tokens=200)
+        router.set_thread_budget("t1", Budget(tokens=600), Budget(tokens=9000))
+        with pytest.raises(BudgetExceededError, match="is 600 tokens"):
+            await router.complete("m", "hello", max_tokens=200)
 
 
 async def test_a_conversations_budget_and_its_end() -> None:
@@ -149,6 +191,46 @@ async def test_money_is_counted_in_micro_dollars() -> None:
         await router.complete("m", "x" * 3000, max_tokens=1000)
     assert caught.value.unit == "usd"
     assert caught.value.spent == pytest.approx(0.004)
+
+
+async def test_calls_too_small_to_see_use_up_a_dollar_budget_too() -> None:
+    budgets = Budgets(organism=[Budget(usd=0.0001)])
+    router = Router([model(1, 1)], prices={"*": Price(0.01, 0.01)}, budgets=budgets)
+    answered = 0
+    with suppress(BudgetExceededError):
+        for _ in range(200):
+            await router.complete("m", "hello", max_tokens=1)
+            answered += 1
+    assert 0 < answered < 200
+
+
+async def test_no_more_of_a_prompt_is_from_a_cache_than_there_is_of_it() -> None:
+    """A provider that counts a million cached tokens of ten."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "cached_tokens": 10**6, "cache_write_tokens": 10**6}
+    backend = ScriptedBackend(rules=(Rule(reply="x", usage=usage),))
+    router = Router([backend], prices={"*": Price(1, 2, cached=0.1, cache_write=3)})
+    assert (await router.complete("m", "hello")).cost == pytest.approx((10 * 0.1 + 5 * 2) / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda: Budget(tokens=-5), "tokens is a whole number from 0, not -5"),
+        (lambda: Budget(tokens="5"), "tokens"),  # type: ignore[arg-type]
+        (lambda: Budget(tokens=5.5), "tokens"),  # type: ignore[arg-type]
+        (lambda: Budget(usd=float("nan")), "usd"),
+        (lambda: Budget(usd=float("inf")), "usd"),
+        (lambda: Budget(tokens=5, per="week"), "per is one of run, day, month, not 'week'"),  # type: ignore[arg-type]
+        (lambda: Budget(tokens=5, warn_at=(float("nan"),)), "warn_at"),
+        (lambda: Price(-1, 1), "input is a number of USD from 0, not -1"),
+        (lambda: Price(1, float("inf")), "output"),
+        (lambda: Price(1, 1, cached=float("nan")), "cached"),
+        (lambda: Price(None, 1), "input"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_budget_and_no_price_is_refused_where_it_is_written(wrong: Any, named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        wrong()
 
 
 async def test_a_dollar_budget_refuses_a_model_whose_price_nobody_knows() -> None:
@@ -338,6 +420,154 @@ def test_no_hedge_starts_for_which_there_is_no_room() -> None:
             assert meter.spent <= limit
 
     run_in_virtual_time(main())
+
+
+def test_a_hedge_that_has_no_room_changes_nothing_for_the_tries_after_it() -> None:
+    async def main() -> None:
+        asked: list[int | None] = []
+
+        class Greedy(ScriptedBackend):
+            async def _do_completion(self, client: object, request: LLMRequest) -> LLMResponse:
+                asked.append(request.max_tokens)
+                usage = {"prompt_tokens": 5, "completion_tokens": request.max_tokens or 100_000}
+                return LLMResponse("x", "m", usage)
+
+        slow = ScriptedBackend(name="slow", rules=(Rule(latency=20, error="RateLimitedError"),))
+        router = Router(
+            [slow, Greedy(name="greedy", priority=2)],
+            timeouts=Timeouts(hedge_after=5),
+            budgets=Budgets(organism=[Budget(tokens=1500)]),
+        )
+        await router.complete("m", "hello")
+        assert asked[0] is not None
+        assert asked[0] < 1500
+        assert router.get_total_usage().total_tokens <= 1500
+
+    run_in_virtual_time(main())
+
+
+def test_each_try_is_held_to_its_own_reservation() -> None:
+    """A hedge that found more room, because another call ended, does not lend it to the tries of the first."""
+
+    async def main() -> None:
+        sent: list[int | None] = []
+
+        class Greedy(ScriptedBackend):
+            async def _do_completion(self, client: object, request: LLMRequest) -> LLMResponse:
+                await asyncio.sleep(1)
+                if request.messages[-1]["content"] == "other":
+                    await asyncio.sleep(5)
+                    return LLMResponse("x", "m", {"prompt_tokens": 5, "completion_tokens": 5})
+                sent.append(request.max_tokens)
+                if len(sent) <= 2:
+                    await asyncio.sleep(10 * len(sent))
+                    raise ServerError("no")
+                usage = {"prompt_tokens": 5, "completion_tokens": request.max_tokens or 100_000}
+                return LLMResponse("x", "m", usage)
+
+        backends = [Greedy(name=name) for name in ("a", "b", "c")]
+        router = Router(
+            backends, timeouts=Timeouts(hedge_after=10), budgets=Budgets(organism=[Budget(tokens=8000)])
+        )
+        other = asyncio.create_task(router.complete("m", "other", max_tokens=6000))
+        await asyncio.sleep(0.1)
+        await router.complete("m", "hello")
+        await other
+        first, hedge, third = sent
+        assert first is not None
+        assert hedge is not None
+        assert first < hedge
+        assert third == first  # whose reservation it has
+
+    run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize("per", ["day", "month"])
+async def test_a_clock_that_is_set_back_at_a_border_gives_no_budget_twice(per: Any) -> None:
+    wall = [datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC).timestamp()]
+    told: list[Event] = []
+    router = Router(
+        [model(400, 100)],
+        budgets=Budgets(organism=[Budget(tokens=600, per=per)]),
+        clock=Clock(wall=lambda: wall[0]),
+        on_event=told.append,
+    )
+    answered = 0
+    for step in (2, -2, 2, -2, 2, -2):
+        with suppress(BudgetExceededError):
+            await router.complete("m", "hello", max_tokens=200)
+            answered += 1
+        wall[0] += step
+    assert answered == 2
+    assert len([event for event in told if isinstance(event, BudgetWarning)]) == 2
+
+
+@pytest.mark.parametrize("limit", [Budget(tokens=7000), Budget(usd=0.09)], ids=["tokens", "usd"])
+@pytest.mark.parametrize("max_tokens", [None, 1000])
+async def test_thinking_on_top_of_the_output_limit_is_reserved_too(
+    limit: Budget, max_tokens: int | None
+) -> None:
+    """Claude before 4.6 counts thinking within `max_tokens`, so its dialect adds what thinking may take."""
+    asked: list[int] = []
+
+    async def play(exchange: Exchange) -> None:
+        asked.append(json.loads(exchange.body)["max_tokens"])
+        answer = {
+            "type": "message",
+            "model": "claude-sonnet-4-5",
+            "content": [{"type": "text", "text": "x"}],
+            "stop_reason": "end_turn",
+            "usage": {"input_tokens": 20, "output_tokens": asked[-1]},
+        }
+        body = json.dumps(answer).encode()
+        await exchange.send(head(length=len(body)), body)
+
+    async with RawServer(play) as server:
+        backend = PROVIDER_CLASSES["anthropic"](base_url=server.origin, api_key="sk-ant-recorded-key")
+        prices = {"claude-*": Price(3, 15)}
+        async with Router([backend], budgets=Budgets(organism=[limit]), prices=prices) as router:
+            for effort in ("low", "medium", "high", "max"):
+                with suppress(BudgetExceededError):
+                    await router.complete(
+                        "claude-sonnet-4-5", "hello", max_tokens=max_tokens, reasoning_effort=effort
+                    )
+            assert asked
+            (meter,) = router._book.meters(router_charge(""))
+            assert (meter.reserved, meter.spent <= meter.limit) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"max_tokens": None},
+        {"max_completion_tokens": 0},
+        {"options": {"num_predict": -1}},
+        {"generationConfig": {"maxOutputTokens": "many"}},
+    ],
+    ids=str,
+)
+async def test_an_extra_that_takes_the_output_limit_away_is_refused_under_a_budget(
+    extra: dict[str, Any],
+) -> None:
+    backend = model()
+    router = Router([backend], budgets=Budgets(organism=[Budget(tokens=100_000)]))
+    with pytest.raises(InvalidRequestError, match=r"and a budget applies.* Write a number of tokens"):
+        await router.complete("m", "hello", max_tokens=10, extra=extra)
+    assert not backend.requests
+    await Router([backend]).complete(
+        "m", "hello", extra=extra
+    )  # without a budget it is the caller's own affair
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"generationConfig": {"maxOutputTokens": "90000"}}, {"max_tokens": 90000.0}, {"n": "90"}],
+    ids=str,
+)
+async def test_an_extra_limit_counts_in_all_its_spellings(extra: dict[str, Any]) -> None:
+    router = Router([model()], budgets=Budgets(organism=[Budget(tokens=80_000)]))
+    with pytest.raises(BudgetExceededError):
+        await router.complete("m", "hello", max_tokens=1000, extra=extra)
 
 
 def test_a_call_that_can_never_fit_is_refused_at_once_although_others_are_in_flight() -> None:

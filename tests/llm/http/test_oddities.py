@@ -5,13 +5,14 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.emulators.raw import LAST, Exchange, RawServer, chunk, head
 from tests.llm.providers.cases import Case
-from tests.llm.providers.recorded import ANSWER, DIALECTS, recording
+from tests.llm.providers.recorded import ADD, ANSWER, DIALECTS, recording
 from xml_pipeline.errors import (
     BackendError,
     ConfigError,
@@ -309,3 +310,50 @@ def test_no_proxy_names_hosts_and_hosts_with_ports(
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", no_proxy)
     assert (proxy_for(url, TransportSettings()) is not None) == proxied
+
+
+# Calls that nobody can answer, and answers that go back
+
+
+@both_ways
+@over_dialects
+async def test_a_tool_call_without_a_name_is_no_call(case: Case, stream: bool) -> None:
+    recorded = recording(case, ANSWER)
+    body = re.sub(rb'"name": ?"add"', b'"name": ""', recorded.stream if stream else recorded.whole)
+    kind = recorded.stream_type if stream else "application/json"
+    async with serving(kind, body) as server, router(case, server) as one:
+        with pytest.raises(MalformedAnswerError, match="name"):
+            await answer(one, case, stream)
+
+
+@both_ways
+@over_dialects
+async def test_every_tool_call_has_an_id_or_is_none(case: Case, stream: bool) -> None:
+    recorded = recording(case, ANSWER)
+    body = re.sub(rb'"(id|call_id)": ?"[^"]*"', rb'"\1": ""', recorded.stream if stream else recorded.whole)
+    kind = recorded.stream_type if stream else "application/json"
+    async with serving(kind, body) as server, router(case, server) as one:
+        with suppress(MalformedAnswerError):
+            response = await answer(one, case, stream)
+            assert all(call.id for call in response.tool_calls)
+
+
+@pytest.mark.parametrize("odd", [None, 7, {}, ["x"], "", "gone"], ids=repr)
+async def test_a_signed_answer_can_go_back_whatever_its_texts_are(odd: Any) -> None:
+    case = next(case for case in DIALECTS if str(case) == "anthropic")
+    message = json.loads(recording(case, ANSWER).whole)
+    for block in message["content"]:
+        if block["type"] == "text":
+            block["text"] = odd
+            if odd == "gone":
+                del block["text"]
+    body = json.dumps(message).encode()
+    async with serving("application/json", body) as server, router(case, server) as one:
+        try:
+            response = await one.complete(case.model, "1 + 2?", tools=[ADD])
+        except MalformedAnswerError:
+            assert odd in (7, {}, ["x"])
+            return
+        history = [{"role": "user", "content": "1 + 2?"}, response]
+        results = [{"role": "tool", "tool_call_id": call.id, "content": "3"} for call in response.tool_calls]
+        await one.complete(case.model, [*history, *results], tools=[ADD])

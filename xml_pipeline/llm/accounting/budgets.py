@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
-from xml_pipeline.errors import BudgetExceededError
+from xml_pipeline.errors import BudgetExceededError, ConfigError, cut
 from xml_pipeline.events import BudgetWarning
 from xml_pipeline.llm.accounting.usage import Answered, Charge
+from xml_pipeline.llm.types import is_amount, is_whole
 
 MAX_THREAD_SCOPES = (
     65_536  # threads and conversations with a state; the least recently used idle one goes first
@@ -36,12 +37,30 @@ class Budget:
         usd: US dollars, None for no limit.
         per: `run` (since the router was made), `day` or `month` (calendar, UTC).
         warn_at: fractions of the limit at which a `BudgetWarning` is emitted, once per period.
+
+    Raises:
+        ConfigError: one of them is nothing of the kind.
     """
 
     tokens: int | None = None
     usd: float | None = None
     per: Period = "run"
     warn_at: tuple[float, ...] = (0.8,)
+
+    def __post_init__(self) -> None:
+        checks = (
+            (
+                "tokens",
+                self.tokens is None or (is_whole(self.tokens) and self.tokens >= 0),
+                "a whole number from 0",
+            ),
+            ("usd", self.usd is None or is_amount(self.usd), "a number from 0"),
+            ("per", self.per in get_args(Period), f"one of {', '.join(get_args(Period))}"),
+            ("warn_at", all(map(is_amount, self.warn_at)), "fractions of the limit, as (0.5, 0.9)"),
+        )
+        for name, right, allowed in checks:
+            if not right:
+                raise ConfigError(f"a budget's {name} is {allowed}, not {cut(repr(getattr(self, name)))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +89,13 @@ class Most:
     Attributes:
         prompt, output: tokens.
         micro_usd: of the dearest backend that may be asked; 0 when no money is counted.
+        limit: the output limit that a request must state, so that this is its bound; None where it states its own.
     """
 
     prompt: int
     output: int
     micro_usd: int = 0
+    limit: int | None = None
 
     def of(self, unit: Unit) -> int:
         """Tokens, or micro-USD."""
@@ -84,7 +105,7 @@ class Most:
 class Meter:
     """The state of one budget in one scope: tokens or micro-USD."""
 
-    __slots__ = ("_period_id", "_warned", "budget", "limit", "reserved", "scope", "spent", "unit")
+    __slots__ = ("_before", "_period_id", "_warned", "budget", "limit", "reserved", "scope", "spent", "unit")
 
     def __init__(self, scope: str, budget: Budget, unit: Unit, limit: int) -> None:
         self.scope = scope
@@ -95,17 +116,22 @@ class Meter:
         self.reserved = 0
         self._period_id = ""
         self._warned = 0
+        self._before = ("", 0, 0)  # the period before this one, as it was left
 
     def turn(self, wall: float) -> None:
-        """Start anew when the period has changed; what is in flight counts for the new one."""
+        """Start anew when the period has changed; what is in flight counts for the new one.
+
+        A clock that is set back finds the period as it was left: no budget is there a second time.
+        """
         if self.budget.per == "run":
             return
         form = "%Y-%m-%d" if self.budget.per == "day" else "%Y-%m"
         period = datetime.fromtimestamp(wall, UTC).strftime(form)
         if period != self._period_id:
+            known, spent, warned = self._before
+            self._before = (self._period_id, self.spent, self._warned)
             self._period_id = period
-            self.spent = 0
-            self._warned = 0
+            self.spent, self._warned = (spent, warned) if period == known else (0, 0)
 
     def headroom(self) -> int:
         """What is neither spent nor reserved."""
@@ -231,12 +257,23 @@ class BudgetBook:
         self.active = bool(budgets.organism or budgets.agents or budgets.thread or budgets.conversation)
 
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
-        """Limits for one thread and everything below it, beside the general ones; without limits: none."""
-        self._own.pop(("thread", thread_id), None)
-        self._threads.pop(("thread", thread_id), None)
+        """Limits for one thread and everything below it, beside the general ones; without limits: none.
+
+        Those that held before and still hold go on with what they have counted.
+        """
+        scope = ("thread", thread_id)
+        counted = self._threads.pop(scope, [])
+        self._own.pop(scope, None)
         if limits:
-            self._own[("thread", thread_id)] = limits
+            self._own[scope] = limits
             self.active = True
+        for place, meter in enumerate(self._scope("thread", thread_id, self.budgets.thread)):
+            same = next(
+                (old for old in counted if (old.budget, old.unit) == (meter.budget, meter.unit)), None
+            )
+            if same is not None:
+                counted.remove(same)
+                self._threads[scope][place] = same
 
     def meters(self, charge: Charge) -> list[Meter]:
         """Every meter that a call of this charge moves, in the state of now."""

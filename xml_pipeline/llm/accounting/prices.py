@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from xml_pipeline.llm.types import Usage
+from xml_pipeline.errors import ConfigError, cut
+from xml_pipeline.llm.types import Usage, is_amount
 
 _SCALE = 1_000_000  # a price of 1 USD per million tokens is 1 micro-USD per token; kept in millionths of that
 REFRESH_SECONDS = 900.0  # prices may depend on date and hour
@@ -30,12 +31,21 @@ class Price:
         output: output, reasoning included.
         cached: input read from a cache; as `input` when None.
         cache_write: input written to a cache; as `input` when None.
+
+    Raises:
+        ConfigError: one of them is no number from 0.
     """
 
     input: float
     output: float
     cached: float | None = None
     cache_write: float | None = None
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not ((value is None and each.default is None) or is_amount(value)):
+                raise ConfigError(f"a price's {each.name} is a number of USD from 0, not {cut(repr(value))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +73,17 @@ class Rates:
     cache_write: _Tiers
 
     def micro_usd(self, usage: Usage) -> int:
-        """The cost of a call, rounded to the nearest micro-USD."""
+        """The cost of a call in micro-USD, rounded up: thousands of small calls are not free."""
         prompt = usage.prompt_tokens
-        plain = max(0, prompt - usage.cached_tokens - usage.cache_write_tokens)
-        total = plain * self.input.at(prompt) + usage.completion_tokens * self.output.at(prompt)
-        if usage.cached_tokens:
-            total += usage.cached_tokens * self.cached.at(prompt)
-        if usage.cache_write_tokens:
-            total += usage.cache_write_tokens * self.cache_write.at(prompt)
-        return (total + _SCALE // 2) // _SCALE
+        cached = min(usage.cached_tokens, prompt)  # both are parts of the prompt, whatever a provider says
+        written = min(usage.cache_write_tokens, prompt - cached)
+        total = (prompt - cached - written) * self.input.at(prompt)
+        total += usage.completion_tokens * self.output.at(prompt)
+        if cached:
+            total += cached * self.cached.at(prompt)
+        if written:
+            total += written * self.cache_write.at(prompt)
+        return -(-total // _SCALE)
 
     def output_for(self, micro_usd: int, prompt_tokens: int) -> int:
         """Output tokens that so much money pays for beside the prompt; may be negative."""

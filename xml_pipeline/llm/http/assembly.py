@@ -116,11 +116,13 @@ def checked(response: LLMResponse) -> LLMResponse:
     """A whole answer as a dialect read it.
 
     Raises:
-        MalformedAnswerError: what should be text is none.
+        MalformedAnswerError: what should be text is none, or a call says not what it calls or cannot be answered.
     """
     _check(response.content, response.reasoning, response.finish_reason, response.model, response.request_id)
     for call in response.tool_calls:
         _check(call.id, call.name, call.arguments_text)
+        if not (call.id and call.name):
+            raise MalformedAnswerError(f"a tool call has no id or no name: {cut(call)}")
     return response
 
 

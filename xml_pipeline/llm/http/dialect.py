@@ -143,6 +143,10 @@ class Dialect(ABC):
     def stream_decoder(self, request: LLMRequest) -> StreamDecoder:
         """A decoder for one stream."""
 
+    def beyond_limit(self, request: LLMRequest) -> int:
+        """Tokens that `encode` lets the model write beyond `request.max_tokens`, at most; budgets reserve them."""
+        return 0
+
     def finish_reason(self, word: Any, *, calls: bool = False) -> str:
         """The neutral finish reason of the API's word, where it is none of its own.
 

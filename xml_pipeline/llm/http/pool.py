@@ -22,6 +22,13 @@ class Pool(aiohttp.TCPConnector):
         super().__init__(**settings)
         self._carried: WeakSet[Any] = WeakSet()
         self._on_carried: WeakSet[aiohttp.ClientRequest] = WeakSet()
+        self._answers: WeakSet[aiohttp.ClientResponse] = WeakSet()
+
+    def close(self, **how: Any) -> Any:
+        """As the base class, which leaves those waiting who read an answer's body: they get an error."""
+        for answer in list(self._answers):
+            answer.close()
+        return super().close(**how)
 
     async def connect(self, req: aiohttp.ClientRequest, *rest: Any, **more: Any) -> Any:
         """A connection for this request, as the base class gives it."""
@@ -40,7 +47,9 @@ class Pool(aiohttp.TCPConnector):
         while True:
             started = time.monotonic()
             try:
-                return await handler(request)
+                answer = await handler(request)
+                self._answers.add(answer)
+                return answer
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 late = time.monotonic() - started > STALE_SECONDS
                 if late or request not in self._on_carried or getattr(request.body, "consumed", False):

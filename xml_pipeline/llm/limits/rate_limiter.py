@@ -154,6 +154,14 @@ class RateLimiter:
                 self._serve()
             raise
 
+    def refuse(self, error: Callable[[], Exception]) -> None:
+        """End the wait of all that stand in the queue, each with an error of its own."""
+        waiters, self._waiters = self._waiters, deque()
+        for future, _ in waiters:
+            if not future.done() and not future.get_loop().is_closed():
+                future.set_exception(error())
+        self._serve()
+
     def correct(self, limits: RateLimits) -> None:
         """Take over what the provider's headers say where it is stricter."""
         now = self._clock()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from xml_pipeline.errors import Attempt, BackendError
+from xml_pipeline.errors import Attempt, BackendError, LLMError
 from xml_pipeline.llm.accounting.budgets import Reservation
 from xml_pipeline.llm.limits.rate_limiter import Permit
 from xml_pipeline.llm.routing.advice import exhausted, timed_out
@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 class Changes:
     """Lets calls wait until a time, or until something changed."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_closed", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
+        self._closed: Callable[[], LLMError] | None = None
+
+    def close(self, error: Callable[[], LLMError]) -> None:
+        """Nothing will change any more: who waits gets such an error."""
+        self._closed = error
+        self.notify()
 
     def notify(self) -> None:
         """Something changed: everybody looks again."""
@@ -39,7 +45,12 @@ class Changes:
                 future.set_result(None)
 
     async def wait(self, seconds: float) -> None:
-        """Return after so many seconds, or at the next change."""
+        """Return after so many seconds, or at the next change.
+
+        Raises:
+            LLMError: nothing changes any more.
+        """
+        self._check()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(max(seconds, 0.001), _resolve, future)
@@ -49,6 +60,11 @@ class Changes:
         finally:
             timer.cancel()
             self._waiting.discard(future)
+        self._check()
+
+    def _check(self) -> None:
+        if self._closed is not None:
+            raise self._closed()
 
 
 def _resolve(future: asyncio.Future[None]) -> None:
@@ -259,20 +275,15 @@ class Leases:
         return self._errors[-1] if self._errors else None
 
     def check(self) -> None:
-        """Raise when the call ends with its last failure."""
-        error = self.last_error
-        if error is None:
+        """Raise when the call ends with its last failure, or with one that is the caller's fault."""
+        if not self._errors:
             return
-        if not error.failover:
+        error = next((one for one in self._errors if not one.failover), None)
+        if error is not None:
             error.attempts = tuple(self.attempts)
             raise error from None
         if self._counted > self._policy.retry.retries:
             raise exhausted(self._asked, self.attempts, self._errors)
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether the last failure is the caller's fault, which no other backend mends."""
-        return self.last_error is not None and not self.last_error.failover
 
     def tell_others(self) -> None:
         """The health of a backend changed: calls that wait look again."""

@@ -11,7 +11,7 @@ from xml_pipeline.llm.http.backend import Backend, Key
 from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.providers.anthropic.answer import AnthropicStreamDecoder, decode_message
-from xml_pipeline.llm.providers.anthropic.request import MessagesSettings, encode_request
+from xml_pipeline.llm.providers.anthropic.request import MessagesSettings, encode_request, thinking_tokens
 from xml_pipeline.llm.providers.anthropic.rules import rule_for
 from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse
 
@@ -35,6 +35,9 @@ class AnthropicDialect(Dialect):
 
     def encode(self, request: LLMRequest, *, stream: bool) -> WireRequest:
         return encode_request(request, self.settings, dialect=self.name, stream=stream)
+
+    def beyond_limit(self, request: LLMRequest) -> int:
+        return thinking_tokens(request, rule_for(request.model))
 
     def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
         if isinstance(data, dict) and data.get("type") == "error":

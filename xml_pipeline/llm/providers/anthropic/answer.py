@@ -53,15 +53,13 @@ def decode_message(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespo
     blocks = [block for block in content if isinstance(block, dict)]
     names = ToolNames.of(request)
     return LLMResponse(
-        content="".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text"),
+        content="".join(_text(block, "text") for block in blocks if block.get("type") == "text"),
         model=str(data.get("model") or request.model),
         usage=USAGE.read(data.get("usage")),
         finish_reason=dialect.finish_reason(data.get("stop_reason")),
         raw=data,
         tool_calls=tuple(_call(block, names) for block in blocks if block.get("type") == "tool_use"),
-        reasoning="".join(
-            str(block.get("thinking", "")) for block in blocks if block.get("type") == "thinking"
-        ),
+        reasoning="".join(_text(block, "thinking") for block in blocks if block.get("type") == "thinking"),
         provider_data=replay_data(blocks, dialect.name),
         stop_reason=str(data.get("stop_reason") or ""),
         stop_sequence=str(data.get("stop_sequence") or ""),
@@ -69,7 +67,7 @@ def decode_message(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespo
 
 
 def _call(block: Mapping[str, Any], names: ToolNames) -> ToolCall:
-    if not isinstance(block.get("id"), str) or not isinstance(block.get("name"), str):
+    if not (_text(block, "id") and _text(block, "name")):
         raise MalformedAnswerError(f"a `tool_use` block has no id or no name: {cut(block)}")
     written = block.get("input", {})
     name = names.plain(block["name"])
@@ -193,7 +191,7 @@ class AnthropicStreamDecoder(StreamDecoder):
                 block.texts.append(_text(start, "thinking"))
                 return (ReasoningDelta(block.texts[-1]),)
             case "tool_use":
-                if not isinstance(start.get("id"), str) or not isinstance(start.get("name"), str):
+                if not (_text(start, "id") and _text(start, "name")):
                     raise MalformedAnswerError(f"a `tool_use` block has no id or no name: {cut(start)}")
                 block.call = self._calls
                 self._calls += 1

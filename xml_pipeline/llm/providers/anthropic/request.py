@@ -141,12 +141,17 @@ def _think(body: dict[str, Any], request: LLMRequest, rule: ClaudeRule) -> bool:
         if not forced:
             body["thinking"] = {"type": "adaptive"}
         return not forced
-    budget = BUDGETS.get(effort)
-    if budget is None or forced or _open_loop_without_thinking(body["messages"]):
+    budget = thinking_tokens(request, rule)
+    if not budget or forced or _open_loop_without_thinking(body["messages"]):
         return False
     body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     body["max_tokens"] = max(body["max_tokens"], 1) + budget  # the limit counts the thinking
     return True
+
+
+def thinking_tokens(request: LLMRequest, rule: ClaudeRule) -> int:
+    """What thinking may take on top of the output limit; none where the model decides within the limit."""
+    return 0 if rule.adaptive else BUDGETS.get(request.reasoning_effort or "none", 0)
 
 
 def _open_loop_without_thinking(turns: list[dict[str, Any]]) -> bool:
@@ -257,14 +262,21 @@ class _Turns:
 
 
 def _without_blank(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [block for block in blocks if block["type"] != "text" or block["text"].strip()]
+    return [block for block in blocks if block.get("type") != "text" or _said(block).strip()]
+
+
+def _said(block: Mapping[str, Any]) -> str:
+    """The text of a block; a history may come from a file, and its blocks from anywhere."""
+    text = block.get("text")
+    return text if isinstance(text, str) else ""
 
 
 def _replayed(
     own: list[Any], texts: list[dict[str, Any]], uses: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The blocks as they came, thinking in its place; if the message was changed since, thinking first."""
-    same_text = "".join(block.get("text", "") for block in own) == "".join(block["text"] for block in texts)
+    own = [block for block in own if isinstance(block, Mapping)]
+    same_text = "".join(map(_said, own)) == "".join(block["text"] for block in texts)
     came = [block.get("id") for block in own if block.get("type") == "tool_use"]
     if same_text and came == [use["id"] for use in uses]:
         by_id = {use["id"]: use for use in uses}

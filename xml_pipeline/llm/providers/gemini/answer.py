@@ -80,7 +80,7 @@ class _Reader:
             self.signature = part.get("thoughtSignature") or self.signature
 
     def _call(self, call: Mapping[str, Any], signature: Any, answer_id: str) -> ToolCall:
-        if not isinstance(call.get("name"), str):
+        if not isinstance(call.get("name"), str) or not call["name"]:
             raise MalformedAnswerError(f"a `functionCall` has no name: {cut(call)}")
         own = {key: value for key, value in (("id", call.get("id")), ("signature", signature)) if value}
         call_id = call.get("id") or made_id(answer_id, signature, len(self.calls))

@@ -211,7 +211,8 @@ def read_calls(calls: Any, known: int, data: Mapping[str, Any], names: ToolNames
     found: list[ToolCall] = []
     for call in calls or ():
         function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(function, dict) or not isinstance(name, str) or not name:
             raise MalformedAnswerError(f"a tool call has no function name: {cut(call)}")
         index = known + len(found)
         call_id = call.get("id") or made_id(data.get("created_at"), index, function)

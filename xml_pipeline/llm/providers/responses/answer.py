@@ -85,9 +85,14 @@ def _texts(items: Sequence[Mapping[str, Any]], kind: str, key: str, fields: Sequ
 
 
 def _call(item: Mapping[str, Any], names: ToolNames) -> ToolCall:
-    if not isinstance(item.get("call_id"), str) or not isinstance(item.get("name"), str):
+    if not (_named(item, "call_id") and _named(item, "name")):
         raise MalformedAnswerError(f"a `function_call` has no call_id or no name: {cut(item)}")
     return ToolCall(item["call_id"], names.plain(item["name"]), str(item.get("arguments") or ""))
+
+
+def _named(item: Mapping[str, Any], key: str) -> bool:
+    value = item.get(key)
+    return isinstance(value, str) and bool(value)
 
 
 def replay_data(items: Sequence[Mapping[str, Any]], dialect: str) -> dict[str, Any]:
