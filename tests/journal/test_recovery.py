@@ -417,3 +417,24 @@ async def test_a_key_gives_the_error_that_nobody_waited_for(world: World) -> Non
     async with organism() as second:
         with pytest.raises(AnswerError, match="RuntimeError"):
             await second.ask("failing", Question("x"), key="k", timeout=5)
+
+
+async def test_a_session_that_was_opened_again_while_an_older_one_runs_remembers_in_the_next_life(
+    world: World,
+) -> None:
+    async with world.life() as organism:
+        alice = organism.session(id="alice")
+        await alice.ask("greeter", Note("forgotten"))
+        world.stuck = {"greeter"}
+        await alice.send("greeter", Note("runs on"))
+        await came_to(lambda: len(world.calls) == 2)
+        world.stuck = set()
+        alice.close()
+        assert await organism.session(id="alice").ask("greeter", Note("a")) == Note("a")
+    for letter, expected in (("b", "a+b"), ("c", "a+b+c")):
+        async with world.life() as organism:
+            await finished(organism)
+            assert await organism.session(id="alice").ask("greeter", Note(letter)) == Note(expected)
+    async with world.life() as organism:
+        organism.session(id="alice").close()
+        assert await organism.session(id="alice").ask("greeter", Note("d")) == Note("d")

@@ -201,6 +201,13 @@ class Pump:
         kept = await self._durable.start(self._break_off)
         self._uptime = kept.uptime
         self.state.sessions.update(sessions_of(kept))
+        for (
+            session_id
+        ) in self.state.sessions:  # of several of a name the newest is meant, the others were closed
+            name, again, number = session_id.partition(_AGAIN)
+            if again and int(number) > int(self.session_id(name).partition(_AGAIN)[2] or 0):
+                self._renamed[name] = session_id
+                self._again = max(self._again, int(number))
         self.sleepers.start(kept.open)
 
     async def stop(self, seconds: float) -> None:
