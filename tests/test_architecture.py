@@ -256,7 +256,7 @@ SURFACE = {
         BrokenRule Code ENVELOPE_NS ENVELOPE_XSD Envelope Extraction Found Gathered GatheredCodec Heading Huh META_NS
         Message SYSTEM SystemError CODES codec_for complaint decode extract_payloads is_error
     """,
-    "xml_pipeline.journal": "Durable Journal Kept OpenConversation Step",
+    "xml_pipeline.journal": "Durable Journal Kept OpenConversation Step Uptime",
     "xml_pipeline.llm": """
         Attempt AuthenticationError Backend BackendError BackendStatus BackendTimeoutError Budget BudgetExceededError
         Budgets ConnectionFailedError ContentPolicyError ContextWindowError InvalidRequestError LLMError LLMRequest

@@ -54,7 +54,7 @@ def class_name(value: object) -> str:
 
 
 def described(error: BaseException) -> str:
-    """An exception's class and message; an exception that cannot be shown is named by its class."""
+    """An exception's class and message, writable; one that cannot be shown is named by its class."""
     name = class_name(error)
     try:
         text = str(error)
@@ -62,7 +62,12 @@ def described(error: BaseException) -> str:
         raise
     except BaseException:  # whatever it raises when it is looked at
         return f"{name} (which cannot be shown)"
-    return f"{name}: {text}" if text else name
+    return f"{name}: {writable(text)}" if text else name
+
+
+def writable(text: str) -> str:
+    """`text` with a `?` for each character that cannot be written: halves of such as are written as two."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def cut(value: object, length: int = VALUE_CUT) -> str:

@@ -20,13 +20,18 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.idle = 5.0
         self.calls: list[tuple[str, str, int]] = []
         self.stuck: set[str] = set()
-        self.later = 0.0  # seconds by which the journal's clock is ahead when it writes
+        self.later = 0.0  # seconds that passed for the journal beside those that passed
+        self.jumped = 0.0  # seconds by which its clock was set
         self.keep: float | None = None
 
     def clock(self) -> float:
-        return time.time() + self.later
+        return time.time() + self.later + self.jumped
+
+    def elapsed(self) -> float:
+        return time.monotonic() + self.later
 
     async def _called(self, metadata: HandlerMetadata, name: str, payload: Any) -> None:
         self.calls.append((name, type(payload).__name__, metadata.attempt))
@@ -62,7 +67,7 @@ class World:
         return respond(Note("+".join([*before, payload.text])), remember=payload)
 
     def organism(self, **options: Any) -> Organism:
-        return Organism(
+        organism = Organism(
             "world",
             [
                 listener("top", self.top, peers=["helper", "anna", "slow"]),
@@ -71,10 +76,14 @@ class World:
                 listener("greeter", self.greeter),
                 listener("anna", None, human=True, accepts=[Question]),
             ],
-            journal=SqliteJournal(self.path, keep=self.keep, clock=self.clock),
+            journal=SqliteJournal(
+                self.path, keep=self.keep, clock=self.clock, elapsed=self.elapsed, idle=self.idle
+            ),
             shutdown_seconds=options.pop("shutdown_seconds", 0.0),
             **options,
         )
+        organism._pump.clock = self.clock
+        return organism
 
     @asynccontextmanager
     async def life(self, **options: Any) -> AsyncIterator[Organism]:

@@ -95,6 +95,34 @@ async def test_without_a_journal_it_is_done(bank: Bank) -> None:
         assert await organism.ask("till", Question("x")) == Answer("{'receipt': 1}")
 
 
+async def test_the_same_part_twice_at_once_is_done_once(bank: Bank) -> None:
+    async def twice(payload: Question, metadata: HandlerMetadata) -> Any:
+        both = await asyncio.gather(once("charge", bank.charge), once("charge", bank.charge))
+        return respond(Answer(str(both)))
+
+    assert bank.path is not None
+    async with Organism("bank", [listener("till", twice)], journal=SqliteJournal(bank.path)) as organism:
+        for _ in range(20):
+            answer = await organism.ask("till", Question("x"))
+            assert answer == Answer("[{'receipt': 1}, {'receipt': 1}]")
+    assert len(bank.charges) == 20
+
+
+@pytest.mark.parametrize(
+    "key", ["", "a\nb", "\ud800", 5, ["a"], None], ids=["empty", "lines", "half", "number", "list", "none"]
+)
+@pytest.mark.parametrize("journal", [True, False])
+async def test_a_part_has_a_name(bank: Bank, key: Any, journal: bool) -> None:
+    async def till(payload: Question, metadata: HandlerMetadata) -> Any:
+        return respond(Answer(await once(key, bank.charge)))
+
+    found = SqliteJournal(bank.path) if journal and bank.path else None
+    async with Organism("bank", [listener("till", till)], journal=found) as organism:
+        with pytest.raises(AnswerError, match="failed with ValueError"):
+            await organism.ask("till", Question("x"))
+    assert bank.charges == []
+
+
 async def test_a_unit_test_may_call_a_handler_with_parts(bank: Bank) -> None:
     assert await once("charge", bank.charge) == {"receipt": 1}
     assert await once("charge", bank.charge) == {"receipt": 1}

@@ -117,8 +117,11 @@ async def test_an_answer_in_a_gather_that_cannot_be_read_is_lost(world: World) -
 
 
 async def test_a_conversation_that_takes_too_long_is_ended(world: World) -> None:
-    world.later = 1000.0
     await left_open(world)
+    async with world.life() as organism:
+        await organism.ask("greeter", Note("early"))
+        world.later = 1000.0
+        await organism.ask("greeter", Note("late"))
     found = seen(world, table(world), seconds=500.0)
     assert [each.kind for each in found.changed] == ["conversation"] * 2
     assert all("organism.limits.seconds is 500" in each.why for each in found.changed)

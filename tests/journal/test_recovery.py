@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -319,3 +320,121 @@ async def test_of_two_classes_of_one_name_the_one_that_the_handlers_module_knows
     async with world.life() as organism:
         assert await organism.ask("helper", Question("x"), key="k") == Answer("helped")
     assert Impostor("x")
+
+
+async def test_who_waits_for_a_person_is_back_however_long_the_work_takes_that_is_owed(world: World) -> None:
+    world.stuck = {"helper"}
+    async with world.life() as organism:
+        for n in range(20):
+            await organism.send("helper", Question(str(n)))
+        await organism.send("top", Go(1), key="asks")
+        await came_to(lambda: organism.questions())
+        (question,) = organism.questions()
+    async with world.life(settings=PumpSettings(max_in_flight=5)) as organism:
+        await came_to(lambda: organism.questions())
+        assert organism.status().in_flight == 5
+        organism.answer(question.thread_id, Answer("said"))
+        await came_to(lambda: not organism.questions())
+
+
+async def test_newcomers_do_not_wait_for_those_that_wait_for_people(world: World) -> None:
+    async with world.life() as organism:
+        for _ in range(200):
+            await organism.send("top", Go(1))
+        await came_to(lambda: len(organism.questions()) == 200)
+    async with world.life() as organism:
+        await asyncio.sleep(0)
+        assert not organism._pump.admission.held
+        assert await organism.ask("helper", Question("x")) == Answer("helped")
+        await came_to(lambda: len(organism.questions()) == 200)
+
+
+# --- a damaged file ---
+
+
+def damaged(world: World, statement: str) -> None:
+    """Change what stands in the file."""
+    connection = sqlite3.connect(world.path)
+    assert connection.execute(statement).rowcount
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE steps SET events = x'00' WHERE rowid = 2",
+        "UPDATE steps SET events = x'90' WHERE rowid = 2",  # no event
+        "DELETE FROM steps WHERE rowid = 1",
+        "DELETE FROM open",
+    ],
+)
+async def test_what_cannot_be_brought_back_is_told_to_whoever_asks_and_holds_up_nobody(
+    world: World, damage: str
+) -> None:
+    world.stuck = {"helper"}
+    async with world.life() as organism:
+        for n in range(3):
+            await organism.send("top", Go(0), key=str(n))
+            await came_to(lambda n=n: world.calls.count(("helper", "Question", 1)) == n + 1)  # type: ignore[misc]
+    damaged(world, damage)
+    world.stuck = set()
+    async with world.life() as organism:
+        told = await asyncio.gather(
+            *(organism.ask("top", Go(0), key=str(n)) for n in range(3)), return_exceptions=True
+        )
+        whole = 0 if damage == "DELETE FROM open" else 2
+        assert told.count(Answer("calls: helped")) == whole
+        assert [type(each) for each in told].count(JournalError) == 3 - whole
+        with pytest.raises(JournalError):
+            await organism.ask("top", Go(0), key="0")
+        assert await organism.ask("helper", Question("x")) == Answer("helped")
+        await came_to(lambda: at_rest(organism))
+
+
+async def test_a_file_that_cannot_be_read_any_more_is_an_error_of_the_journal(world: World) -> None:
+    async with world.life() as organism:
+        await organism.ask("helper", Question("x"), key="k")
+        vandal = sqlite3.connect(world.path)
+        vandal.execute("DROP TABLE steps")
+        vandal.close()
+        with pytest.raises(JournalError, match="no such table"):
+            await organism.ask("helper", Question("x"), key="k")
+
+
+async def test_a_key_gives_the_error_that_nobody_waited_for(world: World) -> None:
+    async def failing(payload: Question, metadata: object) -> None:
+        raise RuntimeError("in vain")
+
+    def organism() -> Organism:
+        return Organism("x", [listener("failing", failing)], journal=SqliteJournal(world.path))
+
+    async with organism() as first:
+        await first.send("failing", Question("x"), key="k")
+        await came_to(lambda: first.dead_letters())
+        with pytest.raises(AnswerError, match="RuntimeError"):
+            await first.ask("failing", Question("x"), key="k", timeout=5)
+    async with organism() as second:
+        with pytest.raises(AnswerError, match="RuntimeError"):
+            await second.ask("failing", Question("x"), key="k", timeout=5)
+
+
+async def test_a_session_that_was_opened_again_while_an_older_one_runs_remembers_in_the_next_life(
+    world: World,
+) -> None:
+    async with world.life() as organism:
+        alice = organism.session(id="alice")
+        await alice.ask("greeter", Note("forgotten"))
+        world.stuck = {"greeter"}
+        await alice.send("greeter", Note("runs on"))
+        await came_to(lambda: len(world.calls) == 2)
+        world.stuck = set()
+        alice.close()
+        assert await organism.session(id="alice").ask("greeter", Note("a")) == Note("a")
+    for letter, expected in (("b", "a+b"), ("c", "a+b+c")):
+        async with world.life() as organism:
+            await finished(organism)
+            assert await organism.session(id="alice").ask("greeter", Note(letter)) == Note(expected)
+    async with world.life() as organism:
+        organism.session(id="alice").close()
+        assert await organism.session(id="alice").ask("greeter", Note("d")) == Note("d")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +17,12 @@ import pytest
 from tests.journal.lives import World
 from tests.journal.test_recovery import came_to
 from tests.pump.scenes import Answer, Note, Question
-from xml_pipeline import Organism
-from xml_pipeline.errors import ConfigError, JournalError
+from xml_pipeline import AnswerError, Organism
+from xml_pipeline.errors import ConfigError, JournalError, TaskFailed
 from xml_pipeline.journal import Step
 from xml_pipeline.journal.file import read_only
 from xml_pipeline.journal.sqlite import SqliteJournal
+from xml_pipeline.pump import listener
 from xml_pipeline.threads.record import Began, Handled, Over
 
 BEGAN = Began("outside", "helper", "s", False, True)
@@ -255,3 +258,49 @@ async def test_a_journal_that_fails_for_good_stops_the_organism_and_tells_all(wo
             await waiting
         with pytest.raises(JournalError, match="no such table"):
             await organism.send("greeter", Note("x"))
+
+
+async def test_texts_that_cannot_be_written_are_written_as_well_as_they_can_be(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)  # pytest's own workers cannot write such a trace
+
+    async def failing(payload: Question, metadata: object) -> None:
+        raise RuntimeError("half of a \ud83d face")
+
+    async def giving_up(payload: Question, metadata: object) -> None:
+        raise TaskFailed("half", "of a \ud83d face")
+
+    for _ in range(2):
+        handlers = [listener("failing", failing), listener("giving-up", giving_up)]
+        async with Organism("x", handlers, journal=SqliteJournal(world.path)) as organism:
+            for name in ("failing", "giving-up"):
+                with pytest.raises(AnswerError):
+                    await organism.ask(name, Question("x"), key=name)
+                await organism.send(name, Question("nobody waits"), key=f"{name} 2")
+            await came_to(lambda: not organism.threads())
+    (still_open,) = read_only(world.path).execute("SELECT count(*) FROM open").fetchone()
+    assert still_open == 0
+
+
+async def test_one_process_at_a_time_by_whatever_name_it_calls_the_file(world: World) -> None:
+    async with world.life() as organism:
+        link, folder = world.path.with_name("link.db"), world.path.parent / "folder"
+        link.symlink_to(world.path)
+        folder.symlink_to(world.path.parent)
+        for name in (link, folder / world.path.name, folder / link.name):
+            assert "in use by process" in await refused(name)
+        assert await organism.ask("helper", Question("x")) == Answer("helped")
+
+
+async def test_a_second_organism_of_the_same_process_does_not_let_go_its_locks(world: World) -> None:
+    async with world.life() as organism:
+        await organism.ask("helper", Question("x"))
+        await refused(world.path)
+        other = "c = __import__('sqlite3').connect('state.db', timeout=0); c.execute('PRAGMA journal_mode=DELETE')"
+        stranger = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", other, cwd=world.path.parent, stderr=asyncio.subprocess.PIPE
+        )
+        _, told = await stranger.communicate()
+        assert b"database is locked" in told
+        assert await organism.ask("helper", Question("x")) == Answer("helped")

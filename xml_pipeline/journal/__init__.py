@@ -2,5 +2,6 @@
 
 from xml_pipeline.journal.durable import Durable, Kept, OpenConversation
 from xml_pipeline.journal.protocol import Journal, Step
+from xml_pipeline.journal.uptime import Uptime
 
-__all__ = ["Durable", "Journal", "Kept", "OpenConversation", "Step"]
+__all__ = ["Durable", "Journal", "Kept", "OpenConversation", "Step", "Uptime"]

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.protocol import Journal, Step
+from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 
@@ -33,12 +34,12 @@ class Kept(Struct, frozen=True):
         open: conversations that are not over, oldest first.
         memories: of lasting sessions of outside callers: session id → memory → its entries, oldest first, each with
             its number and how many are shown.
-        alive: when the last owner was seen, in seconds of Unix time; 0.0 for a new journal.
+        uptime: when earlier owners were alive.
     """
 
     open: Sequence[OpenConversation]
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]]
-    alive: float
+    uptime: Uptime
 
 
 @runtime_checkable

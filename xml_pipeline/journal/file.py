@@ -12,6 +12,7 @@ from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.durable import Kept, OpenConversation
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import unpacked
+from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
@@ -82,8 +83,7 @@ CREATE TABLE parts (
     PRIMARY KEY (message, key)
 ) WITHOUT ROWID;
 CREATE INDEX parts_of ON parts (conversation);
-CREATE TABLE life (alive REAL NOT NULL);
-INSERT INTO life VALUES (0);
+CREATE TABLE lives (began REAL NOT NULL, alive REAL NOT NULL);
 """
 
 # What the writer adds, row by row.
@@ -94,8 +94,11 @@ LETTER = "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def made(path: Path) -> None:
-    """See to it that the file exists, and that nobody else may read it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """See to it that the file exists, and that nobody else may read it.
+
+    For its owner alone: closing a descriptor lets go all locks that the process has on the file, SQLite's too
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
@@ -163,7 +166,7 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
     """All steps of a conversation, in order.
 
     Raises:
-        JournalError: a row holds no step, or one that a newer version wrote.
+        JournalError: a row holds no step, or one that a newer version wrote; or one is missing.
     """
     rows = connection.execute(
         "SELECT seq, at, events FROM steps WHERE conversation = (SELECT number FROM conversations WHERE id = ?)"
@@ -171,11 +174,17 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
         (conversation_id,),
     ).fetchall()
     try:
-        return [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
+        steps = [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
     except msgspec.MsgspecError as error:
         raise JournalError(
             f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
         ) from error
+    expected = 0
+    for step in steps:
+        if step.seq != expected or not step.events:
+            raise JournalError(f"conversation {conversation_id} has a gap: event {expected} is missing")
+        expected += len(step.events)
+    return steps
 
 
 def kept_in(connection: sqlite3.Connection) -> Kept:
@@ -186,8 +195,9 @@ def kept_in(connection: sqlite3.Connection) -> Kept:
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
     for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
         memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(root, entry)))
-    (alive,) = connection.execute("SELECT alive FROM life").fetchone()
-    return Kept([OpenConversation(each, began, bool(owes)) for each, began, owes in rows], memories, alive)
+    lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
+    found = [OpenConversation(each, began, bool(owes)) for each, began, owes in rows]
+    return Kept(found, memories, Uptime(lives))
 
 
 def unusable(path: Path, error: BaseException) -> JournalError:

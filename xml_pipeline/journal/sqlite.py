@@ -9,10 +9,12 @@ file read-only (`journal.file`).
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias
@@ -45,10 +47,21 @@ Synchronous: TypeAlias = Literal["normal", "full"]
 _BATCH = 1000  # steps in one transaction, more or less
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
 _LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
+_SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
 _SPARE = (
     1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
+)
+
+_FOLD = "PRAGMA wal_checkpoint(TRUNCATE)"
+_ALIVE = "UPDATE lives SET alive = max(alive, ?) WHERE rowid = (SELECT max(rowid) FROM lives)"
+_NEW_LIFE = (
+    # what is older than all open work is of no use; a time that a clock set back comes to again must not count twice
+    "DELETE FROM lives WHERE alive < coalesce((SELECT began FROM conversations WHERE number ="
+    " (SELECT min(number) FROM open)), ?)",
+    "UPDATE lives SET began = min(began, ?1), alive = min(alive, ?1)",
+    "INSERT INTO lives VALUES (?1, ?1)",
 )
 
 Asked: TypeAlias = tuple[str, str, int, bytes, int]
@@ -98,6 +111,7 @@ class SqliteJournal:
             survives that too.
         keep: seconds for which a conversation is kept after its end; None for ever.
         clock: Unix time in seconds.
+        elapsed: seconds since any moment, by a clock that nobody sets.
         idle: seconds without work before the log is folded into the database.
 
     Attributes:
@@ -112,6 +126,7 @@ class SqliteJournal:
         synchronous: Synchronous = "normal",
         keep: float | None = None,
         clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
         idle: float = _IDLE,
     ) -> None:
         self.path = Path(path)
@@ -119,6 +134,8 @@ class SqliteJournal:
         self._synchronous = synchronous
         self._keep = keep
         self._clock = clock
+        self._elapsed = elapsed
+        self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
         self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
         self._gathered: list[
@@ -209,17 +226,27 @@ class SqliteJournal:
 
     def steps(self, conversation_id: str) -> list[Step]:
         """As `Durable.steps`."""
+        with self._reading() as reader:
+            return steps_of(reader, conversation_id)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that reads. Raises JournalError."""
         assert self._reader is not None
-        return steps_of(self._reader, conversation_id)
+        try:
+            yield self._reader
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
 
     # --- what models answered (`llm.tape.Tape`) ---
 
     def recall(self, asked: Asked) -> bytes | None:
         """As `llm.tape.Tape.recall`."""
-        assert self._reader is not None
-        found = self._reader.execute(
-            "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?", asked[1:]
-        ).fetchone()
+        with self._reading() as reader:
+            found = reader.execute(
+                "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?",
+                asked[1:],
+            ).fetchone()
         return None if found is None else found[0] or b""
 
     async def begin(self, asked: Asked) -> None:
@@ -236,10 +263,10 @@ class SqliteJournal:
 
     def part(self, message_id: str, key: str) -> bytes | None:
         """As `pump.parts.Parts.part`."""
-        assert self._reader is not None
-        found = self._reader.execute(
-            "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
-        ).fetchone()
+        with self._reading() as reader:
+            found = reader.execute(
+                "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
+            ).fetchone()
         return None if found is None else found[0] or b""
 
     async def begin_part(self, conversation_id: str, message_id: str, key: str) -> None:
@@ -297,8 +324,9 @@ class SqliteJournal:
         connection: sqlite3.Connection | None = None
         try:
             try:
-                made(self.path)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
                 owner = Owner(self.path)
+                made(self.path)
                 connection = opened(self.path, self._synchronous)
                 kept = self._kept(connection)
             except BaseException as error:
@@ -307,7 +335,9 @@ class SqliteJournal:
             self._tell(begun.set_result, kept)
             try:
                 self._work(connection)
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with _if_there_is_room():
+                    self._commit(connection, ())
+                    connection.execute(_FOLD)
             except BaseException as error:
                 self._tell(self._broken, unusable(self.path, error))
         finally:
@@ -337,6 +367,16 @@ class SqliteJournal:
         ).fetchone()
         return kept_in(connection)
 
+    def _be_alive(self, connection: sqlite3.Connection) -> None:
+        """A sign of life. Time that passed by the clock alone is none: the clock was set, or all slept."""
+        now = self._clock()
+        if abs(now - self._elapsed() - self._ahead) <= _SET:
+            connection.execute(_ALIVE, (now,))
+            return
+        self._ahead = now - self._elapsed()
+        for statement in _NEW_LIFE:
+            connection.execute(statement, (now,))
+
     def _work(self, connection: sqlite3.Connection) -> None:
         """Write what comes, until None comes; in between, delete what is not kept."""
         folded, behind, due = True, False, time.monotonic()
@@ -350,9 +390,11 @@ class SqliteJournal:
             try:
                 more = self._queue.get(timeout=0 if behind else self._idle)
             except Empty:
-                if not (folded or behind):
+                if (self._known or not folded) and not behind:
                     self._commit(connection, ())
-                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                if not (folded or behind):
+                    with _if_there_is_room():
+                        connection.execute(_FOLD)
                     folded = True
                 continue
             batch: list[_Rows] = []
@@ -389,12 +431,13 @@ class SqliteJournal:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 _insert(connection, batch)
-                connection.execute("UPDATE life SET alive = ?", (self._clock(),))
+                self._be_alive(connection)
                 connection.execute("COMMIT")
             except sqlite3.OperationalError as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                if error.sqlite_errorcode & 0xFF not in _PASSING or self._stopping.is_set():
+                self._ahead = math.inf
+                if not _passes(error) or self._stopping.is_set():
                     raise
                 self.trouble = f"the journal {self.path} cannot be written ({error}); it is tried again"
                 self._stopping.wait(_PATIENCE[min(tries, len(_PATIENCE) - 1)])
@@ -406,6 +449,20 @@ class SqliteJournal:
 
 def _nobody() -> None:
     """Who waits for an answer to be durable: the step that follows from it."""
+
+
+def _passes(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in _PASSING
+
+
+@contextmanager
+def _if_there_is_room() -> Iterator[None]:
+    """What may be left undone while the disk is full, or somebody holds the file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not _passes(error):
+            raise
 
 
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:

@@ -59,13 +59,18 @@ class Admission:
         if not self.in_flight:
             self.hurry()
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room."""
+        return self.in_flight >= self.most
+
     def hold(self) -> None:
         """Let newcomers wait until `release`."""
         self.held = self.watched = True
 
     async def room(self) -> None:
         """Wait until there is room, ahead of all newcomers; it takes no place."""
-        if self.in_flight >= self.most:
+        if self.full:
             self._ahead = asyncio.get_running_loop().create_future()
             await self._ahead
 

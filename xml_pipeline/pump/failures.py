@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from xml_pipeline.envelope import CODES, Code, Message
-from xml_pipeline.errors import BudgetExceededError, Interrupted, TaskFailed, class_name, described
+from xml_pipeline.errors import BudgetExceededError, Interrupted, TaskFailed, class_name, described, writable
 from xml_pipeline.pump.log import logger
 
 
@@ -17,10 +17,11 @@ def told_of(message: Message, error: BaseException) -> tuple[Code, str, str]:
         return "budget", "the budget for this work is used up", detail
     if isinstance(error, Interrupted):
         logger.error("'%s' was interrupted at message %s: %s", name, message.message_id, detail)
-        return "interrupted", str(error), detail
+        return "interrupted", writable(str(error)), detail
     if isinstance(error, TaskFailed) and error.code in CODES:
         logger.warning("'%s' gave up message %s: %s", name, message.message_id, detail)
-        return cast("Code", error.code), error.text, error.text
+        text = writable(error.text)
+        return cast("Code", error.code), text, text
     about = (name, message.message_id, detail)
     logger.error("the handler of '%s' failed on message %s: %s", *about, exc_info=error)
     return "handler", f"the handler failed with {class_name(error)}", detail

@@ -27,6 +27,7 @@ class HandlerCall(Struct):
         ids: those that the handler takes, once it has taken one.
         counts: how often it did what, by a digest.
         parts: where it is kept what parts of it came to (`parts.Parts`); None for nowhere.
+        turns: at parts of it that are done once, by their names.
     """
 
     message: Message
@@ -40,6 +41,7 @@ class HandlerCall(Struct):
     ids: DerivedIds | None = None
     counts: dict[bytes, int] | None = None
     parts: Any = None
+    turns: dict[str, asyncio.Lock] | None = None
 
     @property
     def listener(self) -> str:
@@ -71,6 +73,12 @@ class HandlerCall(Struct):
         before = self.counts.get(what, 0)
         self.counts[what] = before + 1
         return before
+
+    def turn(self, part: str) -> asyncio.Lock:
+        """Held by whoever does this part of it."""
+        if self.turns is None:
+            self.turns = {}
+        return self.turns.setdefault(part, asyncio.Lock())
 
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those above it, innermost first; the open ones, for a handler that was given up."""

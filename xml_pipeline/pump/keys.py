@@ -11,7 +11,7 @@ from xml_pipeline.errors import JournalError, KeyConflict, OrganismClosed
 from xml_pipeline.journal import Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.facts import Injected
-from xml_pipeline.threads.record import Accepted, Over
+from xml_pipeline.threads.record import Accepted, Event, Over
 
 Answer = asyncio.Future[Message | None]
 
@@ -24,6 +24,7 @@ class Keys:
         read: gives an answer that was written down its payload again.
         asks: who waits for the answer of each conversation.
         disappoint: raises an error for all of them.
+        goes_on: whether a conversation of an earlier life is at work, or its end is on its way to the journal.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Keys:
         read: Callable[[Message], Message],
         asks: dict[str, list[Answer]],
         disappoint: Callable[[str, Exception], None],
+        goes_on: Callable[[str], bool],
     ) -> None:
         self._steps = steps
         self._read = read
         self._asks = asks
         self._disappoint = disappoint
+        self._goes_on = goes_on
         self._requests: dict[str, tuple[str, bytes]] = {}
 
     def join(self, fact: Injected, answer: Answer | None) -> bool:
@@ -46,7 +49,7 @@ class Keys:
             KeyConflict: it began with another request.
             JournalError: it cannot be read, or was erased.
         """
-        last = None
+        end = None
         begun = self._requests.get(fact.conversation_id)
         if begun is None:
             steps = self._steps(fact.conversation_id)
@@ -55,17 +58,23 @@ class Keys:
             opening = next(event.message for event in steps[0].events if type(event) is Accepted)
             if not opening.data:
                 raise JournalError("this key was given to a request that was erased; ask with another one")
-            begun, last = (opening.to, _wire(opening)), steps[-1].events[-1]
+            begun = opening.to, _wire(opening)
+            end = next((event for event in steps[-1].events if _ends(event)), None)
         if begun != _request(fact):
             raise KeyConflict(
                 "this key was given to another request before; a key names one request for ever"
             )
         if answer is None:
             return True
-        if type(last) is Accepted and last.leaves:
-            answer.set_result(self._read(last.message))
-        elif type(last) is Over:
+        begun_here = fact.conversation_id in self._requests
+        if type(end) is Accepted:
+            answer.set_result(self._read(end.message))
+        elif type(end) is Over:
             answer.set_result(None)
+        elif not begun_here and not self._goes_on(fact.conversation_id):
+            raise JournalError(
+                f"conversation {fact.conversation_id} neither goes on nor is over: the journal is damaged"
+            )
         else:
             self._asks.setdefault(fact.conversation_id, []).append(answer)
         return True
@@ -92,6 +101,11 @@ class Keys:
 
     def __len__(self) -> int:
         return len(self._requests)
+
+
+def _ends(event: Event) -> bool:
+    """Whether its conversation is over; a dead letter may follow."""
+    return type(event) is Over or (type(event) is Accepted and event.leaves)
 
 
 def _request(fact: Injected) -> tuple[str, bytes]:

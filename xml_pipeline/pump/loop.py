@@ -26,7 +26,7 @@ from xml_pipeline.errors import (
 )
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
-from xml_pipeline.journal import Durable, Journal, Step
+from xml_pipeline.journal import Durable, Journal, Step, Uptime
 from xml_pipeline.pump.admission import Admission
 from xml_pipeline.pump.attempts import careful
 from xml_pipeline.pump.deadlines import Deadlines
@@ -131,11 +131,12 @@ class Pump:
         self._journal = journal
         self._durable = journal if isinstance(journal, Durable) else None
         self._parts = journal if isinstance(journal, Parts) else None
-        self._alive = 0.0  # when the earlier life was last seen
+        self._uptime = Uptime()  # of earlier lives
         self._failure: JournalError | None = None
         # Without a journal there is no call, no future and no await between deciding and carrying out (ADR 12).
         self._commit: Callable[[Step], None] = self._carry_out if journal is None else self._append
         self.clock = clock
+        self._deadlines = Deadlines()
         self._reserved: set[str] = set()  # conversations whose first message is not durable yet
         self._due: dict[str, float] = {}  # conversations, and when they take too long
         self._bell: asyncio.TimerHandle | None = None
@@ -148,13 +149,14 @@ class Pump:
         if self._durable is not None:
             reviver = Reviver(self.state, listeners, self.terms.kept_limits)
             self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
-            self.keys = Keys(self._durable.steps, reviver.answer, self._asks, self._disappoint)
+            self.keys = Keys(
+                self._durable.steps, reviver.answer, self._asks, self._disappoint, self._deadlines.has
+            )
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
         self._again = 0
         self._resting: dict[str, float] = {}  # lasting sessions, and how many seconds they may rest
-        self._deadlines = Deadlines()
         self._repeats = Repeats(self.scheduler.again, self._deadlines)
         self._steps: deque[Step] = deque()  # to be carried out
         self._carrying = False
@@ -197,8 +199,15 @@ class Pump:
         if self._durable is None or self.sleepers is None:
             return
         kept = await self._durable.start(self._break_off)
-        self._alive = kept.alive
+        self._uptime = kept.uptime
         self.state.sessions.update(sessions_of(kept))
+        for (
+            session_id
+        ) in self.state.sessions:  # of several of a name the newest is meant, the others were closed
+            name, again, number = session_id.partition(_AGAIN)
+            if again and int(number) > int(self.session_id(name).partition(_AGAIN)[2] or 0):
+                self._renamed[name] = session_id
+                self._again = max(self._again, int(number))
         self.sleepers.start(kept.open)
 
     async def stop(self, seconds: float) -> None:
@@ -349,7 +358,7 @@ class Pump:
         self.handled += 1
 
     def wake(self, conversation_id: str) -> None:
-        """Bring a conversation of an earlier life back, if it still sleeps."""
+        """Bring a conversation of an earlier life back, if it still sleeps. Raises JournalError: it cannot be."""
         if self.sleepers:
             self.sleepers.wake(conversation_id)
 
@@ -396,7 +405,7 @@ class Pump:
 
     def _step(self, conversation_id: str, fact: Fact) -> None:
         """One fact: what follows from it becomes durable, then is carried out."""
-        seq = 0
+        seq, conversation = 0, None
         commit = self._commit
         if self._journal is not None or self._hooks:
             conversation = self.state.conversations.get(conversation_id)
@@ -406,7 +415,8 @@ class Pump:
                 seq = conversation.seq
         changes = self.machine.step(fact)
         if changes:
-            commit(Step(conversation_id, seq, fact.at, changes))
+            owes = conversation is not None and conversation.due > 0
+            commit(Step(conversation_id, seq, fact.at, changes, owes))
 
     def _append(self, step: Step, context: Context | None = None) -> None:
         """Let a step become durable. One that cannot ends its conversation: what it decided must not leave."""
@@ -461,10 +471,10 @@ class Pump:
     def _go_on(self, revived: Revived) -> None:
         """Set the timers and queues of a conversation that was brought back, as they would have been."""
         conversation, conversation_id = revived.conversation, revived.conversation.id
-        left = self._longest - max(0.0, self._alive - revived.began)
+        left = self._longest - self._uptime.since(revived.began)
         self._deadlines.add(conversation_id, ceil(max(0.0, left)), self._endless)
         for gather_id, (thread_id, seconds, began) in revived.gathers.items():
-            left = seconds - min(max(0.0, self._alive - began), seconds)
+            left = max(0.0, seconds - self._uptime.since(began))
             self._time_gather(Timer(conversation_id, thread_id, gather_id), ceil(left))
         for thread in conversation.threads.values():
             if thread.inbox:

@@ -37,20 +37,29 @@ async def once(key: str, function: Callable[[], Awaitable[T]]) -> T:
 
     Called again, after a crash or in a retry, the handler gets what came of it the first time. With a journal its
     beginning is durable before `function` is called; without one, and in a unit test, it is as if `function` was
-    called directly. When `function` raises it was not done, and may be tried again.
+    called directly. When `function` raises it was not done, and may be tried again. Where the same part is asked for
+    twice at once, the second waits for the first.
 
     Args:
         key: names the part among those of its handler.
         function: what is to be done; what it returns is kept as JSON.
 
     Raises:
+        ValueError: a key that is no text of printable characters.
         Interrupted: it had begun, and the process died before it was known what came of it. Look, and decide.
         TypeError: what it returned cannot be kept as JSON. It was done.
     """
     call = current_caller.get()
+    if not isinstance(key, str) or not key or not key.isprintable():
+        raise ValueError(f"a key is a text of printable characters, not {cut(repr(key))}")
     if not isinstance(call, HandlerCall) or call.parts is None:
         return await function()
-    parts, message = call.parts, call.message
+    async with call.turn(key):
+        return await _once(call, call.parts, key, function)
+
+
+async def _once(call: HandlerCall, parts: Parts, key: str, function: Callable[[], Awaitable[T]]) -> T:
+    message = call.message
     known = parts.part(message.message_id, key)
     if known:
         return cast("T", json.loads(known))

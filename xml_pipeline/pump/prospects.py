@@ -14,6 +14,7 @@ from msgspec import Struct, field
 from xml_pipeline.envelope import Message
 from xml_pipeline.errors import described
 from xml_pipeline.journal import Kept, Step
+from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.pump.attempts import careful
 from xml_pipeline.pump.facts import Interrupted, Undeliverable
 from xml_pipeline.pump.listener import Listener
@@ -78,7 +79,7 @@ def prospects(kept: Kept, steps: Callable[[str], list[Step]], machine: Machine) 
     """
     found = Prospects()
     machine.state.sessions.update(sessions_of(kept))
-    look = _Look(machine, found, kept.alive)
+    look = _Look(machine, found, kept.uptime)
     for session_id, session in machine.state.sessions.items():
         look.session(session_id, session)
     for each in kept.open:
@@ -99,11 +100,11 @@ def prospects(kept: Kept, steps: Callable[[str], list[Step]], machine: Machine) 
 class _Look:
     """Looks at one conversation after the other."""
 
-    def __init__(self, machine: Machine, found: Prospects, alive: float) -> None:
+    def __init__(self, machine: Machine, found: Prospects, uptime: Uptime) -> None:
         self._machine = machine
         self._listeners = machine.terms.listeners
         self._found = found
-        self._alive = alive
+        self._uptime = uptime
         self.reviver = Reviver(machine.state, self._listeners, machine.terms.kept_limits)
 
     def session(self, session_id: str, session: OutsideSession) -> None:
@@ -116,7 +117,7 @@ class _Look:
     def conversation(self, revived: Revived) -> None:
         """All that one holds."""
         conversation = revived.conversation
-        seconds = max(0.0, self._alive - revived.began)
+        seconds = self._uptime.since(revived.began)
         if seconds >= (longest := self._machine.terms.limits.seconds):
             why = f"it took {seconds:.0f} s so far, and organism.limits.seconds is {longest:g}: it is ended"
             self._change(conversation.id, "conversation", "", "", why)
@@ -125,7 +126,7 @@ class _Look:
         # In the order of a start. The rules say what else ends with a message: its thread, and what is below it.
         for message, why in revived.unreadable:
             self._message(message, "question" if message.message_id in asked else "message", why)
-            self._machine.step(Undeliverable(message, why, self._alive))
+            self._machine.step(Undeliverable(message, why))
         for message in revived.first:
             self._first(message, conversation)
         unreadable = {message.message_id for message, _ in revived.unreadable}
@@ -154,7 +155,7 @@ class _Look:
         if why or (careful(thread, listener) and thread.started != message.message_id):
             self._message(message, "message", why, lost=False)
             return
-        for each in self._machine.step(Interrupted(message, self._alive)):
+        for each in self._machine.step(Interrupted(message)):
             if type(each) is Handled:
                 why = f"its caller gets the error {each.code}: {each.detail}"
             elif type(each) is DeadLetter and each.message.message_id == message.message_id:

@@ -85,13 +85,16 @@ class Reviver:
         self._named: dict[str, list[PayloadCodec[Any]]] = {}
 
     def revive(self, conversation_id: str, steps: list[Step]) -> Revived | None:
-        """Fold the steps of a conversation; None when it is over, or nothing is known of it."""
-        gathers = {}
-        for step in steps:
-            for event in step.events:
-                self._state.apply(conversation_id, event)
-                if type(event) is Gathering and event.seconds is not None:
-                    gathers[event.gather_id] = (event.thread_id, event.seconds, step.at)
+        """Fold the steps of a conversation; None when it is over, or nothing is known of it.
+
+        Raises:
+            Exception: a step that no conversation can take; nothing is kept of it then.
+        """
+        try:
+            gathers = self._fold(conversation_id, steps)
+        except BaseException:
+            self._state.conversations.pop(conversation_id, None)
+            raise
         conversation = self._state.conversations.get(conversation_id)
         if conversation is None:
             return None
@@ -116,6 +119,16 @@ class Reviver:
                 if gather_id in gathers:
                     revived.gathers[gather_id] = gathers[gather_id]
         return revived
+
+    def _fold(self, conversation_id: str, steps: list[Step]) -> dict[str, tuple[str, float, float]]:
+        """Apply all; returns the gathers that have a time limit, as of `Revived`."""
+        gathers = {}
+        for step in steps:
+            for event in step.events:
+                self._state.apply(conversation_id, event)
+                if type(event) is Gathering and event.seconds is not None:
+                    gathers[event.gather_id] = (event.thread_id, event.seconds, step.at)
+        return gathers
 
     def readable(self, message: Message) -> Message:
         """A message to a listener, with its payload. Raises Unreadable."""
