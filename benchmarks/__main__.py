@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 
-NAMES = ("hop", "walk", "startup", "memory", "llm_overhead", "llm_limits")
+NAMES = ("hop", "journal", "walk", "startup", "memory", "llm_overhead", "llm_limits")
 
 
 def main() -> None:

@@ -17,8 +17,9 @@ from lxml import etree
 from benchmarks.table import median, table
 from xml_pipeline import Gathered, HandlerMetadata, HandlerResponse, Organism, xmlify
 from xml_pipeline.envelope import ENVELOPE_XSD, Heading, Message
+from xml_pipeline.journal import Journal
 from xml_pipeline.payload import codec_of
-from xml_pipeline.pump import ConversationLimits
+from xml_pipeline.pump import ConversationLimits, PumpSettings
 
 HOPS = 20_000
 SIZES = {"1 KB": 400, "100 KB": 100_000}
@@ -59,11 +60,10 @@ def bare_lxml(size: int, calls: int) -> float:
     return (time.process_time() - start) / calls * 1e6
 
 
-def court() -> Organism:
+def court(journal: Journal | None = None) -> Organism:
     """Two listeners that call each other until the ball says stop, and one that calls ten at once."""
-    organism = Organism.build(
-        "court", limits=ConversationLimits(messages=10**9, depth=10**9), max_in_flight=20_000
-    )
+    limits, settings = ConversationLimits(messages=10**9, depth=10**9), PumpSettings(max_in_flight=20_000)
+    organism = Organism("court", limits=limits, settings=settings, journal=journal)
 
     @organism.listener(peers=["pong"])
     async def ping(payload: Ball, metadata: HandlerMetadata) -> HandlerResponse:

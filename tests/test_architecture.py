@@ -246,7 +246,7 @@ SURFACE = {
     "xml_pipeline": """
         AnswerError AskTimeout BackendError BudgetExceededError ConfigError Gathered HandlerMetadata HandlerResponse
         Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete complete_sync
-        extract_payloads stream stream_sync xmlify
+        extract_payloads once stream stream_sync xmlify
     """,
     "xml_pipeline.agents": """
         MAX_CORRECTIONS AgentSettings Answer BadCall Bounds Exchange Fault LLMAgent PeerCall Prompt Reader Reading
@@ -256,7 +256,7 @@ SURFACE = {
         BrokenRule Code ENVELOPE_NS ENVELOPE_XSD Envelope Extraction Found Gathered GatheredCodec Heading Huh META_NS
         Message SYSTEM SystemError CODES codec_for complaint decode extract_payloads is_error
     """,
-    "xml_pipeline.journal": "Journal Step",
+    "xml_pipeline.journal": "Durable Journal Kept OpenConversation Step Uptime",
     "xml_pipeline.llm": """
         Attempt AuthenticationError Backend BackendError BackendStatus BackendTimeoutError Budget BudgetExceededError
         Budgets ConnectionFailedError ContentPolicyError ContextWindowError InvalidRequestError LLMError LLMRequest
@@ -267,7 +267,7 @@ SURFACE = {
     """,
     "xml_pipeline.pump": """
         Attaching ConversationLimits DeadLetter GatherResponse Handler HandlerMetadata HandlerResponse Keep Listener
-        ListenerOptions Machine Pump PumpSettings Surroundings listener
+        ListenerOptions Machine Pump PumpSettings Surroundings listener once
     """,
     "xml_pipeline.testing": """
         Recorder Rule ScriptedBackend VirtualTimeLoop forbid_real_requests run_in_virtual_time scripted_router
@@ -290,9 +290,25 @@ ELSEWHERE = {
     "envelope.gathered": "with what is gathered: pump/test_returns, pump/test_machine",
     "envelope.system": "with the errors that it words: pump/test_errors_arrive",
     "envelope.thinking": "with the other repairs: envelope/test_repairs",
+    "journal.durable": "is a protocol: journal/test_recovery",
+    "journal.file": "by what it opens and refuses: journal/test_sqlite",
+    "journal.following": "by what a command shows: cli/test_keeping",
+    "journal.history": "by what commands show: cli/test_history",
+    "journal.owner": "by whom it keeps out: journal/test_sqlite, journal/test_recovery",
     "journal.protocol": "is a protocol: journal/test_seam",
+    "journal.span": "by what is written with it: config/test_effects, cli/test_keeping",
     "pump.addressing": "by what it allows: pump/test_authority",
     "pump.admission": "by what it is for: pump/test_backpressure",
+    "pump.causes": "by what is replayed: journal/test_replay, journal/test_replay_model",
+    "pump.failures": "by what arrives: pump/test_errors_arrive",
+    "pump.keys": "by who joins what: journal/test_recovery",
+    "pump.parts": "by what is done once: journal/test_once",
+    "pump.prospects": "by what becomes of it: journal/test_prospects",
+    "pump.reasons": "are texts: pump/test_machine",
+    "pump.recovery": "by what goes on: journal/test_recovery",
+    "pump.replay": "with real journals: journal/test_replay, journal/test_replay_model",
+    "pump.sleepers": "by what goes on: journal/test_recovery",
+    "pump.texts": "by what a model may write: pump/test_returns, pump/test_authority",
     "pump.facts": "are values, each with a rule: pump/test_machine",
     "pump.instructions": "with the prompts that they are part of: agents/test_prompt",
     "pump.log": "by what it withstands: pump/test_hostile",

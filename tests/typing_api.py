@@ -34,6 +34,7 @@ from xml_pipeline import (
     complete,
     complete_sync,
     extract_payloads,
+    once,
     stream,
     stream_sync,
     xmlify,
@@ -170,7 +171,13 @@ organism = Organism.build(
 @organism.listener
 async def add(payload: Add, metadata: HandlerMetadata) -> HandlerResponse:
     """Adds two integers."""
-    return HandlerResponse.respond(Sum(payload.a + payload.b))
+
+    async def added() -> int:
+        return payload.a + payload.b
+
+    value = await once("add", added)
+    assert_type(value, int)
+    return HandlerResponse.respond(Sum(value))
 
 
 @organism.listener(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from xml_pipeline.llm import complete, complete_sync, stream, stream_sync
     from xml_pipeline.organism import Organism
     from xml_pipeline.payload import xmlify
-    from xml_pipeline.pump import HandlerMetadata, HandlerResponse, Keep
+    from xml_pipeline.pump import HandlerMetadata, HandlerResponse, Keep, once
 
 _HOME = {
     "AnswerError": "errors",
@@ -46,6 +46,7 @@ _HOME = {
     "complete": "llm",
     "complete_sync": "llm",
     "extract_payloads": "envelope",
+    "once": "pump",
     "stream": "llm",
     "stream_sync": "llm",
     "xmlify": "payload",
@@ -70,6 +71,7 @@ __all__ = [
     "complete",
     "complete_sync",
     "extract_payloads",
+    "once",
     "stream",
     "stream_sync",
     "xmlify",

@@ -33,6 +33,13 @@ class Caller(Protocol):
     def attempt(self) -> int:
         """Which delivery of it this is, from 1."""
 
+    @property
+    def run(self) -> int:
+        """How often the handler had raised on this message: a retry is another run, a rerun after a crash is not."""
+
+    def nth(self, what: bytes) -> int:
+        """How often this was called with `what` before, in this run."""
+
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those of all threads above it, innermost first."""
 

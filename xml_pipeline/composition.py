@@ -11,6 +11,7 @@ from xml_pipeline.config import ListenerConfig, OrganismConfig
 from xml_pipeline.config.models import OrganismSection
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
+from xml_pipeline.journal import Journal
 from xml_pipeline.llm import Router
 from xml_pipeline.llm.section import LLMSection, build_router
 from xml_pipeline.pump import ConversationLimits, Listener, ListenerOptions, PumpSettings, listener
@@ -33,6 +34,18 @@ def limits_of(section: OrganismSection) -> tuple[ConversationLimits, Limits]:
     limits = section.limits
     wire = replace(DEFAULT_LIMITS, max_bytes=limits.message_bytes)
     return ConversationLimits(limits.messages, limits.depth, limits.seconds), wire
+
+
+def journal_of(config: OrganismConfig) -> Journal | None:
+    """Where its work is made durable; None for nowhere."""
+    section = config.organism.journal
+    if section is None:
+        return None
+    from xml_pipeline.journal.span import seconds_of
+    from xml_pipeline.journal.sqlite import SqliteJournal
+
+    keep = None if section.keep is None else seconds_of(section.keep)
+    return SqliteJournal(config.base / section.path, synchronous=section.synchronous, keep=keep)
 
 
 def router_of(config: OrganismConfig) -> Router:
@@ -84,6 +97,8 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
             "cpu_bound": each.cpu_bound,
             "remembers": each.remembers,
             "keep": each.keep,
+            "retries": each.retries,
+            "effects": each.effects,
         }
     )
     return listener(each.name, resolved[each.handler or ""], **options)

@@ -54,7 +54,7 @@ def class_name(value: object) -> str:
 
 
 def described(error: BaseException) -> str:
-    """An exception's class and message; an exception that cannot be shown is named by its class."""
+    """An exception's class and message, writable; one that cannot be shown is named by its class."""
     name = class_name(error)
     try:
         text = str(error)
@@ -62,7 +62,12 @@ def described(error: BaseException) -> str:
         raise
     except BaseException:  # whatever it raises when it is looked at
         return f"{name} (which cannot be shown)"
-    return f"{name}: {text}" if text else name
+    return f"{name}: {writable(text)}" if text else name
+
+
+def writable(text: str) -> str:
+    """`text` with a `?` for each character that cannot be written: halves of such as are written as two."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def cut(value: object, length: int = VALUE_CUT) -> str:
@@ -202,7 +207,7 @@ class TaskFailed(XmlPipelineError):
     """What a handler raises to give its task up: its caller gets a SystemError with this code and text.
 
     Attributes:
-        code: `routing`, `validation`, `timeout`, `handler`, `budget` or `limit`.
+        code: `routing`, `validation`, `timeout`, `handler`, `budget`, `limit` or `interrupted`.
         text: for the caller; other exceptions tell it their class only.
     """
 
@@ -224,7 +229,8 @@ class AnswerError(AskError):
 
     Attributes:
         answer: the SystemError or Huh payload as received.
-        code: its code: `routing`, `validation`, `timeout`, `handler`, `budget`, `limit`.
+        code: its code: `routing`, `validation`, `timeout`, `handler`, `budget`, `limit`,
+            `interrupted`.
     """
 
     def __init__(self, answer: Any, code: str, message: str) -> None:
@@ -241,8 +247,20 @@ class AskTimeout(AskError, TimeoutError):
     """No answer came in time; the conversation was cancelled."""
 
 
+class KeyConflict(AskError):
+    """The key of an ask or send names another request: another receiver, or another payload."""
+
+
 class OrganismClosed(XmlPipelineError):
     """The organism is not running: not started yet, stopping, or stopped."""
+
+
+class Interrupted(XmlPipelineError):
+    """Something that is done once had begun when the process ended; whether it was done is not known."""
+
+
+class JournalError(XmlPipelineError):
+    """Work cannot be made durable, or a journal cannot be used; the text says which file, why, and what to do."""
 
 
 class LLMError(XmlPipelineError):

@@ -13,9 +13,8 @@ from typing_extensions import Unpack
 
 from xml_pipeline.errors import ConfigError, Problem, cut, did_you_mean
 from xml_pipeline.events import Hook
-from xml_pipeline.hardened import DEFAULT_LIMITS, Limits, parse
+from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
-from xml_pipeline.payload import codec_of
 from xml_pipeline.payload.text import own_text
 from xml_pipeline.pump import (
     ConversationLimits,
@@ -39,7 +38,7 @@ from xml_pipeline.pump.listener import (
 )
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import why_no_process
-from xml_pipeline.pump.response import KEPT
+from xml_pipeline.pump.response import recalled
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name
@@ -159,8 +158,12 @@ class Organism:
         shutdown_seconds: float = 10.0,
         limits: ConversationLimits | None = None,
         router: Router | None = None,
+        journal: str | Path | None = None,
     ) -> Organism:
         """An organism without YAML; the arguments are the keys of its `organism` section.
+
+        Args:
+            journal: the file in which work is written down before it goes on; None for nowhere.
 
         Raises:
             ConfigError: an unknown scheduling, or a size that is not positive.
@@ -181,6 +184,7 @@ class Organism:
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             router=router,
+            journal=_journal(journal),
         )
 
     # --- listeners ---
@@ -209,7 +213,7 @@ class Organism:
             name: default: the function's, or the class's of an object.
             options: those of `Listener`: `accepts` (default: from the annotation), `description` (default: the
                 docstring), `peers`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`, `max_concurrent`,
-                `remembers`, `keep`.
+                `remembers`, `keep`, `retries`, `effects`.
 
         Raises:
             ConfigError: a bad or taken name, a handler that is none, a class that is no payload, an unknown option.
@@ -254,6 +258,7 @@ class Organism:
 
         Raises:
             ConfigError: it was started before, a peer does not exist, or no process can find a `cpu_bound` handler.
+            JournalError: its journal is in use by another process, or cannot be used.
         """
         if self._state != "new":
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
@@ -263,6 +268,7 @@ class Organism:
             from xml_pipeline.llm.default import serve, use_router
 
             self._pump.tenant = self._router  # it keeps accounts for each thread
+            self._router.tape = self._pump.tape
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):
@@ -270,9 +276,18 @@ class Organism:
             serve(self._router, self.name)
         else:
             self._pump.start()
+        try:
+            await self._pump.resume()
+        except BaseException:
+            self._state = "stopped"
+            await self._pump.runners.stop()
+            await self._close()
+            raise
 
     async def stop(self) -> None:
         """Take nothing new, let what runs finish for `shutdown_seconds`, then cancel it. Never hangs.
+
+        With a journal, what is not done by then goes on when an organism is started on it again.
 
         Cancelled, it does not wait for what runs. Called again, it waits for the same end.
 
@@ -290,7 +305,7 @@ class Organism:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
-            self._pump.admission.hurry()
+            self._pump.hurry()
             raise
 
     async def _end(self) -> None:
@@ -351,10 +366,17 @@ class Organism:
         answer_type: type[T],
         timeout: float | None = None,
         sender: str = OUTSIDE,
+        key: str | None = None,
     ) -> T: ...
     @overload
     async def ask(
-        self, to: str, payload: Any, *, timeout: float | None = None, sender: str = OUTSIDE
+        self,
+        to: str,
+        payload: Any,
+        *,
+        timeout: float | None = None,
+        sender: str = OUTSIDE,
+        key: str | None = None,
     ) -> Any: ...
     def ask(
         self,
@@ -364,6 +386,7 @@ class Organism:
         answer_type: type[Any] = object,
         timeout: float | None = None,
         sender: str = OUTSIDE,
+        key: str | None = None,
     ) -> Any:
         """Send a payload and wait for its answer; waits for room first when the organism is full.
 
@@ -373,6 +396,8 @@ class Organism:
             answer_type: the payload class that the answer must have, for type checkers too.
             timeout: seconds for all of it; None for no limit but the conversation's own.
             sender: what listeners see as `from_id`; no listener's name.
+            key: names this request for ever, in an organism with a journal. Asked again with the same key, after a
+                crash too, it joins what runs, or gives the answer that was given.
 
         Returns:
             The answer's payload.
@@ -384,22 +409,29 @@ class Organism:
             RoutingError: no such listener, or it does not take this class.
             PayloadError: the payload is not valid.
             OrganismClosed: it is not running.
+            JournalError: it cannot be made durable.
+            KeyConflict: the key names another request.
             RuntimeError: it runs in another event loop, such as another thread's.
-            TypeError, ValueError: a timeout that is no number, or not above 0.
+            TypeError, ValueError: a timeout that is no number, or not above 0; a key that is no text.
         """
         session = self._anybody if sender == OUTSIDE else self._session(sender)
-        return session.ask(to, payload, answer_type=answer_type, timeout=timeout)
+        return session.ask(to, payload, answer_type=answer_type, timeout=timeout, key=key)
 
-    async def send(self, to: str, payload: Any, *, sender: str = OUTSIDE) -> str:
+    async def send(self, to: str, payload: Any, *, sender: str = OUTSIDE, key: str | None = None) -> str:
         """Send a payload without waiting for its answer; waits while the organism is full.
+
+        With a journal it returns when the message is durable: it will be handled, whatever happens to the process.
+
+        Args:
+            to, payload, sender, key: as `ask`.
 
         Returns:
             The conversation's id. Its answer is an event; an error as its answer is a dead letter too.
 
         Raises:
-            RoutingError, PayloadError, OrganismClosed: as `ask`.
+            RoutingError, PayloadError, OrganismClosed, JournalError, KeyConflict: as `ask`.
         """
-        return await self._session(sender).send(to, payload)
+        return await self._session(sender).send(to, payload, key=key)
 
     def _session(self, sender: str) -> Session:
         return Session(self._pump, sender_name(self._pump, sender), "", self._new_id)
@@ -470,12 +502,12 @@ class Organism:
         Raises:
             PayloadTypeError: the class is no payload.
         """
-        codec = codec_of(cls)
         state = self._pump.state
-        memories = [each.memory for each in state.sessions.values()]
-        memories += [each.memory for each in state.conversations.values() if each.memory is not None]
-        entries = next((memory[key] for memory in memories if key in memory), ())
-        return tuple(codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root)
+        found = [each.entries(key) for each in state.sessions.values()]
+        found += [
+            each.memory.get(key, ()) for each in state.conversations.values() if each.memory is not None
+        ]
+        return recalled(next(filter(None, found), ()), cls)
 
     # --- observation and control ---
 
@@ -574,13 +606,27 @@ class Organism:
         return addressing.instructions(addressing.named(name))
 
 
-def organism_of(config: OrganismConfig) -> Organism:
+def _journal(path: str | Path | None) -> Journal | None:
+    if path is None:
+        return None
+    if not isinstance(path, str | Path) or not str(path):
+        raise ConfigError(f"journal is {cut(repr(path))}; the path of a file is needed")
+    from xml_pipeline.journal.sqlite import SqliteJournal
+
+    return SqliteJournal(path)
+
+
+def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Organism:
     """The organism of a checked configuration, each part of it built once.
+
+    Args:
+        config: what the file says.
+        journal: instead of the one that it names.
 
     Raises:
         ConfigError: with what only the built objects could show.
     """
-    from xml_pipeline.composition import limits_of, listeners_of, router_of, settings_of
+    from xml_pipeline.composition import journal_of, limits_of, listeners_of, router_of, settings_of
 
     section = config.organism
     limits, wire_limits = limits_of(section)
@@ -594,4 +640,5 @@ def organism_of(config: OrganismConfig) -> Organism:
         wire_limits=wire_limits,
         shutdown_seconds=section.shutdown_seconds,
         router=router_of(config),
+        journal=journal or journal_of(config),
     )

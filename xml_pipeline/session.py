@@ -22,6 +22,7 @@ from xml_pipeline.pump import Pump
 from xml_pipeline.pump.facts import Injected
 from xml_pipeline.pump.listener import OUTSIDE, check_name
 from xml_pipeline.pump.settings import seconds
+from xml_pipeline.threads.ids import DerivedIds
 
 T = TypeVar("T")
 
@@ -61,17 +62,31 @@ class Session:
 
     @overload
     async def ask(
-        self, to: str, payload: Any, *, answer_type: type[T], timeout: float | None = None
+        self,
+        to: str,
+        payload: Any,
+        *,
+        answer_type: type[T],
+        timeout: float | None = None,
+        key: str | None = None,
     ) -> T: ...
     @overload
-    async def ask(self, to: str, payload: Any, *, timeout: float | None = None) -> Any: ...
     async def ask(
-        self, to: str, payload: Any, *, answer_type: type[Any] = object, timeout: float | None = None
+        self, to: str, payload: Any, *, timeout: float | None = None, key: str | None = None
+    ) -> Any: ...
+    async def ask(
+        self,
+        to: str,
+        payload: Any,
+        *,
+        answer_type: type[Any] = object,
+        timeout: float | None = None,
+        key: str | None = None,
     ) -> Any:
         """As `Organism.ask`, within this session."""
         pump, room = self._pump, self._pump.admission
         # The usual ask, written out: `message` does the same, and two more coroutines are a tenth of an ask.
-        if timeout is None and not room.watched and room.in_flight < room.most:
+        if timeout is None and key is None and not room.watched and room.in_flight < room.most:
             fact = self._injected(to, payload, awaited=True)
             future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
             pump.inject(fact, future)
@@ -80,12 +95,12 @@ class Session:
             try:
                 message = await future
             except asyncio.CancelledError:
-                pump.cancel(fact.conversation_id)  # nobody waits for it any more
+                pump.abandon(fact.conversation_id)
                 raise
             if message is None:
                 raise _nobody(to)
         else:
-            message = await self.message(to, payload, timeout)
+            message = await self.message(to, payload, timeout, key)
         answer = message.payload  # inside, an error is a message like any other; here it is raised (ADR 4)
         if isinstance(answer, SystemError):
             raise AnswerError(answer, answer.code, answer.message)
@@ -96,21 +111,25 @@ class Session:
             raise AnswerError(answer, "validation", f"the answer is a {got}; a {wanted} was asked for")
         return answer
 
-    async def send(self, to: str, payload: Any) -> str:
+    async def send(self, to: str, payload: Any, *, key: str | None = None) -> str:
         """As `Organism.send`, within this session."""
-        fact = self._injected(to, payload, awaited=False)
-        await self._inject(fact, None)
+        fact = self._injected(to, payload, awaited=False, key=key)
+        await self._inject(fact, None, named=key is not None)
+        if self._pump.durable:
+            await self._pump.written(fact.conversation_id)
         return fact.conversation_id
 
-    async def message(self, to: str, payload: Any, timeout: float | None = None) -> Message:
+    async def message(
+        self, to: str, payload: Any, timeout: float | None = None, key: str | None = None
+    ) -> Message:
         """The answering message, also when it is an error; otherwise as `ask`."""
         _check_timeout(timeout)
-        fact = self._injected(to, payload, awaited=True)
+        fact = self._injected(to, payload, awaited=True, key=key)
         future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         limit = asyncio.timeout(None if timeout is None else seconds(timeout))
         try:
             async with limit:
-                await self._inject(fact, future)
+                await self._inject(fact, future, named=key is not None)
                 message = await future
         except TimeoutError:
             if not limit.expired():
@@ -118,25 +137,36 @@ class Session:
             self._pump.cancel(fact.conversation_id)
             raise AskTimeout(f"'{to}' did not answer within {timeout:g} s") from None
         except asyncio.CancelledError:
-            self._pump.cancel(fact.conversation_id)  # nobody waits for it any more
+            self._pump.abandon(fact.conversation_id)
             raise
         if message is None:
             raise _nobody(to)
         return message
 
-    async def _inject(self, fact: Injected, answer: asyncio.Future[Message | None] | None) -> None:
-        await self._pump.inject_in_turn(fact, answer, self._check_open)
+    async def _inject(
+        self, fact: Injected, answer: asyncio.Future[Message | None] | None, *, named: bool
+    ) -> None:
+        pump = self._pump
+        keys = pump.keys if named else None
+        if keys is None:
+            await pump.inject_in_turn(fact, answer, self._check_open)
+        else:
+            pump.wake(fact.conversation_id)
+            if not keys.join(fact, answer):
+                with keys.begin(fact):
+                    await pump.inject_in_turn(fact, answer, self._check_open)
         if self._ttl is not None:
-            self._pump.keep_session(self._key, self._ttl)
+            pump.keep_session(self._key, self._ttl)
 
-    def _injected(self, to: str, payload: Any, *, awaited: bool) -> Injected:
+    def _injected(self, to: str, payload: Any, *, awaited: bool, key: str | None = None) -> Injected:
         pump = self._pump
         if pump.loop is not asyncio.get_running_loop():
             raise _not_here(pump)
         self._check_open()
         if type(to) is not str and isinstance(to, str):
             to = own_text(to)
-        return Injected(self._new_id(), self._sender, to, payload, self._key, awaited, pump.clock())
+        conversation_id = self._new_id() if key is None else _named(pump, key)
+        return Injected(conversation_id, self._sender, to, payload, self._key, awaited, pump.clock())
 
     def _check_open(self) -> None:
         if self._closed:
@@ -180,6 +210,17 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
     cause = escape(envelope.message_id)  # an id from outside is any text
     reply = Heading(answer.from_id, envelope.from_id, envelope.thread_id, answer.message_id, cause, cause)
     return Message.sealed(reply, answer.payload, codec_for(answer.payload)).data
+
+
+def _named(pump: Pump, key: str) -> str:
+    """The id of the conversation that a key names: the same for ever."""
+    if not isinstance(key, str) or not key or not key.isprintable():
+        raise ValueError(f"a key is a text of printable characters, not {cut(repr(key))}")
+    if not pump.durable:
+        raise ConfigError(
+            "a key= needs a journal, which knows it after a crash too: organism: {journal: state.db}"
+        )
+    return DerivedIds(f"key/{key}").new_id()
 
 
 def _nobody(to: str) -> NoReply:

@@ -57,9 +57,9 @@ def _is_order(char: str) -> bool:
 # --- documents ---
 
 
-def json_text(value: Any) -> str:
-    """`value` as indented JSON that a terminal can show: orders are `\\u…` escapes of JSON."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """`value` as JSON that a terminal can show: orders are `\\u…` escapes of JSON. Without `indent`, on one line."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
     return "".join(json.dumps(char)[1:-1] if char != "\n" and _is_order(char) else char for char in text)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +25,10 @@ class Done:
 
 
 @pytest.fixture
-def xp(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run a command in this process."""
+def xp(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
+    """Run a command in this process; the log that it may begin ends with the test."""
+    logger = logging.getLogger("xml_pipeline")
+    before, propagates = list(logger.handlers), logger.propagate
 
     def call(*arguments: str) -> Done:
         try:
@@ -34,7 +37,11 @@ def xp(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
             code = int(str(left.code))
         return Done(code, *capsys.readouterr())
 
-    return call
+    yield call
+    for handler in [each for each in logger.handlers if each not in before]:
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate = propagates
 
 
 @pytest.fixture(scope="session")

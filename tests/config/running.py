@@ -45,6 +45,10 @@ async def echo(payload: Word, metadata):
     log.append(payload.text)
     return HandlerResponse.respond(payload)
 
+async def crash(payload: Word, metadata):
+    log.append(payload.text)
+    raise ValueError("as it does")
+
 async def slow(payload: Word, metadata):
     global running, most
     running += 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sqlite3
 import sys
 import types
 import typing
@@ -152,6 +153,50 @@ def _organism_processes(project: Project) -> None:
             return {answer.text for answer in await asyncio.gather(*asks)}
 
     assert len(asyncio.run(main())) == 1
+
+
+@effect("organism.journal.path", "organism.journal.synchronous")
+def _organism_journal(project: Project) -> None:
+    async def told(organism: Organism) -> Any:
+        async with organism:
+            return await organism.ask("echo", project.word(organism, "x"), key="k")
+
+    for journal in ("state.db", {"path": "deep/full.db", "synchronous": "full"}):
+        for known in (False, True):
+            organism = project.organism(tool("echo"), journal=journal)
+            project.module.log.clear()
+            assert asyncio.run(told(organism)).text == "x"
+            assert project.module.log == ([] if known else ["x"])
+    assert (project.folder / "state.db").exists()
+    assert (project.folder / "deep" / "full.db").exists()
+
+
+@effect("organism.journal.keep")
+def _organism_journal_keep(project: Project) -> None:
+    def known(keep: str) -> bool:
+        journal = {"path": f"{keep}.db", "keep": keep}
+        path = project.folder / f"{keep}.db"
+
+        async def main() -> bool:
+            organism = project.organism(tool("echo"), journal=journal)
+            async with organism:
+                await organism.ask("echo", project.word(organism, "x"), key="k")
+            with sqlite3.connect(path) as long_ago:
+                long_ago.execute("UPDATE conversations SET ended = ended - 7 * 86400 - 1")
+            long_ago.close()
+            async with project.organism(tool("echo"), journal=journal):
+                pass
+            with sqlite3.connect(path) as connection:
+                (conversations,) = connection.execute("SELECT count(*) FROM conversations").fetchone()
+            connection.close()
+            return bool(conversations)
+
+        return asyncio.run(main())
+
+    assert [known(keep) for keep in ("1s", "7d", "8d")] == [False, False, True]
+    for keep in ("7", "d", "0d", "7w", "-1d", "1.5h"):
+        with pytest.raises(ConfigError, match=r"organism\.journal\.keep"):
+            project.organism(tool("echo"), journal={"path": "x.db", "keep": keep})
 
 
 @effect("organism.shutdown_seconds")
@@ -333,6 +378,23 @@ def _listener_remembers(project: Project) -> None:
 @effect("listeners[].keep")
 def _listener_keep(project: Project) -> None:
     assert _said(project, project.organism(tool("diary", keep=1)), "a", "b", "c") == ["a", "a b", "b c"]
+
+
+@effect("listeners[].retries")
+def _listener_retries(project: Project) -> None:
+    organism = project.organism(tool("crash", retries=1))
+    with pytest.raises(AnswerError):
+        ask(organism, "crash", project.word(organism))
+    assert len(project.module.log) == 2
+
+
+@effect("listeners[].effects")
+def _listener_effects(project: Project) -> None:
+    for effects, code in (("repeat", "timeout"), ("once", "interrupted")):
+        organism = project.organism(tool("slow", effects=effects, timeout_seconds=1))
+        with pytest.raises(AnswerError) as error:
+            ask(organism, "slow", project.word(organism))
+        assert error.value.code == code
 
 
 # --- agents ---

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -126,6 +127,20 @@ async def test_cancel_ends_the_conversation_and_its_handler() -> None:
         assert talk.paper.rows == ["greeter #2: HELLO, STILL HERE!"]
         assert talk.slow.cancelled == 1
         assert talk.organism.status().threads == 0
+
+
+async def test_with_a_journal_cancel_ends_the_conversation_for_good(tmp_path: Path) -> None:
+    async with talking(journal=tmp_path / "state.db") as talk:
+        talk.console.submit("@slow one")
+        await talk.slow.called.wait()
+        assert talk.console.cancel() == 1
+        await talk.console.settled()
+        assert talk.paper.errors == ["slow #1: cancelled"]
+        assert talk.organism.threads() == []
+    async with talking(journal=tmp_path / "state.db") as talk:
+        assert talk.organism.threads() == []
+        await talk.say("@greeter still here")
+    assert not talk.slow.called.is_set()
 
 
 async def test_cancel_takes_the_number_of_one_ask() -> None:

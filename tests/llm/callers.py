@@ -19,6 +19,10 @@ class Handler:
     above: tuple[str, ...] = ()
     message_id: str = "m1"
     attempt: int = 1
+    run: int = 0
+
+    def nth(self, what: bytes) -> int:
+        return 0
 
     def new_id(self) -> str:
         return "id-1"

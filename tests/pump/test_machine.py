@@ -726,6 +726,17 @@ def test_a_failure_that_nobody_outside_waits_for_is_a_dead_letter_too() -> None:
     ]
 
 
+def test_a_message_that_was_interrupted_five_times_is_given_up_and_its_caller_told() -> None:
+    scene = calling("helper")
+    for attempt in range(2, 6):
+        assert scene.interrupt("helper") == [f"again helper, {attempt}"]
+    reason = "its handler was interrupted 5 times, by the end of the process"
+    assert scene.interrupt("helper") == [
+        f"dead Question -> helper: {reason}",
+        "SystemError: helper -> top [ends]",
+    ]
+
+
 def test_an_interrupted_message_is_due_again_as_another_attempt() -> None:
     scene = calling("helper")
     (message,) = scene.pending("helper")

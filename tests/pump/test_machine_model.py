@@ -39,6 +39,7 @@ from xml_pipeline.pump import (
     Machine,
     listener,
 )
+from xml_pipeline.pump.attempts import MOST_INTERRUPTIONS
 from xml_pipeline.pump.facts import (
     Aborted,
     Answered,
@@ -375,8 +376,14 @@ class Threads(RuleBasedStateMachine):
     def interrupt(self, data: st.DataObject) -> None:
         """A handler was cut off: its message is due once more, as another attempt."""
         pair = self.take(self.running, data)
+        poisonous = pair.modelled.pending and pair.real.attempt == MOST_INTERRUPTIONS
+        if poisonous:
+            self.model.fail(pair.modelled)
+            self.model.dead += 1
         events = self.step(pair.real.conversation_id, Interrupted(pair.real))
-        if pair.modelled.pending:
+        if poisonous:
+            assert isinstance(events[0], DeadLetter)
+        elif pair.modelled.pending:
             (again,) = events
             assert isinstance(again, Redelivered)
             assert again.message.message_id == pair.real.message_id

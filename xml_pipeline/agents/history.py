@@ -130,42 +130,52 @@ def within(bounds: Bounds, earlier: Sequence[Exchange], current: Exchange | None
     kept = list(earlier)
     if current is not None:
         kept.append(current)
-    sizes = _shorten(kept, bounds.tokens, current)
+    most = _bytes_for(bounds.tokens)
+    sizes = _shorten(kept, most, current)
     messages = [sum(1 for _ in exchange.messages()) for exchange in kept[: len(earlier)]]
-    first, tokens, before = 0, sum(sizes), sum(messages)
-    while first < len(earlier) and (before > bounds.messages or tokens > bounds.tokens):
-        tokens, before, first = tokens - sizes[first], before - messages[first], first + 1
+    first, size, before = 0, sum(sizes), sum(messages)
+    while first < len(earlier) and (before > bounds.messages or size >= most):
+        size, before, first = size - sizes[first], before - messages[first], first + 1
     del kept[:first]
     if current is not None:
-        kept[-1] = _without_old_rounds(kept[-1], bounds.tokens)
+        kept[-1] = _without_old_rounds(kept[-1], most)
     return kept
 
 
-def _shorten(kept: list[Exchange], limit: int, current: Exchange | None) -> list[int]:
-    """Shorten the oldest results until the whole fits, or only the newest round is left; the tokens of each."""
-    sizes = [tokens_of(exchange.messages()) for exchange in kept]
-    excess = sum(sizes) - limit
+def _bytes_for(tokens: int) -> float:
+    """Below so many bytes messages are so many tokens at most: parts add up in bytes, and not in rounded tokens."""
+    return (tokens + 1) * BYTES_PER_TOKEN
+
+
+def _size_of(messages: Iterable[Message]) -> int:
+    return prompt_size(list(messages))
+
+
+def _shorten(kept: list[Exchange], most: float, current: Exchange | None) -> list[int]:
+    """Shorten the oldest results until the whole fits, or only the newest round is left; the bytes of each."""
+    sizes = [_size_of(exchange.messages()) for exchange in kept]
+    excess = sum(sizes) - most
     for position, exchange in enumerate(kept):
-        if excess <= 0:
+        if excess < 0:
             break
         rounds = list(exchange.rounds)
         last = len(rounds) - (exchange is current)
         for index in range(last):
-            if excess <= 0:
+            if excess < 0:
                 break
             short = rounds[index].shortened()
             if short is not rounds[index]:
-                excess -= tokens_of(rounds[index].messages()) - tokens_of(short.messages())
+                excess -= _size_of(rounds[index].messages()) - _size_of(short.messages())
                 rounds[index] = short
         if tuple(rounds) != exchange.rounds:
             kept[position] = replace(exchange, rounds=tuple(rounds))
-            sizes[position] = tokens_of(kept[position].messages())
+            sizes[position] = _size_of(kept[position].messages())
     return sizes
 
 
-def _without_old_rounds(exchange: Exchange, limit: int) -> Exchange:
-    sizes = [tokens_of(each.messages()) for each in exchange.rounds]
-    tokens, first = tokens_of((exchange.task,)) + sum(sizes), 0
-    while first < len(sizes) - 1 and tokens > limit:
-        tokens, first = tokens - sizes[first], first + 1
+def _without_old_rounds(exchange: Exchange, most: float) -> Exchange:
+    sizes = [_size_of(each.messages()) for each in exchange.rounds]
+    size, first = _size_of((exchange.task,)) + sum(sizes), 0
+    while first < len(sizes) - 1 and size >= most:
+        size, first = size - sizes[first], first + 1
     return replace(exchange, rounds=exchange.rounds[first:]) if first else exchange

@@ -59,11 +59,11 @@ def argument(*names: str, **options: Any) -> Declare:
     return declare
 
 
-def one_of(*choices: Declare) -> Declare:
-    """Options of which one may be given."""
+def one_of(*choices: Declare, required: bool = False) -> Declare:
+    """Options of which one may be given, or has to be."""
 
     def declare(parser: argparse._ActionsContainer) -> None:
-        group = parser.add_mutually_exclusive_group()
+        group = parser.add_mutually_exclusive_group(required=required)
         for each in choices:
             each(group)
 

@@ -31,24 +31,36 @@ if TYPE_CHECKING:
 @command(
     "check",
     "check an organism.yaml and list every mistake; imports what it names when nothing else is wrong",
-    argument(
-        "--no-import",
-        action="store_true",
-        help="run no code of the file: what only its modules could tell is not checked, and listed",
+    one_of(
+        argument(
+            "--no-import",
+            action="store_true",
+            help="run no code of the file: what only its modules could tell is not checked, and listed",
+        ),
+        argument(
+            "--journal",
+            nargs="?",
+            const="",
+            metavar="JOURNAL",
+            help="say also what becomes of the work that is open in this journal (default: the one that the organism"
+            " names), if this file were started on it; 1 when something would be lost",
+        ),
     ),
     *FILE_ARGUMENT,
 )
 def check(arguments: argparse.Namespace) -> int:
     """Say in one line what is in it. ConfigError holds what is wrong."""
+    from xml_pipeline.cli.prospects import tell
     from xml_pipeline.composition import router_of
     from xml_pipeline.config.serving import doubtful, unserved
     from xml_pipeline.organism import Organism
 
     found = config(arguments, "nothing" if arguments.no_import else "all")
     left_out = [each for each in found.unchecked if each.startswith("llm")]
-    router = None
+    router, built = None, None
     if not arguments.no_import:
-        router = Organism.from_config(found).router
+        built = Organism.from_config(found)
+        router = built.router
     elif not left_out:
         router = router_of(found)
     backends = list(router.backends.values())[: len(found.llm.backends)] if router else []
@@ -61,7 +73,7 @@ def check(arguments: argparse.Namespace) -> int:
         print(f"not checked without an import: {_shown(left)}")
     if len(found.unchecked) > NAMES_LISTED:
         print(f"and {len(found.unchecked) - NAMES_LISTED:,} more")
-    return 0
+    return 0 if built is None or arguments.journal is None else tell(arguments, found, built)
 
 
 def _summary(found: OrganismConfig, router: Router | None) -> str:

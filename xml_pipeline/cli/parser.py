@@ -6,10 +6,20 @@ import argparse
 from typing import TypeAlias
 
 from xml_pipeline.cli.command import Command
+from xml_pipeline.cli.crash import crash_test
+from xml_pipeline.cli.history import check_journal, list_dead, log, show
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
+from xml_pipeline.cli.keeping import (
+    compact_journal,
+    drop_dead,
+    erase_conversation,
+    export_journal,
+    retry_dead,
+)
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
 from xml_pipeline.cli.project import init
-from xml_pipeline.cli.talk import run, send
+from xml_pipeline.cli.replay import replay
+from xml_pipeline.cli.talk import ask, run, send
 
 COMMANDS = (
     run,
@@ -18,7 +28,19 @@ COMMANDS = (
     describe,
     graph,
     schema,
+    ask,
     send,
+    log,
+    show,
+    replay,
+    list_dead,
+    retry_dead,
+    drop_dead,
+    check_journal,
+    compact_journal,
+    export_journal,
+    erase_conversation,
+    crash_test,
     list_backends,
     ask_model,
     test_backend,
@@ -26,7 +48,11 @@ COMMANDS = (
 )
 """In the order in which help lists them."""
 
-GROUPS = {"llm": "look at the models and try them"}
+GROUPS = {
+    "llm": "look at the models and try them",
+    "dead": "look at messages that ended without a receiver",
+    "journal": "look after the journal",
+}
 """First words that several commands share, and what those do."""
 
 EXIT_CODES = (

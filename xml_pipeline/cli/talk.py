@@ -1,15 +1,15 @@
-"""Commands that start the organism and talk to it: `run`, `send`."""
+"""Commands that start the organism and talk to it: `run`, `ask`, `send`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, organism, seconds
 from xml_pipeline.errors import EnvelopeError
-from xml_pipeline.terminal import xml_text
+from xml_pipeline.terminal import plain, xml_text
 
 if TYPE_CHECKING:
     from xml_pipeline.organism import Organism
@@ -32,6 +32,51 @@ def run(arguments: argparse.Namespace) -> int:
     from xml_pipeline import console
 
     return asyncio.run(console.main(organism(arguments), log=Path(arguments.log) if arguments.log else None))
+
+
+@command(
+    "ask",
+    "ask a listener once and print its answer",
+    argument("listener", metavar="LISTENER", help="whom to ask"),
+    argument("message", metavar="MESSAGE", help="what the console takes: text, key=value, or XML"),
+    argument(
+        "--key",
+        metavar="KEY",
+        help="names the request for ever: asked again, it joins what runs or gives the answer that was given"
+        " (needs a journal)",
+    ),
+    argument("--timeout", type=seconds, metavar="SECONDS", help="how long to wait (default: no limit)"),
+    FILE_OPTION,
+)
+def ask(arguments: argparse.Namespace) -> int:
+    """Print the answer; 1 when it is an error."""
+    import asyncio
+
+    from xml_pipeline.console.fill import accepted, fill
+    from xml_pipeline.console.render import answer, error
+    from xml_pipeline.console.state_dir import start_log
+    from xml_pipeline.errors import AnswerError, RoutingError, no_such
+
+    start_log()
+    receiver = organism(arguments)
+    name = arguments.listener
+    if name not in receiver.listeners:
+        raise RoutingError(no_such("listener", name, receiver.listeners))
+    payload = fill(name, accepted(receiver.listeners[name]), arguments.message)
+    try:
+        given = asyncio.run(_ask(receiver, name, payload, arguments))
+    except AnswerError as failed:
+        for row in error(failed):
+            print(plain(row), file=sys.stderr)
+        return 1
+    for row in answer(given):
+        print(plain(row))
+    return 0
+
+
+async def _ask(receiver: Organism, name: str, payload: Any, arguments: argparse.Namespace) -> Any:
+    async with receiver:
+        return await receiver.ask(name, payload, timeout=arguments.timeout, key=arguments.key)
 
 
 @command(

@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr
 
 from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
-from xml_pipeline.pump.listener import NAME
+from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
 
 NAME_PATTERN = f"^{NAME.pattern}$"
@@ -41,6 +42,37 @@ BudgetSections = Annotated[
     BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
 Kind = Literal["tool", "agent", "human"]
+
+
+def _path_alone(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class JournalSection(Section):
+    """Where work is written down, so that it survives."""
+
+    path: str = Field(
+        min_length=1,
+        description="The file, relative to this one's folder; it is made when it does not exist. One process at a"
+        " time may use it.",
+    )
+    synchronous: Literal["normal", "full"] = Field(
+        default="normal",
+        description="`normal` survives the death of the process, and may lose the last moments at a power cut; `full`"
+        " survives that too, and waits for the disk.",
+    )
+    keep: str | None = Field(
+        default=None,
+        pattern=SPAN_PATTERN,
+        description="How long a conversation is kept after its end, as `90s`, `15m`, `12h` or `7d`; then it is"
+        " deleted, and its key is not known any more. Open ones stay, and those with a dead letter until that is"
+        " dropped. Without it, everything is kept.",
+    )
+
+
+JournalKey = Annotated[
+    JournalSection | None, BeforeValidator(_path_alone, json_schema_input_type=str | JournalSection)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +161,11 @@ class OrganismSection(Section):
         le=MOST_PROCESSES,
         description="Processes for listeners with `cpu_bound: true`; they start with the first message to one.",
     )
+    journal: JournalKey = Field(
+        default=None,
+        description="The file in which all work is written down before it goes on, as `journal: state.db`. What was"
+        " not done when the process stopped or died goes on with the next start. Without it, that is lost.",
+    )
     shutdown_seconds: float = Field(
         default=10.0,
         ge=0,
@@ -213,6 +250,18 @@ class ListenerConfig(Section):
     )
     keep: Annotated[Count, HANDLERS] = Field(
         default=100, description="Entries that such a memory holds, the newest."
+    )
+    retries: Annotated[int, HANDLERS] = Field(
+        default=0,
+        ge=0,
+        le=MOST_RETRIES,
+        description="How often a message is handled again whose handler raised: after 1, 2, 4, … seconds, at most 60."
+        " Then its caller gets the error, and the message is a dead letter.",
+    )
+    effects: Annotated[Literal["repeat", "once"], HANDLERS] = Field(
+        default="repeat",
+        description="What a handler does when it was interrupted, with `organism.journal`: `repeat` calls it again in"
+        " the next life; `once` never does, and its caller gets a `SystemError` with the code `interrupted`.",
     )
     model: Annotated[str | None, AGENTS] = Field(
         default=None,

@@ -23,6 +23,7 @@ ADVICE = {
     "timeout": "ask again, or raise `timeout_seconds` in organism.yaml",
     "handler": "the log says more about it; /status tells where it is",
     "budget": "raise the budget in the `llm` section, or wait for its period to end",
+    "interrupted": "the process ended while it was worked on, again and again; see the log for why",
     "limit": "see `max_turns` and `max_tokens` of the agent, and `organism.limits`, in organism.yaml",
 }
 """What a person can do, by the code of a SystemError."""

@@ -172,6 +172,8 @@ class Console:
         for ask in asks:
             if ask.task is not None:
                 ask.task.cancel()
+            if ask.conversation_id:  # with a journal it would go on, though nobody waits
+                self.organism.cancel(ask.conversation_id)
         return len(asks)
 
     async def drain(self) -> None:

@@ -13,7 +13,9 @@ the way (ADR 2), and the tests hold the output against lxml's own canonicaliser.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib import resources
+from itertools import zip_longest
 from typing import Any
 
 from lxml import etree
@@ -205,6 +207,47 @@ class Message(Struct, frozen=True, eq=False):
             self.at,
         )
         return Message.sealed(heading, reader.decode(envelope.payload), reader, limits=limits)
+
+    def under(self, heading: Heading) -> Message:
+        """The same payload as a request of its own; the message has no instance.
+
+        Args:
+            heading: of a first attempt that answers nothing.
+
+        Raises:
+            EnvelopeError: the heading makes no envelope.
+        """
+        limits = replace(DEFAULT_LIMITS, max_bytes=2 * len(self.data))
+        root = parse(self.data, limits)
+        told = (heading.from_id, heading.to, heading.thread_id, heading.message_id, heading.causation_id)
+        for child, text in zip_longest(list(root[0]), told):
+            if text is None:
+                root[0].remove(child)
+            else:
+                child.text = text
+        data = etree.tostring(root, method="c14n", exclusive=True)
+        decode(data, limits)
+        return Message(
+            heading.message_id,
+            heading.thread_id,
+            heading.conversation_id,
+            heading.from_id,
+            heading.to,
+            heading.causation_id,
+            heading.in_reply_to,
+            heading.attempt,
+            heading.at,
+            heading.repairs,
+            self.root,
+            data,
+            None,
+        )
+
+    @property
+    def content(self) -> str:
+        """The payload's document."""
+        body = self.data.partition(b"</meta>")[2].removesuffix(b"</message>").decode()
+        return body.replace(' xmlns=""', "", 1)
 
     @property
     def _identity(self) -> tuple[Any, ...]:

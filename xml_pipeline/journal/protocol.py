@@ -22,12 +22,15 @@ class Step(Struct, frozen=True, gc=False):
         seq: how many events the conversation had before.
         at: the fact's time, in seconds of Unix time.
         events: in order.
+        owes: whether the conversation has messages that are queued or handled; without any it waits for people, or
+            for a time.
     """
 
     conversation_id: str
     seq: int
     at: float
     events: Sequence[Event]
+    owes: bool = True
 
 
 class Journal(Protocol):

@@ -41,6 +41,7 @@ from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
+from xml_pipeline.llm.tape import Tape
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
 from xml_pipeline.terminal import visible
 
@@ -64,6 +65,7 @@ class Shared:
         home: the event loop of the calls in flight; what they share is not made for several threads.
         calls: in flight.
         told_of_hedges: whether it was said that streams have none.
+        tape: where the answers that handlers get are kept; None for nowhere.
     """
 
     policy: Policy
@@ -76,6 +78,7 @@ class Shared:
     observers: Sequence[Hook] = ()
     closed: bool = False
     told_of_hedges: bool = False
+    tape: Tape | None = None
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)

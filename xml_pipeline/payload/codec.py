@@ -265,6 +265,21 @@ def is_payload(cls: object) -> bool:
     return isinstance(cls, type) and REGISTRATION in cls.__dict__
 
 
+def payload_classes() -> list[type]:
+    """All classes that this program has decorated, later ones first; Python itself knows them as subclasses."""
+    found: dict[type, None] = {}
+    seen: set[type] = {object}
+    waiting = [object]
+    while waiting:
+        for cls in type.__subclasses__(waiting.pop()):
+            if cls not in seen:
+                seen.add(cls)
+                waiting.append(cls)
+                if is_payload(cls):
+                    found[cls] = None
+    return list(found)[::-1]
+
+
 def codec_of(cls: type[T]) -> Codec[T]:
     """The codec of a payload class, compiled at the first call.
 

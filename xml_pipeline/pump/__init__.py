@@ -3,6 +3,7 @@
 from xml_pipeline.pump.listener import Attaching, Handler, Listener, ListenerOptions, Surroundings, listener
 from xml_pipeline.pump.loop import Pump
 from xml_pipeline.pump.machine import Machine
+from xml_pipeline.pump.parts import once
 from xml_pipeline.pump.response import GatherResponse, HandlerMetadata, HandlerResponse, Keep
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.threads import DeadLetter
@@ -23,4 +24,5 @@ __all__ = [
     "PumpSettings",
     "Surroundings",
     "listener",
+    "once",
 ]

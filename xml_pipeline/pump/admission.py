@@ -20,14 +20,17 @@ class Admission:
         most: as given; a newcomer has to wait while so many are in flight, or while somebody waits (`watched`).
         in_flight: accepted and not handled yet, and places reserved; what waits for a person does not count.
         watched: whether somebody waits for messages to be done: then `settle` has to be called.
+        held: whether newcomers wait, however much room there is: what was begun earlier comes first.
     """
 
     def __init__(self, most: int) -> None:
         self.in_flight = 0
         self.watched = False
         self.most = most
+        self.held = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._empty: asyncio.Future[None] | None = None
+        self._ahead: asyncio.Future[None] | None = None
 
     async def wait(self) -> None:
         """Wait for a place; it is counted in when this returns. Raises OrganismClosed."""
@@ -43,14 +46,38 @@ class Admission:
 
     def settle(self) -> None:
         """Let in as many as there is room for; messages were done, and those that followed are counted."""
-        while self._waiting and self.in_flight < self.most:
+        if self._ahead is not None and self.in_flight < self.most:
+            if not self._ahead.done():
+                self._ahead.set_result(None)
+            self._ahead = None
+        while self._waiting and self.in_flight < self.most and not self.held:
             place = self._waiting.popleft()
             if not place.done():
                 self.in_flight += 1
                 place.set_result(None)
-        self.watched = bool(self._waiting) or self._empty is not None
+        self.watched = bool(self._waiting) or self._empty is not None or self.held
         if not self.in_flight:
             self.hurry()
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room."""
+        return self.in_flight >= self.most
+
+    def hold(self) -> None:
+        """Let newcomers wait until `release`."""
+        self.held = self.watched = True
+
+    async def room(self) -> None:
+        """Wait until there is room, ahead of all newcomers; it takes no place."""
+        if self.full:
+            self._ahead = asyncio.get_running_loop().create_future()
+            await self._ahead
+
+    def release(self) -> None:
+        """Let newcomers in again."""
+        self.held = False
+        self.settle()
 
     def leave(self) -> None:
         """Give a reserved place back."""

@@ -52,6 +52,10 @@ class Deadlines:
             if not group:
                 del self._by_seconds[seconds]
 
+    def has(self, thing: Any) -> bool:
+        """Whether it has a deadline."""
+        return thing in self._seconds
+
     def close(self) -> None:
         """Call back nobody any more."""
         if self._timer is not None:

@@ -56,6 +56,7 @@ class Failed(Struct, frozen=True, gc=False):
     Attributes:
         code: what the caller is told, with `text`.
         detail: what operators are told.
+        cut_off: whether it did not come to its end: it was given up, or its process died.
     """
 
     message: Message
@@ -64,6 +65,7 @@ class Failed(Struct, frozen=True, gc=False):
     text: str
     detail: str
     at: float = 0.0
+    cut_off: bool = False
 
 
 class Interrupted(Struct, frozen=True, gc=False):
@@ -71,6 +73,23 @@ class Interrupted(Struct, frozen=True, gc=False):
 
     message: Message
 
+    at: float = 0.0
+
+
+class Starting(Struct, frozen=True, gc=False):
+    """A message's handler is about to be called again."""
+
+    message: Message
+
+    at: float = 0.0
+
+
+class Undeliverable(Struct, frozen=True, gc=False):
+    """A message of an earlier life cannot be handled any more; `reason` says why."""
+
+    message: Message
+
+    reason: str
     at: float = 0.0
 
 
@@ -100,4 +119,6 @@ class Aborted(Struct, frozen=True, gc=False):
     at: float = 0.0
 
 
-Fact: TypeAlias = Injected | Due | Returned | Failed | Interrupted | Expired | Answered | Aborted
+Fact: TypeAlias = (
+    Injected | Due | Returned | Failed | Interrupted | Starting | Undeliverable | Expired | Answered | Aborted
+)

@@ -25,6 +25,9 @@ class HandlerCall(Struct):
         due: when it is too late, by the event loop's clock.
         given_up: whether nobody waits for it any more.
         ids: those that the handler takes, once it has taken one.
+        counts: how often it did what, by a digest.
+        parts: where it is kept what parts of it came to (`parts.Parts`); None for nowhere.
+        turns: at parts of it that are done once, by their names.
     """
 
     message: Message
@@ -36,6 +39,9 @@ class HandlerCall(Struct):
     due: float = 0.0
     given_up: bool = False
     ids: DerivedIds | None = None
+    counts: dict[bytes, int] | None = None
+    parts: Any = None
+    turns: dict[str, asyncio.Lock] | None = None
 
     @property
     def listener(self) -> str:
@@ -56,6 +62,23 @@ class HandlerCall(Struct):
     @property
     def attempt(self) -> int:
         return self.message.attempt
+
+    @property
+    def run(self) -> int:
+        return self.thread.failed
+
+    def nth(self, what: bytes) -> int:
+        if self.counts is None:
+            self.counts = {}
+        before = self.counts.get(what, 0)
+        self.counts[what] = before + 1
+        return before
+
+    def turn(self, part: str) -> asyncio.Lock:
+        """Held by whoever does this part of it."""
+        if self.turns is None:
+            self.turns = {}
+        return self.turns.setdefault(part, asyncio.Lock())
 
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those above it, innermost first; the open ones, for a handler that was given up."""

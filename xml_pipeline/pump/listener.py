@@ -40,9 +40,13 @@ AsyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Coroutine[An
 SyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Keep[S] | R]
 
 Span: TypeAlias = Literal["session", "conversation"]
+Effects: TypeAlias = Literal["repeat", "once"]
 
 SYSTEM_CLASSES = (Huh, SystemError, Gathered)
 SYSTEM_ROOTS = frozenset({codec_of(Huh).root, codec_of(SystemError).root, GatheredCodec.root})
+
+MOST_RETRIES = 20
+"""Of one message; waits double, so the last ones are a minute apart."""
 
 OUTSIDE = "outside"
 """What listeners see as `from_id` when the outside gives itself no other name; no listener may have it."""
@@ -110,6 +114,8 @@ class ListenerOptions(TypedDict, total=False):
     max_concurrent: int | None
     remembers: Span
     keep: int
+    retries: int
+    effects: Effects
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +137,8 @@ class Listener:
         state: the payload class that its handler keeps for each thread; None for none.
         remembers: whether `respond(..., remember=)` is for later calls of the same session or conversation.
         keep: how many entries such a memory holds, the newest.
+        retries: how often a message is handled again whose handler raised, later each time.
+        effects: whether a handler that was interrupted may `repeat` what it does, or must be called `once`.
         is_async: whether the handler runs on the event loop.
         handles: names of the root elements that its handler is called with; others pass on, or a person is asked.
         requests: those of `accepts` that others may send it; messages of the system come from the system alone, and
@@ -151,6 +159,8 @@ class Listener:
     state: type | None = None
     remembers: Span = "session"
     keep: int = 100
+    retries: int = 0
+    effects: Effects = "repeat"
 
     is_async: bool = field(init=False)
     handles: frozenset[str] = field(init=False)
@@ -227,6 +237,8 @@ def listener(
         state=state,
         remembers=options.get("remembers", "session"),
         keep=options.get("keep", 100),
+        retries=options.get("retries", 0),
+        effects=options.get("effects", "repeat"),
     )
 
 
@@ -285,6 +297,16 @@ def _check_options(name: str, options: ListenerOptions) -> None:
     for key, most in (("max_concurrent", options.get("max_concurrent")), ("keep", options.get("keep"))):
         if most is not None and not (isinstance(most, int) and most > 0):
             raise ConfigError(f"{key} of '{name}' is {most!r}; a whole number greater than 0 is needed")
+    retries, effects = options.get("retries", 0), options.get("effects", "repeat")
+    if isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries <= MOST_RETRIES:
+        raise ConfigError(f"retries of '{name}' is {cut(repr(retries))}; allowed: 0 to {MOST_RETRIES}")
+    if effects not in typing.get_args(Effects):
+        raise ConfigError(
+            f"effects of '{name}' is {effects!r}; allowed: {', '.join(typing.get_args(Effects))}"
+        )
+    if effects == "once" and (retries or options.get("agent")):
+        what = "retries" if retries else "agent"
+        raise ConfigError(f"'{name}' has effects: once and {what}: what is done once is not tried again")
     span = options.get("remembers", "session")
     if span not in typing.get_args(Span):
         raise ConfigError(f"remembers of '{name}' is {span!r}; allowed: {', '.join(typing.get_args(Span))}")

@@ -32,6 +32,7 @@ from typing import Any
 
 from xml_pipeline.envelope import (
     SYSTEM,
+    Code,
     Gathered,
     GatheredCodec,
     Heading,
@@ -40,14 +41,14 @@ from xml_pipeline.envelope import (
     SystemError,
     codec_for,
     complaint,
-    extract_payloads,
     is_error,
 )
-from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, Violation, cut, described
+from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, cut, described
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
 from xml_pipeline.pump.addressing import NOT_DELIVERABLE
+from xml_pipeline.pump.attempts import MOST_INTERRUPTIONS, NOT_TWICE, POISONOUS, failed_for_good, pause_after
 from xml_pipeline.pump.facts import (
     Aborted,
     Answered,
@@ -58,9 +59,12 @@ from xml_pipeline.pump.facts import (
     Injected,
     Interrupted,
     Returned,
+    Starting,
+    Undeliverable,
 )
 from xml_pipeline.pump.listener import NAME, Listener
 from xml_pipeline.pump.log import logger
+from xml_pipeline.pump.reasons import COLLAPSED, DIED, ENDED, LATE, NOBODY_WAITS, NONSENSE, UNSENT
 from xml_pipeline.pump.response import (
     DELEGATE,
     RESPOND,
@@ -68,13 +72,13 @@ from xml_pipeline.pump.response import (
     GatherResponse,
     HandlerResponse,
     Intent,
-    Kind,
     check_response,
     entry_of,
     intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
 from xml_pipeline.pump.terms import MOST_GATHERED, Terms
+from xml_pipeline.pump.texts import NOTHING, read
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
@@ -91,6 +95,7 @@ from xml_pipeline.threads.record import (
     Refused,
     Remembered,
     Slot,
+    Started,
     StateKept,
 )
 from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, begin
@@ -100,8 +105,6 @@ HUH = codec_of(Huh)
 
 _NOTHING = Intent()
 _ABOUT_CONVERSATIONS = (Injected, Aborted, Expired)
-
-LATE = "the handler returned after it was given up"
 
 
 class Machine:
@@ -203,8 +206,7 @@ class Rules(DerivedIds, kw_only=True):
     def due(self, fact: Due) -> None:
         """The turn of what no handler takes: an answer that passes on, or a question to a person."""
         message = fact.message
-        thread = self._thread_of(message)
-        if thread is None:
+        if (thread := self._thread_of(message)) is None:
             return
         listener = self.terms.listeners[message.to]
         if message.root in listener.accepts:
@@ -231,7 +233,7 @@ class Rules(DerivedIds, kw_only=True):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # NonsenseReturned, or what an odd object does when it is looked at
-            text, detail = "the handler returned something that cannot be sent", described(error)
+            text, detail = NONSENSE, described(error)
             logger.error("the handler of '%s' returned %s", listener.name, detail)
             self._fail(thread, message, "handler", text, detail)
             return
@@ -250,9 +252,8 @@ class Rules(DerivedIds, kw_only=True):
     def _send_all(self, thread: Thread, message: Message, wants: Intent) -> None:
         if wants.keeps:
             self.record(StateKept(thread.id, wants.state))
-        if wants.text is not None:
-            self._send_text(thread, message, wants.text)
-        for response in wants.responses:
+        said = NOTHING if wants.text is None else read(wants.text, thread, self.terms)
+        for response in wants.responses or said.responses:
             if not self.open(thread):  # an earlier response of the list has ended it
                 self._bury_unsent(thread, message, response)
             elif isinstance(response, HandlerResponse):
@@ -260,18 +261,54 @@ class Rules(DerivedIds, kw_only=True):
             else:
                 self._gather(thread, message, response)
             if self._runaway():
-                break  # however long the list is: the conversation is ended
+                return  # however long the list is: the conversation is ended
+        for huh in said.complaints:
+            self._refuse(thread, huh)
 
     def failed(self, fact: Failed) -> None:
-        thread = self._thread_of(fact.message)
-        if thread is not None:
-            self._fail(thread, fact.message, fact.code, fact.text, fact.detail)
+        message = fact.message
+        if (thread := self._thread_of(message)) is None:
+            return
+        listener = self.terms.listeners[message.to]
+        retries = listener.retries if fact.code == "handler" else 0
+        if thread.failed < retries:
+            times, again = thread.failed + 1, self._again(message)
+            self.record(Redelivered(again, thread.interrupted, times, pause_after(times), fact.detail))
+            return
+        if retries:
+            self.record(DeadLetter(message, failed_for_good(retries + 1, fact.detail)))
+        if fact.cut_off and listener.effects == "once":
+            self._fail(thread, message, "interrupted", NOT_TWICE, fact.detail)
+        else:
+            self._fail(thread, message, fact.code, fact.text, fact.detail)
+
+    def _again(self, message: Message) -> Message:
+        return message.again(codec_for(message.payload), self.terms.kept_limits)
 
     def interrupted(self, fact: Interrupted) -> None:
         message = fact.message
-        thread = self._thread_of(message)
-        if thread is not None:
-            self.record(Redelivered(message.again(codec_for(message.payload))))
+        if (thread := self._thread_of(message)) is None:
+            return
+        times = thread.interrupted + 1
+        if self.terms.listeners[message.to].effects == "once":
+            self._fail(thread, message, "interrupted", NOT_TWICE, DIED)
+        elif times == MOST_INTERRUPTIONS:
+            self._give_back(thread, message, "interrupted", POISONOUS)
+        else:
+            self.record(Redelivered(self._again(message), times, thread.failed))
+
+    def starting(self, fact: Starting) -> None:
+        if self._thread_of(fact.message) is not None:
+            self.record(Started(fact.message))
+
+    def undeliverable(self, fact: Undeliverable) -> None:
+        if (thread := self._thread_of(fact.message)) is not None:
+            self._give_back(thread, fact.message, "handler", fact.reason)
+
+    def _give_back(self, thread: Thread, message: Message, code: Code, reason: str) -> None:
+        """A message that cannot be handled: it is buried, and its thread's caller is told."""
+        self.record(DeadLetter(message, reason, True))
+        self._answer(thread, ERROR, SystemError(code, reason), message.message_id)
 
     def answered(self, fact: Answered) -> None:
         message, payload = fact.message, fact.payload
@@ -317,11 +354,11 @@ class Rules(DerivedIds, kw_only=True):
         opening_id = conversation.threads[conversation.root].opening_id if conversation.root else ""
         for thread in reversed(tuple(conversation.threads.values())):  # callees before their callers
             for message in tuple(thread.inbox.values()):
-                self.record(DeadLetter(message, "the engine failed in this conversation", True))
+                self.record(DeadLetter(message, COLLAPSED, True))
             self.record(Ended(thread.id, thread.listener, "pruned", thread.session_ids))
         caller, own = conversation.caller, self.new_id()
         heading = self._heading(SYSTEM, caller, own, self.new_id(), "", None, opening_id)
-        error = SystemError("handler", "the engine failed in this conversation; its log says more")
+        error = SystemError("handler", f"{COLLAPSED}; its log says more")
         self._leave(Message.sealed(heading, error, ERROR, ERROR, self.terms.system_limits))
 
     # --- what a handler wants sent ---
@@ -356,31 +393,6 @@ class Rules(DerivedIds, kw_only=True):
 
     def _is_peer(self, thread: Thread, name: str) -> bool:
         return name in self.terms.listeners[thread.listener].peers
-
-    def _send_text(self, thread: Thread, cause: Message, text: str | bytes) -> None:
-        """What a model wrote: every payload in it is validated and routed."""
-        caller = thread.caller
-        codecs, calls = self.terms.addressing.from_text(thread.listener, caller if thread.parent else None)
-        extraction = extract_payloads(text, codecs)
-        for found in extraction.found:
-            # The name of a caller that is a peer too may stand for either: then the payload's class decides.
-            either = found.to in (caller, thread.opened_by) and self._is_peer(thread, found.to)
-            named = found.to != "" and not either
-            answers = not named and found.codec.root not in calls
-            kind: Kind = RESPOND if answers else SEND
-            to = found.to if named else None
-            response = HandlerResponse(found.payload, to, kind=kind, repairs=found.repairs)
-            if self.open(thread):
-                self._send(thread, cause, response)
-            else:
-                self._bury_unsent(thread, cause, response)
-        for name, error in extraction.errors:
-            example = next((codec.example for codec in codecs if codec.root == name), "")
-            self._refuse(thread, Huh.from_error(error, f"<{name}>", example))
-        if not extraction.found and not extraction.errors:
-            allowed = ", ".join(f"<{codec.root}>" for codec in codecs) or "none"
-            rule = Violation("text", "holds no payload element", None, allowed)
-            self._refuse(thread, Huh.from_error(PayloadError(rule), "the text"))
 
     def _call_self(self, thread: Thread, cause: Message, response: HandlerResponse) -> None:
         own = self.terms.listeners[thread.listener]
@@ -457,7 +469,9 @@ class Rules(DerivedIds, kw_only=True):
             )
         memory = f"{conversation.id}/{target.name}" if target.remembers == "conversation" else session_id
         if parent is None:
-            return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot)
+            outside = self.state.sessions[conversation.session] if conversation.lasting else None
+            seen = None if outside is None else outside.seen(memory, target.keep)
+            return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot, seen)
         return Opening(parent.id, parent.listener, opening_id, depth, session_id, memory, slot)
 
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
@@ -542,7 +556,8 @@ class Rules(DerivedIds, kw_only=True):
         """The codec by which a thread's caller reads an answer: its own, if it takes the class."""
         if not thread.parent or writer.cls is Gathered:
             return writer
-        return self.terms.listeners[thread.caller].accepts.get(writer.root, writer)
+        caller = self.terms.listeners.get(thread.caller)  # None: of an earlier life
+        return writer if caller is None else caller.accepts.get(writer.root, writer)
 
     def _leave(self, answer: Message, root: Thread | None = None) -> None:
         """The answer goes outside, and the conversation is over."""
@@ -554,7 +569,7 @@ class Rules(DerivedIds, kw_only=True):
         ends, lasting = "" if root is None else root.id, conversation.session if conversation.lasting else ""
         self.record(Accepted(answer, None, ends, ended, leaves=True, lasting=lasting))
         if not conversation.awaited and is_error(answer.payload):
-            self.record(DeadLetter(answer, "nobody outside waits for this error"))
+            self.record(DeadLetter(answer, NOBODY_WAITS))
 
     def _remember(self, thread: Thread, entry: Any) -> None:
         conversation = self.conversation
@@ -563,7 +578,9 @@ class Rules(DerivedIds, kw_only=True):
             self.record(Remembered(f"{conversation.id}/{listener.name}", entry, listener.keep))
         else:
             lasting = conversation.lasting and not thread.parent
-            self.record(Remembered(thread.session_id, entry, listener.keep, lasting))
+            added = self.state.sessions[conversation.session].added if lasting else {}
+            ordinal = added.get(thread.session_id, 0) + 1
+            self.record(Remembered(thread.session_id, entry, listener.keep, lasting, ordinal))
 
     def _refuse(
         self,
@@ -648,7 +665,7 @@ class Rules(DerivedIds, kw_only=True):
 
     def _bury_inbox(self, thread: Thread) -> None:
         for message in tuple(thread.inbox.values()):
-            self.record(DeadLetter(message, "its thread has ended", True))
+            self.record(DeadLetter(message, ENDED, True))
 
     def _bury_unsent(
         self, thread: Thread, cause: Message, response: HandlerResponse | GatherResponse
@@ -660,7 +677,7 @@ class Rules(DerivedIds, kw_only=True):
             return
         codec = codec_of(type(response.payload))
         to, message_id = response.to or thread.caller, response.take_id(self)
-        reason = "its thread had ended before it was sent"
+        reason = UNSENT
         if not NAME.fullmatch(to):  # any text at all, which no envelope carries
             to, reason = thread.caller, f"{reason}; it was for {cut(to)!r}, which is no name"
         heading = self._heading(thread.listener, to, thread.id, message_id, cause.message_id, response)
@@ -683,12 +700,10 @@ class Rules(DerivedIds, kw_only=True):
         session = self.state.sessions[self.conversation.session]
         return tuple(session.sessions.values()) if session.ending and session.running == 1 else ()
 
-    # --- limits ---
+    # --- parts ---
 
     def _runaway(self) -> bool:
         return not self.over and self.conversation.messages > self.terms.limits.messages
-
-    # --- parts ---
 
     def _thread_of(self, message: Message) -> Thread | None:
         """The open thread in which the message is pending."""
@@ -726,6 +741,8 @@ _RULES: dict[type[Any], Callable[[Rules, Any], None]] = {
     Returned: Rules.returned,
     Failed: Rules.failed,
     Interrupted: Rules.interrupted,
+    Starting: Rules.starting,
+    Undeliverable: Rules.undeliverable,
     Answered: Rules.answered,
     Expired: Rules.expired,
     Aborted: Rules.aborted,

@@ -17,6 +17,7 @@ from xml_pipeline.threads.record import (
     Event,
     Handled,
     Over,
+    Redelivered,
     Refused,
     Remembered,
     StateKept,
@@ -46,6 +47,10 @@ def observed(conversation_id: str, event: Event, seq: int) -> Iterator[events.Ev
             yield events.HandlerFailed(
                 cid, event.thread_id, event.listener, event.code, event.detail, seq=seq
             )
+        case Redelivered(detail=detail) if detail:
+            again = f"{detail} (it is tried again in {event.seconds:g} s)"
+            message = event.message
+            yield events.HandlerFailed(cid, message.thread_id, message.to, "handler", again, seq=seq)
         case Handled(how="passed on"):
             yield events.AnswerPassedOn(cid, event.thread_id, event.listener, event.detail, seq=seq)
         case Refused():

@@ -72,20 +72,25 @@ class HandlerMetadata(Struct, frozen=True, gc=False):
     memory: tuple[Entry, ...] = ()
 
     def recall(self, cls: type[T]) -> tuple[T, ...]:
-        """The remembered entries of one payload class, oldest first.
+        """The remembered entries of one payload class, oldest first, without those that were erased.
 
         Raises:
             PayloadTypeError: the class is no payload.
             PayloadError: an entry was written by another version of the class, and does not fit this one.
         """
-        codec = codec_of(cls)
-        return tuple(
-            codec.decode(parse(entry.data, KEPT)) for entry in self.memory if entry.root == codec.root
-        )
+        return recalled(self.memory, cls)
 
     def new_id(self) -> str:
         """An opaque UUID: the first, the second, … is the same each time this message is handled."""
         return new_id()
+
+
+def recalled(entries: Iterable[Entry], cls: type[T]) -> tuple[T, ...]:
+    """The entries of one payload class, as `HandlerMetadata.recall`."""
+    codec = codec_of(cls)
+    return tuple(
+        codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root and entry.data
+    )
 
 
 def new_id() -> str:
@@ -327,3 +332,8 @@ def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:
                 f"a gather of {each!r}; it takes calls, as HandlerResponse(payload, to=...)"
             )
         check_response(each)
+
+
+def restored(kept: Entry | None, cls: type) -> Any:
+    """A thread's state, decoded anew for each message: a handler cannot change what is kept but by returning it."""
+    return None if kept is None else codec_of(cls).decode(parse(kept.data, KEPT))

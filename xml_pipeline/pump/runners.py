@@ -71,6 +71,8 @@ class Runners:
         self._at_queue: asyncio.Task[Any] | None = None  # the runner that is
         self._coming = False  # another was woken
         self._stopping = False
+        self._halted = False
+        self._quiet: asyncio.Future[None] | None = None
         self._threads = Threads(settings.max_concurrent_handlers)
         self._processes: Processes | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -86,6 +88,26 @@ class Runners:
         self._context.run(current_caller.set, None)
         usual = self._settings.max_concurrent_per_agent
         self.scheduler.limit({name: each.max_concurrent or usual for name, each in self._listeners.items()})
+
+    def halt(self) -> None:
+        """Call no handler from now on; those that run go on."""
+        self._halted = True
+
+    async def rest(self, seconds: float) -> None:
+        """Call no handler any more, and wait until none runs, or `seconds` are over, or `hurry` is called."""
+        self.halt()
+        if self._runs:
+            self._quiet = self._loop.create_future()
+            timer = self._loop.call_later(seconds, self.hurry)
+            try:
+                await self._quiet
+            finally:
+                timer.cancel()
+
+    def hurry(self) -> None:
+        """Let a `rest` that is going on return now."""
+        if self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
 
     async def stop(self) -> None:
         """Cancel what still runs, and do not wait long for it."""
@@ -124,7 +146,7 @@ class Runners:
 
     def _wake(self) -> None:
         """See to it that a runner comes: a message can run, and nobody attends."""
-        if self._stopping:
+        if self._stopping or self._halted:
             return
         self._coming = self.scheduler.attended = True
         while self._idle:
@@ -174,7 +196,7 @@ class Runners:
         scheduler, begin, handled = self.scheduler, self._work.begin, 0
         self._at_queue, scheduler.attended = task, True
         try:
-            while self._at_queue is task and (scheduler.ready.size or scheduler.granted):
+            while self._at_queue is task and (scheduler.ready.size or scheduler.granted) and not self._halted:
                 message = scheduler.take()
                 if message is None:
                     break
@@ -260,6 +282,8 @@ class Runners:
             self._work.raised(message, failure)
             if isinstance(failure, KeyboardInterrupt):
                 raise failure
+        if self._quiet is not None and not self._runs:
+            self.hurry()
 
     async def _elsewhere(self, listener: Listener, run: HandlerCall) -> Any:
         """Call a handler that may not run on the event loop: in a thread, or in a process.

@@ -171,6 +171,10 @@ class Scheduler:
         if not self.attended and self.running < self.slots:
             self._wake()
 
+    def hold(self, thread_id: str) -> None:
+        """A message of this thread is on its way, or waits for a person: what is added stands behind it."""
+        self.threads[thread_id] = None
+
     def again(self, message: Message) -> None:
         """Queue a message once more that was taken before, ahead of the others of its thread."""
         self.ready.push((message, message.message_id))
@@ -194,7 +198,7 @@ class Scheduler:
                 continue
             name = message.to
             count = busy.get(name, 0)
-            if count < self._limits[name]:
+            if count < self._limits.get(name, 1):  # a listener of an earlier life may be gone
                 busy[name] = count + 1
                 self.running += 1
                 return message

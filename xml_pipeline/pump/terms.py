@@ -39,6 +39,12 @@ class Terms(Struct, frozen=True):
     system_limits: WireLimits
     gathered_limits: WireLimits
 
+    @property
+    def kept_limits(self) -> WireLimits:
+        """Of whatever was accepted once, and is read again."""
+        system = self.system_limits
+        return replace(self.gathered_limits, max_bytes=system.max_bytes, max_depth=system.max_depth)
+
     @classmethod
     def of(
         cls, listeners: Mapping[str, Listener], limits: ConversationLimits, wire_limits: WireLimits

@@ -17,7 +17,7 @@ Slot: TypeAlias = tuple[str, int]
 """A place in a gather: its id, and the position of the call in it."""
 
 
-class Entry(Struct, frozen=True, gc=False):
+class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """A payload that is kept: a thread's state, or one entry of a memory.
 
     Attributes:
@@ -29,7 +29,7 @@ class Entry(Struct, frozen=True, gc=False):
     data: bytes
 
 
-class Opening(Struct, frozen=True, gc=False):
+class Opening(Struct, frozen=True, omit_defaults=True, gc=False):
     """The thread that a message opens; it takes the message's thread id, and its receiver as listener.
 
     Attributes:
@@ -40,6 +40,8 @@ class Opening(Struct, frozen=True, gc=False):
         session_id: of all calls that this caller's thread makes to this listener.
         memory: the key of the memory that the thread sees as it is now.
         slot: the place in the caller's gather that the answer fills, if any.
+        seen: of a memory that outlives the conversation, the number of the newest entry and how many the thread sees;
+            None where there is none. Other conversations may add to it before this one is read again.
     """
 
     parent: str
@@ -49,9 +51,10 @@ class Opening(Struct, frozen=True, gc=False):
     session_id: str
     memory: str
     slot: Slot | None = None
+    seen: tuple[int, int] | None = None
 
 
-class Began(Struct, frozen=True, gc=False, tag="began/1"):
+class Began(Struct, frozen=True, omit_defaults=True, gc=False, tag="began/1"):
     """A conversation begins.
 
     Attributes:
@@ -69,7 +72,7 @@ class Began(Struct, frozen=True, gc=False, tag="began/1"):
     awaited: bool
 
 
-class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
+class Accepted(Struct, frozen=True, omit_defaults=True, gc=False, tag="accepted/1"):
     """A message passed all checks.
 
     Attributes:
@@ -96,7 +99,7 @@ class Accepted(Struct, frozen=True, gc=False, tag="accepted/1"):
     by_name: bool = False
 
 
-class Handled(Struct, frozen=True, gc=False, tag="handled/1"):
+class Handled(Struct, frozen=True, omit_defaults=True, gc=False, tag="handled/1"):
     """A message is done.
 
     Attributes:
@@ -116,19 +119,37 @@ class Handled(Struct, frozen=True, gc=False, tag="handled/1"):
     detail: str = ""
 
 
-class Asked(Struct, frozen=True, gc=False, tag="asked/1"):
+class Asked(Struct, frozen=True, omit_defaults=True, gc=False, tag="asked/1"):
     """A message waits for a person."""
 
     message: Message
 
 
-class Redelivered(Struct, frozen=True, gc=False, tag="redelivered/1"):
-    """The handler of a message was interrupted, through no fault of its own: the message is due once more."""
+class Started(Struct, frozen=True, omit_defaults=True, gc=False, tag="started/1"):
+    """A handler is about to be called with a message again: how often that was interrupted has to be known."""
 
     message: Message
 
 
-class Gathering(Struct, frozen=True, gc=False, tag="gathering/1"):
+class Redelivered(Struct, frozen=True, omit_defaults=True, gc=False, tag="redelivered/1"):
+    """A message is due once more: its handler was interrupted, or raised and is tried again.
+
+    Attributes:
+        message: with one more attempt.
+        interrupted: how often handlers of it were interrupted so far.
+        failed: how often they raised so far.
+        seconds: after which it is due.
+        detail: of what was raised, for operators; "" when the handler was interrupted.
+    """
+
+    message: Message
+    interrupted: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+
+
+class Gathering(Struct, frozen=True, omit_defaults=True, gc=False, tag="gathering/1"):
     """A thread waits for the answers to several calls together.
 
     Attributes:
@@ -143,7 +164,7 @@ class Gathering(Struct, frozen=True, gc=False, tag="gathering/1"):
     cause: str
 
 
-class Refused(Struct, frozen=True, gc=False, tag="refused/1"):
+class Refused(Struct, frozen=True, omit_defaults=True, gc=False, tag="refused/1"):
     """A message was not let through; its sender is told.
 
     Attributes:
@@ -161,7 +182,7 @@ class Refused(Struct, frozen=True, gc=False, tag="refused/1"):
     reason: str
 
 
-class Ended(Struct, frozen=True, gc=False, tag="ended/1"):
+class Ended(Struct, frozen=True, omit_defaults=True, gc=False, tag="ended/1"):
     """A thread ended without an answer.
 
     Attributes:
@@ -177,7 +198,7 @@ class Ended(Struct, frozen=True, gc=False, tag="ended/1"):
     fills: Slot | None = None
 
 
-class DeadLetter(Struct, frozen=True, tag="dead-letter/1"):
+class DeadLetter(Struct, frozen=True, omit_defaults=True, tag="dead-letter/1"):
     """A message that ended without a receiver.
 
     Attributes:
@@ -221,14 +242,14 @@ class DeadLetter(Struct, frozen=True, tag="dead-letter/1"):
         return self.message.payload
 
 
-class StateKept(Struct, frozen=True, gc=False, tag="state-kept/1"):
+class StateKept(Struct, frozen=True, omit_defaults=True, gc=False, tag="state-kept/1"):
     """A handler returned the new state of its thread."""
 
     thread_id: str
     state: Entry | None
 
 
-class Remembered(Struct, frozen=True, gc=False, tag="remembered/1"):
+class Remembered(Struct, frozen=True, omit_defaults=True, gc=False, tag="remembered/1"):
     """A memory got an entry.
 
     Attributes:
@@ -236,15 +257,17 @@ class Remembered(Struct, frozen=True, gc=False, tag="remembered/1"):
         entry: what was added.
         keep: how many entries the memory keeps, the newest.
         lasting: whether it belongs to an outside session that outlives the conversation.
+        ordinal: its number in such a memory, from 1; of no meaning in others.
     """
 
     memory: str
     entry: Entry
     keep: int
     lasting: bool = False
+    ordinal: int = 0
 
 
-class Over(Struct, frozen=True, gc=False, tag="over/1"):
+class Over(Struct, frozen=True, omit_defaults=True, gc=False, tag="over/1"):
     """Nothing of the conversation is in flight any more, and no answer has left.
 
     Attributes:
@@ -256,7 +279,7 @@ class Over(Struct, frozen=True, gc=False, tag="over/1"):
     lasting: str = ""
 
 
-class Closed(Struct, frozen=True, gc=False, tag="closed/1"):
+class Closed(Struct, frozen=True, omit_defaults=True, gc=False, tag="closed/1"):
     """A lasting session is closed: it ends now, or with the last of its conversations. It stands under its own id."""
 
 
@@ -265,6 +288,7 @@ Event: TypeAlias = (
     | Accepted
     | Handled
     | Asked
+    | Started
     | Redelivered
     | Gathering
     | Refused

@@ -28,11 +28,13 @@ from xml_pipeline.threads.record import (
     Event,
     Gathering,
     Handled,
+    Opening,
     Over,
     Redelivered,
     Refused,
     Remembered,
     Slot,
+    Started,
     StateKept,
 )
 
@@ -76,6 +78,9 @@ class Thread(Struct):
         gathers: open ones by id.
         state: what its handler keeps while it is open.
         asked: the message that waits for a person; "" for none.
+        started: the message of which it is written down that its handler is called; "" for none.
+        interrupted: how often handlers of the message that is worked on were interrupted.
+        failed: how often they raised.
     """
 
     id: str
@@ -94,6 +99,9 @@ class Thread(Struct):
     gathers: dict[str, Gather] | None = None
     state: Entry | None = None
     asked: str = ""
+    started: str = ""
+    interrupted: int = 0
+    failed: int = 0
 
     @property
     def phase(self) -> Phase:
@@ -120,6 +128,7 @@ class Conversation(Struct):
         root: its first thread (or the one that it was handed over to); "" when that has ended.
         threads: open ones by id.
         messages: how many were accepted so far.
+        due: how many are queued or handled: with none it waits for people, or for a time.
         seq: how many events were applied so far.
         sessions: of the outside caller's own calls, by listener.
         memory: entries by session id, or by listener for those that remember per conversation.
@@ -133,6 +142,7 @@ class Conversation(Struct):
     root: str = ""
     threads: dict[str, Thread] = field(default_factory=dict)
     messages: int = 0
+    due: int = 0
     seq: int = 0
     sessions: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Memory] | None = None
@@ -144,14 +154,29 @@ class OutsideSession(Struct):
     Attributes:
         sessions: of its calls, by listener.
         memory: entries by session id.
+        added: how many entries each memory ever got.
+        shown: how many of them, the newest, a memory is that was read from a journal; older ones are for threads that
+            had seen them.
         running: conversations that are open.
         ending: whether it goes with the last of them.
     """
 
     sessions: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
+    added: dict[str, int] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
     running: int = 0
     ending: bool = False
+
+    def entries(self, memory: str) -> Memory:
+        """What is remembered now."""
+        entries = self.memory.get(memory, ())
+        return entries[-self.shown[memory] :] if memory in self.shown else entries
+
+    def seen(self, memory: str, keep: int) -> tuple[int, int] | None:
+        """What a thread that opens now sees of a memory, as in `Opening.seen`."""
+        entries = self.memory.get(memory)
+        return (self.added[memory], min(len(entries), keep)) if entries else None
 
 
 class State(Struct):
@@ -223,6 +248,7 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
             del thread.gathers[event.closes]
         thread.inbox[message.message_id] = message
         conversation.messages += 1
+        conversation.due += 1
     else:
         thread_id, slot = message.thread_id, opens.slot
         owner: Thread | Conversation | OutsideSession
@@ -242,7 +268,7 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
         owner.sessions[message.to] = opens.session_id
         memory: Memory = ()
         if conversation.memory is not None or conversation.lasting:
-            memory = _recalled(state, conversation, opens.memory)
+            memory = _recalled(state, conversation, opens)
         conversation.threads[thread_id] = Thread(
             thread_id,
             message.to,
@@ -257,13 +283,21 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
             {message.message_id: message},
         )
         conversation.messages += 1
+        conversation.due += 1
 
 
-def _recalled(state: State, conversation: Conversation, key: str) -> Memory:
-    """The entries of a memory as they are now."""
+def _recalled(state: State, conversation: Conversation, opens: Opening) -> Memory:
+    """The entries of a memory as they are when a thread opens."""
+    key = opens.memory
     if conversation.memory is not None and key in conversation.memory:
         return conversation.memory[key]
-    return state.sessions[conversation.session].memory.get(key, ()) if conversation.lasting else ()
+    if opens.seen is None:
+        return ()
+    newest, size = opens.seen
+    session = state.sessions[conversation.session]
+    entries = session.memory[key]
+    end = len(entries) - (session.added[key] - newest)
+    return entries[max(0, end - size) : max(0, end)]
 
 
 def _fill(thread: Thread, slot: Slot, answer: Message | None) -> None:
@@ -291,18 +325,32 @@ def _remove(conversation: Conversation, thread_id: str, sessions: tuple[str, ...
 
 def _handle(state: State, conversation: Conversation, event: Handled) -> None:
     thread = conversation.threads[event.thread_id]
-    del thread.inbox[event.message_id]
-    if thread.asked == event.message_id:
+    _take_out(conversation, thread, event.message_id)
+
+
+def _take_out(conversation: Conversation, thread: Thread, message_id: str) -> None:
+    del thread.inbox[message_id]
+    if thread.asked == message_id:
         thread.asked = ""
+    else:
+        conversation.due -= 1
+    thread.started, thread.interrupted, thread.failed = "", 0, 0
 
 
 def _ask(state: State, conversation: Conversation, event: Asked) -> None:
     conversation.threads[event.message.thread_id].asked = event.message.message_id
+    conversation.due -= 1
+
+
+def _start(state: State, conversation: Conversation, event: Started) -> None:
+    conversation.threads[event.message.thread_id].started = event.message.message_id
 
 
 def _redeliver(state: State, conversation: Conversation, event: Redelivered) -> None:
     message = event.message
-    conversation.threads[message.thread_id].inbox[message.message_id] = message
+    thread = conversation.threads[message.thread_id]
+    thread.inbox[message.message_id] = message
+    thread.started, thread.interrupted, thread.failed = "", event.interrupted, event.failed
 
 
 def _gather(state: State, conversation: Conversation, event: Gathering) -> None:
@@ -326,9 +374,7 @@ def _end(state: State, conversation: Conversation, event: Ended) -> None:
 def _bury(state: State, conversation: Conversation, event: DeadLetter) -> None:
     if event.pending:
         thread = conversation.threads[event.message.thread_id]
-        del thread.inbox[event.message.message_id]
-        if thread.asked == event.message.message_id:
-            thread.asked = ""
+        _take_out(conversation, thread, event.message.message_id)
 
 
 def _keep(state: State, conversation: Conversation, event: StateKept) -> None:
@@ -337,7 +383,11 @@ def _keep(state: State, conversation: Conversation, event: StateKept) -> None:
 
 def _remember(state: State, conversation: Conversation, event: Remembered) -> None:
     if event.lasting:
-        memory = state.sessions[conversation.session].memory
+        session = state.sessions[conversation.session]
+        if event.ordinal <= session.added.get(event.memory, 0):
+            return  # the session has it: it outlived the process, and the conversation is read again
+        memory = session.memory
+        session.added[event.memory] = event.ordinal
     else:
         if conversation.memory is None:
             conversation.memory = {}
@@ -369,5 +419,6 @@ CHANGES: dict[type[Any], Callable[[State, Conversation, Any], None]] = {  # what
     Redelivered: _redeliver,
     Refused: _refuse,
     Remembered: _remember,
+    Started: _start,
     StateKept: _keep,
 }

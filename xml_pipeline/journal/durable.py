@@ -1,0 +1,67 @@
+"""A journal that outlives the process: what an organism finds in it, and how it is opened and closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from xml_pipeline.errors import JournalError
+from xml_pipeline.journal.protocol import Journal, Step
+from xml_pipeline.journal.uptime import Uptime
+from xml_pipeline.threads.record import Entry
+
+
+class OpenConversation(Struct, frozen=True, gc=False):
+    """A conversation that was not over when the journal was closed, or its process died.
+
+    Attributes:
+        id: names it.
+        began: when, in seconds of Unix time.
+        owes: as of its last `Step`.
+    """
+
+    id: str
+    began: float
+    owes: bool
+
+
+class Kept(Struct, frozen=True):
+    """What a journal holds when an organism starts on it.
+
+    Attributes:
+        open: conversations that are not over, oldest first.
+        memories: of lasting sessions of outside callers: session id → memory → its entries, oldest first, each with
+            its number and how many are shown.
+        uptime: when earlier owners were alive.
+    """
+
+    open: Sequence[OpenConversation]
+    memories: dict[str, dict[str, list[tuple[int, int, Entry]]]]
+    uptime: Uptime
+
+
+@runtime_checkable
+class Durable(Journal, Protocol):
+    """A journal that outlives the process: stopping suspends, starting goes on.
+
+    Attributes:
+        trouble: why steps cannot be made durable just now (a full disk); "" when they can. They are tried again, and
+            nothing new is let in meanwhile.
+    """
+
+    trouble: str
+
+    async def start(self, failed: Callable[[JournalError], None]) -> Kept:
+        """Open it, and say what it holds. `failed` is called in the event loop when it can be used no more.
+
+        Raises:
+            JournalError: another process uses it, or it is no journal that this version reads.
+        """
+
+    def steps(self, conversation_id: str) -> list[Step]:
+        """What happened to a conversation, in order; empty when it is unknown. Raises JournalError."""
+
+    async def close(self) -> None:
+        """Make durable what was appended, and let the file go."""

@@ -1,0 +1,211 @@
+"""The file of a SQLite journal: its tables, how it is opened, what stands in it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from xml_pipeline.errors import JournalError
+from xml_pipeline.journal.durable import Kept, OpenConversation
+from xml_pipeline.journal.protocol import Step
+from xml_pipeline.journal.rows import unpacked
+from xml_pipeline.journal.uptime import Uptime
+from xml_pipeline.threads.record import Entry
+
+APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
+VERSION = 1  # of the tables; another one is migrated or refused, never guessed at
+
+_WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
+
+_TABLES = """
+CREATE TABLE conversations (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    caller TEXT NOT NULL,
+    listener TEXT NOT NULL,
+    session TEXT NOT NULL,
+    began REAL NOT NULL,
+    ended REAL
+);
+CREATE INDEX ended_in_order ON conversations (ended) WHERE ended IS NOT NULL;
+CREATE TABLE open (number INTEGER PRIMARY KEY, owes INTEGER NOT NULL);
+CREATE TABLE steps (
+    conversation INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    at REAL NOT NULL,
+    events BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    erased BLOB
+);
+CREATE UNIQUE INDEX steps_in_order ON steps (conversation, seq);
+CREATE TABLE letters (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    conversation INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    at REAL NOT NULL,
+    sender TEXT NOT NULL,
+    receiver TEXT NOT NULL,
+    root TEXT NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE INDEX letters_of ON letters (conversation);
+CREATE TABLE memories (
+    session TEXT NOT NULL,
+    memory TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    keep INTEGER NOT NULL,
+    root TEXT NOT NULL,
+    entry BLOB NOT NULL,
+    PRIMARY KEY (session, memory, ordinal)
+) WITHOUT ROWID;
+CREATE TABLE answers (
+    conversation TEXT NOT NULL,
+    message TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    request BLOB NOT NULL,
+    nth INTEGER NOT NULL,
+    asked REAL NOT NULL,
+    answered REAL,
+    answer BLOB,
+    UNIQUE (message, run, request, nth)
+);
+CREATE INDEX answers_of ON answers (conversation);
+CREATE TABLE parts (
+    conversation TEXT NOT NULL,
+    message TEXT NOT NULL,
+    key TEXT NOT NULL,
+    began REAL NOT NULL,
+    value BLOB,
+    PRIMARY KEY (message, key)
+) WITHOUT ROWID;
+CREATE INDEX parts_of ON parts (conversation);
+CREATE TABLE lives (began REAL NOT NULL, alive REAL NOT NULL);
+"""
+
+# What the writer adds, row by row.
+CONVERSATION = "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)"
+OPEN = "INSERT INTO open VALUES (?, 1)"
+STEP = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, NULL)"
+LETTER = "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def made(path: Path) -> None:
+    """See to it that the file exists, and that nobody else may read it.
+
+    For its owner alone: closing a descriptor lets go all locks that the process has on the file, SQLite's too
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def opened(path: Path, synchronous: str) -> sqlite3.Connection:
+    """The connection that writes, and checkpoints. There may be one for a file.
+
+    Raises:
+        JournalError: it is another program's database, or of another version.
+        sqlite3.Error: it is no database, or cannot be read or written.
+    """
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA busy_timeout = 2000")
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and application != APPLICATION_ID:
+        connection.close()
+        raise JournalError(f"{path} is a database of another program; name another file for the journal")
+    if tables and version != VERSION:
+        connection.close()
+        raise JournalError(
+            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
+            " use the version that wrote it, or name another file"
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
+    connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
+    if not tables:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+    return connection
+
+
+def looked_at(path: Path) -> sqlite3.Connection:
+    """A connection to a journal for a person to look at.
+
+    Raises:
+        JournalError: there is no such file, or it is no journal of this version.
+    """
+    if not path.is_file():
+        raise JournalError(f"there is no journal {path}: it is made when the organism is started")
+    try:
+        connection = read_only(path)
+        found = [
+            connection.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")
+        ]
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    if found != [APPLICATION_ID, VERSION]:
+        connection.close()
+        raise JournalError(f"{path} is no journal that this version reads")
+    return connection
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that only reads. Keep its transactions short: the log cannot be folded while one is open."""
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.execute("PRAGMA busy_timeout = 2000")
+    return connection
+
+
+def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]:
+    """All steps of a conversation, in order.
+
+    Raises:
+        JournalError: a row holds no step, or one that a newer version wrote; or one is missing.
+    """
+    rows = connection.execute(
+        "SELECT seq, at, events FROM steps WHERE conversation = (SELECT number FROM conversations WHERE id = ?)"
+        " ORDER BY seq",
+        (conversation_id,),
+    ).fetchall()
+    try:
+        steps = [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
+    except msgspec.MsgspecError as error:
+        raise JournalError(
+            f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
+        ) from error
+    expected = 0
+    for step in steps:
+        if step.seq != expected or not step.events:
+            raise JournalError(f"conversation {conversation_id} has a gap: event {expected} is missing")
+        expected += len(step.events)
+    return steps
+
+
+def kept_in(connection: sqlite3.Connection) -> Kept:
+    """What an organism finds when it starts on the file."""
+    rows = connection.execute(
+        "SELECT id, began, owes FROM open JOIN conversations USING (number) ORDER BY number"
+    ).fetchall()
+    memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
+    for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
+        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(root, entry)))
+    lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
+    found = [OpenConversation(each, began, bool(owes)) for each, began, owes in rows]
+    return Kept(found, memories, Uptime(lives))
+
+
+def unusable(path: Path, error: BaseException) -> JournalError:
+    """What is said when a journal cannot be used."""
+    if isinstance(error, JournalError):
+        return error
+    if isinstance(error, OSError):
+        return JournalError(f"the journal {path} cannot be used: {error.strerror}")
+    told = JournalError(f"the journal {path} cannot be used: {error}")
+    told.__cause__ = error
+    return told

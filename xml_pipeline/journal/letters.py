@@ -1,0 +1,131 @@
+"""Dead letters are sent again, or dropped, while no organism uses the journal (`journal.offline`).
+
+To send one again is to let a conversation begin in the file, as `send` would have: the next start finds it open and
+goes on with it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from xml_pipeline.envelope import SYSTEM, GatheredCodec, Heading, Message
+from xml_pipeline.errors import EnvelopeError, JournalError
+from xml_pipeline.journal import digest
+from xml_pipeline.journal.file import CONVERSATION, OPEN, STEP, steps_of
+from xml_pipeline.journal.protocol import Step
+from xml_pipeline.journal.rows import packed
+from xml_pipeline.threads.record import Accepted, Began, DeadLetter, Event, Opening
+
+
+class Unsendable(Exception):
+    """A dead letter that cannot be sent again; the text says why."""
+
+
+class _Letter(Struct, frozen=True):
+    """A dead letter, and the conversation that it is part of."""
+
+    number: int
+    conversation: int
+    message_id: str
+    conversation_id: str
+    caller: str
+
+
+def numbers(connection: sqlite3.Connection) -> list[int]:
+    """Of all dead letters, the oldest first."""
+    return [number for (number,) in connection.execute("SELECT number FROM letters ORDER BY number")]
+
+
+def drop(connection: sqlite3.Connection, number: int) -> None:
+    """Take a dead letter off the list, within a transaction. Raises JournalError: there is none of this number."""
+    _found(connection, number)
+    connection.execute("DELETE FROM letters WHERE number = ?", (number,))
+
+
+def retry(connection: sqlite3.Connection, number: int, now: float, new_id: Callable[[], str]) -> str:
+    """Send the payload of a dead letter to the same listener, in a new conversation; within a transaction.
+
+    All letters about the same message leave the list.
+
+    Args:
+        now: in seconds of Unix time.
+        new_id: where ids come from.
+
+    Returns:
+        the id of the new conversation.
+
+    Raises:
+        JournalError: there is none of this number.
+        Unsendable: nobody takes it as a request.
+    """
+    letter = _found(connection, number)
+    message, call = _message(steps_of(connection, letter.conversation_id), letter.message_id)
+    why_not = _why_not(message, letter.caller)
+    if why_not:
+        raise Unsendable(why_not)
+    conversation_id, thread_id, message_id, session_id = new_id(), new_id(), new_id(), new_id()
+    caller, to = letter.caller, message.to
+    heading = Heading(caller, to, thread_id, message_id, conversation_id=conversation_id, at=now)
+    try:
+        again = message.under(heading)
+    except EnvelopeError as error:
+        raise Unsendable(f"it is no message any more: {error}") from error
+    by_conversation = call is not None and call.memory == f"{letter.conversation_id}/{to}"
+    memory = f"{conversation_id}/{to}" if by_conversation else session_id
+    events: list[Event] = [
+        Began(caller, to, conversation_id, lasting=False, awaited=False),
+        Accepted(again, Opening("", caller, message_id, 1, session_id, memory)),
+    ]
+    row = packed(events)
+    link = digest.following(digest.first(conversation_id), 0, len(events), now, row)
+    (last,) = connection.execute("SELECT max(number) FROM conversations").fetchone()
+    connection.execute(CONVERSATION, (last + 1, conversation_id, caller, to, "", now))
+    connection.execute(OPEN, (last + 1,))
+    connection.execute(STEP, (last + 1, 0, len(events), now, row, link))
+    connection.execute(
+        "DELETE FROM letters WHERE conversation = ? AND message = ?", (letter.conversation, letter.message_id)
+    )
+    return conversation_id
+
+
+def _found(connection: sqlite3.Connection, number: int) -> _Letter:
+    row = connection.execute(
+        "SELECT letters.number, conversation, message, id, caller FROM letters"
+        " JOIN conversations ON conversations.number = conversation WHERE letters.number = ?",
+        (number,),
+    ).fetchone()
+    if row is None:
+        raise JournalError(f"there is no dead letter {number}; `xml-pipeline dead list` lists them")
+    return _Letter(*row)
+
+
+def _message(steps: list[Step], message_id: str) -> tuple[Message, Opening | None]:
+    """A message that became a dead letter, with its bytes where they are still there, and what opened its thread."""
+    found: Message | None = None
+    openings: dict[str, Opening] = {}
+    for step in steps:
+        for event in step.events:
+            if isinstance(event, Accepted) and event.opens is not None:
+                openings[event.message.thread_id] = event.opens
+            if not isinstance(event, Accepted | DeadLetter) or event.message.message_id != message_id:
+                continue
+            if found is None or event.message.data:
+                found = event.message
+    if found is None:
+        raise JournalError(
+            f"the journal does not hold message {message_id}; `xml-pipeline journal check` says more"
+        )
+    return found, openings.get(found.thread_id)
+
+
+def _why_not(message: Message, outside: str) -> str:
+    if not message.data:
+        return "it was erased"
+    if message.from_id == SYSTEM or message.root == GatheredCodec.root:
+        return "it told its receiver something about a call that is over"
+    if message.in_reply_to or message.to in ("", outside):
+        return "it is an answer, and nobody waits for it any more"
+    return ""

@@ -1,0 +1,497 @@
+"""A journal in one SQLite file, by one connection in a thread of its own.
+
+Batches form by themselves: while one commit is on its way to the disk, the next steps gather in the queue. Nothing
+waits on a timer. The one connection that writes is also the only one that checkpoints: before 3.51.3 SQLite can
+corrupt a WAL database that two connections checkpoint (sqlite.org/wal.html#walresetbug). Whoever reads opens the
+file read-only (`journal.file`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Literal, TypeAlias
+
+from msgspec import Struct
+
+from xml_pipeline.errors import JournalError
+from xml_pipeline.journal import digest
+from xml_pipeline.journal.durable import Kept
+from xml_pipeline.journal.file import (
+    CONVERSATION,
+    LETTER,
+    OPEN,
+    STEP,
+    kept_in,
+    made,
+    opened,
+    read_only,
+    steps_of,
+    unusable,
+)
+from xml_pipeline.journal.owner import Owner
+from xml_pipeline.journal.protocol import Step
+from xml_pipeline.journal.retention import MOST, delete_ended
+from xml_pipeline.journal.rows import packed
+from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Over, Remembered
+
+Synchronous: TypeAlias = Literal["normal", "full"]
+
+_BATCH = 1000  # steps in one transaction, more or less
+_IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
+_LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
+_SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
+_PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
+_SPARE = (
+    1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
+)
+
+_FOLD = "PRAGMA wal_checkpoint(TRUNCATE)"
+_ALIVE = "UPDATE lives SET alive = max(alive, ?) WHERE rowid = (SELECT max(rowid) FROM lives)"
+_NEW_LIFE = (
+    # what is older than all open work is of no use; a time that a clock set back comes to again must not count twice
+    "DELETE FROM lives WHERE alive < coalesce((SELECT began FROM conversations WHERE number ="
+    " (SELECT min(number) FROM open)), ?)",
+    "UPDATE lives SET began = min(began, ?1), alive = min(alive, ?1)",
+    "INSERT INTO lives VALUES (?1, ?1)",
+)
+
+Asked: TypeAlias = tuple[str, str, int, bytes, int]
+"""A call of a model, as in `llm.tape.Asked`."""
+
+_ASKED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)"
+_ANSWERED = (
+    "UPDATE answers SET answered = ?, answer = ? WHERE message = ? AND run = ? AND request = ? AND nth = ?"
+)
+
+
+class _Known(Struct):
+    """A conversation that is not over.
+
+    Attributes:
+        number: its own in the file.
+        seq: how many events it has.
+        session: the lasting one that it is in, or "".
+        digest: of its last step.
+        owes: as of its last step.
+    """
+
+    number: int
+    seq: int
+    session: str
+    digest: bytes
+    owes: bool = True
+
+
+class _Rows(Struct):
+    """What one step writes, and whom to tell when it is durable."""
+
+    done: Callable[[], None]
+    began: tuple[int, str, str, str, str, float] | None = None
+    step: tuple[int, int, int, float, bytes, bytes] | None = None
+    ended: tuple[float, int] | None = None
+    owes: tuple[bool, int] | None = None
+    other: Sequence[tuple[str, tuple[Any, ...]]] = ()
+
+
+class SqliteJournal:
+    """Steps in a SQLite file; a `journal.Durable`.
+
+    Args:
+        path: the file; it is made when it does not exist, readable by its owner alone.
+        synchronous: `normal` survives the death of the process, and may lose the last commits at a power cut; `full`
+            survives that too.
+        keep: seconds for which a conversation is kept after its end; None for ever.
+        clock: Unix time in seconds.
+        elapsed: seconds since any moment, by a clock that nobody sets.
+        idle: seconds without work before the log is folded into the database.
+
+    Attributes:
+        trouble: why nothing can be written just now; "" when it can.
+        path: the file.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: Synchronous = "normal",
+        keep: float | None = None,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+        idle: float = _IDLE,
+    ) -> None:
+        self.path = Path(path)
+        self.trouble = ""
+        self._synchronous = synchronous
+        self._keep = keep
+        self._clock = clock
+        self._elapsed = elapsed
+        self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
+        self._idle = idle
+        self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
+        self._gathered: list[
+            _Rows
+        ] = []  # in this turn of the event loop: waking the thread costs more than a step
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._known: dict[str, _Known] = {}
+        self._waiting: set[asyncio.Future[None]] = set()  # for a row to be durable
+        self._last_number = 0
+        self._reader: sqlite3.Connection | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._failed: Callable[[JournalError], None]
+        self._closed: asyncio.Future[None]
+
+    # --- in the event loop ---
+
+    async def start(self, failed: Callable[[JournalError], None]) -> Kept:
+        """As `Durable.start`."""
+        self._loop, self._failed = asyncio.get_running_loop(), failed
+        self._closed = self._loop.create_future()
+        begun: asyncio.Future[Kept] = self._loop.create_future()
+        thread = threading.Thread(target=self._run, args=(begun,), name="xml-pipeline-journal", daemon=True)
+        thread.start()
+        try:
+            kept = await begun
+        except BaseException:
+            thread.join()
+            raise
+        self._thread = thread
+        self._reader = read_only(self.path)
+        return kept
+
+    def append(self, conversation_id: str, expected_seq: int, step: Step, done: Callable[[], None]) -> None:
+        """As `Journal.append`.
+
+        Raises:
+            JournalError: the conversation is not open here, or has another number of events.
+        """
+        rows, events = _Rows(done), step.events
+        first = events[0]
+        if type(first) is Closed:  # it stands under the session's own id
+            rows.other = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
+            self._hand_over(rows)
+            return
+        if type(first) is Began:
+            self._last_number += 1
+            session = first.session if first.lasting else ""
+            known = self._known[conversation_id] = _Known(
+                self._last_number, 0, session, digest.first(conversation_id)
+            )
+            rows.began = (known.number, conversation_id, first.caller, first.listener, session, step.at)
+        elif (found := self._known.get(conversation_id)) is None or found.seq != expected_seq:
+            raise JournalError(
+                f"the journal {self.path} knows another number of events of conversation {conversation_id} than"
+                f" {expected_seq}"
+            )
+        else:
+            known = found
+        row, size = packed(events), len(events)
+        known.digest = digest.following(known.digest, known.seq, size, step.at, row)
+        rows.step = (known.number, known.seq, size, step.at, row, known.digest)
+        known.seq += size
+        for event in events:
+            if type(event) is DeadLetter:
+                letter = event.message
+                about = (letter.from_id, letter.to, letter.root, event.reason)
+                rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
+            elif type(event) is Remembered and event.lasting:
+                rows.other = [*rows.other, *_remembered(known.session, event)]
+            elif type(event) is Over or (type(event) is Accepted and event.leaves):
+                rows.ended = (step.at, known.number)
+                del self._known[conversation_id]
+        if step.owes != known.owes and rows.ended is None:
+            known.owes = step.owes
+            rows.owes = (known.owes, known.number)
+        self._hand_over(rows)
+
+    def _hand_over(self, rows: _Rows) -> None:
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered.append(rows)
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
+
+    def steps(self, conversation_id: str) -> list[Step]:
+        """As `Durable.steps`."""
+        with self._reading() as reader:
+            return steps_of(reader, conversation_id)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that reads. Raises JournalError."""
+        assert self._reader is not None
+        try:
+            yield self._reader
+        except sqlite3.Error as error:
+            raise unusable(self.path, error) from error
+
+    # --- what models answered (`llm.tape.Tape`) ---
+
+    def recall(self, asked: Asked) -> bytes | None:
+        """As `llm.tape.Tape.recall`."""
+        with self._reading() as reader:
+            found = reader.execute(
+                "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?",
+                asked[1:],
+            ).fetchone()
+        return None if found is None else found[0] or b""
+
+    async def begin(self, asked: Asked) -> None:
+        """As `llm.tape.Tape.begin`."""
+        await self._written((_ASKED, (*asked, self._clock())))
+
+    def keep(self, asked: Asked, answer: bytes) -> None:
+        """As `llm.tape.Tape.keep`."""
+        rows = _Rows(_nobody)
+        rows.other = [(_ANSWERED, (self._clock(), answer, *asked[1:]))]
+        self._hand_over(rows)
+
+    # --- what is done once (`pump.parts.Parts`) ---
+
+    def part(self, message_id: str, key: str) -> bytes | None:
+        """As `pump.parts.Parts.part`."""
+        with self._reading() as reader:
+            found = reader.execute(
+                "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
+            ).fetchone()
+        return None if found is None else found[0] or b""
+
+    async def begin_part(self, conversation_id: str, message_id: str, key: str) -> None:
+        """As `pump.parts.Parts.begin_part`."""
+        values = (conversation_id, message_id, key, self._clock())
+        await self._written(("INSERT INTO parts VALUES (?, ?, ?, ?, NULL)", values))
+
+    async def drop_part(self, message_id: str, key: str) -> None:
+        """As `pump.parts.Parts.drop_part`."""
+        await self._written(("DELETE FROM parts WHERE message = ? AND key = ?", (message_id, key)))
+
+    async def end_part(self, message_id: str, key: str, value: bytes) -> None:
+        """As `pump.parts.Parts.end_part`."""
+        await self._written(
+            ("UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key))
+        )
+
+    async def _written(self, statement: tuple[str, tuple[Any, ...]]) -> None:
+        """Wait until a row is durable."""
+        durable = self._loop.create_future()
+        self._waiting.add(durable)
+        durable.add_done_callback(self._waiting.discard)
+        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
+        rows.other = [statement]
+        self._hand_over(rows)
+        await durable
+
+    async def close(self) -> None:
+        """As `Durable.close`. While the disk is full it gives up what could not be written."""
+        if self._thread is None:
+            return
+        self._stopping.set()
+        self._flush()
+        self._queue.put(None)
+        await self._closed
+        self._thread.join()
+        self._thread = None
+        if self._reader is not None:
+            self._reader.close()
+
+    def _broken(self, error: JournalError) -> None:
+        for future in tuple(self._waiting):
+            if not future.done():
+                future.set_exception(error)
+        self._failed(error)
+
+    def _durable(self, batch: Sequence[_Rows]) -> None:
+        for rows in batch:
+            rows.done()
+
+    # --- in the thread ---
+
+    def _run(self, begun: asyncio.Future[Kept]) -> None:
+        owner: Owner | None = None
+        connection: sqlite3.Connection | None = None
+        try:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                owner = Owner(self.path)
+                made(self.path)
+                connection = opened(self.path, self._synchronous)
+                kept = self._kept(connection)
+            except BaseException as error:
+                self._tell(begun.set_exception, unusable(self.path, error))
+                return
+            self._tell(begun.set_result, kept)
+            try:
+                self._work(connection)
+                with _if_there_is_room():
+                    self._commit(connection, ())
+                    connection.execute(_FOLD)
+            except BaseException as error:
+                self._tell(self._broken, unusable(self.path, error))
+        finally:
+            if connection is not None:
+                connection.close()
+            if owner is not None:
+                owner.release()
+            self._tell(self._closed.set_result, None)
+
+    def _tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback, *arguments)
+        except RuntimeError:  # the event loop is gone, and with it whoever could be told
+            self._stopping.set()
+
+    def _kept(self, connection: sqlite3.Connection) -> Kept:
+        rows = connection.execute(
+            "SELECT number, id, session, owes, seq + size, digest FROM open JOIN conversations USING (number)"
+            " JOIN steps ON conversation = number AND seq = (SELECT max(seq) FROM steps WHERE conversation = number)"
+        )
+        self._known = {
+            each: _Known(number, seq, session, last, bool(owes))
+            for number, each, session, owes, seq, last in rows
+        }
+        (self._last_number,) = connection.execute(
+            "SELECT coalesce(max(number), 0) FROM conversations"
+        ).fetchone()
+        return kept_in(connection)
+
+    def _be_alive(self, connection: sqlite3.Connection) -> None:
+        """A sign of life. Time that passed by the clock alone is none: the clock was set, or all slept."""
+        now = self._clock()
+        if abs(now - self._elapsed() - self._ahead) <= _SET:
+            connection.execute(_ALIVE, (now,))
+            return
+        self._ahead = now - self._elapsed()
+        for statement in _NEW_LIFE:
+            connection.execute(statement, (now,))
+
+    def _work(self, connection: sqlite3.Connection) -> None:
+        """Write what comes, until None comes; in between, delete what is not kept."""
+        folded, behind, due = True, False, time.monotonic()
+        while True:
+            if self._keep is not None and time.monotonic() >= due:
+                deleted = self._deleted(connection, self._clock() - self._keep)
+                behind = deleted == MOST
+                folded = folded and not deleted
+                if not behind:
+                    due = time.monotonic() + max(self._idle, self._keep * _LATE)
+            try:
+                more = self._queue.get(timeout=0 if behind else self._idle)
+            except Empty:
+                if (self._known or not folded) and not behind:
+                    self._commit(connection, ())
+                if not (folded or behind):
+                    with _if_there_is_room():
+                        connection.execute(_FOLD)
+                    folded = True
+                continue
+            batch: list[_Rows] = []
+            while more is not None:
+                batch += more
+                if len(batch) >= _BATCH or self._queue.empty():
+                    break
+                more = self._queue.get()
+            if batch:
+                self._commit(connection, batch)
+                folded = False
+                self._tell(self._durable, batch)
+            if more is None:
+                return
+
+    def _deleted(self, connection: sqlite3.Connection, before: float) -> int:
+        """Delete some of what ended before a time; how many. While the disk is full that can wait."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            deleted = delete_ended(connection, before)
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if error.sqlite_errorcode & 0xFF not in _PASSING:
+                raise
+            return 0
+        return deleted
+
+    def _commit(self, connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
+        """Write a batch, however often it takes while the disk is full or the file is locked."""
+        tries = 0
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                _insert(connection, batch)
+                self._be_alive(connection)
+                connection.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._ahead = math.inf
+                if not _passes(error) or self._stopping.is_set():
+                    raise
+                self.trouble = f"the journal {self.path} cannot be written ({error}); it is tried again"
+                self._stopping.wait(_PATIENCE[min(tries, len(_PATIENCE) - 1)])
+                tries += 1
+            else:
+                self.trouble = ""
+                return
+
+
+def _nobody() -> None:
+    """Who waits for an answer to be durable: the step that follows from it."""
+
+
+def _passes(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in _PASSING
+
+
+@contextmanager
+def _if_there_is_room() -> Iterator[None]:
+    """What may be left undone while the disk is full, or somebody holds the file."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not _passes(error):
+            raise
+
+
+def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
+    began = [rows.began for rows in batch if rows.began is not None]
+    if began:
+        connection.executemany(CONVERSATION, began)
+        connection.executemany(OPEN, [(row[0],) for row in began])
+    connection.executemany(STEP, [rows.step for rows in batch if rows.step is not None])
+    owes = [rows.owes for rows in batch if rows.owes is not None]
+    if owes:
+        connection.executemany("UPDATE open SET owes = ? WHERE number = ?", owes)
+    ended = [rows.ended for rows in batch if rows.ended is not None]
+    if ended:
+        connection.executemany("UPDATE conversations SET ended = ? WHERE number = ?", ended)
+        connection.executemany("DELETE FROM open WHERE number = ?", [(number,) for _, number in ended])
+    for rows in batch:
+        for statement, values in rows.other:
+            connection.execute(statement, values)
+
+
+def _remembered(session: str, event: Remembered) -> list[tuple[str, tuple[Any, ...]]]:
+    entry, old = event.entry, event.ordinal - event.keep - _SPARE
+    return [
+        (
+            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?)",
+            (session, event.memory, event.ordinal, event.keep, entry.root, entry.data),
+        ),
+        (
+            "DELETE FROM memories WHERE session = ? AND memory = ? AND ordinal <= ?",
+            (session, event.memory, old),
+        ),
+    ]

@@ -1,0 +1,118 @@
+"""Requests with a key: asked again, they join what runs, or get the answer that was given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from xml_pipeline.envelope import Heading, Message
+from xml_pipeline.errors import JournalError, KeyConflict, OrganismClosed
+from xml_pipeline.journal import Step
+from xml_pipeline.payload import codec_of
+from xml_pipeline.pump.facts import Injected
+from xml_pipeline.threads.record import Accepted, Event, Over
+
+Answer = asyncio.Future[Message | None]
+
+
+class Keys:
+    """What each key of this life stands for, until its conversation is over.
+
+    Args:
+        steps: what a journal holds of a conversation.
+        read: gives an answer that was written down its payload again.
+        asks: who waits for the answer of each conversation.
+        disappoint: raises an error for all of them.
+        goes_on: whether a conversation of an earlier life is at work, or its end is on its way to the journal.
+    """
+
+    def __init__(
+        self,
+        steps: Callable[[str], list[Step]],
+        read: Callable[[Message], Message],
+        asks: dict[str, list[Answer]],
+        disappoint: Callable[[str, Exception], None],
+        goes_on: Callable[[str], bool],
+    ) -> None:
+        self._steps = steps
+        self._read = read
+        self._asks = asks
+        self._disappoint = disappoint
+        self._goes_on = goes_on
+        self._requests: dict[str, tuple[str, bytes]] = {}
+
+    def join(self, fact: Injected, answer: Answer | None) -> bool:
+        """Whether there is, or was, a conversation of the fact's id; then `answer` gets its answer.
+
+        Raises:
+            KeyConflict: it began with another request.
+            JournalError: it cannot be read, or was erased.
+        """
+        end = None
+        begun = self._requests.get(fact.conversation_id)
+        if begun is None:
+            steps = self._steps(fact.conversation_id)
+            if not steps:
+                return False
+            opening = next(event.message for event in steps[0].events if type(event) is Accepted)
+            if not opening.data:
+                raise JournalError("this key was given to a request that was erased; ask with another one")
+            begun = opening.to, _wire(opening)
+            end = next((event for event in steps[-1].events if _ends(event)), None)
+        if begun != _request(fact):
+            raise KeyConflict(
+                "this key was given to another request before; a key names one request for ever"
+            )
+        if answer is None:
+            return True
+        begun_here = fact.conversation_id in self._requests
+        if type(end) is Accepted:
+            answer.set_result(self._read(end.message))
+        elif type(end) is Over:
+            answer.set_result(None)
+        elif not begun_here and not self._goes_on(fact.conversation_id):
+            raise JournalError(
+                f"conversation {fact.conversation_id} neither goes on nor is over: the journal is damaged"
+            )
+        else:
+            self._asks.setdefault(fact.conversation_id, []).append(answer)
+        return True
+
+    @contextmanager
+    def begin(self, fact: Injected) -> Iterator[None]:
+        """While a request is let in, and from then on, others of the same key join it."""
+        self._requests[fact.conversation_id] = _request(fact)
+        try:
+            yield
+        except BaseException as error:
+            self.end(fact.conversation_id)
+            told = (
+                error
+                if isinstance(error, Exception)
+                else OrganismClosed("whoever asked first gave up; ask again")
+            )
+            self._disappoint(fact.conversation_id, told)
+            raise
+
+    def end(self, conversation_id: str) -> None:
+        """A conversation is over, or was not let in."""
+        self._requests.pop(conversation_id, None)
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+
+def _ends(event: Event) -> bool:
+    """Whether its conversation is over; a dead letter may follow."""
+    return type(event) is Over or (type(event) is Accepted and event.leaves)
+
+
+def _request(fact: Injected) -> tuple[str, bytes]:
+    """What a key stands for: the receiver, and the payload as it is on the wire."""
+    heading = Heading(fact.caller, fact.to, fact.conversation_id, fact.conversation_id)
+    return fact.to, _wire(Message.sealed(heading, fact.payload, codec_of(type(fact.payload))))
+
+
+def _wire(message: Message) -> bytes:
+    return message.data.partition(b"</meta>")[2]
