@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Literal, TypeAlias
@@ -45,6 +46,7 @@ from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Ove
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
+_TOGETHER = (64, 8)  # rows in one statement
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
 _LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
 _SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
@@ -467,10 +469,9 @@ def _if_there_is_room() -> Iterator[None]:
 
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
     began = [rows.began for rows in batch if rows.began is not None]
-    if began:
-        connection.executemany(CONVERSATION, began)
-        connection.executemany(OPEN, [(row[0],) for row in began])
-    connection.executemany(STEP, [rows.step for rows in batch if rows.step is not None])
+    _add(connection, CONVERSATION, began)
+    _add(connection, OPEN, [(row[0],) for row in began])
+    _add(connection, STEP, [rows.step for rows in batch if rows.step is not None])
     owes = [rows.owes for rows in batch if rows.owes is not None]
     if owes:
         connection.executemany("UPDATE open SET owes = ? WHERE number = ?", owes)
@@ -481,6 +482,23 @@ def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
     for rows in batch:
         for statement, values in rows.other:
             connection.execute(statement, values)
+
+
+def _add(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, many with one statement: at the end of each the interpreter's lock has to be won back."""
+    done = 0
+    for size in _TOGETHER:
+        while len(rows) - done >= size:
+            values = [value for row in rows[done : done + size] for value in row]
+            connection.execute(_repeated(statement, size), values)
+            done += size
+    connection.executemany(statement, rows[done:])
+
+
+@cache
+def _repeated(statement: str, times: int) -> str:
+    head, values, row = statement.partition(" VALUES ")
+    return head + values + ", ".join([row] * times)
 
 
 def _remembered(session: str, event: Remembered) -> list[tuple[str, tuple[Any, ...]]]:
