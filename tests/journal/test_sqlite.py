@@ -9,6 +9,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,11 @@ async def test_a_reader_that_holds_on_stops_nobody(world: World) -> None:
             await organism.ask("helper", Question("x"))
         assert reader.execute("SELECT count(*) FROM steps").fetchone() == (before,)
         reader.close()
-        with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            read_only(world.path).execute("DELETE FROM steps")
+        with (
+            closing(read_only(world.path)) as other,
+            pytest.raises(sqlite3.OperationalError, match="readonly"),
+        ):
+            other.execute("DELETE FROM steps")
 
 
 # --- the thread ---
@@ -279,8 +283,8 @@ async def test_texts_that_cannot_be_written_are_written_as_well_as_they_can_be(
                     await organism.ask(name, Question("x"), key=name)
                 await organism.send(name, Question("nobody waits"), key=f"{name} 2")
             await came_to(lambda: not organism.threads())
-    (still_open,) = read_only(world.path).execute("SELECT count(*) FROM open").fetchone()
-    assert still_open == 0
+    with closing(read_only(world.path)) as reader:
+        assert reader.execute("SELECT count(*) FROM open").fetchone() == (0,)
 
 
 async def test_one_process_at_a_time_by_whatever_name_it_calls_the_file(world: World) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from xml_pipeline.cli.guard import guarded_streams
 from xml_pipeline.cli.parser import build_parser
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None, out: GuardedStream) -> int:
     arguments = build_parser().parse_args(argv)
     try:
-        code: int = arguments.act(arguments)
+        with ExitStack() as arguments.at_end:  # a command closes there what it leaves open
+            code: int = arguments.act(arguments)
         out.flush()
     except ConfigError as error:
         for row in error_lines(error):

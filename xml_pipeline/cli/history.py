@@ -187,7 +187,9 @@ def opened(arguments: argparse.Namespace) -> sqlite3.Connection:
     """A connection that reads it. Raises ConfigError, JournalError."""
     from xml_pipeline.journal.file import looked_at
 
-    return looked_at(journal_file(arguments).path)
+    connection = looked_at(journal_file(arguments).path)
+    arguments.at_end.callback(connection.close)
+    return connection
 
 
 def journal_file(arguments: argparse.Namespace) -> JournalFile:

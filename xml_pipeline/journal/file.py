@@ -110,15 +110,22 @@ def opened(path: Path, synchronous: str) -> sqlite3.Connection:
         sqlite3.Error: it is no database, or cannot be read or written.
     """
     connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        _prepare(connection, path, synchronous)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
     connection.execute("PRAGMA busy_timeout = 2000")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables and application != APPLICATION_ID:
-        connection.close()
         raise JournalError(f"{path} is a database of another program; name another file for the journal")
     if tables and version != VERSION:
-        connection.close()
         raise JournalError(
             f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
             " use the version that wrote it, or name another file"
@@ -131,7 +138,6 @@ def opened(path: Path, synchronous: str) -> sqlite3.Connection:
             f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
-    return connection
 
 
 def looked_at(path: Path) -> sqlite3.Connection:
@@ -144,10 +150,14 @@ def looked_at(path: Path) -> sqlite3.Connection:
         raise JournalError(f"there is no journal {path}: it is made when the organism is started")
     try:
         connection = read_only(path)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    try:
         found = [
             connection.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")
         ]
     except sqlite3.Error as error:
+        connection.close()
         raise unusable(path, error) from error
     if found != [APPLICATION_ID, VERSION]:
         connection.close()
