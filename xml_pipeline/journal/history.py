@@ -19,11 +19,11 @@ from xml_pipeline.threads.record import (
     Accepted,
     Asked,
     DeadLetter,
-    Event,
     Handled,
     Over,
     Redelivered,
     Refused,
+    ends_conversation,
 )
 
 ERASED = "(erased)"
@@ -215,11 +215,7 @@ def _fault(connection: sqlite3.Connection, number: int, name: str) -> str:
             events = unpacked(stored)
         except msgspec.MsgspecError as error:
             return f"holds at event {seq} what this version cannot read: {error}"
-        expected, ended = seq + size, ended or any(map(_ends, events))
+        expected, ended = seq + size, ended or any(map(ends_conversation, events))
     if ended == bool(over):
         return ""
     return "is over, and its end is missing" if over else "has ended, and counts as open"
-
-
-def _ends(event: Event) -> bool:
-    return isinstance(event, Over) or (isinstance(event, Accepted) and event.leaves)

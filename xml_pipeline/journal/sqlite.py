@@ -41,7 +41,13 @@ from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.retention import MOST, delete_ended
 from xml_pipeline.journal.rows import packed
-from xml_pipeline.threads.record import Accepted, Began, Closed, DeadLetter, Over, Remembered
+from xml_pipeline.threads.record import (
+    Began,
+    Closed,
+    DeadLetter,
+    Remembered,
+    ends_conversation,
+)
 
 Synchronous: TypeAlias = Literal["normal", "full"]
 
@@ -208,7 +214,7 @@ class SqliteJournal:
                 rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
             elif type(event) is Remembered and event.lasting:
                 rows.other = [*rows.other, *_remembered(known.session, event)]
-            elif type(event) is Over or (type(event) is Accepted and event.leaves):
+            elif ends_conversation(event):
                 rows.ended = (step.at, known.number)
                 del self._known[conversation_id]
         if step.owes != known.owes and rows.ended is None:

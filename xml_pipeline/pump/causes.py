@@ -51,12 +51,12 @@ from xml_pipeline.threads.record import (
     Event,
     Gathering,
     Handled,
-    Over,
     Redelivered,
     Refused,
     Remembered,
     Started,
     StateKept,
+    ends_conversation,
 )
 from xml_pipeline.threads.state import Conversation, Thread
 
@@ -131,7 +131,7 @@ class Causes:
                 if first.interrupted > thread.interrupted:
                     return Interrupted(self._pending(conversation, message), at)
                 return Failed(self._pending(conversation, message), "handler", "", first.detail, at)
-        if type(last) is Over or (type(last) is Accepted and last.leaves):
+        if ends_conversation(last):
             error = self._said(last.message).payload if type(last) is Accepted else None
             return Aborted(conversation.id, error, at)
         for event in events:

@@ -11,7 +11,7 @@ from xml_pipeline.errors import JournalError, KeyConflict, OrganismClosed
 from xml_pipeline.journal import Step
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.facts import Injected
-from xml_pipeline.threads.record import Accepted, Event, Over
+from xml_pipeline.threads.record import Accepted, Over, ends_conversation
 
 Answer = asyncio.Future[Message | None]
 
@@ -40,7 +40,7 @@ class Keys:
         self._asks = asks
         self._disappoint = disappoint
         self._goes_on = goes_on
-        self._requests: dict[str, tuple[str, bytes]] = {}
+        self._requests: dict[str, tuple[str, str]] = {}
 
     def join(self, fact: Injected, answer: Answer | None) -> bool:
         """Whether there is, or was, a conversation of the fact's id; then `answer` gets its answer.
@@ -58,8 +58,8 @@ class Keys:
             opening = next(event.message for event in steps[0].events if type(event) is Accepted)
             if not opening.data:
                 raise JournalError("this key was given to a request that was erased; ask with another one")
-            begun = opening.to, _wire(opening)
-            end = next((event for event in steps[-1].events if _ends(event)), None)
+            begun = opening.to, opening.content
+            end = next((event for event in steps[-1].events if ends_conversation(event)), None)
         if begun != _request(fact):
             raise KeyConflict(
                 "this key was given to another request before; a key names one request for ever"
@@ -103,16 +103,7 @@ class Keys:
         return len(self._requests)
 
 
-def _ends(event: Event) -> bool:
-    """Whether its conversation is over; a dead letter may follow."""
-    return type(event) is Over or (type(event) is Accepted and event.leaves)
-
-
-def _request(fact: Injected) -> tuple[str, bytes]:
-    """What a key stands for: the receiver, and the payload as it is on the wire."""
+def _request(fact: Injected) -> tuple[str, str]:
+    """What a key stands for: the receiver, and the payload's document."""
     heading = Heading(fact.caller, fact.to, fact.conversation_id, fact.conversation_id)
-    return fact.to, _wire(Message.sealed(heading, fact.payload, codec_of(type(fact.payload))))
-
-
-def _wire(message: Message) -> bytes:
-    return message.data.partition(b"</meta>")[2]
+    return fact.to, Message.sealed(heading, fact.payload, codec_of(type(fact.payload))).content

@@ -34,9 +34,9 @@ from xml_pipeline.threads.record import (
     Entry,
     Event,
     Handled,
-    Over,
     Refused,
     Remembered,
+    ends_conversation,
 )
 from xml_pipeline.threads.state import Conversation, OutsideSession, State
 
@@ -190,7 +190,7 @@ def _set_elsewhere(state: State, conversation: Conversation | None, step: Step) 
                 newest, size = opens.seen
                 session.added[opens.memory] = newest
                 session.memory[opens.memory] = (Entry("", b""),) * size
-        if type(event) is Over or (type(event) is Accepted and event.leaves):
+        if ends_conversation(event):
             ended = [each for each in event.sessions if each not in below]
             session.ending = bool(ended)
             if ended:

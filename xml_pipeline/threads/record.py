@@ -7,7 +7,7 @@ name is its version; a journal that was written by an older version is read by i
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeGuard
 
 from msgspec import Struct
 
@@ -299,3 +299,8 @@ Event: TypeAlias = (
     | Over
     | Closed
 )
+
+
+def ends_conversation(event: Event) -> TypeGuard[Over | Accepted]:
+    """Whether its conversation is over with it; a dead letter may still follow."""
+    return type(event) is Over or (type(event) is Accepted and event.leaves)
