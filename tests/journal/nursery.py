@@ -14,49 +14,24 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tests.pump.scenes import Answer, Go, Note, Question, call, gather, respond
 from xml_pipeline import Gathered, HandlerMetadata, Keep, Organism
-from xml_pipeline.journal import Step
+from xml_pipeline.cli.crash_life import Doomed, Fate
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
 
 KEYS = [f"order-{n}" for n in range(8)]
 
 
-class Fate:
-    """Where a life ends."""
-
-    def __init__(self, failpoint: str = "", nth: int = 0) -> None:
-        self.failpoint = failpoint
-        self.left = nth
-
-    def at(self, failpoint: str) -> None:
-        if failpoint == self.failpoint:
-            self.left -= 1
-            if self.left < 0:
-                self.end()
-
-    @staticmethod
-    def end() -> NoReturn:
-        os.kill(os.getpid(), signal.SIGKILL)
-        raise AssertionError
-
-
-class Doomed(SqliteJournal):
-    """A journal with places to die in."""
+class Watched(Doomed):
+    """A journal with a place to die in before each of its statements, too."""
 
     def __init__(self, path: Path, fate: Fate) -> None:
-        super().__init__(path, idle=0.01)
-        self.fate = fate
-
-    def append(self, conversation_id: str, expected_seq: int, step: Step, done: Callable[[], None]) -> None:
-        self.fate.at("append")
-        super().append(conversation_id, expected_seq, step, lambda: (self.fate.at("durable"), done())[1])
+        super().__init__(path, fate, idle=0.01)
 
     def _work(self, connection: sqlite3.Connection) -> None:
         connection.set_trace_callback(lambda statement: self.fate.at("statement"))
@@ -106,7 +81,7 @@ def expected(n: int) -> Answer:
 
 async def live(folder: Path, fate: Fate) -> None:
     """Ask for everything, and write down what came."""
-    async with Firm(folder, fate).organism(Doomed(folder / "state.db", fate)) as organism:
+    async with Firm(folder, fate).organism(Watched(folder / "state.db", fate)) as organism:
         session = organism.session(id="customer")
         answers = await asyncio.gather(
             *(session.ask("front", Go(n), key=key) for n, key in enumerate(KEYS)),

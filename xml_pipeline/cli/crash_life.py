@@ -46,15 +46,15 @@ class Fate:
 class Doomed(SqliteJournal):
     """A journal with places to die in."""
 
-    def __init__(self, path: Path, fate: Fate) -> None:
-        super().__init__(path)
-        self._fate = fate
+    def __init__(self, path: Path, fate: Fate, *, idle: float = 5.0) -> None:
+        super().__init__(path, idle=idle)
+        self.fate = fate
 
     def append(self, conversation_id: str, expected_seq: int, step: Step, done: Callable[[], None]) -> None:
-        self._fate.at("append")
+        self.fate.at("append")
 
         def durable() -> None:
-            self._fate.at("durable")
+            self.fate.at("durable")
             done()
 
         super().append(conversation_id, expected_seq, step, durable)
