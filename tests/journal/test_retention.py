@@ -105,11 +105,11 @@ async def test_parts_and_answers_go_with_their_conversation(tmp_path: Path) -> N
         await one.ask("worker", Question("x"))
     with sqlite3.connect(tmp_path / "j.db") as given:
         columns = (
-            "(number, conversation, message, run, nth, threads, agent, backend, model, priced, began, prompt, output)"
+            "(number, conversation, message, run, nth, threads, agent, backend, model, priced, began, prompt"
         )
         rest = "'m', 0, 0, '', '', '', '', '', 1.0, 1, 1"
-        given.execute(f"INSERT INTO calls {columns} SELECT 1, id, {rest} FROM conversations")
-        given.execute(f"INSERT INTO calls {columns} VALUES (2, 'another', {rest})")
+        given.execute(f"INSERT INTO calls {columns}, output) SELECT 1, id, {rest} FROM conversations")
+        given.execute(f"INSERT INTO calls {columns}, output) VALUES (2, 'another', {rest})")
         given.execute("INSERT INTO answers VALUES (1, x'', x'00'), (2, x'', x'00')")
     given.close()
     later = 1e11
