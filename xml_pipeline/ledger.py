@@ -1,4 +1,4 @@
-"""The ledger: a row for each try at a model, written before it is sent, and again when it came to something (ADR 33).
+"""The ledger: a row for each try at a model, written before it is sent, and again when it came to something (ADR 29).
 
 What is kept of an answer stands in its row too, so that a handler that is called again gets it again. A row that was
 begun and never ended is *unknown*: nobody can tell whether it was billed, and it counts as what it was expected to

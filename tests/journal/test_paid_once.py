@@ -159,7 +159,7 @@ def test_nothing_dies_and_the_ledger_is_the_bill(spenders: Spenders) -> None:
 
 @pytest.mark.parametrize("place", ["handler", "returned", "statement", "append", "durable"])
 def test_a_death_at_each_place_is_paid_once(spenders: Spenders, place: str) -> None:
-    for nth in (0, 3, 9, 20):
+    for nth in (0, 9):
         if spenders.folder.joinpath("answers").exists():
             spenders.fresh()
         for again in range(MOST):
@@ -167,7 +167,7 @@ def test_a_death_at_each_place_is_paid_once(spenders: Spenders, place: str) -> N
                 break
         assert spenders.life() == 0
         spenders.holds()
-    assert spenders.deaths >= 6
+    assert spenders.deaths >= 3
 
 
 @pytest.mark.slow
