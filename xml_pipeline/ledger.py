@@ -102,6 +102,7 @@ class Recalled(NamedTuple):
         backend: who was asked last.
         response_id: the name that its provider gave the answer, where it can be fetched by it; or "".
         number: of its row.
+        tokens, micro_usd: that it counts as.
         confirmed: False where nobody can tell whether it was billed.
     """
 
@@ -109,6 +110,8 @@ class Recalled(NamedTuple):
     backend: str
     response_id: str
     number: int
+    tokens: int
+    micro_usd: int
     confirmed: bool
 
 

@@ -95,7 +95,8 @@ class Calls:
         """As `Ledger.recall`."""
         with self._file.reading() as reader:
             found = reader.execute(
-                f"SELECT answer, backend, response, number, confirmed {_OF} AND request = ? AND nth = ?"
+                "SELECT answer, backend, response, number, prompt + output, coalesce(micro_usd, 0), confirmed"
+                f" {_OF} AND request = ? AND nth = ?"
                 " ORDER BY answer IS NOT NULL DESC, number DESC LIMIT 1",
                 asked[:5],
             ).fetchone()

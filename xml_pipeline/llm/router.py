@@ -14,12 +14,12 @@ from dataclasses import replace
 from functools import partial
 from random import random as default_random
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, NamedTuple, Self, Unpack
 
 from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import Event, Hook
-from xml_pipeline.ledger import Asked, Ledger
+from xml_pipeline.ledger import Asked, Ledger, Recalled
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
@@ -153,20 +153,21 @@ class Router:
 
     async def _answer(self, request: LLMRequest, make: Callable[[], Completion]) -> LLMResponse:
         """The answer of an earlier life to the same call of the same handler, or that of a backend."""
-        asked, known = self._recalled(request)
-        if known is not None:
-            return known
-        return await Run(replace(make(), asked=asked), self._shared).answer()
+        call = self._recalled(request)
+        if call.answer is not None:
+            return call.answer
+        return await Run(call.of(make()), self._shared).answer()
 
-    def _recalled(self, request: LLMRequest) -> tuple[Asked | None, LLMResponse | None]:
-        """Which call of a handler this is, and its answer if an earlier life got it."""
+    def _recalled(self, request: LLMRequest) -> _Call:
         ledger, caller = self._shared.ledger, current_caller.get()
         if ledger is None or caller is None:
-            return None, None
+            return _Call()
         asked = asked_by(caller, request)
         found = ledger.recall(asked) if caller.attempt > 1 else None
         if found is not None and found.answer is not None:
-            return asked, read_answer(found.answer)
+            return _Call(asked, read_answer(found.answer))
+        if found is not None and found.response_id:
+            return _Call(asked, None, found)
         if found is not None and not found.confirmed:
             logger.warning(
                 "%s was asked in an earlier life, and its answer never came (message %s): it counts as spent, and"
@@ -176,7 +177,7 @@ class Router:
             )
         elif found is None and caller.attempt > 1:
             self._say_what_differs(ledger, caller, asked)
-        return asked, None
+        return _Call(asked)
 
     def _say_what_differs(self, ledger: Ledger, caller: Caller, asked: Asked) -> None:
         """Tell of an answer that is not used because the handler asks for something else this time."""
@@ -202,14 +203,14 @@ class Router:
         close the iterator (`contextlib.aclosing`); it is charged for what came. Arguments and errors as `complete`.
         """
         request = request_of(model, messages, options, streaming=True)
-        asked, known = self._recalled(request)
-        if known is not None:
-            for event in as_events(known):
+        call = self._recalled(request)
+        if call.answer is not None:
+            for event in as_events(call.answer):
                 if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
                     yield event
-            yield StreamEnd(known)
+            yield StreamEnd(call.answer)
             return
-        run = Run(replace(self._completion(request, options), asked=asked), self._shared)
+        run = Run(call.of(self._completion(request, options)), self._shared)
         async with aclosing(run.stream()) as events:
             async for event in events:
                 yield event
@@ -400,6 +401,27 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({', '.join(self._endpoints) or 'no backends'})"
+
+
+class _Call(NamedTuple):
+    """A call of a handler.
+
+    Attributes:
+        asked: which one; None outside of handlers, or where nothing is kept.
+        answer: that an earlier life got.
+        going_on: what an earlier life was told of an answer that is on its way still.
+    """
+
+    asked: Asked | None = None
+    answer: LLMResponse | None = None
+    going_on: Recalled | None = None
+
+    def of(self, completion: Completion) -> Completion:
+        """The completion of this call."""
+        if self.asked is None:
+            return completion
+        completion = replace(completion, asked=self.asked)
+        return completion if self.going_on is None else completion.going_on(self.going_on)
 
 
 def chains_of(models: Mapping[str, str | Sequence[str]]) -> dict[str, Sequence[str]]:

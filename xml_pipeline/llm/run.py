@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,7 +31,7 @@ from xml_pipeline.errors import (
     described,
 )
 from xml_pipeline.events import Event, Hook, LLMCalled
-from xml_pipeline.ledger import Came, Ledger, Try
+from xml_pipeline.ledger import Ledger
 from xml_pipeline.llm.accounting.bound import Extent
 from xml_pipeline.llm.accounting.budgets import BudgetBook, Meter, Most, Reservation
 from xml_pipeline.llm.accounting.estimate import answer_size
@@ -40,10 +40,12 @@ from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
 from xml_pipeline.llm.entrance import carriable_answer
+from xml_pipeline.llm.entries import begun, ended
+from xml_pipeline.llm.http.assembly import as_events
+from xml_pipeline.llm.http.transport import as_backend_error
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
-from xml_pipeline.llm.tape import written
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
 from xml_pipeline.terminal import visible
 
@@ -162,6 +164,7 @@ class Run:
 
     __slots__ = (
         "_extents",
+        "_gone",
         "_held",
         "_meters",
         "_rates",
@@ -178,6 +181,7 @@ class Run:
         self._meters: Sequence[Meter] = ()
         self._rates: Sequence[Rates] = ()
         self._extents: dict[object, tuple[Extent, ...]] = {}
+        self._gone = False  # what an earlier life had asked for
         self._held: Reservation | None = None  # for the next attempt
         self._reservations: list[Reservation] = []  # all that were made
 
@@ -409,25 +413,14 @@ class Run:
         ledger, completion, route = self.shared.ledger, self.completion, lease.route
         if ledger is None or lease.row:
             return
-        charge, wall = completion.charge, self.shared.clock.wall()
-        held, rates = lease.held, route.rates(self.shared.prices, wall)
-        usage = self._expected(lease) if held is None else Usage(held.most.prompt, held.most.output)
-        price = None if rates is None else rates.micro_usd(usage)
-        lease.row, durable = ledger.begin(
-            Try(
-                charge.agent,
-                charge.conversation_id,
-                charge.threads,
-                completion.asked,
-                route.name,
-                route.model,
-                "" if rates is None else rates.name,
-                wall,
-                usage.prompt_tokens,
-                usage.completion_tokens,
-                price if held is None or not held.most.micro_usd else held.most.micro_usd,
-            )
-        )
+        known = completion.known
+        if known is not None and not self._gone and route.name == known.backend:
+            lease.fetches = True
+            lease.row, lease.response_id = known.number, known.response_id
+            return
+        wall = self.shared.clock.wall()
+        rates = route.rates(self.shared.prices, wall)
+        lease.row, durable = ledger.begin(begun(completion, lease, self._expected(lease), rates, wall))
         await durable
 
     async def client(self, route: Route) -> Any:
@@ -446,10 +439,41 @@ class Run:
         while True:
             request = self.request(lease)
             try:
+                if route.backend.detached:
+                    return await self._go_on(lease, client, request)
                 return await route.backend._do_completion(client, request)
             except Exception as raised:
                 if not route.learns(raised, request):
                     raise
+
+    async def _go_on(self, lease: Lease, client: Any, request: LLMRequest) -> LLMResponse:
+        """An answer that its provider works on by itself: asked for, unless it was, and fetched."""
+        backend, ledger = lease.route.backend, self.shared.ledger
+        if lease.fetches:
+            try:
+                return await backend._fetch(client, request, lease.response_id)
+            except Exception as raised:
+                if as_backend_error(raised).retryable:
+                    raise
+                self._gone, lease.fetches, lease.row, lease.response_id = True, False, 0, ""
+                logger.warning(
+                    "%s has the answer no more that an earlier life asked for (%s): it counts as spent, and is"
+                    " asked for again",
+                    lease.route.name,
+                    type(raised).__name__,
+                )
+                await self.write_down(lease)
+        lease.response_id = await backend._submit(client, request)
+        if ledger is not None:
+            ledger.named(lease.row, lease.response_id)
+        return await backend._fetch(client, request, lease.response_id)
+
+    async def in_one_piece(
+        self, lease: Lease, client: Any, request: LLMRequest
+    ) -> AsyncIterator[StreamEvent]:
+        """The events of an answer that its provider works on by itself."""
+        for event in as_events(await self._go_on(lease, client, request)):
+            yield event
 
     async def _hedged(self, lease: Lease, hedge_after: float) -> LLMResponse | None:
         """As `_send`, with a second attempt elsewhere when the first is slow; the first answer counts."""
@@ -596,8 +620,8 @@ class Run:
         self.leases.attempts.append(Attempt(route.name, route.model, name, status, fact.at - lease.started))
         changed = route.settle(fact, lease.permit)
         self.shared.usage.settle(fact)
-        if lease.row:
-            self._write_end(lease.row, fact, name, response)
+        if lease.row and (response is not None or not lease.fetches):
+            self._write_end(lease, fact, response)
         if held is not None and not held.settle(fact):
             if self._held is None:
                 self._held = held  # it cost nothing: the next attempt goes on with it
@@ -612,28 +636,12 @@ class Run:
                     (fact.backend, fact.model), fact.usage, fact.cost, fact.at, name, fact.confirmed, ended
                 )
 
-    def _write_end(self, row: int, fact: Answered, error: str, response: LLMResponse | None) -> None:
-        ledger, asked, usage = self.shared.ledger, self.completion.asked, fact.usage
-        assert ledger is not None
-        keeps = response is not None and asked is not None
-        came = Came(
-            fact.outcome,
-            self.shared.clock.wall(),
-            usage.prompt_tokens,
-            usage.completion_tokens,
-            usage.cached_tokens,
-            usage.cache_write_tokens,
-            usage.reasoning_tokens,
-            usage.estimated,
-            fact.confirmed,
-            fact.micro_usd,
-            "" if response is None else response.stop_reason or response.finish_reason,
-            0 if response is None else len(response.tool_calls),
-            error if fact.error is not None else "",
-            written(response) if keeps and response is not None else None,
-            asked.parts if asked is not None else b"",
-        )
-        ledger.end(row, came)
+    def _write_end(self, lease: Lease, fact: Answered, response: LLMResponse | None) -> None:
+        shared, completion = self.shared, self.completion
+        assert shared.ledger is not None
+        if lease.fetches and (known := completion.known) is not None:
+            shared.book.give_back(fact.charge, known.tokens, known.micro_usd)
+        shared.ledger.end(lease.row, ended(completion, fact, response, shared.clock.wall()))
 
     def _fact(self, lease: Lease, outcome: Outcome, usage: Usage, model: str = "") -> Answered:
         """What an attempt came to; `model` is the one that answered, when it has another name."""

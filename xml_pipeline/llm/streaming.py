@@ -147,7 +147,10 @@ class StreamedAttempt:
                         await run.write_down(lease)
                     request = run.request(lease)
                     lease.sent = True
-                    source = lease.route.backend._do_stream(client, request)
+                    if lease.route.backend.detached:
+                        source = run.in_one_piece(lease, client, request)
+                    else:
+                        source = lease.route.backend._do_stream(client, request)
                     reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
                     try:
                         async for raw in source:
@@ -238,6 +241,8 @@ class StreamedAttempt:
             until, what = self._over, "the answer's usage did not come"
         elif self._committed or self._received:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
+        elif self._lease.route.backend.detached:
+            until, what = deadline, "the call's deadline passed while its provider worked on it"
         else:
             until = self._lease.started + timeouts.first_token
             what = f"no content within {timeouts.first_token:g} s"

@@ -337,6 +337,12 @@ class BudgetBook:
                 raise meter.exceeded(most)
         return Reservation(meters, most, self._wall, self._on_event, self._on_settled)
 
+    def give_back(self, charge: Charge, tokens: int, micro_usd: int) -> None:
+        """What was counted as the most that something can have come to; what it did come to is spent beside it."""
+        if self.active:
+            for meter in self.meters(charge):
+                meter.spent = max(0, meter.spent - (micro_usd if meter.unit == "usd" else tokens))
+
     def forget_thread(self, thread_id: str) -> None:
         """The thread is over."""
         self._threads.pop(("thread", thread_id), None)
