@@ -18,6 +18,10 @@ class Caller(Protocol):
         """The listener's name, as `researcher`."""
 
     @property
+    def operation(self) -> str:
+        """What its calls of models are for, as the listener says; "" where it says nothing."""
+
+    @property
     def thread_id(self) -> str:
         """The thread the handler works in."""
 

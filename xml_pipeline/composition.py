@@ -86,6 +86,7 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
     if each.kind == "human":
         options["accepts"] = accepts or (Task,)
         return listener(each.name, None, human=True, **options)
+    options["operation"] = each.operation
     if each.kind == "agent":
         answer = resolved[each.answer_class] if each.answer_class else Answer
         settings = _agent_settings(each, answer)

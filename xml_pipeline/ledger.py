@@ -36,6 +36,7 @@ class Try(NamedTuple):
 
     Attributes:
         agent: who pays; "" for nobody.
+        operation: what for, or "".
         conversation_id: in which, or "".
         threads: the innermost thread and those above it.
         asked: which call of which message it belongs to; None outside of handlers.
@@ -47,6 +48,7 @@ class Try(NamedTuple):
     """
 
     agent: str
+    operation: str
     conversation_id: str
     threads: tuple[str, ...]
     asked: Asked | None
@@ -102,7 +104,7 @@ class Recalled(NamedTuple):
         backend: who was asked last.
         response_id: the name that its provider gave the answer, where it can be fetched by it; or "".
         number: of its row.
-        tokens, micro_usd: that it counts as.
+        prompt, output, micro_usd: that it counts as.
         confirmed: False where nobody can tell whether it was billed.
     """
 
@@ -110,7 +112,8 @@ class Recalled(NamedTuple):
     backend: str
     response_id: str
     number: int
-    tokens: int
+    prompt: int
+    output: int
     micro_usd: int
     confirmed: bool
 
@@ -120,18 +123,20 @@ class Spent(NamedTuple):
 
     Attributes:
         at: when, to a quarter of an hour, in seconds of Unix time.
-        agent: whose; "" where that was not asked.
+        agent, operation: whose, and what for; "" where that was not asked.
         threads: in which; () where that was not asked.
         in_run: whether in the run that goes on: since a start that followed a proper end.
-        tokens: input and output.
+        prompt, output: tokens.
         micro_usd: of those with a known price.
     """
 
     at: float
     agent: str
+    operation: str
     threads: tuple[str, ...]
     in_run: bool
-    tokens: int
+    prompt: int
+    output: int
     micro_usd: int
 
 
@@ -161,4 +166,4 @@ class Ledger(Protocol):
         """What was spent in a conversation, by its threads. Raises JournalError."""
 
     async def spent_since(self, when: float) -> Sequence[Spent]:
-        """What agents spent since a time, in seconds of Unix time, and in this run. Raises JournalError."""
+        """What agents spent on operations since a time (Unix seconds), and in this run. Raises JournalError."""

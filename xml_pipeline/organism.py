@@ -213,7 +213,7 @@ class Organism:
             name: default: the function's, or the class's of an object.
             options: those of `Listener`: `accepts` (default: from the annotation), `description` (default: the
                 docstring), `peers`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`, `max_concurrent`,
-                `remembers`, `keep`, `retries`, `effects`.
+                `remembers`, `keep`, `retries`, `effects`, `operation`.
 
         Raises:
             ConfigError: a bad or taken name, a handler that is none, a class that is no payload, an unknown option.

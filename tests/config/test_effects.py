@@ -521,6 +521,9 @@ def _listener_peer_timeout_seconds(project: Project) -> None:
 def _with_budget(project: Project, place: str, budget: Section) -> Organism:
     """`bot` asks a model, and answers with the budget that refuses it."""
     prices = {"m": {"input": 1, "output": 1}}
+    if place.startswith("llm.budgets.operations"):
+        section = llm(budgets={"operations": {"t*": budget}}, prices=prices)
+        return project.organism(tool("bot", "think", operation="talk"), llm=section)
     if place == "listeners[].budget[]":
         return project.organism(tool("bot", "think", budget=budget), llm=llm(prices=prices))
     scope = place.removeprefix("llm.budgets.").removesuffix("[]")
@@ -539,6 +542,19 @@ def _budget_cases(place: str, scope: str) -> None:
     @effect(f"{place}.tokens")
     def tokens(project: Project) -> None:
         refused(project, "10 tokens per run", tokens=10)
+
+    @effect(f"{place}.input_tokens")
+    def input_tokens(project: Project) -> None:
+        refused(project, "10 input_tokens per run", input_tokens=10)
+
+    @effect(f"{place}.output_tokens")
+    def output_tokens(project: Project) -> None:
+        refused(project, "10 output_tokens per run", output_tokens=10)
+
+    @effect(f"{place}.soft")
+    def soft(project: Project) -> None:
+        organism = _with_budget(project, place, {"tokens": 1, "soft": True})
+        assert ask(organism, "bot", project.word(organism, "hi")).text == "plain"
 
     @effect(f"{place}.usd")
     def usd(project: Project) -> None:
@@ -562,8 +578,33 @@ for _place, _scope in (
     ("llm.budgets.agents.NAME[]", "agent bot"),
     ("llm.budgets.thread[]", "thread"),
     ("llm.budgets.conversation[]", "conversation"),
+    ("llm.budgets.operations.NAME[]", "operation talk"),
 ):
     _budget_cases(_place, _scope)
+
+
+@effect("listeners[].operation")
+def _operation(project: Project) -> None:
+    organism = _with_budget(project, "llm.budgets.operations.NAME[]", {"tokens": 10})
+    assert ask(organism, "bot", project.word(organism, "hi")).text.startswith("operation talk")
+
+
+@effect("llm.budgets.operations.NAME.of", "llm.budgets.operations.NAME.times")
+def _multiples(project: Project) -> None:
+    operations = {"write": {"tokens": 1000}, "talk": {"of": "write", "times": 0.01}}
+    organism = project.organism(
+        tool("bot", "think", operation="talk"), llm=llm(budgets={"operations": operations})
+    )
+    assert ask(organism, "bot", project.word(organism, "hi")).text.endswith(": 10 tokens per run")
+
+
+@effect("llm.budgets.zone")
+def _zone(project: Project) -> None:
+    budgets = {"zone": "Asia/Kathmandu", "organism": {"tokens": 10, "per": "day"}}
+    organism = project.organism(llm=llm(budgets=budgets))
+    (meter,) = organism.router._book._organism
+    meter.turn(1_790_000_000)
+    assert meter._period.start % 86_400 == 18.25 * 3600
 
 
 @effect("llm.budgets.default_max_tokens")

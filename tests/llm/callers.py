@@ -20,8 +20,12 @@ class Handler:
     message_id: str = "m1"
     attempt: int = 1
     run: int = 0
+    operation: str = ""
 
     def nth(self, what: bytes) -> int:
+        return 0
+
+    def times(self, what: bytes) -> int:
         return 0
 
     def new_id(self) -> str:

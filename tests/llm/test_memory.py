@@ -11,7 +11,7 @@ import pytest
 from tests.llm.callers import Handler, answered, running
 from xml_pipeline.errors import BudgetExceededError, ModelNotFoundError
 from xml_pipeline.llm import Budget, Budgets, Router
-from xml_pipeline.llm.accounting.budgets import MAX_AGENT_SCOPES, BudgetBook, Most
+from xml_pipeline.llm.accounting.budgets import MAX_NAMED_SCOPES, BudgetBook, Most
 from xml_pipeline.llm.accounting.usage import MAX_NAMES, MAX_THREADS, OTHERS, Charge, UsageTally
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.llm.routing.circuit_breaker import MAX_CIRCUITS, CircuitBreaker, CoolingPolicy
@@ -114,8 +114,8 @@ def test_agents_that_only_a_glob_names_are_bounded_and_named_ones_are_never_forg
     reservation = book.reserve(book.meters(Charge("chief")), Most(10, 0))
     reservation.settle(answered(Charge("chief"), "backend", "m", Usage(10), 0))
     reservation.close()
-    for number in range(MAX_AGENT_SCOPES + 10):
+    for number in range(MAX_NAMED_SCOPES + 10):
         book.meters(Charge(f"agent {number}"))
-    assert len(book._agents) == MAX_AGENT_SCOPES
+    assert len(book._agents.others) == MAX_NAMED_SCOPES
     with pytest.raises(BudgetExceededError):
         book.reserve(book.meters(Charge("chief")), Most(1, 0))

@@ -378,6 +378,8 @@ def test_budgets_and_prices_in_full() -> None:
             "agents": {"*": {"tokens": 10}, "researcher": [{"tokens": 20}, {"usd": 1}]},
             "thread": {"tokens": 30},
             "conversation": {"tokens": 40},
+            "operations": {"write": {"usd": 2, "output_tokens": 50}, "verify": {"of": "write", "times": 0.5}},
+            "zone": "Europe/Zurich",
             "default_max_tokens": 100,
         }
     )
@@ -390,11 +392,16 @@ def test_budgets_and_prices_in_full() -> None:
     assert [(one.tokens, one.usd) for one in budgets.agents["researcher"]] == [(20, None), (None, 1)]
     assert (budgets.thread[0].tokens, budgets.conversation[0].tokens) == (30, 40)
     assert budgets.default_max_tokens == 100
+    (half,) = budgets.operations["verify"]
+    assert (half.usd, half.output_tokens, half.tokens) == (1.0, 25, None)
+    assert budgets.zone == "Europe/Zurich"
     assert set(BudgetsSection.model_fields) == {
         "organism",
         "agents",
         "thread",
         "conversation",
+        "operations",
+        "zone",
         "default_max_tokens",
     }
     assert set(PriceSection.model_fields) == {"input", "output", "cached", "cache_write"}
@@ -430,9 +437,9 @@ def test_budgets_and_prices_in_full() -> None:
         ({"models": {"a": "b", "b": "a"}}, "llm", "leads back to itself"),
         ({"budgets": {"organism": {"per": "day"}}}, "llm.budgets.organism[0]", "limits something"),
         (
-            {"budgets": {"agents": {"a": {"tokens": 1, "per": "week"}}}},
+            {"budgets": {"agents": {"a": {"tokens": 1, "per": "year"}}}},
             "llm.budgets.agents.a[0].per",
-            "'run', 'day'",
+            "'run', 'hour', 'day'",
         ),
     ],
 )
@@ -498,3 +505,23 @@ def test_the_section_has_a_json_schema_with_a_text_for_every_key() -> None:
 def test_a_scripted_backend_needs_no_key() -> None:
     assert isinstance(built(provider="scripted"), ScriptedBackend)
     assert not built(provider="scripted").key_missing
+
+
+@pytest.mark.parametrize(
+    ("budgets", "said"),
+    [
+        ({"operations": {"verify": {"of": "write", "times": 0.5}}}, "those that have: none"),
+        (
+            {"operations": {"a": {"tokens": 5}, "b": {"of": "a", "times": 2}, "c": {"of": "b", "times": 2}}},
+            "operations.c is a multiple of 'b', which has no limits of its own; those that have: a",
+        ),
+        ({"operations": {"a": {"of": "a", "times": 2}}}, "those that have: none"),
+        ({"operations": {"a": {"tokens": 5}, "b": {"of": "a", "times": 0}}}, "greater than 0"),
+        ({"zone": "Mars/Olympus"}, "there is no time zone 'Mars/Olympus'"),
+        ({"organism": {"per": "day", "soft": True}}, "`input_tokens`"),
+    ],
+)
+def test_budgets_that_limit_nothing_are_refused(budgets: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_router({"budgets": budgets})
+    assert said in str(caught.value)

@@ -263,6 +263,11 @@ class ListenerConfig(Section):
         description="What a handler does when it was interrupted, with `organism.journal`: `repeat` calls it again in"
         " the next life; `once` never does, and its caller gets a `SystemError` with the code `interrupted`.",
     )
+    operation: Annotated[str, For(handlers=True, agents=True)] = Field(
+        default="",
+        pattern=f"^({NAME.pattern})?$",
+        description="What its calls of models are for, as `llm.budgets.operations` and reports know it.",
+    )
     model: Annotated[str | None, AGENTS] = Field(
         default=None,
         min_length=1,

@@ -124,10 +124,12 @@ def _references(key: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("[]", option.get("items", {})),
             (".NAME", option.get("additionalProperties")),
         ):
-            if isinstance(holder, Mapping) and "$ref" in holder:
-                found[holder["$ref"]] = suffix
-            elif isinstance(holder, Mapping) and suffix and "$ref" in holder.get("items", {}):
-                found[holder["items"]["$ref"]] = f"{suffix}[]"
+            held = (holder, *holder.get("anyOf", ())) if suffix and isinstance(holder, Mapping) else (holder,)
+            for each in held:
+                if isinstance(each, Mapping) and "$ref" in each:
+                    found[each["$ref"]] = suffix
+                elif isinstance(each, Mapping) and suffix and "$ref" in each.get("items", {}):
+                    found[each["items"]["$ref"]] = f"{suffix}[]"
     return [(suffix, reference) for reference, suffix in found.items()]
 
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from xml_pipeline.ledger import Asked, Came, Recalled, Spent, Try
 
 _BEGUN = (
-    "INSERT INTO calls (number, conversation, message, run, request, nth, threads, agent, backend, model, priced,"
-    " began, prompt, output, micro_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO calls (number, conversation, message, run, request, nth, threads, agent, operation, backend, model,"
+    " priced, began, prompt, output, micro_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _NAMED = "UPDATE calls SET response = ? WHERE number = ?"
 _ENDED = (
@@ -20,7 +20,7 @@ _ENDED = (
 )
 _ANSWERED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _OF = "FROM calls LEFT JOIN answers ON call = number WHERE conversation = ? AND message = ? AND run = ?"
-_SUMS = "sum(prompt + output), coalesce(sum(micro_usd), 0) FROM calls"
+_SUMS = "sum(prompt), sum(output), coalesce(sum(micro_usd), 0) FROM calls"
 _WHEN = "CAST(coalesce(ended, began) / 900 AS INTEGER) * 900.0"
 _LONGEST = 86_400.0  # seconds from the beginning of a call to its end; more than any takes
 
@@ -78,8 +78,8 @@ class Calls:
         self.last += 1
         asked = started.asked
         of = ("", 0, None, 0) if asked is None else asked[1:5]
-        values = (self.last, started.conversation_id, *of, " ".join(started.threads), started.agent)
-        return self.last, self._file.written(_BEGUN, (*values, *started[4:]))
+        values = (self.last, started.conversation_id, *of, " ".join(started.threads), *started[:2])
+        return self.last, self._file.written(_BEGUN, (*values, *started[5:]))
 
     def named(self, number: int, response_id: str) -> None:
         """As `Ledger.named`."""
@@ -95,7 +95,7 @@ class Calls:
         """As `Ledger.recall`."""
         with self._file.reading() as reader:
             found = reader.execute(
-                "SELECT answer, backend, response, number, prompt + output, coalesce(micro_usd, 0), confirmed"
+                "SELECT answer, backend, response, number, prompt, output, coalesce(micro_usd, 0), confirmed"
                 f" {_OF} AND request = ? AND nth = ?"
                 " ORDER BY answer IS NOT NULL DESC, number DESC LIMIT 1",
                 asked[:5],
@@ -116,13 +116,13 @@ class Calls:
             rows = reader.execute(
                 f"SELECT {_WHEN}, threads, {_SUMS} WHERE conversation = ? GROUP BY 1, 2", (conversation_id,)
             ).fetchall()
-        return [Spent(at, "", tuple(threads.split()), True, *sums) for at, threads, *sums in rows]
+        return [Spent(at, "", "", tuple(threads.split()), True, *sums) for at, threads, *sums in rows]
 
     async def spent_since(self, when: float) -> Sequence[Spent]:
         """As `Ledger.spent_since`."""
         rows = await self._file.read_apart(
-            f"SELECT {_WHEN}, agent, number > ?1, {_SUMS} WHERE number > ?1"
-            " OR (began >= ?2 AND coalesce(ended, began) >= ?3) GROUP BY 1, 2, 3",
+            f"SELECT {_WHEN}, agent, operation, number > ?1, {_SUMS} WHERE number > ?1"
+            " OR (began >= ?2 AND coalesce(ended, began) >= ?3) GROUP BY 1, 2, 3, 4",
             (self.before, when - _LONGEST, when),
         )
-        return [Spent(at, agent, (), bool(in_run), *sums) for at, agent, in_run, *sums in rows]
+        return [Spent(at, agent, what, (), bool(in_run), *sums) for at, agent, what, in_run, *sums in rows]

@@ -84,6 +84,7 @@ CREATE TABLE calls (
     nth INTEGER NOT NULL,
     threads TEXT NOT NULL,
     agent TEXT NOT NULL,
+    operation TEXT NOT NULL,
     backend TEXT NOT NULL,
     model TEXT NOT NULL,
     priced TEXT NOT NULL,

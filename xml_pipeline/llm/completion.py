@@ -72,6 +72,7 @@ class Completion:
         started, deadline: in seconds of the router's monotonic clock.
         in_words: the messages for backends that know no JSON Schema; empty without a `response_schema`.
         asked: which call of a handler it is; None outside of handlers, or where nothing is kept.
+        usual_limit: tokens that the answer may have where the request states no limit; None for the provider's own.
         known: what an earlier life was told of an answer that its provider goes on with; None for nothing.
     """
 
@@ -84,6 +85,7 @@ class Completion:
     in_words: Sequence[Message] = ()
     asked: Asked | None = None
     known: Recalled | None = None
+    usual_limit: int | None = None
 
     @property
     def model(self) -> str:
@@ -116,7 +118,7 @@ class Completion:
             route.model,
             asked.messages if native else self.in_words,
             asked.temperature,
-            asked.max_tokens,
+            self.usual_limit if asked.max_tokens is None else asked.max_tokens,
             asked.tools,
             asked.tool_choice,
             asked.response_schema if native else None,
@@ -164,6 +166,14 @@ class Completion:
         groups = (tuple(route for route in group if route in known) for group in self.groups)
         return replace(self, groups=tuple(group for group in groups if group)), list(known.values())
 
+    def free(self, prices: PriceTable, wall: float) -> Completion | None:
+        """The call with the routes alone that cost nothing; None if there are none, or no others."""
+        found = {route for route in self.routes() if (rates := route.rates(prices, wall)) and rates.free}
+        groups = tuple(tuple(route for route in group if route in found) for group in self.groups)
+        if not found or groups == self.groups:
+            return None
+        return replace(self, groups=tuple(group for group in groups if group))
+
     def extents(self, route: Route) -> tuple[Extent, ...]:
         """The size of the prompt as this backend gets it, for an upper bound of its tokens.
 
@@ -198,7 +208,9 @@ class Completion:
             for meter, room in rooms:
                 if meter.unit == "tokens":
                     limit = min(limit, (room - prompt - beyond) // answers)
-                else:
+                elif meter.unit == "output_tokens":
+                    limit = min(limit, (room - beyond) // answers)
+                elif meter.unit == "usd":
                     limit = min(
                         limit, *((rate.output_for(room, prompt) - beyond) // answers for rate in rates)
                     )
@@ -220,6 +232,14 @@ class Completion:
         if self.request.max_tokens == max_tokens:
             return self
         return replace(self, request=replace(self.request, max_tokens=max_tokens))
+
+
+def states_a_limit(extra: Mapping[str, Any], depth: int = 4) -> bool:
+    """Whether further keys of a provider's body say how long the answer may be, or that it has no end."""
+    return any(
+        name in _LIMITS or (depth > 0 and isinstance(value, Mapping) and states_a_limit(value, depth - 1))
+        for name, value in extra.items()
+    )
 
 
 def stated_in(extra: Mapping[str, Any]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ def begun(completion: Completion, lease: Lease, expected: Usage, rates: Rates | 
     price = None if rates is None else rates.micro_usd(usage)
     return Try(
         charge.agent,
+        charge.operation,
         charge.conversation_id,
         charge.threads,
         completion.asked,

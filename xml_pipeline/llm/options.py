@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
@@ -26,6 +27,7 @@ class StreamOptions(TypedDict, total=False):
         cache_key: routes calls with equal beginnings to one cache, where a provider can.
         timeout: seconds for the whole call, instead of the configured `request_timeout`.
         extra: further keys of the provider's JSON body.
+        operation: what the call is for, as budgets and reports know it; the listener's own by default.
     """
 
     agent_id: str | None
@@ -41,6 +43,7 @@ class StreamOptions(TypedDict, total=False):
     cache_key: str
     timeout: float | None
     extra: Mapping[str, Any] | None
+    operation: str | None
 
 
 class CallOptions(StreamOptions, total=False):
@@ -56,9 +59,10 @@ class CallOptions(StreamOptions, total=False):
 
 _STREAM = frozenset(StreamOptions.__annotations__)
 _CALL = frozenset(CallOptions.__annotations__) | _STREAM
-_NOT_FIELDS = frozenset(("agent_id", "timeout", "response_type"))  # of a request
+_NOT_FIELDS = frozenset(("agent_id", "operation", "timeout", "response_type"))  # of a request
 _EMPTY: Mapping[str, Any] = {}
 
+NAME_OF_OPERATION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 ROLES = frozenset(("system", "user", "assistant", "tool"))
 
 
@@ -116,6 +120,10 @@ def _are_stops(value: object) -> bool:
 
 _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "agent_id": (lambda value: isinstance(value, str), "the name of who is charged"),
+    "operation": (
+        lambda value: isinstance(value, str) and NAME_OF_OPERATION.fullmatch(value) is not None,
+        "a name: a letter or '_', then letters, digits, '_', '-' and '.', at most 100",
+    ),
     "temperature": (lambda value: _is_finite(value, 0), "a number from 0 (most models take at most 2)"),
     "top_p": (lambda value: _is_finite(value, 0, 1), "a number from 0 to 1"),
     "max_tokens": (lambda value: is_whole(value) and value >= 1, "a whole number from 1"),

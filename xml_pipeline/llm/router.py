@@ -24,7 +24,7 @@ from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
 from xml_pipeline.llm.accounting.usage import UsageTally, UsageTotals, charge_of
-from xml_pipeline.llm.completion import Clock, Completion, Timeouts
+from xml_pipeline.llm.completion import Clock, Completion, Timeouts, states_a_limit
 from xml_pipeline.llm.http.assembly import as_events
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
@@ -224,12 +224,15 @@ class Router:
     ) -> Completion:
         shared = self._shared
         groups = self._table.open_routes(request.model)
-        charge = charge_of(options.get("agent_id"))
+        charge = charge_of(options.get("agent_id"), options.get("operation") or "")
         now = shared.clock.monotonic()
         if deadline is None:
             deadline = now + (options.get("timeout") or shared.timeouts.request)
         size = prompt_size(request.messages, request.tools)
-        return Completion(request, groups, charge, size, now, deadline, in_words)
+        limit = (
+            None if request.extra and states_a_limit(request.extra) else self._book.budgets.default_max_tokens
+        )
+        return Completion(request, groups, charge, size, now, deadline, in_words, usual_limit=limit)
 
     async def _structured(self, request: LLMRequest, options: CallOptions, codec: Codec[Any]) -> LLMResponse:
         shared = self._shared

@@ -296,15 +296,23 @@ class Run:
             try:
                 self._held = self._reserve()
                 return
-            except BudgetExceededError:
-                remaining = self.completion.deadline - shared.clock.monotonic()
-                if remaining <= 0 or not any(meter.reserved for meter in self._meters):
-                    raise
-                rooms = [(meter, meter.unspent) for meter in self._meters]
-                alone = self._most(rooms)
-                if any(alone.of(meter.unit) > room for meter, room in rooms):
-                    raise
-                await shared.settlements.wait(remaining)
+            except BudgetExceededError as exceeded:
+                if not self._could_fit():
+                    free = self.completion.free(shared.prices, shared.clock.wall())
+                    if exceeded.unit != "usd" or free is None:
+                        raise
+                    self.completion = free  # what costs nothing may be asked with no money left
+                    continue
+                await shared.settlements.wait(self.completion.deadline - shared.clock.monotonic())
+
+    def _could_fit(self) -> bool:
+        """Whether the call fits if those in flight use less than they hold, and there is time to wait for that."""
+        if self.completion.deadline <= self.shared.clock.monotonic():
+            return False
+        rooms = [(meter, meter.unspent) for meter in self._meters if not meter.budget.soft]
+        alone = self._most(rooms)
+        fits = all(alone.of(meter.unit) <= max(room, 0) for meter, room in rooms)
+        return fits and any(meter.reserved for meter in self._meters)
 
     async def _hold_again(self) -> None:
         """After a failed attempt: the next one may cost as much again, so it needs room of its own.
@@ -324,11 +332,11 @@ class Run:
     def _reserve(self) -> Reservation:
         """Take it now; raises as `_hold`."""
         meters = self._meters
-        if any(meter.unit == "usd" for meter in meters):
+        if any(meter.unit == "usd" and not meter.budget.soft for meter in meters):
             self.completion, self._rates = self.completion.priced(
                 self.shared.prices, self.shared.clock.wall()
             )
-        most = self._most([(meter, meter.headroom()) for meter in meters])
+        most = self._most([(meter, meter.headroom()) for meter in meters if not meter.budget.soft])
         held = self.shared.book.reserve(meters, most)
         self._reservations.append(held)
         return held
@@ -640,7 +648,7 @@ class Run:
         shared, completion = self.shared, self.completion
         assert shared.ledger is not None
         if lease.fetches and (known := completion.known) is not None:
-            shared.book.give_back(fact.charge, known.tokens, known.micro_usd)
+            shared.book.give_back(fact.charge, known)
         shared.ledger.end(lease.row, ended(completion, fact, response, shared.clock.wall()))
 
     def _fact(self, lease: Lease, outcome: Outcome, usage: Usage, model: str = "") -> Answered:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -27,7 +27,8 @@ from pydantic_core import CoreSchema
 
 from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.events import Hook
-from xml_pipeline.llm.accounting.budgets import Budget, Budgets
+from xml_pipeline.llm.accounting.budgets import UNITS, Budget, Budgets
+from xml_pipeline.llm.accounting.periods import Per, zone_named
 from xml_pipeline.llm.accounting.prices import Price
 from xml_pipeline.llm.completion import Clock, Timeouts
 from xml_pipeline.llm.http.backend import Backend
@@ -206,21 +207,26 @@ def _elsewhere() -> set[str]:
 
 
 class BudgetSection(Section):
-    """One limit, in tokens, in US dollars, or both."""
+    """One limit, in tokens, in US dollars, or in several of them."""
 
     tokens: Count | None = Field(None, description="Input plus output tokens.")
+    input_tokens: Count | None = Field(None, description="Tokens of prompts, read from caches or not.")
+    output_tokens: Count | None = Field(None, description="Tokens of answers, reasoning included.")
     usd: Dollars | None = Field(None, description="US dollars.")
-    per: Literal["run", "day", "month"] = Field(
-        "run", description="When it starts anew; days and months in UTC."
+    per: Per = Field(
+        "run",
+        description="When it starts anew: with each start (after a death the run goes on), or with an hour, a day, a"
+        " week (from Monday) or a month of the calendar, in `budgets.zone`.",
     )
+    soft: bool = Field(False, description="Only warn, also when it is used up.")
     warn_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
         (0.8,), description="Fractions at which a warning event is emitted."
     )
 
     @model_validator(mode="after")
     def _limits_something(self) -> BudgetSection:
-        if self.tokens is None and self.usd is None:
-            raise ValueError("a budget limits something: give it `tokens`, `usd` or both")
+        if all(getattr(self, unit) is None for unit in UNITS):
+            raise ValueError(f"a budget limits something: give it {', '.join(f'`{unit}`' for unit in UNITS)}")
         return self
 
 
@@ -229,6 +235,22 @@ def _several(value: Any) -> Any:
 
 
 Limits = Annotated[tuple[BudgetSection, ...], BeforeValidator(_several)]
+
+
+class MultipleSection(Section):
+    """The limits of another operation, times a number: what checks a work may cost a part of the work."""
+
+    of: str = Field(description="The other operation.")
+    times: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(description="How much of its limits.")
+
+
+def _several_or_multiple(value: Any) -> Any:
+    return value if isinstance(value, Mapping) and "of" in value else _several(value)
+
+
+OperationLimits = Annotated[
+    MultipleSection | tuple[BudgetSection, ...], BeforeValidator(_several_or_multiple)
+]
 
 
 class BudgetsSection(Section):
@@ -240,9 +262,34 @@ class BudgetsSection(Section):
     )
     thread: Limits = Field((), description="Each thread with everything below it.")
     conversation: Limits = Field((), description="Each conversation.")
-    default_max_tokens: Count = Field(
-        4096, description="Output limit given to calls that state none while a budget applies to them."
+    operations: dict[str, OperationLimits] = Field(
+        default_factory=dict,
+        description="Operation or glob: its limits, for each operation by itself; or a multiple of another's.",
     )
+    zone: str = Field(
+        "UTC", description="Whose calendar begins hours, days, weeks and months, as `Europe/Zurich`."
+    )
+    default_max_tokens: Count = Field(4096, description="Output limit given to calls that state none.")
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            zone_named(zone)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return zone
+
+    @model_validator(mode="after")
+    def _multiples_of_something(self) -> BudgetsSection:
+        for name, limits in self.operations.items():
+            if isinstance(limits, MultipleSection) and not isinstance(self.operations.get(limits.of), tuple):
+                amounts = ", ".join(each for each, its in self.operations.items() if isinstance(its, tuple))
+                raise ValueError(
+                    f"operations.{name} is a multiple of '{limits.of}', which has no limits of its own;"
+                    f" those that have: {amounts or 'none'}"
+                )
+        return self
 
     def budgets(self) -> Budgets:
         """The budgets it describes."""
@@ -256,7 +303,16 @@ class BudgetsSection(Section):
             made(self.thread),
             made(self.conversation),
             self.default_max_tokens,
+            {name: self._of_operation(limits) for name, limits in self.operations.items()},
+            self.zone,
         )
+
+    def _of_operation(self, limits: tuple[BudgetSection, ...] | MultipleSection) -> tuple[Budget, ...]:
+        if isinstance(limits, tuple):
+            return tuple(Budget(**dict(one)) for one in limits)
+        other = self.operations[limits.of]
+        assert isinstance(other, tuple)
+        return tuple(Budget(**dict(one)).times(limits.times) for one in other)
 
 
 class PriceSection(Section):

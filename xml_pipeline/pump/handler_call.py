@@ -28,6 +28,7 @@ class HandlerCall(Struct):
         counts: how often it did what, by a digest.
         parts: where it is kept what parts of it came to (`parts.Parts`); None for nowhere.
         turns: at parts of it that are done once, by their names.
+        operation: what its calls of models are for, or "".
     """
 
     message: Message
@@ -42,6 +43,7 @@ class HandlerCall(Struct):
     counts: dict[bytes, int] | None = None
     parts: Any = None
     turns: dict[str, asyncio.Lock] | None = None
+    operation: str = ""
 
     @property
     def listener(self) -> str:

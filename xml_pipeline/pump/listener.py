@@ -116,6 +116,7 @@ class ListenerOptions(TypedDict, total=False):
     keep: int
     retries: int
     effects: Effects
+    operation: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,6 +140,7 @@ class Listener:
         keep: how many entries such a memory holds, the newest.
         retries: how often a message is handled again whose handler raised, later each time.
         effects: whether a handler that was interrupted may `repeat` what it does, or must be called `once`.
+        operation: what its calls of models are for, as budgets and reports know it; "" for nothing special.
         is_async: whether the handler runs on the event loop.
         handles: names of the root elements that its handler is called with; others pass on, or a person is asked.
         requests: those of `accepts` that others may send it; messages of the system come from the system alone, and
@@ -161,6 +163,7 @@ class Listener:
     keep: int = 100
     retries: int = 0
     effects: Effects = "repeat"
+    operation: str = ""
 
     is_async: bool = field(init=False)
     handles: frozenset[str] = field(init=False)
@@ -239,6 +242,7 @@ def listener(
         keep=options.get("keep", 100),
         retries=options.get("retries", 0),
         effects=options.get("effects", "repeat"),
+        operation=options.get("operation", ""),
     )
 
 
@@ -307,6 +311,9 @@ def _check_options(name: str, options: ListenerOptions) -> None:
     if effects == "once" and (retries or options.get("agent")):
         what = "retries" if retries else "agent"
         raise ConfigError(f"'{name}' has effects: once and {what}: what is done once is not tried again")
+    operation = options.get("operation", "")
+    if operation and not (isinstance(operation, str) and NAME.fullmatch(operation)):
+        raise ConfigError(f"operation of '{name}' is {cut(repr(operation))}; a name is needed, as 'verify'")
     span = options.get("remembers", "session")
     if span not in typing.get_args(Span):
         raise ConfigError(f"remembers of '{name}' is {span!r}; allowed: {', '.join(typing.get_args(Span))}")

@@ -689,7 +689,10 @@ class Pump:
             if message.message_id not in thread.inbox:  # an observer has ended the thread
                 return None
         seconds = listener.timeout_seconds or self.settings.timeout_seconds
-        return HandlerCall(message, conversation, thread, arguments, seconds, parts=self._parts)
+        what = listener.operation
+        return HandlerCall(
+            message, conversation, thread, arguments, seconds, parts=self._parts, operation=what
+        )
 
     def returned(self, message: Message, value: Any) -> None:
         """A handler returned."""

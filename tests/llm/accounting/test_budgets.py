@@ -176,7 +176,9 @@ async def test_a_call_without_max_tokens_gets_one_that_fits() -> None:
     assert backend.requests[-1].max_tokens < 2000
     free = model()
     await Router([free]).complete("m", "hello")
-    assert free.requests[0].max_tokens is None, "without a budget nothing is added"
+    assert free.requests[0].max_tokens == 4096, "an answer has an end, budget or not"
+    await Router([free]).complete("m", "hello", extra={"max_completion_tokens": 7})
+    assert free.requests[1].max_tokens is None, "which may be stated elsewhere"
 
 
 async def test_money_is_counted_in_micro_dollars() -> None:
@@ -220,7 +222,7 @@ async def test_no_more_of_a_prompt_is_from_a_cache_than_there_is_of_it() -> None
         (lambda: Budget(tokens=5.5), "tokens"),  # type: ignore[arg-type]
         (lambda: Budget(usd=float("nan")), "usd"),
         (lambda: Budget(usd=float("inf")), "usd"),
-        (lambda: Budget(tokens=5, per="week"), "per is one of run, day, month, not 'week'"),  # type: ignore[arg-type]
+        (lambda: Budget(tokens=5, per="year"), "per is one of run, hour, day, week, month, not 'year'"),  # type: ignore[arg-type]
         (lambda: Budget(tokens=5, warn_at=(float("nan"),)), "warn_at"),
         (lambda: Price(-1, 1), "input is a number of USD from 0, not -1"),
         (lambda: Price(1, float("inf")), "output"),
@@ -665,3 +667,105 @@ def test_concurrent_calls_never_pass_a_budget_together(
         assert totals.total_tokens <= backend.billed
 
     run_in_virtual_time(main())
+
+
+@pytest.mark.parametrize(
+    ("limit", "fits"),
+    [
+        (Budget(input_tokens=400), {"prompt": 100, "completion": 1000}),
+        (Budget(output_tokens=400), {"prompt": 10_000, "completion": 100}),
+    ],
+)
+async def test_input_and_output_have_limits_of_their_own(limit: Budget, fits: dict[str, int]) -> None:
+    router = Router([model(**fits)], budgets=Budgets(organism=[limit]))
+    for _ in range(3):
+        await router.complete("m", "hello", max_tokens=100)
+    (meter,) = router._book._organism
+    assert meter.spent == 300
+    await router.complete("m", "hello", max_tokens=100 if limit.output_tokens else 1000)
+    with pytest.raises(BudgetExceededError) as caught:
+        await router.complete("m", "hello", max_tokens=100)
+    assert caught.value.unit == ("input_tokens" if limit.input_tokens else "output_tokens")
+
+
+async def test_a_call_without_max_tokens_gets_the_output_that_is_left() -> None:
+    backend = model(40, 10)
+    router = Router([backend], budgets=Budgets(organism=[Budget(output_tokens=1000)]))
+    await router.complete("m", "hello")
+    assert backend.requests[0].max_tokens == 1000
+
+
+async def test_a_soft_limit_warns_and_lets_everything_through() -> None:
+    told: list[Event] = []
+    limits = [Budget(tokens=25, warn_at=(0.5,), soft=True), Budget(usd=0.0001, warn_at=(), soft=True)]
+    router = Router(
+        [model()], budgets=Budgets(organism=limits), on_event=told.append, prices={"m": Price(1, 1)}
+    )
+    for _ in range(20):
+        await router.complete("m", "hello", max_tokens=200)
+    warnings = [(one.unit, one.fraction) for one in told if isinstance(one, BudgetWarning)]
+    assert warnings == [("tokens", 0.5), ("tokens", 1.0), ("usd", 1.0)]
+
+
+async def test_a_soft_limit_shortens_no_answer_and_asks_for_no_price() -> None:
+    backend = model()
+    router = Router([backend], budgets=Budgets(organism=[Budget(tokens=300, usd=0.1, soft=True)]))
+    await router.complete("of unknown price", "hello")
+    assert backend.requests[0].max_tokens == 4096
+
+
+async def test_an_operation_has_its_budget_whoever_works_on_it() -> None:
+    limits = {"verify": [Budget(tokens=600)], "s*": [Budget(tokens=600)]}
+    router = Router([model(400, 100)], budgets=Budgets(operations=limits))
+    with running(Handler("one", operation="verify")):
+        await router.complete("m", "hello", max_tokens=200)
+    with running(Handler("two")):
+        with pytest.raises(BudgetExceededError, match="operation verify"):
+            await router.complete("m", "hello", max_tokens=200, operation="verify")
+        await router.complete("m", "hello", max_tokens=200)
+        await router.complete("m", "hello", max_tokens=200, operation="sum")
+        await router.complete("m", "hello", max_tokens=200, operation="search")
+        with pytest.raises(BudgetExceededError, match="operation search"):
+            await router.complete("m", "hello", max_tokens=200, operation="search")
+
+
+@pytest.mark.parametrize("operation", ["", "two words", "a" * 101, 7, "\x1b[0m"])
+async def test_what_is_no_operation_is_refused(operation: Any) -> None:
+    router = Router([model()])
+    with pytest.raises(InvalidRequestError, match="operation is a name"):
+        await router.complete("m", "hello", operation=operation)
+
+
+async def test_what_costs_nothing_is_asked_with_no_money_left_and_held_to_tokens() -> None:
+    paid, local = model(400, 100), model(400, 100)
+    paid.name, paid.supported_models = "paid", ("big",)
+    local.name, local.supported_models = "local", ("small",)
+    router = Router(
+        [paid, local],
+        models={"smart": ["big", "small"]},
+        prices={"big": Price(10, 10), "small": Price(0, 0)},
+        budgets=Budgets(organism=[Budget(usd=0.01), Budget(tokens=3000)]),
+    )
+    asked = [(await router.complete("smart", "hello", max_tokens=200)).backend for _ in range(5)]
+    assert asked == ["paid", "local", "local", "local", "local"]
+    with pytest.raises(BudgetExceededError) as caught:
+        await router.complete("small", "hello", max_tokens=400)
+    assert caught.value.unit == "tokens"
+    with pytest.raises(BudgetExceededError) as caught:
+        await router.complete("big", "hello", max_tokens=200)
+    assert caught.value.unit == "usd"
+
+
+@pytest.mark.parametrize("per", ["hour", "day", "week", "month"])
+async def test_a_period_is_the_calendars(per: Any) -> None:
+    now = datetime(2026, 11, 26, 23, 30, tzinfo=UTC).timestamp()
+    router = Router(
+        [model(400, 100)],
+        budgets=Budgets(organism=[Budget(tokens=600, per=per)], zone="Asia/Kathmandu"),
+        clock=Clock(wall=lambda: now),
+    )
+    await router.complete("m", "hello", max_tokens=100)
+    with pytest.raises(BudgetExceededError, match=f"tokens per {per}"):
+        await router.complete("m", "hello", max_tokens=100)
+    now += {"hour": 3600, "day": 86_400, "week": 7 * 86_400, "month": 31 * 86_400}[per]
+    await router.complete("m", "hello", max_tokens=100)

@@ -7,37 +7,43 @@ taken in one step without awaiting, so calls that run at the same time cannot pa
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from fnmatch import fnmatchcase
 from typing import Literal, TypeVar, get_args
 
 from xml_pipeline.errors import BudgetExceededError, ConfigError, cut
 from xml_pipeline.events import BudgetWarning
-from xml_pipeline.ledger import Ledger, Spent
+from xml_pipeline.ledger import Ledger, Recalled, Spent
+from xml_pipeline.llm.accounting.periods import ALWAYS, Per, Period, period_of, zone_named
 from xml_pipeline.llm.accounting.usage import Answered, Charge
 from xml_pipeline.llm.types import is_amount, is_whole
 
 MAX_THREAD_SCOPES = (
     65_536  # threads and conversations with a state; the least recently used idle one goes first
 )
-MAX_AGENT_SCOPES = 65_536  # agents that only a glob names, the same way
+MAX_NAMED_SCOPES = 65_536  # agents and operations that only a glob names, the same way
+_NEVER = Period(0.0, 0.0)
 
 K = TypeVar("K")
-Period = Literal["run", "day", "month"]
-Unit = Literal["tokens", "usd"]
+Unit = Literal["tokens", "input_tokens", "output_tokens", "usd"]
+UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One limit.
+    """One limit: of tokens, of one kind of them, of money, or of several at once.
 
     Attributes:
         tokens: input plus output, None for no limit.
         usd: US dollars, None for no limit.
-        per: `run` (since the router was made), `day` or `month` (calendar, UTC).
+        per: `run` (since the organism was started; a start after a death goes on with the run), or `hour`, `day`,
+            `week` or `month` of the calendar, in the zone of the budgets.
         warn_at: fractions of the limit at which a `BudgetWarning` is emitted, once per period.
+        input_tokens: of prompts, read from caches or not; None for no limit.
+        output_tokens: of answers, reasoning included; None for no limit.
+        soft: whether it only warns, also when it is used up.
 
     Raises:
         ConfigError: one of them is nothing of the kind.
@@ -45,23 +51,46 @@ class Budget:
 
     tokens: int | None = None
     usd: float | None = None
-    per: Period = "run"
+    per: Per = "run"
     warn_at: tuple[float, ...] = (0.8,)
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    soft: bool = False
 
     def __post_init__(self) -> None:
-        checks = (
-            (
-                "tokens",
-                self.tokens is None or (is_whole(self.tokens) and self.tokens >= 0),
-                "a whole number from 0",
-            ),
+        checks = [
+            (name, value is None or (is_whole(value) and value >= 0), "a whole number from 0")
+            for name in ("tokens", "input_tokens", "output_tokens")
+            for value in (getattr(self, name),)
+        ]
+        checks += [
             ("usd", self.usd is None or is_amount(self.usd), "a number from 0"),
-            ("per", self.per in get_args(Period), f"one of {', '.join(get_args(Period))}"),
+            ("per", self.per in get_args(Per), f"one of {', '.join(get_args(Per))}"),
             ("warn_at", all(map(is_amount, self.warn_at)), "fractions of the limit, as (0.5, 0.9)"),
-        )
+            ("soft", isinstance(self.soft, bool), "True or False"),
+        ]
         for name, right, allowed in checks:
             if not right:
                 raise ConfigError(f"a budget's {name} is {allowed}, not {cut(repr(getattr(self, name)))}")
+
+    def times(self, factor: float) -> Budget:
+        """As much of each of its limits, at least one token."""
+        return replace(
+            self,
+            usd=None if self.usd is None else self.usd * factor,
+            **{
+                name: limit and max(1, round(limit * factor))
+                for name in ("tokens", "input_tokens", "output_tokens")
+                for limit in (getattr(self, name),)
+            },
+        )
+
+    def limits(self) -> Iterator[tuple[Unit, int]]:
+        """What it limits, money in micro-USD."""
+        for unit in UNITS:
+            limit = getattr(self, unit)
+            if limit is not None:
+                yield unit, round(limit * 1_000_000) if unit == "usd" else limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +102,12 @@ class Budgets:
         agents: agent name or glob → limits, each agent for itself; an exact name hides globs.
         thread: each thread for itself, with everything below it.
         conversation: each conversation for itself.
-        default_max_tokens: output limit given to calls that state none while a budget applies to them.
+        default_max_tokens: output limit of calls that state none.
+        operations: operation or glob → limits, each operation for itself; an exact name hides globs.
+        zone: whose calendar says when an hour, a day, a week or a month begins.
+
+    Raises:
+        ConfigError: the zone is not known here.
     """
 
     organism: Sequence[Budget] = ()
@@ -81,6 +115,21 @@ class Budgets:
     thread: Sequence[Budget] = ()
     conversation: Sequence[Budget] = ()
     default_max_tokens: int = 4096
+    operations: Mapping[str, Sequence[Budget]] = field(default_factory=dict)
+    zone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        zone_named(self.zone)
+
+    def __bool__(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self.organism or self.agents or self.thread or self.conversation or self.operations)
+
+    def of_everything(self) -> Iterator[Budget]:
+        """Those that hold longer than a conversation."""
+        yield from self.organism
+        for some in (*self.agents.values(), *self.operations.values()):
+            yield from some
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,49 +149,60 @@ class Most:
 
     def of(self, unit: Unit) -> int:
         """Tokens, or micro-USD."""
-        return self.micro_usd if unit == "usd" else self.prompt + self.output
+        return amount_of(unit, self.prompt, self.output, self.micro_usd)
+
+
+def amount_of(unit: Unit, prompt: int, output: int, micro_usd: int) -> int:
+    """What counts for a limit of this unit."""
+    match unit:
+        case "usd":
+            return micro_usd
+        case "tokens":
+            return prompt + output
+        case "input_tokens":
+            return prompt
+        case _:
+            return output
 
 
 class Meter:
-    """The state of one budget in one scope: tokens or micro-USD."""
+    """The state of one budget in one scope and one unit; money in micro-USD."""
 
-    __slots__ = ("_before", "_period_id", "_warned", "budget", "limit", "reserved", "scope", "spent", "unit")
+    __slots__ = (
+        *("_before", "_period", "_warned", "_zone"),
+        *("budget", "limit", "reserved", "scope", "spent", "unit"),
+    )
 
-    def __init__(self, scope: str, budget: Budget, unit: Unit, limit: int) -> None:
+    def __init__(self, scope: str, budget: Budget, unit: Unit, limit: int, zone: tzinfo) -> None:
         self.scope = scope
         self.budget = budget
         self.unit = unit
         self.limit = limit
         self.spent = 0
         self.reserved = 0
-        self._period_id = ""
+        self._zone = zone
+        self._period = ALWAYS if budget.per == "run" else _NEVER
         self._warned = 0
-        self._before = ("", 0, 0)  # the period before this one, as it was left
+        self._before = (_NEVER, 0, 0)  # the period before this one, as it was left
 
     def turn(self, wall: float) -> None:
         """Start anew when the period has changed; what is in flight counts for the new one.
 
         A clock that is set back finds the period as it was left: no budget is there a second time.
         """
-        if self.budget.per == "run":
+        if self._period.holds(wall):
             return
-        period = self._period(wall)
-        if period != self._period_id:
-            known, spent, warned = self._before
-            self._before = (self._period_id, self.spent, self._warned)
-            self._period_id = period
-            self.spent, self._warned = (spent, warned) if period == known else (0, 0)
-
-    def _period(self, wall: float) -> str:
-        form = "%Y-%m-%d" if self.budget.per == "day" else "%Y-%m"
-        return datetime.fromtimestamp(wall, UTC).strftime(form)
+        known, spent, warned = self._before
+        self._before = (self._period, self.spent, self._warned)
+        self._period = period_of(self.budget.per, wall, self._zone)
+        self.spent, self._warned = (spent, warned) if self._period == known else (0, 0)
 
     def count(self, earlier: Iterable[Spent], wall: float) -> None:
         """Take in what was spent in earlier lives, as far as it belongs to this period. Nobody is warned again."""
         self.turn(wall)
         for spent in earlier:
-            if spent.in_run if self.budget.per == "run" else self._period(spent.at) == self._period_id:
-                self.spent += spent.micro_usd if self.unit == "usd" else spent.tokens
+            if spent.in_run if self.budget.per == "run" else self._period.holds(spent.at):
+                self.spent += amount_of(self.unit, spent.prompt, spent.output, spent.micro_usd)
         self._warned = len(self._crossed())
 
     def headroom(self) -> int:
@@ -155,6 +215,7 @@ class Meter:
         return self.limit - self.spent
 
     def spend(self, amount: int) -> list[BudgetWarning]:
+        """Count it; the warnings that follow."""
         self.spent += amount
         crossed = self._crossed()
         new, self._warned = crossed[self._warned :], max(self._warned, len(crossed))
@@ -164,7 +225,8 @@ class Meter:
         ]
 
     def _crossed(self) -> list[float]:
-        return [f for f in sorted(self.budget.warn_at) if self.spent and self.spent >= f * self.limit]
+        marks = {*self.budget.warn_at, 1.0} if self.budget.soft else self.budget.warn_at
+        return [mark for mark in sorted(marks) if self.spent and self.spent >= mark * self.limit]
 
     def shown(self, amount: int) -> float:
         return amount / 1_000_000 if self.unit == "usd" else float(amount)
@@ -213,17 +275,19 @@ class Reservation:
 
         Usage without a known price spends the whole reserved amount.
         """
-        tokens = fact.usage.total_tokens
-        micro_usd = self.most.micro_usd if fact.micro_usd is None and tokens else fact.micro_usd or 0
-        if tokens or micro_usd:
-            self._end(tokens, micro_usd)
+        usage = fact.usage
+        micro_usd = (
+            self.most.micro_usd if fact.micro_usd is None and usage.total_tokens else fact.micro_usd or 0
+        )
+        if usage.total_tokens or micro_usd:
+            self._end(usage.prompt_tokens, usage.completion_tokens, micro_usd)
         return not self._open
 
     def close(self) -> None:
         """Give back what is held. Idempotent."""
-        self._end(0, 0)
+        self._end(0, 0, 0)
 
-    def _end(self, tokens: int, micro_usd: int) -> None:
+    def _end(self, prompt: int, output: int, micro_usd: int) -> None:
         if not self._open:
             return
         self._open = False
@@ -232,7 +296,7 @@ class Reservation:
         for meter in self._meters:
             meter.turn(wall)
             meter.reserved -= self.most.of(meter.unit)
-            amount = micro_usd if meter.unit == "usd" else tokens
+            amount = amount_of(meter.unit, prompt, output, micro_usd)
             if amount:
                 warnings += meter.spend(amount)
         for warning in warnings:
@@ -264,33 +328,29 @@ class BudgetBook:
         self._wall = wall
         self._on_event = on_event
         self._on_settled = on_settled
-        self._organism = _meters("organism", budgets.organism)
-        self._agents: OrderedDict[str, list[Meter]] = OrderedDict()
-        self._named_agents: dict[str, list[Meter]] = {}
+        self._zone = zone_named(budgets.zone)
+        self._organism = self._meters("organism", budgets.organism)
+        self._agents = _Named("agent", budgets.agents)
+        self._operations = _Named("operation", budgets.operations)
         self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
         self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
         self._ledger: Ledger | None = None
-        self._earlier: dict[str, list[Spent]] = {}  # of agents, in earlier lives
-        self.active = bool(budgets.organism or budgets.agents or budgets.thread or budgets.conversation)
+        self._earlier: Sequence[Spent] = ()  # in earlier lives
+        self.active = bool(budgets)
 
     def since(self) -> float:
         """From when on it matters what was spent: the beginning of the longest period, in seconds of Unix time."""
-        now = datetime.fromtimestamp(self._wall(), UTC)
-        return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+        now = self._wall()
+        periods = {budget.per for budget in self.budgets.of_everything()} - {"run"}
+        return min((period_of(per, now, self._zone).start for per in periods), default=now)
 
     def take_up(self, ledger: Ledger, earlier: Iterable[Spent]) -> None:
         """Go on with what was spent since then; threads and conversations are looked up when they spend more."""
-        self._ledger = ledger
-        self._earlier = {}
-        for spent in earlier:
-            self._earlier.setdefault(spent.agent, []).append(spent)
-        wall = self._wall()
-        for meter in self._organism:
-            for some in self._earlier.values():
-                meter.count(some, wall)
-        for name, meters in (*self._named_agents.items(), *self._agents.items()):
-            for meter in meters:
-                meter.count(self._earlier.get(name, ()), wall)
+        self._ledger, self._earlier = ledger, tuple(earlier)
+        self._count(self._organism, self._earlier)
+        for named in (self._agents, self._operations):
+            for name, meters in named.all():
+                self._count(meters, named.of(name, self._earlier))
 
     def set_thread_budget(self, thread_id: str, *limits: Budget, conversation_id: str = "") -> None:
         """Limits for one thread and everything below it, beside the general ones; without limits: none.
@@ -315,7 +375,9 @@ class BudgetBook:
         """Every meter that a call of this charge moves, in the state of now."""
         found = list(self._organism)
         if charge.agent and self.budgets.agents:
-            found += self._agent(charge.agent)
+            found += self._named(self._agents, charge.agent)
+        if charge.operation and self.budgets.operations:
+            found += self._named(self._operations, charge.operation)
         if self.budgets.thread or self._own:
             for thread in charge.threads:
                 found += self._scope("thread", thread, self.budgets.thread, charge.conversation_id)
@@ -333,15 +395,18 @@ class BudgetBook:
             BudgetExceededError: one of them has no room; nothing was taken.
         """
         for meter in meters:
-            if most.of(meter.unit) > meter.headroom():
+            needed = most.of(meter.unit)
+            if not meter.budget.soft and needed and needed > meter.headroom():
                 raise meter.exceeded(most)
         return Reservation(meters, most, self._wall, self._on_event, self._on_settled)
 
-    def give_back(self, charge: Charge, tokens: int, micro_usd: int) -> None:
+    def give_back(self, charge: Charge, known: Recalled) -> None:
         """What was counted as the most that something can have come to; what it did come to is spent beside it."""
         if self.active:
             for meter in self.meters(charge):
-                meter.spent = max(0, meter.spent - (micro_usd if meter.unit == "usd" else tokens))
+                meter.spent = max(
+                    0, meter.spent - amount_of(meter.unit, known.prompt, known.output, known.micro_usd)
+                )
 
     def forget_thread(self, thread_id: str) -> None:
         """The thread is over."""
@@ -352,25 +417,26 @@ class BudgetBook:
         """The conversation is over."""
         self._threads.pop(("conversation", conversation_id), None)
 
-    def _agent(self, name: str) -> list[Meter]:
-        agents = self.budgets.agents
-        if name in agents:
-            meters = self._named_agents.get(name)
+    def _named(self, named: _Named, name: str) -> list[Meter]:
+        limits = named.exact(name)
+        if limits is not None:
+            meters = named.meters.get(name)
             if meters is None:
-                meters = self._named_agents[name] = _meters(f"agent {name}", agents[name])
-                self._count(meters, self._earlier.get(name, ()))
+                meters = named.meters[name] = self._meters(f"{named.kind} {name}", limits)
+                self._count(meters, named.of(name, self._earlier))
             return meters
-        limits = [one for glob, some in agents.items() if fnmatchcase(name, glob) for one in some]
-        meters, new = _kept(self._agents, name, f"agent {name}", limits, MAX_AGENT_SCOPES)
+        meters, new = self._kept(
+            named.others, name, f"{named.kind} {name}", named.globbed(name), MAX_NAMED_SCOPES
+        )
         if new:
-            self._count(meters, self._earlier.get(name, ()))
+            self._count(meters, named.of(name, self._earlier))
         return meters
 
     def _scope(
         self, kind: str, key: str, general: Sequence[Budget], conversation_id: str = ""
     ) -> list[Meter]:
         limits = (*general, *self._own.get((kind, key), ()))
-        meters, new = _kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
+        meters, new = self._kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
         if new and self._ledger is not None and conversation_id:
             earlier = self._ledger.spent_in(conversation_id)
             self._count(
@@ -386,21 +452,60 @@ class BudgetBook:
             for meter in meters:
                 meter.count(earlier, self._wall())
 
+    def _kept(
+        self, scopes: OrderedDict[K, list[Meter]], key: K, name: str, limits: Sequence[Budget], most: int
+    ) -> tuple[list[Meter], bool]:
+        """The meters of one scope, and whether they were made now: when it has limits and is first asked about."""
+        meters = scopes.get(key)
+        if meters is not None:
+            scopes.move_to_end(key)
+            return meters, False
+        if not limits:
+            return [], False
+        meters = scopes[key] = self._meters(name, limits)
+        if len(scopes) > most:
+            _drop_idle(scopes)
+        return meters, True
 
-def _kept(
-    scopes: OrderedDict[K, list[Meter]], key: K, name: str, limits: Sequence[Budget], most: int
-) -> tuple[list[Meter], bool]:
-    """The meters of one scope, and whether they were made now: when it has limits and is first asked about."""
-    meters = scopes.get(key)
-    if meters is not None:
-        scopes.move_to_end(key)
-        return meters, False
-    if not limits:
-        return [], False
-    meters = scopes[key] = _meters(name, limits)
-    if len(scopes) > most:
-        _drop_idle(scopes)
-    return meters, True
+    def _meters(self, scope: str, budgets: Sequence[Budget]) -> list[Meter]:
+        return [
+            Meter(scope, budget, unit, limit, self._zone)
+            for budget in budgets
+            for unit, limit in budget.limits()
+        ]
+
+
+class _Named:
+    """The scopes of one kind that have names: agents, operations.
+
+    Attributes:
+        kind: what they are.
+        meters: of those that are named exactly.
+        others: of those that only a glob names, the least recently used first.
+    """
+
+    def __init__(self, kind: Literal["agent", "operation"], limits: Mapping[str, Sequence[Budget]]) -> None:
+        self.kind = kind
+        self.meters: dict[str, list[Meter]] = {}
+        self.others: OrderedDict[str, list[Meter]] = OrderedDict()
+        self._limits = limits
+
+    def exact(self, name: str) -> Sequence[Budget] | None:
+        """The limits of this very name."""
+        return self._limits.get(name)
+
+    def globbed(self, name: str) -> list[Budget]:
+        """The limits of all globs that fit the name."""
+        return [one for glob, some in self._limits.items() if fnmatchcase(name, glob) for one in some]
+
+    def of(self, name: str, earlier: Sequence[Spent]) -> list[Spent]:
+        """What this one spent."""
+        return [spent for spent in earlier if getattr(spent, self.kind) == name]
+
+    def all(self) -> Iterator[tuple[str, list[Meter]]]:
+        """Every name that has meters, and those."""
+        yield from self.meters.items()
+        yield from self.others.items()
 
 
 def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:
@@ -409,13 +514,3 @@ def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:
         if not any(meter.reserved for meter in meters):
             del scopes[key]
             return
-
-
-def _meters(scope: str, budgets: Sequence[Budget]) -> list[Meter]:
-    meters: list[Meter] = []
-    for budget in budgets:
-        if budget.tokens is not None:
-            meters.append(Meter(scope, budget, "tokens", budget.tokens))
-        if budget.usd is not None:
-            meters.append(Meter(scope, budget, "usd", round(budget.usd * 1_000_000)))
-    return meters

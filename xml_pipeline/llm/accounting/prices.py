@@ -91,8 +91,16 @@ class Rates:
             total += written * self.cache_write.at(prompt)
         return -(-total // _SCALE)
 
+    @property
+    def free(self) -> bool:
+        """Whether nothing costs anything."""
+        kinds = (self.input, self.output, self.cached, self.cache_write)
+        return not any(kind.base or any(step for _, step in kind.steps) for kind in kinds)
+
     def output_for(self, micro_usd: int, prompt_tokens: int) -> int:
         """Output tokens that so much money pays for beside the prompt; may be negative."""
+        if self.free:
+            return _PLENTY
         price = self.output.at(prompt_tokens)
         left = micro_usd - self.highest(prompt_tokens, 0)
         return left * _SCALE // price if price else (_PLENTY if left >= 0 else left)

@@ -132,6 +132,7 @@ class Charge:
         threads: the innermost thread and all above it; the last one is the conversation's first.
         message_id: what the handler works on, or "".
         attempt: which delivery of it this is, from 1.
+        operation: what the call is for, or "".
     """
 
     agent: str = ""
@@ -140,16 +141,17 @@ class Charge:
     threads: tuple[str, ...] = ()
     message_id: str = ""
     attempt: int = 1
+    operation: str = ""
 
 
-def charge_of(agent_id: str | None) -> Charge:
-    """Who pays for a call made here: the running handler; outside of one, whom the caller names.
+def charge_of(agent_id: str | None, operation: str = "") -> Charge:
+    """Who pays for a call made here, and for what: the running handler; outside of one, whom the caller names.
 
     A handler cannot charge anybody else: `agent_id` is ignored inside one.
     """
     caller = current_caller.get()
     if caller is None:
-        return Charge(agent_id) if agent_id else NOBODY
+        return Charge(agent_id or "", operation=operation) if agent_id or operation else NOBODY
     return Charge(
         caller.listener,
         caller.thread_id,
@@ -157,6 +159,7 @@ def charge_of(agent_id: str | None) -> Charge:
         caller.lineage(),
         caller.message_id,
         caller.attempt,
+        operation or caller.operation,
     )
 
 
