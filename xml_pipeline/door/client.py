@@ -6,10 +6,17 @@ import os
 import socket
 from pathlib import Path
 
-from msgspec import MsgspecError
-
 from xml_pipeline.door.place import NoDoor, Place, user_behind
-from xml_pipeline.door.requests import LONGEST, VERSION, Greeting, Refused, Told, answer_in, greeting_in
+from xml_pipeline.door.requests import (
+    LONGEST,
+    VERSION,
+    Greeting,
+    Nonsense,
+    Refused,
+    Told,
+    answer_in,
+    greeting_in,
+)
 from xml_pipeline.errors import JournalError, XmlPipelineError
 
 _GREETED = 10.0  # seconds in which a process that is well says who it is
@@ -71,7 +78,7 @@ def _greeting(caller: socket.socket) -> Greeting:
         raise JournalError(text) from None
     except OSError as error:
         raise Nobody(error.strerror or str(error)) from error
-    except MsgspecError as error:
+    except Nonsense as error:
         raise JournalError(f"whoever listens at the journal is no organism: {error}") from error
     if greeting.version != VERSION:
         raise JournalError(
@@ -93,12 +100,12 @@ def _line(caller: socket.socket) -> bytes:
 def _understood(answer: bytes, process: int) -> Told:
     if not answer.endswith(b"\n"):
         raise JournalError(
-            f"process {process}, which has the journal, went away before it said what became of this: it may be done,"
-            " or not"
+            f"process {process}, which had the journal, went away before it said what became of this: it may be done,"
+            " or not. Look first (`xml-pipeline log`, `dead list`); what has a --key can be asked again without harm"
         )
     try:
-        found: Told | Refused = answer_in(answer)
-    except MsgspecError as error:
+        found = answer_in(answer)
+    except Nonsense as error:
         raise JournalError(f"process {process} said what nobody understands: {error}") from error
     if isinstance(found, Refused):
         raise XmlPipelineError(found.why)

@@ -5,7 +5,7 @@ The greeting comes first and names the version, so a caller that hears none has 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -111,12 +111,41 @@ class Refused(Struct, frozen=True, tag_field="is", tag="refused"):
     why: str
 
 
+class Nonsense(Exception):
+    """What was heard is none of this; the text says what is wrong with it."""
+
+
 _encoder = msgspec.json.Encoder()
-greeting_in = msgspec.json.Decoder(Greeting).decode
-request_in = msgspec.json.Decoder(Request).decode
-answer_in = msgspec.json.Decoder(Told | Refused).decode
+_greeting = msgspec.json.Decoder(Greeting)
+_request = msgspec.json.Decoder(Request)
+_answer = msgspec.json.Decoder(Told | Refused)
 
 
 def line(said: Struct) -> bytes:
     """One line. Raises UnicodeEncodeError: a text that is none."""
     return _encoder.encode(said) + b"\n"
+
+
+def greeting_in(heard: bytes) -> Greeting:
+    """The greeting in a line. Raises Nonsense."""
+    greeting: Greeting = _understood(_greeting, heard)
+    return greeting
+
+
+def request_in(heard: bytes) -> Request:
+    """The request in a line. Raises Nonsense."""
+    request: Request = _understood(_request, heard)
+    return request
+
+
+def answer_in(heard: bytes) -> Told | Refused:
+    """The reply in a line. Raises Nonsense."""
+    answer: Told | Refused = _understood(_answer, heard)
+    return answer
+
+
+def _understood(decoder: msgspec.json.Decoder[Any], heard: bytes) -> Any:
+    try:
+        return decoder.decode(heard)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Nonsense(str(error)) from error

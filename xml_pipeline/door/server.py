@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from msgspec import MsgspecError, Struct
+from msgspec import Struct
 
 from xml_pipeline.door.place import NoDoor, Place, user_behind
 from xml_pipeline.door.requests import (
@@ -19,6 +19,7 @@ from xml_pipeline.door.requests import (
     VERSION,
     Exchange,
     Greeting,
+    Nonsense,
     Refused,
     Request,
     Told,
@@ -86,6 +87,7 @@ class Door:
             await asyncio.wait(tasks, timeout=1.0)
         for caller in tuple(self.callers):
             caller.turn_out()
+        await asyncio.sleep(0)  # they are gone with the next turn of the loop
 
     async def told(self, request: Request) -> Told | Refused:
         """What becomes of it."""
@@ -144,7 +146,7 @@ class _Caller(asyncio.Protocol):
         self._stop_limit()
         try:
             request = request_in(said)
-        except MsgspecError as error:
+        except Nonsense as error:
             self._say(Refused(f"that is no request of version {VERSION}: {error}"))
             return
         self._only_waits = isinstance(request, Exchange)
