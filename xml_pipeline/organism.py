@@ -281,11 +281,15 @@ class Organism:
             self._pump.start()
         try:
             await self._pump.resume()
-            await self._open_door()
         except BaseException:
             self._state = "stopped"
             await self._pump.runners.stop()
             await self._close()
+            raise
+        try:
+            await self._open_door()
+        except BaseException:
+            await self.stop()
             raise
 
     async def stop(self) -> None:

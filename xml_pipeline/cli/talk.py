@@ -35,8 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
     return asyncio.run(console.main(organism(arguments), log=Path(arguments.log) if arguments.log else None))
 
 
+def _key(text: str) -> str:
+    """A type of `argument`: what may be a key."""
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"a text of printable characters is needed, not {text!r}")
+    return text
+
+
 KEY = argument(
     "--key",
+    type=_key,
     metavar="KEY",
     help="names the request for ever: asked again, it joins what runs or gives the answer that was given"
     " (needs a journal)",

@@ -56,16 +56,24 @@ class Door:
 
     async def open(self) -> None:
         """Let callers in. Where there can be no door the organism goes on without one, and the log says why."""
+        loop = asyncio.get_running_loop()
         try:
             self._place = Place(self._journal, make=True)
             listener = self._place.listener(MOST)
         except NoDoor as error:
-            self.why_not = str(error)
-            logger.warning("commands cannot reach this organism: %s", error)
+            self._stay_shut(str(error))
             return
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Caller(self, loop), sock=listener)
-        self.why_not = ""
+        try:
+            self._server = await loop.create_unix_server(lambda: _Caller(self, loop), sock=listener)
+        except (OSError, NotImplementedError) as error:
+            listener.close()
+            self._stay_shut(described(error))
+        else:
+            self.why_not = ""
+
+    def _stay_shut(self, why: str) -> None:
+        self.why_not = why
+        logger.warning("commands cannot reach this organism: %s", why)
 
     def shut(self) -> None:
         """Let nobody in any more. Whoever waits for an answer is told as much as there is to tell."""
