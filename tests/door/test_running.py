@@ -110,7 +110,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def payload(organism: Organism, name: str, text: str) -> Any:
-    (codec,) = organism.listeners[name].requests.values()
+    codec = organism.listeners[name].requests["Word"]
     return codec.cls(text)
 
 
@@ -196,12 +196,15 @@ async def test_a_letter_that_is_sent_again_comes_as_a_first_attempt(
     attempts = sys.modules["door_handlers"].attempts
     attempts.clear()
     async with lives(running=running):
-        assert (await there("dead", "retry", "--all")).returncode == 0
+        sent = await there("dead", "retry", "--all")
+        assert sent.returncode == 0
         if running:
             await came_to(lambda: attempts)
     async with lives():
         await came_to(lambda: attempts)
     assert attempts == [1]
+    replayed = await there("replay", sent.stdout.split()[-4])
+    assert replayed.stdout.endswith(" steps: no difference\n"), replayed
 
 
 @both
@@ -419,3 +422,48 @@ async def test_without_a_journal_nobody_listens(folder: Path, there: Callable[..
     async with lives():
         assert await there("ask", "echo", "by itself") == Done(0, "by itself\n", "")
         assert {each for each in os.listdir(folder) if "run" in each or "sock" in each} <= before
+
+
+async def test_work_goes_on_while_much_is_changed(folder: Path, there: Callable[..., Any]) -> None:
+    for text in ("one", "two"):
+        await bury(text)
+    async with lives() as organism:
+        assert organism is not None
+        asked = [
+            asyncio.create_task(organism.ask("echo", payload(organism, "echo", str(n)), key=str(n)))
+            for n in range(300)
+        ]
+        (first, *_) = await listed(there, "log")
+        commands = [
+            ("dead", "retry", "1"),
+            ("journal", "compact", "--keep", "1d"),
+            ("dead", "drop", "--all"),
+            ("journal", "erase", first["id"]),
+        ]
+        for command in commands:
+            done = await there(*command)
+            assert done.returncode == 0, done
+        answers = await asyncio.gather(*asked)
+        assert [each.text for each in answers] == [str(n) for n in range(300)]
+        await came_to(organism.questions)
+        assert (await there("cancel", organism.questions()[0].conversation_id)).returncode == 0
+    assert (await there("journal", "check")).stdout.endswith(": ok\n")
+    assert await listed(there, "log", "--open") == []
+
+
+async def test_what_a_session_remembers_outlives_a_cancel_while_nobody_runs(
+    folder: Path, there: Callable[..., Any]
+) -> None:
+    async with lives() as organism:
+        assert organism is not None
+        session = organism.session(id="s")
+        await session.ask("diary", payload(organism, "diary", "one"))
+        await session.send("desk", payload(organism, "desk", "x"))
+        await came_to(organism.questions)
+    (one,) = await listed(there, "log", "--open")
+    assert (await there("cancel", one["id"])).returncode == 0
+    async with lives() as organism:
+        assert organism is not None
+        given = await organism.session(id="s").ask("diary", payload(organism, "diary", "two"))
+        assert given.text == "after one"
+    assert (await there("journal", "check")).stdout.endswith(": ok\n")

@@ -15,6 +15,7 @@ from xml_pipeline.envelope import SYSTEM, GatheredCodec, Heading, Message
 from xml_pipeline.errors import EnvelopeError, JournalError
 from xml_pipeline.journal.file import steps_of
 from xml_pipeline.journal.protocol import Step
+from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import Accepted, Began, DeadLetter, Event, Opening
 
 
@@ -74,7 +75,9 @@ def again(connection: sqlite3.Connection, number: int, now: float, new_id: Calla
     why_not = _why_not(message, letter.caller)
     if why_not:
         raise Unsendable(why_not)
-    conversation_id, thread_id, message_id, session_id = new_id(), new_id(), new_id(), new_id()
+    conversation_id = new_id()
+    ids = DerivedIds(f"{conversation_id}/Injected")  # the same that a rule would have given (`pump.machine`)
+    message_id, thread_id, session_id = ids.new_id(), ids.new_id(), ids.new_id()
     caller, to = letter.caller, message.to
     heading = Heading(caller, to, thread_id, message_id, conversation_id=conversation_id, at=now)
     try:

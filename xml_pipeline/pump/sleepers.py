@@ -69,15 +69,17 @@ class Sleepers:
 
     async def _wake_added(self) -> None:
         while self._added:
-            if self._admission.watched or self._admission.full:
+            held = self._admission.watched or self._admission.full
+            if held:
                 try:
                     await self._admission.wait()
                 except OrganismClosed:
                     return
+            try:
                 await self._wake_in_turn(self._added[0])
-                self._admission.leave()  # the reserved place; its message has its own by now
-            else:
-                await self._wake_in_turn(self._added[0])
+            finally:
+                if held:
+                    self._admission.leave()  # the reserved place; its message has its own by now
             self._added.popleft()
 
     async def _resume(self, owing: list[str], waiting: list[str]) -> None:
