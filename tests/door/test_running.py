@@ -467,3 +467,29 @@ async def test_what_a_session_remembers_outlives_a_cancel_while_nobody_runs(
         given = await organism.session(id="s").ask("diary", payload(organism, "diary", "two"))
         assert given.text == "after one"
     assert (await there("journal", "check")).stdout.endswith(": ok\n")
+
+
+async def test_many_that_are_sent_again_wait_for_room(folder: Path, there: Callable[..., Any]) -> None:
+    source = (folder / "organism.yaml").read_text()
+    (folder / "organism.yaml").write_text(source.replace("{name: demo,", "{name: demo, max_in_flight: 2,"))
+    async with lives() as organism:
+        assert organism is not None
+        for n in range(5):
+            conversation = await organism.send("slow", payload(organism, "slow", str(n)))
+            await came_to(lambda: organism.status().running)
+            organism.cancel(conversation)
+            await came_to(lambda n=n: len(organism.dead_letters()) == n + 1)
+        sent = await there("dead", "retry", "--all")
+        assert sent.stdout.endswith("5 messages sent\n")
+        await came_to(lambda: organism.status().running == 2)
+        newcomer = asyncio.create_task(organism.ask("echo", payload(organism, "echo", "new")))
+        seen = []
+        gate = sys.modules["door_handlers"].gate
+        gate.set()
+        while not newcomer.done() or organism.status().conversations:
+            seen.append(organism.status().in_flight)
+            await asyncio.sleep(0)
+        assert max(seen) <= 2
+        assert (await newcomer).text == "new"
+        gate.clear()
+    assert await listed(there, "log", "--open") == []

@@ -225,3 +225,17 @@ async def test_what_a_listener_remembers_by_conversation_is_found_by_it(tmp_path
     assert isinstance(accepted, Accepted)
     assert accepted.opens is not None
     assert accepted.opens.memory == f"{conversation_id}/greeter"
+
+
+async def test_a_retry_that_is_interrupted_comes_as_the_next_attempt(world: World) -> None:
+    await bury(world, "helper", Question("x"))
+    world.calls.clear()
+    await retried(world.path, 1)
+    world.stuck = {"helper"}
+    for _ in range(2):
+        async with world.life() as organism:
+            await came_to(lambda: organism.status().running)
+    world.stuck = set()
+    async with world.life() as organism:
+        await came_to(lambda: len(world.calls) == 3 and not organism.status().conversations)
+    assert world.calls == [("helper", "Question", 1), ("helper", "Question", 2), ("helper", "Question", 3)]

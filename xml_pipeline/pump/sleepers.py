@@ -76,10 +76,11 @@ class Sleepers:
                 except OrganismClosed:
                     return
             try:
-                await self._wake_in_turn(self._added[0])
+                self._wake_quietly(self._added[0])
             finally:
                 if held:
                     self._admission.leave()  # the reserved place; its message has its own by now
+            await asyncio.sleep(0)
             self._added.popleft()
 
     async def _resume(self, owing: list[str], waiting: list[str]) -> None:
@@ -104,9 +105,12 @@ class Sleepers:
             await self._wake_in_turn(conversation_id)
 
     async def _wake_in_turn(self, conversation_id: str) -> None:
+        self._wake_quietly(conversation_id)
+        await asyncio.sleep(0)
+
+    def _wake_quietly(self, conversation_id: str) -> None:
         with suppress(JournalError):  # it is in the log
             self.wake(conversation_id)
-        await asyncio.sleep(0)
 
     def wake(self, conversation_id: str) -> None:
         """Bring one back, if it sleeps.
