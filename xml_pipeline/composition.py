@@ -48,9 +48,26 @@ def journal_of(config: OrganismConfig) -> Journal | None:
     return SqliteJournal(config.base / section.path, synchronous=section.synchronous, keep=keep)
 
 
-def router_of(config: OrganismConfig) -> Router:
-    """The router that the `llm` section declares. Raises ConfigError."""
-    return build_router(config.llm or LLMSection(), environ=config.environ)
+def router_of(config: OrganismConfig, *, alone: bool = False) -> Router:
+    """The router that the `llm` section declares.
+
+    Args:
+        config: what the file says.
+        alone: whether it is used without its organism; then a journal is its ledger all the same.
+
+    Raises:
+        ConfigError: with what only the built objects could show.
+    """
+    ledger = None
+    if alone and config.organism.journal is not None:
+        from xml_pipeline.journal.ledger_file import LedgerFile
+
+        journal = config.organism.journal
+        ledger = LedgerFile(config.base / journal.path, synchronous=journal.synchronous)
+    section = config.llm or LLMSection()
+    return build_router(
+        section, environ=config.environ, base=config.base, name=config.organism.name, ledger=ledger
+    )
 
 
 def listeners_of(config: OrganismConfig) -> list[Listener]:

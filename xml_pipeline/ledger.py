@@ -7,7 +7,7 @@ come to at most.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -167,3 +167,17 @@ class Ledger(Protocol):
 
     async def spent_since(self, when: float) -> Sequence[Spent]:
         """What agents spent on operations since a time (Unix seconds), and in this run. Raises JournalError."""
+
+
+class LedgerFile(Protocol):
+    """A ledger that is opened when somebody first asks a model."""
+
+    async def ready(self, take_up: Callable[[Ledger], Awaitable[None]]) -> None:
+        """Wait until it is open in this event loop, and was taken up.
+
+        Raises:
+            JournalError: another process uses it, or it cannot be used.
+        """
+
+    async def close(self) -> None:
+        """Write what is to be written, and let the file go."""

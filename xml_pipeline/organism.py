@@ -266,6 +266,10 @@ class Organism:
         if self._state != "new":
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
         self._check_listeners()
+        if self._router is not None:
+            if self._journal is not None and self._router.has_file:
+                raise ConfigError("the journal holds the ledger too: give the router no file of its own")
+            await self._router.open()
         self._state = "running"
         if self._router is not None:
             from xml_pipeline.llm.default import serve, use_router
@@ -277,6 +281,7 @@ class Organism:
                 self._pump.start()
             serve(self._router, self.name)
         else:
+            self._keep_books()
             self._pump.start()
         try:
             await self._pump.resume()
@@ -315,6 +320,13 @@ class Organism:
             self._pump.hurry()
             raise
 
+    def _keep_books(self) -> None:
+        """A router that `configure_router` set writes down here what it does, while it has no other ledger."""
+        default = sys.modules.get("xml_pipeline.llm.default")  # not imported by anybody, not set by anybody
+        router: Router | None = None if default is None else default.configured()
+        if router is not None and self._journal is not None and not router.keeps_books:
+            self._pump.tenant = router
+
     async def _open_door(self) -> None:
         """Take requests of commands about the journal, if there is one."""
         if self._journal is None:
@@ -346,6 +358,8 @@ class Organism:
 
             withdraw(self._router)
             await self._router.aclose()
+        elif self._pump.tenant is not None:
+            self._pump.tenant.let_go()
 
     async def __aenter__(self) -> Organism:
         await self.start()

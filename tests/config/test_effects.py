@@ -616,6 +616,27 @@ def _default_max_tokens(project: Project) -> None:
 
 # --- llm ---
 
+
+@effect("llm.ledger.path")
+def _ledger(project: Project) -> None:
+    spent = []
+    for _ in range(2):
+        section = llm(ledger="usage.db", budgets={"organism": {"tokens": 10_000, "per": "month"}})
+        organism = project.organism(llm=section)
+        completed(organism)
+        spent.append(organism.router._book._organism[0].spent)
+    assert 0 < spent[0] == spent[1] / 2
+
+
+@effect("llm.ledger.lines", "llm.ledger.errors")
+def _lines(project: Project) -> None:
+    ledger = {"lines": "usage.jsonl", "errors": "errors.jsonl"}
+    backend = {**scripted("a"), "rules": [{"error": "ServerError", "times": 1}, {"reply": "yes"}]}
+    completed(project.organism(llm={"ledger": ledger, "retry_base_delay": 0.01, "backends": [backend]}))
+    for name in ("usage.jsonl", "errors.jsonl"):
+        assert (project.folder / name).read_text().count("\n") == 1
+
+
 FAILS_ONCE: Section = {"error": "ServerError", "times": 1}
 
 

@@ -23,7 +23,7 @@ def _router(arguments: argparse.Namespace) -> Router:
     """The router of the file's `llm` section; no handler is imported. Raises ConfigError."""
     from xml_pipeline.composition import router_of
 
-    return router_of(config(arguments, "models"))
+    return router_of(config(arguments, "models"), alone=True)
 
 
 @command("llm list", "list backends: keys, models, limits, health", FILE_OPTION)
@@ -126,7 +126,7 @@ def test_backend(arguments: argparse.Namespace) -> int:
         variable = backend.api_key_env or backend.default_key_env
         raise ConfigError(f"the backend '{arguments.backend}' has no key: set {variable}")
     model = arguments.model or _model_of(arguments.backend, backend, found)
-    return asyncio.run(_test(router_of(_only(found, arguments.backend, configured)), model))
+    return asyncio.run(_test(router_of(_only(found, arguments.backend, configured), alone=True), model))
 
 
 def _only(found: OrganismConfig, name: str, configured: Router) -> OrganismConfig:

@@ -41,6 +41,7 @@ def check(document: Document) -> None:
         _check_kind(document, path, entry)
         _check_peers(document, path, entry, known)
     _check_budgets(document, entries, data.get("llm"))
+    _check_ledger(document, data)
     organism = data.get("organism")
     if isinstance(organism, Mapping):
         known.check(document, ("organism", "default"), organism.get("default"))
@@ -114,6 +115,18 @@ def _check_budgets(
                 f"the budget of '{shown}' is also in llm.budgets.agents (line {place.line}); keep one of the two",
                 at_key=True,
             )
+
+
+def _check_ledger(document: Document, data: Mapping[str, object]) -> None:
+    """Calls of models are written down in one place."""
+    organism, llm = data.get("organism"), data.get("llm")
+    ledger = llm.get("ledger") if isinstance(llm, Mapping) else None
+    apart = isinstance(ledger, str) or (isinstance(ledger, Mapping) and "path" in ledger)
+    if apart and isinstance(organism, Mapping) and organism.get("journal") is not None:
+        path: Path = ("llm", "ledger") if isinstance(ledger, str) else ("llm", "ledger", "path")
+        document.report(
+            path, "organism.journal holds the ledger too; leave this file out, or the journal", at_key=True
+        )
 
 
 def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> None:

@@ -392,6 +392,18 @@ class SqliteJournal:
         if self._reader is not None:
             self._reader.close()
 
+    def end(self) -> None:
+        """Let the file go where its event loop is over: what was handed over is written, and nobody is told."""
+        if self._thread is not None:
+            self._stopping.set()
+            if self._gathered:
+                self._queue.put(self._gathered)
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+            if self._reader is not None:
+                self._reader.close()
+
     def _broken(self, error: JournalError) -> None:
         self._failure = error
         for future in tuple(self._waiting):

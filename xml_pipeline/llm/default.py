@@ -68,6 +68,11 @@ def serve(router: Router, name: str) -> None:
     _serving[router] = Organism(name, asyncio.get_running_loop())
 
 
+def configured() -> Router | None:
+    """The router that `configure_router` set, if it has backends."""
+    return _default if _default is not None and _default.backends else None
+
+
 def withdraw(router: Router) -> None:
     """Its organism has stopped."""
     _serving.pop(router, None)

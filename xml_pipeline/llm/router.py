@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, Self, Unpack
 from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import Event, Hook
-from xml_pipeline.ledger import Asked, Ledger, Recalled
+from xml_pipeline.ledger import Asked, Ledger, LedgerFile, Recalled
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
@@ -28,6 +28,7 @@ from xml_pipeline.llm.completion import Clock, Completion, Timeouts, states_a_li
 from xml_pipeline.llm.http.assembly import as_events
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
+from xml_pipeline.llm.lines import Lines
 from xml_pipeline.llm.options import CallOptions, StreamOptions, request_of
 from xml_pipeline.llm.routing.circuit_breaker import CoolingPolicy
 from xml_pipeline.llm.routing.endpoint import BackendStatus, Endpoint, status_of
@@ -71,6 +72,9 @@ class Router:
         on_event: gets `LLMCalled`, `BudgetWarning`, `BackendStateChanged`; an organism sets its own when it is None.
         hook: gets the same, whatever becomes of `on_event`.
         clock, random: injected times and jitter.
+        ledger: where each try is written down, so that budgets outlive the process; an organism with a journal has it
+            there. None for nowhere.
+        lines: where tries are written as lines of JSON; None for nowhere.
 
     Raises:
         ConfigError: an unknown strategy, two backends of one name, an alias that leads to itself.
@@ -93,6 +97,8 @@ class Router:
         hook: Hook | None = None,
         clock: Clock | None = None,
         random: Callable[[], float] | None = None,
+        ledger: LedgerFile | None = None,
+        lines: Lines | None = None,
     ) -> None:
         clock = clock or Clock()
         retry = RetryPolicy(retries, retry_base_delay, retry_max_delay)
@@ -107,8 +113,10 @@ class Router:
             usage=self._usage,
             prices=PriceTable(prices),
             settlements=settlements,
+            lines=lines,
         )
         self._hook = hook
+        self._file = ledger
         self.on_event = on_event
         cooling = CoolingPolicy(retry_base_delay, retry_max_delay)
         self._endpoints: dict[str, Endpoint] = {}
@@ -144,6 +152,8 @@ class Router:
             BackendError: all backends failed (with the trail in `attempts`), or the request itself is wrong.
         """
         request = request_of(model, messages, options)
+        if self._file is not None:
+            await self._file.ready(self.take_up)
         response_type = options.get("response_type")
         if response_type is not None:
             return await self._structured(request, options, codec_of(response_type))
@@ -203,6 +213,8 @@ class Router:
         close the iterator (`contextlib.aclosing`); it is charged for what came. Arguments and errors as `complete`.
         """
         request = request_of(model, messages, options, streaming=True)
+        if self._file is not None:
+            await self._file.ready(self.take_up)
         call = self._recalled(request)
         if call.answer is not None:
             for event in as_events(call.answer):
@@ -304,14 +316,37 @@ class Router:
     def _emit(self, event: Event) -> None:
         self._shared.emit(event)
 
+    async def open(self) -> None:
+        """Open its ledger, if it has a file of its own; otherwise the first call does.
+
+        Raises:
+            JournalError: another process uses the file, or it cannot be used.
+        """
+        if self._file is not None:
+            await self._file.ready(self.take_up)
+
+    @property
+    def has_file(self) -> bool:
+        """Whether its ledger is a file of its own."""
+        return self._file is not None
+
+    @property
+    def keeps_books(self) -> bool:
+        """Whether each attempt is written down, or will be."""
+        return self._file is not None or self._shared.ledger is not None
+
+    def let_go(self) -> None:
+        """Write attempts down no more: whose ledger it was has stopped."""
+        self._shared.ledger = None
+
     async def take_up(self, ledger: Ledger) -> None:
-        """Write down each attempt from now on, and go on with what the rows say was spent.
+        """Write down each attempt from now on, and go on with what the rows say was spent before this router was.
 
         Raises:
             JournalError: they cannot be read.
         """
-        self._shared.ledger = ledger
-        if self._book.active:
+        first, self._shared.ledger = self._shared.ledger is None, ledger
+        if self._book.active and first:
             self._book.take_up(ledger, await ledger.spent_since(self._book.since()))
 
     @property
@@ -393,6 +428,10 @@ class Router:
         for endpoint in self._endpoints.values():
             endpoint.limiter.refuse(closed)
             await endpoint.transport.aclose()
+        if self._file is not None:
+            await self._file.close()
+        if self._shared.lines is not None:
+            self._shared.lines.close()
 
     async def __aenter__(self) -> Self:
         return self

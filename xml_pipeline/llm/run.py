@@ -43,6 +43,7 @@ from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.entries import begun, ended
 from xml_pipeline.llm.http.assembly import as_events
 from xml_pipeline.llm.http.transport import as_backend_error
+from xml_pipeline.llm.lines import Lines
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
@@ -70,6 +71,7 @@ class Shared:
         calls: in flight.
         told_of_hedges: whether it was said that streams have none.
         ledger: where each attempt is written down; None for nowhere.
+        lines: where it is written as JSON, for other programs; None for nowhere.
     """
 
     policy: Policy
@@ -83,6 +85,7 @@ class Shared:
     closed: bool = False
     told_of_hedges: bool = False
     ledger: Ledger | None = None
+    lines: Lines | None = None
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)
@@ -630,6 +633,8 @@ class Run:
         self.shared.usage.settle(fact)
         if lease.row and (response is not None or not lease.fetches):
             self._write_end(lease, fact, response)
+        if self.shared.lines is not None:
+            self.shared.lines.add(self.completion, fact, response, self.shared.clock.wall())
         if held is not None and not held.settle(fact):
             if self._held is None:
                 self._held = held  # it cost nothing: the next attempt goes on with it

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -27,12 +28,14 @@ from pydantic_core import CoreSchema
 
 from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.events import Hook
+from xml_pipeline.ledger import LedgerFile
 from xml_pipeline.llm.accounting.budgets import UNITS, Budget, Budgets
 from xml_pipeline.llm.accounting.periods import Per, zone_named
 from xml_pipeline.llm.accounting.prices import Price
 from xml_pipeline.llm.completion import Clock, Timeouts
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
+from xml_pipeline.llm.lines import Lines
 from xml_pipeline.llm.providers import BUILTIN, PROVIDER_CLASSES
 from xml_pipeline.llm.providers.keys import HasSettings, keys_of
 from xml_pipeline.llm.providers.scripted import ScriptedBackend
@@ -324,6 +327,38 @@ class PriceSection(Section):
     cache_write: Dollars | None = Field(None, description="Input written to a cache; as `input` when absent.")
 
 
+class LedgerSection(Section):
+    """Where it is written down what was used, and what it cost."""
+
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="A file in which each try at a model is a row, so that budgets and reports outlive the process;"
+        " relative to organism.yaml. One process at a time may use it. With `organism.journal` the rows are there.",
+    )
+    lines: str | None = Field(
+        None, min_length=1, description="A file that gets a line of JSON for each try that was charged."
+    )
+    errors: str | None = Field(
+        None, min_length=1, description="A file that gets a line of JSON for each try that failed."
+    )
+
+    @model_validator(mode="after")
+    def _writes_something(self) -> LedgerSection:
+        if not (self.path or self.lines or self.errors):
+            raise ValueError("a ledger is written somewhere: give it `path`, `lines` or `errors`")
+        return self
+
+
+LedgerKey = Annotated[
+    LedgerSection | None,
+    BeforeValidator(
+        lambda value: {"path": value} if isinstance(value, str) else value,
+        json_schema_input_type=str | LedgerSection,
+    ),
+]
+
+
 class LLMSection(Section):
     """How the organism reaches language models."""
 
@@ -374,6 +409,11 @@ class LLMSection(Section):
     prices: dict[str, PriceSection] = Field(
         default_factory=dict, description="Model name or glob: its price, before the built-in ones."
     )
+    ledger: LedgerKey = Field(
+        None,
+        description="Where it is written down what was used and what it cost, as `ledger: usage.db`. Without it, and"
+        " without `organism.journal`, budgets live in the process.",
+    )
     backends: tuple[BackendSection, ...] = Field((), description="Where models are.")
 
     _hook: Hook | None = PrivateAttr(None)
@@ -416,6 +456,9 @@ def build_router(
     on_event: Hook | None = None,
     clock: Clock | None = None,
     random: Callable[[], float] | None = None,
+    base: Path | None = None,
+    name: str = "",
+    ledger: LedgerFile | None = None,
 ) -> Router:
     """The router of a section.
 
@@ -423,6 +466,9 @@ def build_router(
         section: validated, or a plain mapping.
         environ: where keys are read; the process's environment by default.
         on_event, clock, random: as in `Router`.
+        base: the directory that relative paths start from; the current one by default.
+        name: of the organism, in lines of JSON.
+        ledger: instead of the section's own file.
 
     Raises:
         ConfigError: every mistake of a plain mapping, each with its path.
@@ -430,6 +476,16 @@ def build_router(
     if not isinstance(section, LLMSection):
         section = _checked(section)
     environ = os.environ if environ is None else environ
+    lines = None
+    if (written := section.ledger) is not None:
+        base = base or Path()
+        if written.lines or written.errors:
+            usage, errors = (
+                None if name is None else base / name for name in (written.lines, written.errors)
+            )
+            lines = Lines(usage, errors, name)
+        if written.path and ledger is None:
+            ledger = _ledger_file(base / written.path)
     backends = [one.backend(environ) for one in section.backends]
     if section.offline and all(backend.key_missing for backend in backends):
         backends.append(ScriptedBackend(name="offline"))
@@ -456,7 +512,15 @@ def build_router(
         hook=section._hook,
         clock=clock,
         random=random,
+        ledger=ledger,
+        lines=lines,
     )
+
+
+def _ledger_file(path: Path) -> LedgerFile:
+    from xml_pipeline.journal.ledger_file import LedgerFile  # SQLite: only for who writes it down
+
+    return LedgerFile(path)
 
 
 def _checked(section: Mapping[str, Any]) -> LLMSection:
