@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, organism, seconds
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
-
-if TYPE_CHECKING:
-    from xml_pipeline.organism import Organism
 
 
 @command(
@@ -54,6 +50,7 @@ def ask(arguments: argparse.Namespace) -> int:
 
     from xml_pipeline.console.fill import accepted, fill
     from xml_pipeline.console.render import answer, error
+    from xml_pipeline.console.signals import live
     from xml_pipeline.console.state_dir import start_log
     from xml_pipeline.errors import AnswerError, RoutingError, no_such
 
@@ -63,20 +60,20 @@ def ask(arguments: argparse.Namespace) -> int:
     if name not in receiver.listeners:
         raise RoutingError(no_such("listener", name, receiver.listeners))
     payload = fill(name, accepted(receiver.listeners[name]), arguments.message)
-    try:
-        given = asyncio.run(_ask(receiver, name, payload, arguments))
-    except AnswerError as failed:
-        for row in error(failed):
-            print(plain(row), file=sys.stderr)
-        return 1
-    for row in answer(given):
-        print(plain(row))
-    return 0
 
+    async def work() -> int:
+        try:
+            given = await receiver.ask(name, payload, timeout=arguments.timeout, key=arguments.key)
+        except AnswerError as failed:
+            for row in error(failed):
+                print(plain(row), file=sys.stderr)
+            return 1
+        for row in answer(given):
+            print(plain(row), flush=True)
+        return 0
 
-async def _ask(receiver: Organism, name: str, payload: Any, arguments: argparse.Namespace) -> Any:
-    async with receiver:
-        return await receiver.ask(name, payload, timeout=arguments.timeout, key=arguments.key)
+    again = f"the same with `--key {arguments.key}` gives its answer" if arguments.key else ""
+    return asyncio.run(live(receiver, work, again=again))
 
 
 @command(
@@ -90,20 +87,21 @@ def send(arguments: argparse.Namespace) -> int:
     """Print the answer's envelope; 1 when it is an error."""
     import asyncio
 
+    from xml_pipeline.console.signals import live
     from xml_pipeline.console.state_dir import start_log
     from xml_pipeline.envelope import Huh, SystemError, decode
     from xml_pipeline.payload import codec_of
 
     start_log()
     receiver = organism(arguments)
-    answer = asyncio.run(_exchange(receiver, _read(arguments.envelope), arguments.timeout))
-    print(xml_text(answer.decode()))
-    return 1 if decode(answer).payload.tag in {codec_of(Huh).root, codec_of(SystemError).root} else 0
+    data = _read(arguments.envelope)
 
+    async def work() -> int:
+        answer = await receiver.exchange(data, timeout=arguments.timeout)
+        print(xml_text(answer.decode()), flush=True)
+        return 1 if decode(answer).payload.tag in {codec_of(Huh).root, codec_of(SystemError).root} else 0
 
-async def _exchange(receiver: Organism, data: bytes, timeout: float | None) -> bytes:
-    async with receiver:
-        return await receiver.exchange(data, timeout=timeout)
+    return asyncio.run(live(receiver, work))
 
 
 def _read(name: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xml_pipeline.console import overview
+from xml_pipeline.console import kill, overview
 from xml_pipeline.console.parse import Command, InputError
 from xml_pipeline.console.people import question_of
 from xml_pipeline.errors import did_you_mean, no_such
@@ -113,6 +113,11 @@ def _answer(console: Console, rest: str) -> None:
     console.tell(question_of(console.organism, start), body.strip())
 
 
+def _kill(console: Console, _: str) -> None:
+    kill.check(console.organism, person=console.person)
+    kill.die()
+
+
 def _quit(console: Console, _: str) -> None:
     console.quitting = True
 
@@ -131,6 +136,7 @@ COMMANDS = {
         Entry("dead", "", "messages that ended without a receiver", _page(overview.dead_letters)),
         Entry("answer", "ID TEXT", "answer one of several questions that wait for a person", _answer),
         Entry("cancel", "[ID]", "cancel what runs: all of it, or one number", _cancel),
+        Entry("kill", "", "kill this process as `kill -9` would, and start it again on its journal", _kill),
         Entry("quit", "", "leave, after the answers that are still to come", _quit),
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -47,10 +48,12 @@ class Durable(Journal, Protocol):
     """A journal that outlives the process: stopping suspends, starting goes on.
 
     Attributes:
+        path: the file.
         trouble: why steps cannot be made durable just now (a full disk); "" when they can. They are tried again, and
             nothing new is let in meanwhile.
     """
 
+    path: Path
     trouble: str
 
     async def start(self, failed: Callable[[JournalError], None]) -> Kept:

@@ -52,7 +52,7 @@ from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import ProcessEnded
 from xml_pipeline.pump.parts import Parts
-from xml_pipeline.pump.projection import delivered, observed
+from xml_pipeline.pump.projection import asked_before, delivered, observed
 from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
 from xml_pipeline.pump.response import HandlerMetadata, restored
@@ -149,9 +149,11 @@ class Pump:
         if self._durable is not None:
             reviver = Reviver(self.state, listeners, self.terms.kept_limits)
             self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
-            self.keys = Keys(
-                self._durable.steps, reviver.answer, self._asks, self._disappoint, self._deadlines.has
-            )
+
+            def goes_on(name: str) -> bool:
+                return name in self._due or self._deadlines.has(name)
+
+            self.keys = Keys(self._durable.steps, reviver.answer, self._asks, self._disappoint, goes_on)
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
@@ -481,6 +483,8 @@ class Pump:
                 self.scheduler.hold(thread.id)
         for message in revived.asked:
             self.questions[message.thread_id] = message
+            if self._hooks:
+                self.observers.tell(asked_before(message))
         for message in revived.behind:
             self.scheduler.add(message, message.message_id)
         self.admission.in_flight += conversation.due
