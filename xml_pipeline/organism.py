@@ -112,6 +112,7 @@ class Organism:
         self._streams: dict[EventStream, Hook] = {}
         self.journal = journal.path if isinstance(journal, Durable) else None
         self._ended = False
+        self._hurried = False
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
         self._observers = Observers()
@@ -313,12 +314,13 @@ class Organism:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
+            self._hurried = True  # it may not have begun to wait
             self._pump.hurry()
             raise
 
     async def _end(self) -> None:
         try:
-            await self._pump.stop(self.shutdown_seconds)
+            await self._pump.stop(0.0 if self._hurried else self.shutdown_seconds)
         finally:
             await self._close()
 

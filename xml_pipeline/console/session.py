@@ -283,7 +283,7 @@ class Console:
         calls_tool = sender is not None and sender.agent and receiver is not None and sender is not receiver
         if self.tracing or (calls_tool and self._streaming):
             if receiver is not None:
-                self._transcript.interrupt()
+                self._transcript.interrupt(event.conversation_id)
             self._transcript.note([render.trace(event.from_id, event.to, event.payload, whole=self.tracing)])
 
 

@@ -34,6 +34,7 @@ LEFTOVERS = 5.0
 
 KEEP_IT = "add `journal: state.db` to the `organism` section of organism.yaml"
 
+_TOLD, _HURRIED, _STOPPED = b"t", b"h", b"s"
 _ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
@@ -83,7 +84,7 @@ async def live(organism: Organism, work: Callable[[], Awaitable[int]], *, again:
         As `Organism.start` and `work`.
     """
     ending = _Ending(organism)
-    with on_signals(_ENDING, ending.signalled), ending.watched():
+    with ending.watched(), on_signals(_ENDING, ending.signalled):
         try:
             await organism.start()
             try:
@@ -114,8 +115,9 @@ class _Ending:
         task = asyncio.current_task()
         assert task is not None
         self.work = task
-        self._stopping: asyncio.Task[None] | None = None
-        self._hurried = False
+        self._stopping = False
+        self._impatient = False
+        self._hurried = asyncio.Event()
         self._lost = 0
         self._ear, self._mouth = os.pipe()
         self._terminal = Terminal()
@@ -126,22 +128,20 @@ class _Ending:
         """A signal came: the first ends the work, a later one the waiting for what runs."""
         if not self.signal:
             self.signal = number
-            os.write(self._mouth, b"s")
+            os.write(self._mouth, _TOLD)
             _woken(self._loop, self._end)
         else:
-            self._hurried = True
-            _woken(self._loop, self._hurry)
+            if not self._impatient:
+                os.write(self._mouth, _HURRIED)
+            self._impatient = True
+            _woken(self._loop, self._hurried.set)
 
     # --- in the event loop ---
 
     def _end(self) -> None:
         self._organism.add_hook(self._on_event)
-        if self._stopping is None:  # else the work is done
+        if not self._stopping:  # else the work is done
             self.work.cancel()
-
-    def _hurry(self) -> None:
-        if self._stopping is not None:
-            self._stopping.cancel()
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, ConversationEnded) and not event.answered:
@@ -149,25 +149,22 @@ class _Ending:
 
     async def stop(self) -> None:
         """Stop the organism."""
+        self._stopping = True
         if self.signal:
             self._say_that_it_waits()
-        self._stopping = asyncio.create_task(self._organism.stop())
-        await asyncio.sleep(0)
-        if self._hurried:
-            self._hurry()
+        stopping = asyncio.create_task(self._organism.stop())
+        hurried = asyncio.create_task(self._hurried.wait())
         try:
-            await asyncio.wait([self._stopping])
-        except asyncio.CancelledError:
-            self._hurry()
-            raise
-        if self._stopping.cancelled():
-            await self._organism.stop()  # it ends soon
-        else:
-            self._stopping.result()
+            await asyncio.wait([stopping, hurried], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hurried.cancel()
+            if not stopping.done():
+                stopping.cancel()  # it has begun; cancelled, it waits for nothing that runs
+        await self._organism.stop()
 
     def _say_that_it_waits(self) -> None:
         running = self._organism.status().running
-        if running and not self._hurried and self._organism.shutdown_seconds:
+        if running and not self._impatient and self._organism.shutdown_seconds:
             seconds = self._organism.shutdown_seconds
             _say(f"waiting {seconds:g} s at most for {count(running, 'handler')}; the same again ends that")
 
@@ -194,23 +191,28 @@ class _Ending:
             yield
         finally:
             if self.signal:
-                os.write(self._mouth, b"e")
+                os.write(self._mouth, _STOPPED)
             else:
                 os.close(self._mouth)
 
     def _watch(self) -> None:
-        if not os.read(self._ear, 1):
+        if sys.platform != "win32":  # whoever sets a terminal that is somebody else's by now is suspended
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        patience = {
+            _TOLD: self._organism.shutdown_seconds + OUT_OF_TIME,
+            _HURRIED: OUT_OF_TIME,
+            _STOPPED: LEFTOVERS,
+        }
+        news = last = os.read(self._ear, 1)
+        while news:
+            last = news
+            ready, _, _ = select.select([self._ear], [], [], patience[last])
+            news = os.read(self._ear, 1) if ready else b""
+        if not last:  # it ended by itself
             os.close(self._ear)
             return
-        if hasattr(
-            signal, "pthread_sigmask"
-        ):  # a terminal that is somebody else's now would suspend this process
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-        ended, _, _ = select.select([self._ear], [], [], self._organism.shutdown_seconds + OUT_OF_TIME)
-        if ended:
-            select.select([], [], [], LEFTOVERS)
         self._terminal.restore()
-        if not ended:
+        if last != _STOPPED:
             kept = "the journal holds what was decided" if self._organism.journal else "what was open is lost"
             with suppress(OSError):
                 os.write(2, f"cut off, because a handler does not end; {kept}\n".encode())

@@ -28,7 +28,7 @@ from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step, Uptime
 from xml_pipeline.pump.admission import Admission
-from xml_pipeline.pump.attempts import careful
+from xml_pipeline.pump.attempts import begun_again, careful
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import (
     Aborted,
@@ -203,9 +203,8 @@ class Pump:
         kept = await self._durable.start(self._break_off)
         self._uptime = kept.uptime
         self.state.sessions.update(sessions_of(kept))
-        for (
-            session_id
-        ) in self.state.sessions:  # of several of a name the newest is meant, the others were closed
+        # of several of a name the newest is meant, the others were closed
+        for session_id in self.state.sessions:
             name, again, number = session_id.partition(_AGAIN)
             if again and int(number) > int(self.session_id(name).partition(_AGAIN)[2] or 0):
                 self._renamed[name] = session_id
@@ -234,6 +233,8 @@ class Pump:
                 self._bell.cancel()
             await self.runners.stop()
             if self._durable is not None:
+                for message in begun_again(self.state, self.listeners):
+                    self._step(message.conversation_id, Interrupted(message, self.clock(), stopped=True))
                 await self._durable.close()
                 self._commit = _too_late  # a handler that is deaf to its cancel may return still
                 self._let_go_of_all()
