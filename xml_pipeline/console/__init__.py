@@ -15,6 +15,7 @@ from typing import TextIO
 from xml_pipeline.console import plain
 from xml_pipeline.console.signals import live
 from xml_pipeline.console.state_dir import private_file, start_log, state_dir
+from xml_pipeline.errors import Ended
 from xml_pipeline.organism import Organism
 
 __all__ = ["main"]
@@ -42,7 +43,10 @@ async def main(organism: Organism, *, log: Path | None = None) -> int:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a letter that it cannot show must not end the talk
-    return await live(organism, partial(_talk, organism, directory, logged))
+    try:
+        return await live(organism, partial(_talk, organism, directory, logged))
+    except Ended as ended:
+        return ended.code
 
 
 async def _talk(organism: Organism, directory: Path | None, logged: str) -> int:

@@ -20,8 +20,10 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TypeVar
 
 from xml_pipeline.console.tty import Terminal
+from xml_pipeline.errors import Ended
 from xml_pipeline.events import ConversationEnded, Event
 from xml_pipeline.organism import Organism
 from xml_pipeline.terminal import count
@@ -33,6 +35,8 @@ LEFTOVERS = 5.0
 """Seconds after a clean stop in which the interpreter may wait for threads that handlers began."""
 
 KEEP_IT = "add `journal: state.db` to the `organism` section of organism.yaml"
+
+T = TypeVar("T")
 
 _TOLD, _HURRIED, _STOPPED = b"t", b"h", b"s"
 _ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
@@ -69,26 +73,27 @@ def interrupts(act: Callable[[], None]) -> Iterator[None]:
         yield
 
 
-async def live(organism: Organism, work: Callable[[], Awaitable[int]], *, again: str = "") -> int:
+async def live(organism: Organism, work: Callable[[], Awaitable[T]], *, again: str = "") -> T:
     """Start an organism, work with it, stop it; on a signal, in order and in bounded time.
 
     Args:
         organism: a new one.
-        work: what is done with it; gives an exit code. A signal cancels it.
+        work: what is done with it. A signal cancels it.
         again: how somebody gets what was left open, beside starting the organism again.
 
     Returns:
-        What `work` gave; 128 and the number of the signal that ended it.
+        What `work` gave.
 
     Raises:
-        As `Organism.start` and `work`.
+        Ended: a signal ended it.
+        Others: as `Organism.start` and `work`.
     """
     ending = _Ending(organism)
     with ending.watched(), on_signals(_ENDING, ending.signalled):
         try:
             await organism.start()
             try:
-                code = await work()
+                result = await work()
             finally:
                 await ending.stop()
         except (asyncio.CancelledError, OSError):  # OSError: the terminal has gone, and was written to
@@ -96,8 +101,8 @@ async def live(organism: Organism, work: Callable[[], Awaitable[int]], *, again:
                 raise
             ending.work.uncancel()
             ending.tell(again)
-            return 128 + ending.signal
-        return code
+            raise Ended(ending.signal) from None
+        return result
 
 
 class _Ending:
@@ -216,7 +221,7 @@ class _Ending:
             kept = "the journal holds what was decided" if self._organism.journal else "what was open is lost"
             with suppress(OSError):
                 os.write(2, f"cut off, because a handler does not end; {kept}\n".encode())
-        os._exit(128 + self.signal)
+        os._exit(Ended(self.signal).code)
 
 
 def _woken(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:

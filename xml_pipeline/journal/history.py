@@ -175,6 +175,24 @@ def dead_letters(connection: sqlite3.Connection, *, most: int) -> list[Letter]:
     return [Letter(number, name, Happening(at, "dead", *rest)) for number, name, at, *rest in reversed(rows)]
 
 
+def dead_letter(connection: sqlite3.Connection, number: int) -> tuple[Letter, str]:
+    """A dead letter, and its message's payload as XML. Raises JournalError: there is none of this number."""
+    row = connection.execute(
+        "SELECT id, at, sender, receiver, root, reason, message FROM letters"
+        " JOIN conversations ON conversations.number = conversation WHERE letters.number = ?",
+        (number,),
+    ).fetchone()
+    if row is None:
+        raise JournalError(f"there is no dead letter {number}; `xml-pipeline dead list` lists them")
+    name, at, *rest, message_id = row
+    body = ""
+    for step in steps_of(connection, name):
+        for event in step.events:
+            if isinstance(event, Accepted | DeadLetter) and event.message.message_id == message_id:
+                body = event.message.content if event.message.data else body
+    return Letter(number, name, Happening(at, "dead", *rest)), body or ERASED
+
+
 def faults(connection: sqlite3.Connection) -> Iterator[str]:
     """What is wrong with a journal: the file, or what stands in it."""
     for (told,) in connection.execute("PRAGMA integrity_check"):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -49,6 +49,7 @@ from xml_pipeline.threads.record import (
     ends_conversation,
 )
 
+T = TypeVar("T")
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
@@ -110,6 +111,12 @@ class _Rows(Struct):
     other: Sequence[tuple[str, tuple[Any, ...]]] = ()
 
 
+class _Change(Struct):
+    """What somebody else does with the connection that writes, between two batches."""
+
+    carry_out: Callable[[sqlite3.Connection], None]
+
+
 class SqliteJournal:
     """Steps in a SQLite file; a `journal.Durable`.
 
@@ -145,14 +152,15 @@ class SqliteJournal:
         self._elapsed = elapsed
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
-        self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
         self._gathered: list[
             _Rows
         ] = []  # in this turn of the event loop: waking the thread costs more than a step
         self._thread: threading.Thread | None = None
+        self._failure: JournalError | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
-        self._waiting: set[asyncio.Future[None]] = set()  # for a row to be durable
+        self._waiting: set[asyncio.Future[Any]] = set()  # for a row to be durable, or a change to be made
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -295,13 +303,80 @@ class SqliteJournal:
 
     async def _written(self, statement: tuple[str, tuple[Any, ...]]) -> None:
         """Wait until a row is durable."""
-        durable = self._loop.create_future()
-        self._waiting.add(durable)
-        durable.add_done_callback(self._waiting.discard)
+        durable = self._awaited()
         rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
         rows.other = [statement]
         self._hand_over(rows)
         await durable
+
+    def _awaited(self) -> asyncio.Future[Any]:
+        """A future that fails when the journal does."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
+
+    # --- what somebody else changes (`door.desk`) ---
+
+    async def add(self, step: Step, also: Sequence[tuple[str, tuple[Any, ...]]] = ()) -> None:
+        """Append a step, and with it statements that hold together with it or not at all; wait until it is durable.
+
+        Raises:
+            JournalError: as `append`; or it can be written no more.
+        """
+        self._refuse_if_troubled()
+        durable = self._awaited()
+        self.append(
+            step.conversation_id,
+            step.seq,
+            step,
+            lambda: None if durable.done() else durable.set_result(None),
+        )
+        rows = self._gathered[-1]
+        rows.other = [*rows.other, *also]
+        await durable
+
+    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Let `work` use the connection that writes, in its thread, when all that was appended before is durable.
+
+        What is appended meanwhile waits. `work` leaves no transaction open.
+
+        Raises:
+            JournalError: it cannot be used; or what `work` raises.
+        """
+        self._refuse_if_troubled()
+        done = self._awaited()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def carry_out(connection: sqlite3.Connection) -> None:
+            try:
+                result = work(connection)
+            except sqlite3.Error as error:
+                self._tell(settle, None, unusable(self.path, error))
+            except StopIteration as error:  # no future takes it
+                self._tell(settle, None, RuntimeError(repr(error)))
+            except Exception as error:
+                self._tell(settle, None, error)
+            else:
+                self._tell(settle, result, None)
+
+        self._flush()
+        self._queue.put(_Change(carry_out))
+        found: T = await done
+        return found
+
+    def _refuse_if_troubled(self) -> None:
+        if self._failure is not None or self.trouble:
+            raise self._failure or JournalError(self.trouble)
+        if self._thread is None or self._stopping.is_set():
+            raise JournalError(f"the journal {self.path} is closed")
 
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
@@ -317,6 +392,7 @@ class SqliteJournal:
             self._reader.close()
 
     def _broken(self, error: JournalError) -> None:
+        self._failure = error
         for future in tuple(self._waiting):
             if not future.done():
                 future.set_exception(error)
@@ -407,7 +483,7 @@ class SqliteJournal:
                     folded = True
                 continue
             batch: list[_Rows] = []
-            while more is not None:
+            while isinstance(more, list):
                 batch += more
                 if len(batch) >= _BATCH or self._queue.empty():
                     break
@@ -416,6 +492,9 @@ class SqliteJournal:
                 self._commit(connection, batch)
                 folded = False
                 self._tell(self._durable, batch)
+            if isinstance(more, _Change):
+                more.carry_out(connection)
+                folded = False
             if more is None:
                 return
 
