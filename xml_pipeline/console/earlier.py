@@ -35,14 +35,14 @@ class Left:
 
 def left_open(journal: Path, caller: str) -> list[Left]:
     """The conversations of one caller that are not over, oldest first. Raises JournalError."""
-    with _reading(journal) as connection:
+    with reading(journal) as connection:
         found = conversations(connection, Wanted(caller=caller, open_only=True)).values()
         return [_left(each, steps_of(connection, each.id)) for each in found]
 
 
 def requests(journal: Path, conversation_id: str) -> dict[str, str]:
     """What each thread of a conversation was asked: thread id → root name of its payload. Raises JournalError."""
-    with _reading(journal) as connection:
+    with reading(journal) as connection:
         return {
             event.message.thread_id: event.message.root
             for step in steps_of(connection, conversation_id)
@@ -52,7 +52,8 @@ def requests(journal: Path, conversation_id: str) -> dict[str, str]:
 
 
 @contextmanager
-def _reading(journal: Path) -> Iterator[sqlite3.Connection]:
+def reading(journal: Path) -> Iterator[sqlite3.Connection]:
+    """A connection for looking at a journal, closed at the end of the block. Raises JournalError."""
     with closing(looked_at(journal)) as connection:
         try:
             yield connection

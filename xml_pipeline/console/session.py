@@ -66,6 +66,7 @@ class Console:
         self._sender = _free_name(organism)
         self._session: Session
         self._left: list[Left] = []
+        self._errands: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._threads: dict[str, Ask] = {}
         self._asked: set[str] = set()
@@ -169,6 +170,20 @@ class Console:
         self.failed = True
         self._transcript.failed(ask, lines)
 
+    # --- what takes a moment and is no message ---
+
+    def errand(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
+        """Show what comes of it; the next line of a script waits for it."""
+        task = asyncio.create_task(self._shown(doing))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _shown(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
+        try:
+            self.screen.show(await doing)
+        except XmlPipelineError as error:
+            self.complain(render.error(error))
+
     # --- people ---
 
     def _oldest_question(self) -> Question:
@@ -193,7 +208,7 @@ class Console:
 
     async def settled(self) -> None:
         """Return when nothing runs any more, or a person is asked something first."""
-        while self.running and not self._stuck():
+        while self._errands or (self.running and not self._stuck()):
             await self._news()
 
     async def _news(self) -> None:
@@ -201,7 +216,7 @@ class Console:
         self._question.clear()
         asked = asyncio.create_task(self._question.wait())
         try:
-            await asyncio.wait([*self._tasks(), asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*self._tasks(), *self._errands, asked], return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
 
