@@ -189,12 +189,18 @@ async def counter(payload: Ping, metadata: HandlerMetadata) -> HandlerResponse:
     return HandlerResponse.respond(Answer(metadata.session_id))
 
 
+async def diary(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+    """All that it was ever told."""
+    texts = [each.text for each in metadata.recall(Task)]
+    return HandlerResponse.respond(Answer(", ".join([*texts, payload.text])), remember=payload)
+
+
 def build(slow: Slow | None = None, writer: Writer | None = None, **options: Any) -> Organism:
     organism = Organism.build(name="house", **{"default": "greeter", "shutdown_seconds": 0.0, **options})
     organism.listener(greeter, peers=["shouter"])
     organism.listener(shouter)
     organism.listener(add, name="calculator.add")
-    for handler in (shop, broken, silent, counter, stubborn):
+    for handler in (shop, broken, silent, counter, stubborn, diary):
         organism.listener(handler)
     organism.listener(asker, peers=["boss"])
     organism.human("boss", accepts=[Task], description="Decides.")

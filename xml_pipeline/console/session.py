@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable
-from contextlib import suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
@@ -16,7 +15,7 @@ from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
 from xml_pipeline.console.transcript import Ask, Screen, Transcript
 from xml_pipeline.envelope import codec_for
-from xml_pipeline.errors import JournalError, XmlPipelineError, listing, no_such
+from xml_pipeline.errors import XmlPipelineError, listing, no_such
 from xml_pipeline.organism import Organism, Question, Session
 from xml_pipeline.terminal import Line, line
 
@@ -67,7 +66,8 @@ class Console:
         self._session: Session
         self._left: list[Left] = []
         self._errands: set[asyncio.Task[None]] = set()
-        self._leaving = False
+        self._farewell = "cancelled"  # what is said of an ask that is waited for no longer; "" for nothing
+        self._told: set[str] = set()  # threads of questions that are answered
         self._threads: dict[str, Ask] = {}
         self._asked: set[str] = set()
         self._requests: dict[str, str] = {}
@@ -90,11 +90,10 @@ class Console:
             self.cancel()
             await self.drain()
         elif left := self._tasks():
-            self._leaving = True
+            self._farewell = LEFT if error is None else ""  # whoever ends all tells it in one line
             for task in left:
                 task.cancel()
-            if error is None:  # else somebody is in a hurry, and tells what is left open
-                await asyncio.wait(left)
+            await asyncio.wait(left)
             return
         self._session.close()
 
@@ -157,7 +156,8 @@ class Console:
         try:
             answer = await answering
         except asyncio.CancelledError:
-            self._fail(ask, [line(("warn", LEFT if self._leaving else "cancelled"))])
+            if self._farewell:
+                self._fail(ask, [line(("warn", self._farewell))])
         except XmlPipelineError as error:
             self._fail(ask, render.error(error, log=self.log))
         else:
@@ -187,15 +187,24 @@ class Console:
     # --- people ---
 
     def _oldest_question(self) -> Question:
-        waiting = self.organism.questions()
+        waiting = self._unanswered()
         if not waiting:
             raise InputError("nobody waits for an answer: `!text` answers the question of a `human` listener")
         return waiting[0]
 
     def tell(self, question: Question, body: str) -> None:
-        """Answer a question. Raises as `fill`."""
-        classes = people.answer_classes(self.organism, question, self._requests)
+        """Answer a question. Raises as `fill`, and JournalError."""
+        journal = self.organism.journal
+        known = self._requests if journal is None else requests(journal, question.conversation_id)
+        classes = people.answer_classes(self.organism, question, known)
         self.organism.answer(question.thread_id, fill(question.listener, classes, body, sign="!"))
+        self._told.add(question.thread_id)
+
+    def _unanswered(self) -> list[Question]:
+        """Questions that wait for a person; with a journal one that is answered is listed until that is durable."""
+        waiting = self.organism.questions()
+        self._told &= {question.thread_id for question in waiting}
+        return [question for question in waiting if question.thread_id not in self._told]
 
     def _show_questions(self) -> None:
         waiting = self.organism.questions()
@@ -222,8 +231,12 @@ class Console:
 
     def _stuck(self) -> list[Ask]:
         """Those whose answers cannot come without a person."""
-        waiting = {question.conversation_id for question in self.organism.questions()}
-        return [ask for ask in self.running.values() if ask.conversation_id in waiting]
+        waiting = {question.conversation_id for question in self._unanswered()}
+        return [
+            ask
+            for ask in self.running.values()
+            if ask.conversation_id in waiting and not (ask.task is not None and ask.task.cancelling())
+        ]
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [ask.task for ask in self.running.values() if ask.task is not None]
@@ -276,20 +289,13 @@ class Console:
                 if self._streaming and event.thread_id in self._threads:
                     self._transcript.grow(self._threads[event.thread_id], event.text)
             case events.QuestionAsked():
-                self._questioned(event)
+                asyncio.get_running_loop().call_soon(self._show_questions)
             case events.MessageDelivered():
                 self._delivered(event)
             case events.BudgetWarning() | events.BackendStateChanged(state="dead"):
                 self.screen.note([render.warning(event)])
             case _:
                 pass
-
-    def _questioned(self, event: events.QuestionAsked) -> None:
-        journal = self.organism.journal
-        if event.replayed and journal is not None:
-            with suppress(JournalError):  # then more classes are offered for the answer
-                self._requests |= requests(journal, event.conversation_id)
-        asyncio.get_running_loop().call_soon(self._show_questions)
 
     def _delivered(self, event: events.MessageDelivered) -> None:
         table = self.organism.listeners
