@@ -70,7 +70,7 @@ async def add(payload: AddPayload, metadata: HandlerMetadata) -> HandlerResponse
 
 async def search(payload: Search, metadata: HandlerMetadata) -> HandlerResponse:
     """Long enough for a `/kill` in the middle; interrupted, it is called again, and says so."""
-    await asyncio.sleep(5)
+    await asyncio.sleep(4)
     again = "" if metadata.attempt == 1 else f", asked {metadata.attempt} times because its reader died"
     shelf = 1 + len(payload.subject)
     return HandlerResponse.respond(Found(f"The library keeps {payload.subject} on shelf {shelf}{again}"))

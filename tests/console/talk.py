@@ -1,4 +1,4 @@
-"""A console over the test organism, as a process: `python -m tests.console.talk`; `JOURNAL` names its journal.
+"""A console over the test organism, as a process: `python -m tests.console.talk`; `TALK_JOURNAL` names its journal.
 
 `OUT_OF_TIME`, in seconds, is how long a process that was told to end may hang.
 """
@@ -12,5 +12,5 @@ from xml_pipeline import console
 from xml_pipeline.console import signals
 
 signals.OUT_OF_TIME = float(os.environ.get("OUT_OF_TIME", signals.OUT_OF_TIME))
-journal = os.environ.get("JOURNAL")
+journal = os.environ.get("TALK_JOURNAL")
 sys.exit(asyncio.run(console.main(build(journal=journal))))

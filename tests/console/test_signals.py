@@ -218,7 +218,7 @@ def left_in_order(terminal: RealTerminal, before: list[object]) -> bool:
 
 
 def talking(tmp_path: Path, journal: bool = True, **more: str) -> RealTerminal:
-    where = {"JOURNAL": str(tmp_path / "state.db")} if journal else {}
+    where = {"TALK_JOURNAL": str(tmp_path / "state.db")} if journal else {}
     return RealTerminal(tmp_path, **where, **more)
 
 

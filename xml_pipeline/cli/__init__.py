@@ -1,7 +1,7 @@
 """The command `xml-pipeline`, also `xp`; `parser.COMMANDS` lists what it can do.
 
 Exit codes: 0 all is well; 1 mistakes were found, or an answer was an error; 2 the command line itself is wrong;
-130 after Ctrl-C.
+130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 """
 
 from __future__ import annotations

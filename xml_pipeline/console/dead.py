@@ -14,7 +14,7 @@ from xml_pipeline.console.parse import InputError
 from xml_pipeline.console.people import SHOWN_ID
 from xml_pipeline.console.signals import KEEP_IT
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.history import Letter, dead_letters, letter
+from xml_pipeline.journal.history import Letter, dead_letter, dead_letters
 from xml_pipeline.terminal import Line, labelled, line, lines
 
 SHOWN = 20
@@ -35,7 +35,7 @@ def page(journal: Path) -> list[Line]:
 def shown(journal: Path, number: int) -> list[Line]:
     """One letter, with what it says. Raises JournalError."""
     with reading(journal) as connection:
-        found, said = letter(connection, number)
+        found, said = dead_letter(connection, number)
     return [_row(found), *labelled(line("      "), lines(said))]
 
 

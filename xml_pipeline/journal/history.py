@@ -193,24 +193,6 @@ def dead_letter(connection: sqlite3.Connection, number: int) -> tuple[Letter, st
     return Letter(number, name, Happening(at, "dead", *rest)), body or ERASED
 
 
-def letter(connection: sqlite3.Connection, number: int) -> tuple[Letter, str]:
-    """One dead letter, and what it says, as XML. Raises JournalError: there is none of this number."""
-    row = connection.execute(
-        "SELECT id, message, at, sender, receiver, root, reason FROM letters"
-        " JOIN conversations ON conversations.number = conversation WHERE letters.number = ?",
-        (number,),
-    ).fetchone()
-    if row is None:
-        raise JournalError(f"there is no dead letter {number}")
-    name, message_id, at, *rest = row
-    said = ERASED
-    for step in steps_of(connection, name):
-        for event in step.events:
-            if isinstance(event, Accepted | DeadLetter) and event.message.message_id == message_id:
-                said = event.message.content if event.message.data else said
-    return Letter(number, name, Happening(at, "dead", *rest)), said
-
-
 def faults(connection: sqlite3.Connection) -> Iterator[str]:
     """What is wrong with a journal: the file, or what stands in it."""
     for (told,) in connection.execute("PRAGMA integrity_check"):
