@@ -5,20 +5,20 @@ the terminal is as it was, the exit code says which signal it was. The second si
 none of that can lose anything, and neither can SIGKILL.
 
 `loop.add_signal_handler` would not do: its callbacks wait for the event loop, and a handler that blocks the loop
-would hold the process. Python's own handlers come between any two instructions of the main thread. They only write a
-byte and wake the loop; whoever is not gone in time is cut off by a thread that waits for that byte.
+would hold the process. Python's own handlers come between any two instructions of the main thread. They only wake the
+loop, and tell a thread, which cuts off whoever is not gone in time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import select
 import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TypeVar
 
@@ -38,7 +38,6 @@ KEEP_IT = "add `journal: state.db` to the `organism` section of organism.yaml"
 
 T = TypeVar("T")
 
-_TOLD, _HURRIED, _STOPPED = b"t", b"h", b"s"
 _ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
 
 
@@ -124,7 +123,7 @@ class _Ending:
         self._impatient = False
         self._hurried = asyncio.Event()
         self._lost = 0
-        self._ear, self._mouth = os.pipe()
+        self._news: SimpleQueue[str] = SimpleQueue()
         self._terminal = Terminal()
 
     # --- between any two instructions of the main thread ---
@@ -133,11 +132,11 @@ class _Ending:
         """A signal came: the first ends the work, a later one the waiting for what runs."""
         if not self.signal:
             self.signal = number
-            os.write(self._mouth, _TOLD)
+            self._news.put("told")  # safe within itself, as the documentation of `queue` says
             _woken(self._loop, self._end)
         else:
             if not self._impatient:
-                os.write(self._mouth, _HURRIED)
+                self._news.put("hurried")
             self._impatient = True
             _woken(self._loop, self._hurried.set)
 
@@ -145,7 +144,9 @@ class _Ending:
 
     def _end(self) -> None:
         self._organism.add_hook(self._on_event)
-        if not self._stopping:  # else the work is done
+        if self._stopping:  # the work is done
+            self._hurried.set()
+        else:
             self.work.cancel()
 
     def _on_event(self, event: Event) -> None:
@@ -195,29 +196,24 @@ class _Ending:
         try:
             yield
         finally:
-            if self.signal:
-                os.write(self._mouth, _STOPPED)
-            else:
-                os.close(self._mouth)
+            self._news.put("stopped" if self.signal else "over")
 
     def _watch(self) -> None:
         if sys.platform != "win32":  # whoever sets a terminal that is somebody else's by now is suspended
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         patience = {
-            _TOLD: self._organism.shutdown_seconds + OUT_OF_TIME,
-            _HURRIED: OUT_OF_TIME,
-            _STOPPED: LEFTOVERS,
+            "told": self._organism.shutdown_seconds + OUT_OF_TIME,
+            "hurried": OUT_OF_TIME,
+            "stopped": LEFTOVERS,
         }
-        news = last = os.read(self._ear, 1)
-        while news:
-            last = news
-            ready, _, _ = select.select([self._ear], [], [], patience[last])
-            news = os.read(self._ear, 1) if ready else b""
-        if not last:  # it ended by itself
-            os.close(self._ear)
+        last = self._news.get()
+        if last == "over":
             return
+        with suppress(Empty):
+            while True:
+                last = self._news.get(timeout=patience[last])
         self._terminal.restore()
-        if last != _STOPPED:
+        if last != "stopped":
             kept = "the journal holds what was decided" if self._organism.journal else "what was open is lost"
             with suppress(OSError):
                 os.write(2, f"cut off, because a handler does not end; {kept}\n".encode())
