@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,23 @@ def test_the_question_is_answered_nothing_is_asked_anew_and_nothing_paid_twice(l
     done = run("-m", "xml_pipeline.cli", "log", "--journal", str(library / "state.db"), state=library)
     assert len(done.stdout.splitlines()) == 1
     assert "open" not in done.stdout
+
+
+def test_it_works_without_prompt_toolkit_too(library: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "prompt_toolkit"
+    blocked.mkdir()
+    (blocked / "__init__.py").write_text("raise ImportError('not installed')")
+    arguments = ("-m", "xml_pipeline.cli", "run", str(library / "organism.yaml"))
+    with RealTerminal(library, *arguments, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as terminal:
+        terminal.until("> ")
+        terminal.type("/kill\n")
+        terminal.until("killed; starting again")
+        terminal.until("> ")
+        terminal.type("/status\n")
+        terminal.until("0 conversations")
+        terminal.until("> ")
+        terminal.type(CTRL_D)
+        assert terminal.end() == 0
 
 
 def test_without_a_journal_it_says_what_it_would_lose_and_which_line_keeps_it(library: Path) -> None:
