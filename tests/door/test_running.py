@@ -219,7 +219,7 @@ async def test_a_conversation_is_cancelled(folder: Path, there: Callable[..., An
             assert done == Done(0, f"conversation {one['id']} is cancelled\n", "")
             with pytest.raises(NoReply):
                 await asked
-            assert not organism.status().running
+            await came_to(lambda: not organism.status().running)
     if not running:
         with pytest.raises(OrganismClosed):
             await asked

@@ -209,7 +209,7 @@ sys.stdin.read()
 async def test_a_thousand_callers_keep_nobody_else_out_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xml_pipeline.door.server.PATIENCE", 1.0)
+    monkeypatch.setattr("xml_pipeline.door.server.PATIENCE", 2.0)
     async with opened(tmp_path) as office:
         crowd = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -54,8 +54,11 @@ class Place:
             raise NoDoor(f"{self.path}: {error.strerror}") from error
         try:
             self._check(make)
-        except BaseException:
-            os.close(self._descriptor)
+        except OSError as error:
+            self.close()
+            raise NoDoor(f"{self.path}: {error.strerror}") from error
+        except NoDoor:
+            self.close()
             raise
 
     def _check(self, make: bool) -> None:
@@ -64,7 +67,8 @@ class Place:
             raise NoDoor(f"{self.path} belongs to another user ({found.st_uid})")
         if make:
             os.fchmod(self._descriptor, _PRIVATE)
-        elif found.st_mode & 0o077:
+            found = os.fstat(self._descriptor)
+        if found.st_mode & 0o077:
             raise NoDoor(f"{self.path} can be entered by other users")
 
     def listener(self, backlog: int) -> socket.socket:

@@ -18,7 +18,7 @@ from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.threads.ids import random_ids
 
-PATIENCE = 5.0  # seconds for which somebody may have the journal and not listen yet, or not any more
+PATIENCE = 10.0  # seconds for which somebody may have the journal and not listen yet, or not any more
 _PAUSE = 0.05
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from msgspec import MsgspecError, Struct
@@ -50,14 +52,25 @@ def erase(connection: sqlite3.Connection, conversation_id: str) -> Erased:
         raise JournalError(
             f"conversation {conversation_id} is not over, and needs what would be erased; let it end, or cancel it"
         )
-    connection.execute("PRAGMA secure_delete = ON")
-    with together(connection):
-        entries = _erase_steps(connection, number, session, conversation_id)
-        connection.execute("UPDATE letters SET reason = ? WHERE conversation = ?", (ERASED, number))
-        connection.execute("UPDATE answers SET answer = x'' WHERE conversation = ?", (conversation_id,))
-        connection.execute("UPDATE parts SET value = x'' WHERE conversation = ?", (conversation_id,))
-    connection.execute("VACUUM")  # a page may hold copies of what was moved
+    with _overwriting(connection):
+        with together(connection):
+            entries = _erase_steps(connection, number, session, conversation_id)
+            connection.execute("UPDATE letters SET reason = ? WHERE conversation = ?", (ERASED, number))
+            connection.execute("UPDATE answers SET answer = x'' WHERE conversation = ?", (conversation_id,))
+            connection.execute("UPDATE parts SET value = x'' WHERE conversation = ?", (conversation_id,))
+        connection.execute("VACUUM")  # a page may hold copies of what was moved
     return Erased(session, entries)
+
+
+@contextmanager
+def _overwriting(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is deleted in this block is overwritten; others use the connection too, and pay for it no longer."""
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
+    connection.execute("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[before]}")
 
 
 def bare(event: Event) -> Event:
