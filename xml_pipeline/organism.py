@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from xml_pipeline.errors import ConfigError, Problem, cut, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
-from xml_pipeline.journal import Journal
+from xml_pipeline.journal import Durable, Journal
 from xml_pipeline.payload.text import own_text
 from xml_pipeline.pump import (
     ConversationLimits,
@@ -72,6 +72,13 @@ class Organism:
     """Listeners under one pump; an async context manager.
 
     `Organism.from_file("organism.yaml")` or `Organism.build(name=...)` make one.
+
+    Attributes:
+        name: what it is called.
+        description: what it is for.
+        default: the listener that a console writes to without a name; None for none.
+        shutdown_seconds: how long a stop waits for running handlers before it cancels them.
+        journal: the file in which its work survives; None when it does not.
     """
 
     def __init__(
@@ -100,11 +107,13 @@ class Organism:
         self.description = description
         self.default = default
         self._listeners: dict[str, Listener] = {}
-        self._shutdown_seconds = patience
+        self.shutdown_seconds = patience
         self._router = router
         self._new_id = new_id or random_ids()
         self._streams: dict[EventStream, Hook] = {}
+        self.journal = journal.path if isinstance(journal, Durable) else None
         self._ended = False
+        self._hurried = False
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
         self._journal = journal
@@ -312,6 +321,7 @@ class Organism:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
+            self._hurried = True  # it may not have begun to wait
             self._pump.hurry()
             raise
 
@@ -331,7 +341,7 @@ class Organism:
         if self._door is not None:
             self._door.shut()
         try:
-            await self._pump.stop(self._shutdown_seconds)
+            await self._pump.stop(0.0 if self._hurried else self.shutdown_seconds)
         finally:
             if self._door is not None:
                 await self._door.close()
@@ -455,6 +465,23 @@ class Organism:
             RoutingError, PayloadError, OrganismClosed, JournalError, KeyConflict: as `ask`.
         """
         return await self._session(sender).send(to, payload, key=key)
+
+    async def join(self, conversation_id: str) -> Any:
+        """Wait for the answer of a conversation, also of one that began in an earlier life, or is over.
+
+        Whoever stops waiting ends nothing.
+
+        Args:
+            conversation_id: as `send` returned it, or `xp log` shows it.
+
+        Returns:
+            The answer's payload.
+
+        Raises:
+            ConfigError: the organism has no journal.
+            AnswerError, NoReply, OrganismClosed, JournalError, RuntimeError: as `ask`.
+        """
+        return await self._anybody.join(conversation_id)
 
     def _session(self, sender: str) -> Session:
         return Session(self._pump, sender_name(self._pump, sender), "", self._new_id)
@@ -620,7 +647,7 @@ class Organism:
         return Status(
             in_flight=pump.admission.in_flight,
             running=pump.scheduler.running,
-            conversations=len(conversations),
+            conversations=len(conversations) + len(pump.sleepers or ()),
             threads=sum(len(each.threads) for each in conversations.values()),
             handled=pump.handled,
             dead_letters=len(pump.dead_letters),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,16 @@ from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.space import fold
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
+
+
+def killed(path: Path) -> Path:
+    """A journal as the death of its process would leave it now, under another name."""
+    copy = path.with_name(f"after {path.name}")
+    for end in ("", "-wal"):
+        source = path.with_name(path.name + end)
+        if source.exists():
+            shutil.copy(source, copy.with_name(copy.name + end))
+    return copy
 
 
 @contextmanager
@@ -43,6 +54,10 @@ class World:
         self.later = 0.0  # seconds that passed for the journal beside those that passed
         self.jumped = 0.0  # seconds by which its clock was set
         self.keep: float | None = None
+
+    def die(self) -> None:
+        """From now on there is what is written down by now; the life that runs does nothing to it any more."""
+        self.path = killed(self.path)
 
     def clock(self) -> float:
         return time.time() + self.later + self.jumped

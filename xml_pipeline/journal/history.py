@@ -40,12 +40,14 @@ class Wanted(Struct, frozen=True):
         open_only: those that are not over.
         since: those that began then or later, in seconds of Unix time.
         until: those that began earlier.
+        caller: those that it began; "" for any.
     """
 
     listener: str = ""
     open_only: bool = False
     since: float = float("-inf")
     until: float = float("inf")
+    caller: str = ""
 
 
 class Summary(Struct, frozen=True):
@@ -98,7 +100,7 @@ def conversations(
     rows = connection.execute(
         "SELECT number, id, caller, listener, began, ended FROM conversations"
         " WHERE number > ? AND (? = '' OR listener = ?) AND (NOT ? OR ended IS NULL) AND began >= ? AND began < ?"
-        " ORDER BY number DESC LIMIT ?",
+        " AND (? = '' OR caller = ?) ORDER BY number DESC LIMIT ?",
         (
             after,
             wanted.listener,
@@ -106,6 +108,8 @@ def conversations(
             wanted.open_only,
             wanted.since,
             wanted.until,
+            wanted.caller,
+            wanted.caller,
             -1 if most is None else most,
         ),
     ).fetchall()

@@ -175,6 +175,7 @@ class SqliteJournal:
         try:
             kept = await begun
         except BaseException:
+            self._queue.put(None)  # whoever is cancelled may have opened it
             thread.join()
             raise
         self._thread = thread
@@ -417,9 +418,9 @@ class SqliteJournal:
                 kept = self._kept(connection)
                 self.ledger.start(connection, self.clock())
             except BaseException as error:
-                self._tell(begun.set_exception, unusable(self.path, error))
+                self._tell(_settle, begun, unusable(self.path, error))
                 return
-            self._tell(begun.set_result, kept)
+            self._tell(_settle, begun, kept)
             try:
                 self._work(connection)
                 with _if_there_is_room():
@@ -536,6 +537,16 @@ class SqliteJournal:
             else:
                 self.trouble = ""
                 return
+
+
+def _settle(begun: asyncio.Future[Kept], outcome: Kept | JournalError) -> None:
+    """Say what a start came to, unless nobody waits for it any more."""
+    if begun.done():
+        return
+    if isinstance(outcome, JournalError):
+        begun.set_exception(outcome)
+    else:
+        begun.set_result(outcome)
 
 
 def _nobody() -> None:
