@@ -12,10 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from math import ceil
 from typing import Any, Protocol
-
-from msgspec import Struct
 
 from xml_pipeline import events
 from xml_pipeline.envelope import Message, SystemError
@@ -44,6 +41,7 @@ from xml_pipeline.pump.facts import (
     Undeliverable,
 )
 from xml_pipeline.pump.failures import told_of
+from xml_pipeline.pump.guards import Guards
 from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.keys import Keys
 from xml_pipeline.pump.listener import Attaching, Listener
@@ -59,6 +57,7 @@ from xml_pipeline.pump.response import HandlerMetadata, restored
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.pump.sleepers import Sleepers
+from xml_pipeline.pump.waits import Timed
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
@@ -80,14 +79,6 @@ class PerThread(Protocol):
 
     def forget_thread(self, thread_id: str) -> None: ...
     def forget_conversation(self, conversation_id: str) -> None: ...
-
-
-class Timer(Struct, frozen=True, gc=False):
-    """Names the time limit of a gather."""
-
-    conversation_id: str
-    thread_id: str
-    gather_id: str
 
 
 class Pump:
@@ -138,8 +129,11 @@ class Pump:
         self.clock = clock
         self._deadlines = Deadlines()
         self._reserved: set[str] = set()  # conversations whose first message is not durable yet
-        self._due: dict[str, float] = {}  # conversations, and when they take too long
-        self._bell: asyncio.TimerHandle | None = None
+        self._guards = Guards(
+            self.state, self.terms.limits.seconds, self._deadlines, self._endless, self._expired
+        )
+        self._due = self._guards.due
+        self._longest = self.terms.limits.seconds
         self._asks: dict[
             str, list[asyncio.Future[Message | None]]
         ] = {}  # who waits for a conversation's answer
@@ -150,10 +144,9 @@ class Pump:
             reviver = Reviver(self.state, listeners, self.terms.kept_limits)
             self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
             self.keys = Keys(
-                self._durable.steps, reviver.answer, self._asks, self._disappoint, self._deadlines.has
+                self._durable.steps, reviver.answer, self._asks, self._disappoint, self._guards.has
             )
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
-        self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
         self._again = 0
         self._resting: dict[str, float] = {}  # lasting sessions, and how many seconds they may rest
@@ -162,7 +155,6 @@ class Pump:
         self._carrying = False
         self._open = False
         self._instructions = self.terms.addressing.instructions
-        self._longest = self.terms.limits.seconds
         self.loop: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop
         self._time: Callable[[], float]
@@ -184,6 +176,7 @@ class Pump:
         self.loop = self._loop = loop = asyncio.get_running_loop()
         self._time, self._context = loop.time, copy_context()
         self._deadlines.start(loop)
+        self._guards.start(loop)
         self.runners.start(loop)
         for listener in self.listeners.values():
             if isinstance(listener.handler, Attaching):
@@ -228,8 +221,7 @@ class Pump:
             if self._durable is None:
                 self._give_up_all()
             self._deadlines.close()
-            if self._bell is not None:
-                self._bell.cancel()
+            self._guards.close()
             await self.runners.stop()
             if self._durable is not None:
                 await self._durable.close()
@@ -292,8 +284,8 @@ class Pump:
         if answer is not None:
             self._asks.setdefault(conversation_id, []).append(answer)
         self._due[conversation_id] = due = self._time() + self._longest
-        if self._bell is None:
-            self._ring_at(due)
+        if self._guards.bell is None:
+            self._guards.ring_at(due)
         if fact.session:
             self._deadlines.discard(fact.session)  # it is in use
         if self._journal is not None:
@@ -458,6 +450,8 @@ class Pump:
                         raise
                     except BaseException:  # the others are carried out all the same
                         logger.exception("%s could not be carried out", type(event).__name__)
+                if conversation_id in self._guards.watched:
+                    self._guards.follow(conversation_id, step.events)
                 if not self._steps:
                     break
                 step = self._steps.popleft()
@@ -471,11 +465,7 @@ class Pump:
     def _go_on(self, revived: Revived) -> None:
         """Set the timers and queues of a conversation that was brought back, as they would have been."""
         conversation, conversation_id = revived.conversation, revived.conversation.id
-        left = self._longest - self._uptime.since(revived.began)
-        self._deadlines.add(conversation_id, ceil(max(0.0, left)), self._endless)
-        for gather_id, (thread_id, seconds, began) in revived.gathers.items():
-            left = max(0.0, seconds - self._uptime.since(began))
-            self._time_gather(Timer(conversation_id, thread_id, gather_id), ceil(left))
+        self._guards.resume(conversation_id, revived.times, self._uptime)
         for thread in conversation.threads.values():
             if thread.inbox:
                 self.scheduler.hold(thread.id)
@@ -506,21 +496,17 @@ class Pump:
         message, ended = event.message, event.ends
         if ended:
             self._threads.pop(ended, None)
-            if self._timers:
-                self._stop_timers(ended)
             if self.tenant is not None:
                 _told(self.tenant.forget_thread, ended)
         if event.leaves:
             for future in self._asks.pop(conversation_id, ()):
                 if not future.done():
                     future.set_result(message)
-            if self._due.pop(conversation_id, None) is None:
-                self._deadlines.discard(conversation_id)
+            if self._due.pop(conversation_id, None) is None or conversation_id in self._guards.watched:
+                self._guards.end(conversation_id)
             if event.lasting or self.tenant is not None or self.keys:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
-            if event.closes:
-                self._stop_timer(message.thread_id, event.closes)
             opens = event.opens
             if self._reserved and conversation_id in self._reserved:
                 self._reserved.discard(conversation_id)
@@ -545,6 +531,7 @@ class Pump:
     def _asked(self, conversation_id: str, event: Asked) -> None:
         """List a question. A person may take as long as they like: no place in flight is held meanwhile."""
         self.questions[event.message.thread_id] = event.message
+        self._guards.watch(conversation_id)
         self.admission.in_flight -= 1
 
     def _redelivered(self, conversation_id: str, event: Redelivered) -> None:
@@ -558,16 +545,11 @@ class Pump:
 
     def _gathering(self, conversation_id: str, event: Gathering) -> None:
         if event.seconds is not None:
-            self._time_gather(Timer(conversation_id, event.thread_id, event.gather_id), event.seconds)
-
-    def _time_gather(self, timer: Timer, seconds: float) -> None:
-        self._timers.setdefault(timer.thread_id, {})[timer.gather_id] = timer
-        self._deadlines.add(timer, seconds, self._expired)
+            self._guards.watch(conversation_id)
 
     def _ended(self, conversation_id: str, event: Ended) -> None:
         thread_id = event.thread_id
         self._threads.pop(thread_id, None)
-        self._stop_timers(thread_id)
         if self.tenant is not None:
             _told(self.tenant.forget_thread, thread_id)
 
@@ -593,8 +575,7 @@ class Pump:
         for future in self._asks.pop(conversation_id, ()):
             if not future.done():
                 future.set_result(None)
-        if self._due.pop(conversation_id, None) is None:
-            self._deadlines.discard(conversation_id)
+        self._guards.end(conversation_id)
         self._closed(conversation_id, event.lasting)
 
     def _closed(self, conversation_id: str, session_id: str) -> None:
@@ -609,38 +590,13 @@ class Pump:
 
     # --- time ---
 
-    def _look_for_endless(self) -> None:
-        """One timer looks after all conversations: they may all take as long, so the oldest is the first."""
-        self._bell, now = None, self._time()
-        for conversation_id, due in tuple(self._due.items()):
-            if due > now:
-                self._ring_at(due)
-                break
-            self._endless(conversation_id)
-
-    def _ring_at(self, due: float) -> None:
-        self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
-
     def _endless(self, conversation_id: str) -> None:
         text = f"the conversation took longer than {self._longest:g} s"
         self.cancel(conversation_id, SystemError("limit", text))
 
-    def _expired(self, timer: Timer) -> None:
-        self._stop_timer(timer.thread_id, timer.gather_id)
-        fact = Expired(timer.conversation_id, timer.thread_id, timer.gather_id, self.clock())
-        self._step(timer.conversation_id, fact)
-
-    def _stop_timers(self, thread_id: str) -> None:
-        for timer in self._timers.pop(thread_id, {}).values():
-            self._deadlines.discard(timer)
-
-    def _stop_timer(self, thread_id: str, gather_id: str) -> None:
-        timers = self._timers.get(thread_id)
-        timer = None if timers is None else timers.pop(gather_id, None)
-        if timer is not None:
-            self._deadlines.discard(timer)
-            if not timers:
-                del self._timers[thread_id]
+    def _expired(self, timed: Timed) -> None:
+        fact = Expired(timed.conversation_id, timed.thread_id, timed.gather_id, self.clock())
+        self._step(timed.conversation_id, fact)
 
     # --- what becomes of a handler call (`runners.Work`) ---
 

@@ -117,7 +117,7 @@ class _Look:
     def conversation(self, revived: Revived) -> None:
         """All that one holds."""
         conversation = revived.conversation
-        seconds = self._uptime.since(revived.began)
+        seconds = self._uptime.within(revived.times.spans[""])
         if seconds >= (longest := self._machine.terms.limits.seconds):
             why = f"it took {seconds:.0f} s so far, and organism.limits.seconds is {longest:g}: it is ended"
             self._change(conversation.id, "conversation", "", "", why)
@@ -142,8 +142,8 @@ class _Look:
         for thread, waits, answers in threads:
             self._thread(conversation, thread, answers, waits=waits)
         self._memories(conversation)
-        for thread_id, _, _ in revived.gathers.values():
-            self._tell(conversation.id, "timer", "", "", _ended(conversation, thread_id))
+        for timed in revived.times.waits.gathers.values():
+            self._tell(conversation.id, "timer", "", "", _ended(conversation, timed.thread_id))
 
     def _first(self, message: Message, conversation: Conversation) -> None:
         """One that may have been handled when the process ended: what the rules make of that."""

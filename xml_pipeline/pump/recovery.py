@@ -20,7 +20,8 @@ from xml_pipeline.journal import Kept, Step
 from xml_pipeline.payload import PayloadCodec, codec_of, payload_classes
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.response import KEPT
-from xml_pipeline.threads.record import Entry, Gathering
+from xml_pipeline.pump.waits import Times
+from xml_pipeline.threads.record import Entry
 from xml_pipeline.threads.state import Conversation, OutsideSession, State
 
 
@@ -38,23 +39,21 @@ class Revived(Struct):
 
     Attributes:
         conversation: with payloads in its messages, but for the unreadable ones.
-        began: when, in seconds of Unix time.
         unreadable: messages that cannot be handled any more, and why.
         lost: answers in a gather that cannot be read any more, and why: it goes on as if they had not come.
         asked: those that wait for a person.
         first: those that may have been handled when it ended, the first of each thread.
         behind: the others, which wait for those.
-        gathers: those that have a time limit: id → thread, seconds, and when they began.
+        times: when its time limits counted.
     """
 
     conversation: Conversation
-    began: float
+    times: Times
     unreadable: list[tuple[Message, str]] = field(default_factory=list)
     lost: list[tuple[Message, str]] = field(default_factory=list)
     asked: list[Message] = field(default_factory=list)
     first: list[Message] = field(default_factory=list)
     behind: list[Message] = field(default_factory=list)
-    gathers: dict[str, tuple[str, float, float]] = field(default_factory=dict)
 
 
 def sessions_of(kept: Kept) -> dict[str, OutsideSession]:
@@ -91,14 +90,14 @@ class Reviver:
             Exception: a step that no conversation can take; nothing is kept of it then.
         """
         try:
-            gathers = self._fold(conversation_id, steps)
+            times = self._fold(conversation_id, steps)
         except BaseException:
             self._state.conversations.pop(conversation_id, None)
             raise
         conversation = self._state.conversations.get(conversation_id)
         if conversation is None:
             return None
-        revived = Revived(conversation, steps[0].at)
+        revived = Revived(conversation, times)
         for thread in conversation.threads.values():
             for position, bare in enumerate(tuple(thread.inbox.values())):
                 try:
@@ -114,21 +113,20 @@ class Reviver:
                     revived.behind.append(message)
                 else:
                     revived.first.append(message)
-            for gather_id, gather in (thread.gathers or {}).items():
+            for gather in (thread.gathers or {}).values():
                 gather.answers = [self._or_lost(each, revived.lost) for each in gather.answers]
-                if gather_id in gathers:
-                    revived.gathers[gather_id] = gathers[gather_id]
         return revived
 
-    def _fold(self, conversation_id: str, steps: list[Step]) -> dict[str, tuple[str, float, float]]:
-        """Apply all; returns the gathers that have a time limit, as of `Revived`."""
-        gathers = {}
+    def _fold(self, conversation_id: str, steps: list[Step]) -> Times:
+        """Apply all."""
+        times, state = Times(), self._state
         for step in steps:
             for event in step.events:
-                self._state.apply(conversation_id, event)
-                if type(event) is Gathering and event.seconds is not None:
-                    gathers[event.gather_id] = (event.thread_id, event.seconds, step.at)
-        return gathers
+                state.apply(conversation_id, event)
+            conversation = state.conversations.get(conversation_id)
+            if conversation is not None:
+                times.follow(conversation, step.events, step.at)
+        return times
 
     def readable(self, message: Message) -> Message:
         """A message to a listener, with its payload. Raises Unreadable."""

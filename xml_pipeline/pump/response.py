@@ -145,7 +145,8 @@ class HandlerResponse(_Addressed, kw_only=True, eq=False):
 
         Args:
             responses: calls of peers; neither answers nor delegations.
-            timeout: seconds after which the calls still open are given up (a SystemError in their places).
+            timeout: seconds after which the calls still open are given up (a SystemError in their places); while
+                all that is left of them waits for people, they do not count.
         """
         return GatherResponse(tuple(responses), timeout)
 
