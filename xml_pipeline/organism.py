@@ -25,6 +25,7 @@ from xml_pipeline.pump import (
     PumpSettings,
     listener,
 )
+from xml_pipeline.pump.done import Done
 from xml_pipeline.pump.listener import (
     OUTSIDE,
     AsyncStateful,
@@ -483,16 +484,21 @@ class Organism:
             for thread_id, message in self._pump.questions.items()
         ]
 
-    def answer(self, thread_id: str, payload: Any) -> None:
+    def answer(self, thread_id: str, payload: Any) -> Done[None]:
         """A person's answer to one of `questions()`.
+
+        Returns:
+            To be awaited by whoever has to know that the answer outlives the process.
 
         Raises:
             RoutingError: nothing waits there.
             PayloadError, EnvelopeError: the answer is not valid, or too large; the question goes on waiting.
             RuntimeError: called from another thread than the organism's.
+            JournalError: its conversation cannot be brought back; awaited: the answer cannot be made durable.
         """
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(organism.answer, thread_id, payload)")
         self._pump.answer(thread_id, payload)
+        return Done(None, self._pump.flush)
 
     # --- memory ---
 
@@ -555,14 +561,18 @@ class Organism:
             )
         self._observers.add(hook)
 
-    def cancel(self, conversation_id: str) -> bool:
-        """End a conversation and cancel its handlers; False when there is none of that id.
+    def cancel(self, conversation_id: str) -> Done[bool]:
+        """End a conversation and cancel its handlers.
+
+        Returns:
+            Whether there was one of that id. It can be awaited: then it is also durable that it ended.
 
         Raises:
             RuntimeError: called from another thread than the organism's.
+            JournalError: it cannot be brought back; awaited: its end cannot be made durable.
         """
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(organism.cancel, conversation_id)")
-        return self._pump.cancel(conversation_id)
+        return Done(self._pump.cancel(conversation_id), self._pump.flush)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Messages that ended without a receiver, oldest first; the newest thousand are kept."""

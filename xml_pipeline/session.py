@@ -19,6 +19,7 @@ from xml_pipeline.errors import (
 )
 from xml_pipeline.payload.text import escape, own_text
 from xml_pipeline.pump import Pump
+from xml_pipeline.pump.done import Done
 from xml_pipeline.pump.facts import Injected
 from xml_pipeline.pump.listener import OUTSIDE, check_name
 from xml_pipeline.pump.settings import seconds
@@ -172,8 +173,11 @@ class Session:
         if self._closed:
             raise RoutingError("the session is closed; open another with organism.session()")
 
-    def close(self) -> None:
+    def close(self) -> Done[None]:
         """End the session: what listeners remember under it is forgotten, when its conversations are over.
+
+        Returns:
+            To be awaited by whoever has to know that this is durable.
 
         Raises:
             RuntimeError: called from another thread than the organism's.
@@ -181,13 +185,14 @@ class Session:
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(session.close)")
         self._closed = True
         self._pump.end_session(self._key)
+        return Done(None, self._pump.flush)
 
     async def __aenter__(self) -> Session:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if not self._named:
-            self.close()
+            await self.close()
 
 
 async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Callable[[], str]) -> bytes:

@@ -63,5 +63,8 @@ class Durable(Journal, Protocol):
     def steps(self, conversation_id: str) -> list[Step]:
         """What happened to a conversation, in order; empty when it is unknown. Raises JournalError."""
 
+    async def flush(self) -> None:
+        """Wait until all that was appended so far is durable. Raises JournalError: it cannot be."""
+
     async def close(self) -> None:
         """Make durable what was appended, and let the file go."""

@@ -292,13 +292,22 @@ class SqliteJournal:
             ("UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key))
         )
 
-    async def _written(self, statement: tuple[str, tuple[Any, ...]]) -> None:
-        """Wait until a row is durable."""
+    async def flush(self) -> None:
+        """As `Durable.flush`."""
+        if self._thread is None or self._closed.done():
+            return
+        if self._stopping.is_set():
+            await asyncio.shield(self._closed)
+        else:
+            await self._written()
+
+    async def _written(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
+        """Wait until rows are durable, and with them all that was handed over before."""
         durable = self._loop.create_future()
         self._waiting.add(durable)
         durable.add_done_callback(self._waiting.discard)
         rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
-        rows.other = [statement]
+        rows.other = statements
         self._hand_over(rows)
         await durable
 

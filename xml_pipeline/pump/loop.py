@@ -296,6 +296,13 @@ class Pump:
         else:
             self._carry_out(Step(conversation_id, 0, fact.at, changes))
 
+    async def flush(self) -> None:
+        """Wait until all that was decided so far is durable. Raises JournalError: it cannot be."""
+        if self._durable is not None:
+            await self._durable.flush()
+        if self._failure is not None:
+            raise self._failure
+
     async def written(self, conversation_id: str) -> None:
         """Wait until a conversation that was injected just now is durable."""
         if conversation_id in self._reserved:
