@@ -269,7 +269,6 @@ class Organism:
             from xml_pipeline.llm.default import serve, use_router
 
             self._pump.tenant = self._router  # it keeps accounts for each thread
-            self._router.tape = self._pump.tape
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):

@@ -14,6 +14,7 @@ import signal
 import sqlite3
 import sys
 import threading
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,14 +95,14 @@ def _kill(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def lives(live: Callable[[dict[str, Any], Fate], Coroutine[Any, Any, None]]) -> None:
+    """Live once for each order on stdin, in a process that may be killed."""
     for line in sys.stdin:
         order = json.loads(line)
         child = os.fork()
         if not child:
             try:
-                asyncio.run(live(folder, Fate(order.get("failpoint", ""), order.get("nth", 0))))
+                asyncio.run(live(order, Fate(order.get("failpoint", ""), order.get("nth", 0))))
             except BaseException:
                 import traceback
 
@@ -117,6 +118,10 @@ def main() -> None:
             killer.cancel()
             killer.join()
         print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def main() -> None:
+    lives(lambda order, fate: live(Path(sys.argv[1]), fate))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,10 @@ def erase(connection: sqlite3.Connection, conversation_id: str) -> None:
     with together(connection):
         _erase_steps(connection, number, session, conversation_id)
         connection.execute("UPDATE letters SET reason = ? WHERE conversation = ?", (ERASED, number))
-        connection.execute("UPDATE answers SET answer = x'' WHERE conversation = ?", (conversation_id,))
+        connection.execute(
+            "DELETE FROM answers WHERE call IN (SELECT number FROM calls WHERE conversation = ?)",
+            (conversation_id,),
+        )
         connection.execute("UPDATE parts SET value = x'' WHERE conversation = ?", (conversation_id,))
     connection.execute("VACUUM")  # a page may hold copies of what was moved
 

@@ -16,7 +16,7 @@ from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 1  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 2  # of the tables; another one is migrated or refused, never guessed at
 
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
 
@@ -62,18 +62,6 @@ CREATE TABLE memories (
     entry BLOB NOT NULL,
     PRIMARY KEY (session, memory, ordinal)
 ) WITHOUT ROWID;
-CREATE TABLE answers (
-    conversation TEXT NOT NULL,
-    message TEXT NOT NULL,
-    run INTEGER NOT NULL,
-    request BLOB NOT NULL,
-    nth INTEGER NOT NULL,
-    asked REAL NOT NULL,
-    answered REAL,
-    answer BLOB,
-    UNIQUE (message, run, request, nth)
-);
-CREATE INDEX answers_of ON answers (conversation);
 CREATE TABLE parts (
     conversation TEXT NOT NULL,
     message TEXT NOT NULL,
@@ -85,6 +73,47 @@ CREATE TABLE parts (
 CREATE INDEX parts_of ON parts (conversation);
 CREATE TABLE lives (began REAL NOT NULL, alive REAL NOT NULL);
 """
+
+_CALLS = """
+CREATE TABLE calls (
+    number INTEGER PRIMARY KEY,
+    conversation TEXT NOT NULL,
+    message TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    request BLOB,
+    nth INTEGER NOT NULL,
+    threads TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    model TEXT NOT NULL,
+    priced TEXT NOT NULL,
+    began REAL NOT NULL,
+    prompt INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    micro_usd INTEGER,
+    response TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT '',
+    ended REAL,
+    cached INTEGER NOT NULL DEFAULT 0,
+    cache_write INTEGER NOT NULL DEFAULT 0,
+    reasoning INTEGER NOT NULL DEFAULT 0,
+    estimated INTEGER NOT NULL DEFAULT 1,
+    confirmed INTEGER NOT NULL DEFAULT 0,
+    stop TEXT NOT NULL DEFAULT '',
+    tools INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX calls_in ON calls (conversation, message) WHERE conversation <> '';
+CREATE INDEX calls_at ON calls (began);
+CREATE TABLE answers (call INTEGER PRIMARY KEY, parts BLOB NOT NULL, answer BLOB NOT NULL);
+CREATE TABLE runs (began REAL NOT NULL, before INTEGER NOT NULL, ended REAL);
+"""
+
+_MIGRATIONS = {
+    # Answers were kept by another digest of what was asked: whoever asks again would not find them.
+    1: f"DROP TABLE answers; {_CALLS}",
+}
+"""From each version of the tables to the next one."""
 
 # What the writer adds, row by row.
 CONVERSATION = "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)"
@@ -125,7 +154,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables and application != APPLICATION_ID:
         raise JournalError(f"{path} is a database of another program; name another file for the journal")
-    if tables and version != VERSION:
+    if tables and not 1 <= version <= VERSION:
         raise JournalError(
             f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
             " use the version that wrote it, or name another file"
@@ -135,8 +164,13 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+        return
+    for number in range(version, VERSION):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;"
         )
 
 
@@ -161,7 +195,9 @@ def looked_at(path: Path) -> sqlite3.Connection:
         raise unusable(path, error) from error
     if found != [APPLICATION_ID, VERSION]:
         connection.close()
-        raise JournalError(f"{path} is no journal that this version reads")
+        older = found[0] == APPLICATION_ID and 1 <= found[1] < VERSION
+        advice = "; start its organism once, and it is brought up to date" if older else ""
+        raise JournalError(f"{path} is no journal that this version reads{advice}")
     return connection
 
 

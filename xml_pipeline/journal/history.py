@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from heapq import merge
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -69,11 +71,11 @@ class Happening(Struct, frozen=True):
 
     Attributes:
         at: when, in seconds of Unix time.
-        what: `sent`, `answered`, `refused`, `failed`, `again`, `asked`, `dead` or `over`.
+        what: `sent`, `answered`, `refused`, `failed`, `again`, `asked`, `model` (a try at one), `dead` or `over`.
         from_id: who did it.
         to: whom it concerned.
         name: of the payload; "" for none.
-        content: of the payload, as XML; or a reason, in words.
+        content: of the payload, as XML; or a reason, in words; or what a model cost.
     """
 
     at: float
@@ -122,7 +124,12 @@ def conversation_named(connection: sqlite3.Connection, start: str) -> str:
 
 
 def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator[Happening]:
-    """What happened in a conversation, in order. Raises JournalError."""
+    """What happened in a conversation, in order, the models that were asked with it. Raises JournalError."""
+    tries = _tries(connection, conversation_id)
+    yield from merge(_said(connection, conversation_id), tries, key=attrgetter("at"))
+
+
+def _said(connection: sqlite3.Connection, conversation_id: str) -> Iterator[Happening]:
     bodies: dict[str, str] = {}
     for step in steps_of(connection, conversation_id):
         for event in step.events:
@@ -145,6 +152,19 @@ def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator
                     yield Happening(step.at, "dead", message.from_id, message.to, message.root, event.reason)
                 case Over():
                     yield Happening(step.at, "over", "", "", "", "nobody answered")
+
+
+def _tries(connection: sqlite3.Connection, conversation_id: str) -> Iterator[Happening]:
+    for began, agent, backend, model, outcome, error, prompt, output, sure, cost in connection.execute(
+        "SELECT began, agent, backend, model, outcome, error, prompt, output, confirmed AND NOT estimated, micro_usd"
+        " FROM calls WHERE conversation = ? ORDER BY number",
+        (conversation_id,),
+    ).fetchall():
+        tokens = f"{'' if sure else 'about '}{prompt} + {output} tokens"
+        price = "price unknown" if cost is None else f"{cost / 1_000_000:.6f} USD"
+        what = {"answered": "", "": "not over", "failed": error}.get(outcome, outcome)
+        content = ", ".join(part for part in (what, tokens, price) if part)
+        yield Happening(began, "model", agent, backend, model, content)
 
 
 class Letter(Struct, frozen=True):

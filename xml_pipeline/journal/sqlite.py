@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import digest
+from xml_pipeline.journal.calls import Calls
 from xml_pipeline.journal.durable import Kept
 from xml_pipeline.journal.file import (
     CONVERSATION,
@@ -72,14 +73,6 @@ _NEW_LIFE = (
     "INSERT INTO lives VALUES (?1, ?1)",
 )
 
-Asked: TypeAlias = tuple[str, str, int, bytes, int]
-"""A call of a model, as in `llm.tape.Asked`."""
-
-_ASKED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)"
-_ANSWERED = (
-    "UPDATE answers SET answered = ?, answer = ? WHERE message = ? AND run = ? AND request = ? AND nth = ?"
-)
-
 
 class _Known(Struct):
     """A conversation that is not over.
@@ -125,6 +118,8 @@ class SqliteJournal:
     Attributes:
         trouble: why nothing can be written just now; "" when it can.
         path: the file.
+        clock: Unix time in seconds.
+        ledger: what models were asked, in the same file.
     """
 
     def __init__(
@@ -141,10 +136,12 @@ class SqliteJournal:
         self.trouble = ""
         self._synchronous = synchronous
         self._keep = keep
-        self._clock = clock
+        self.clock = clock
         self._elapsed = elapsed
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
+        self.ledger = Calls(self)
+        self._failure: JournalError | None = None
         self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
         self._gathered: list[
             _Rows
@@ -234,44 +231,67 @@ class SqliteJournal:
 
     def steps(self, conversation_id: str) -> list[Step]:
         """As `Durable.steps`."""
-        with self._reading() as reader:
+        with self.reading() as reader:
             return steps_of(reader, conversation_id)
 
+    # --- rows that are no steps (`journal.calls.Writing`) ---
+
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection that reads. Raises JournalError."""
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that reads, in the event loop's thread. Raises JournalError."""
         assert self._reader is not None
         try:
             yield self._reader
         except sqlite3.Error as error:
             raise unusable(self.path, error) from error
 
-    # --- what models answered (`llm.tape.Tape`) ---
+    async def read_apart(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        """The rows of a long look at the file, read in another thread. Raises JournalError."""
 
-    def recall(self, asked: Asked) -> bytes | None:
-        """As `llm.tape.Tape.recall`."""
-        with self._reading() as reader:
-            found = reader.execute(
-                "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?",
-                asked[1:],
-            ).fetchone()
-        return None if found is None else found[0] or b""
+        def read() -> list[Any]:
+            try:
+                with closing(read_only(self.path)) as reader:
+                    return reader.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise unusable(self.path, error) from error
 
-    async def begin(self, asked: Asked) -> None:
-        """As `llm.tape.Tape.begin`."""
-        await self._written((_ASKED, (*asked, self._clock())))
+        return await asyncio.to_thread(read)
 
-    def keep(self, asked: Asked, answer: bytes) -> None:
-        """As `llm.tape.Tape.keep`."""
+    def hand_over(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Write it after all that was handed over before."""
         rows = _Rows(_nobody)
-        rows.other = [(_ANSWERED, (self._clock(), answer, *asked[1:]))]
+        rows.other = [(statement, values)]
         self._hand_over(rows)
+
+    def written(self, statement: str, values: tuple[Any, ...]) -> asyncio.Future[None]:
+        """As `hand_over`; the future is done when it is durable.
+
+        Raises:
+            JournalError: nothing can be written any more (also out of the future).
+        """
+        return self._mark((statement, values))
+
+    def _mark(self, *statements: tuple[str, tuple[Any, ...]]) -> asyncio.Future[None]:
+        """A future that is done when these, and all that was handed over before, are durable.
+
+        Raises:
+            JournalError: nothing can be written any more (also out of the future).
+        """
+        if self._failure is not None:
+            raise self._failure
+        durable: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.add(durable)
+        durable.add_done_callback(self._waiting.discard)
+        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
+        rows.other = statements
+        self._hand_over(rows)
+        return durable
 
     # --- what is done once (`pump.parts.Parts`) ---
 
     def part(self, message_id: str, key: str) -> bytes | None:
         """As `pump.parts.Parts.part`."""
-        with self._reading() as reader:
+        with self.reading() as reader:
             found = reader.execute(
                 "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
             ).fetchone()
@@ -279,17 +299,17 @@ class SqliteJournal:
 
     async def begin_part(self, conversation_id: str, message_id: str, key: str) -> None:
         """As `pump.parts.Parts.begin_part`."""
-        values = (conversation_id, message_id, key, self._clock())
-        await self._written(("INSERT INTO parts VALUES (?, ?, ?, ?, NULL)", values))
+        values = (conversation_id, message_id, key, self.clock())
+        await self.written("INSERT INTO parts VALUES (?, ?, ?, ?, NULL)", values)
 
     async def drop_part(self, message_id: str, key: str) -> None:
         """As `pump.parts.Parts.drop_part`."""
-        await self._written(("DELETE FROM parts WHERE message = ? AND key = ?", (message_id, key)))
+        await self.written("DELETE FROM parts WHERE message = ? AND key = ?", (message_id, key))
 
     async def end_part(self, message_id: str, key: str, value: bytes) -> None:
         """As `pump.parts.Parts.end_part`."""
-        await self._written(
-            ("UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key))
+        await self.written(
+            "UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key)
         )
 
     async def flush(self) -> None:
@@ -299,23 +319,14 @@ class SqliteJournal:
         if self._stopping.is_set():
             await asyncio.shield(self._closed)
         else:
-            await self._written()
-
-    async def _written(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
-        """Wait until rows are durable, and with them all that was handed over before."""
-        durable = self._loop.create_future()
-        self._waiting.add(durable)
-        durable.add_done_callback(self._waiting.discard)
-        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
-        rows.other = statements
-        self._hand_over(rows)
-        await durable
+            await self._mark()
 
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
         if self._thread is None:
             return
         self._stopping.set()
+        self._failure = JournalError(f"the journal {self.path} is closed")
         self._flush()
         self._queue.put(None)
         await self._closed
@@ -325,6 +336,7 @@ class SqliteJournal:
             self._reader.close()
 
     def _broken(self, error: JournalError) -> None:
+        self._failure = error
         for future in tuple(self._waiting):
             if not future.done():
                 future.set_exception(error)
@@ -346,6 +358,7 @@ class SqliteJournal:
                 made(self.path)
                 connection = opened(self.path, self._synchronous)
                 kept = self._kept(connection)
+                self.ledger.start(connection, self.clock())
             except BaseException as error:
                 self._tell(begun.set_exception, unusable(self.path, error))
                 return
@@ -354,6 +367,7 @@ class SqliteJournal:
                 self._work(connection)
                 with _if_there_is_room():
                     self._commit(connection, ())
+                    self.ledger.stop(connection, self.clock())
                     connection.execute(_FOLD)
             except BaseException as error:
                 self._tell(self._broken, unusable(self.path, error))
@@ -386,7 +400,7 @@ class SqliteJournal:
 
     def _be_alive(self, connection: sqlite3.Connection) -> None:
         """A sign of life. Time that passed by the clock alone is none: the clock was set, or all slept."""
-        now = self._clock()
+        now = self.clock()
         if abs(now - self._elapsed() - self._ahead) <= _SET:
             connection.execute(_ALIVE, (now,))
             return
@@ -399,7 +413,7 @@ class SqliteJournal:
         folded, behind, due = True, False, time.monotonic()
         while True:
             if self._keep is not None and time.monotonic() >= due:
-                deleted = self._deleted(connection, self._clock() - self._keep)
+                deleted = self._deleted(connection, self.clock() - self._keep)
                 behind = deleted == MOST
                 folded = folded and not deleted
                 if not behind:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xml_pipeline.errors import InvalidRequestError, NoBackendError, cut
+from xml_pipeline.ledger import Asked
 from xml_pipeline.llm.accounting.bound import Extent, extent_of
 from xml_pipeline.llm.accounting.budgets import Meter, Most
 from xml_pipeline.llm.accounting.prices import PriceTable, Rates
@@ -70,6 +71,7 @@ class Completion:
         size: of the prompt, in bytes.
         started, deadline: in seconds of the router's monotonic clock.
         in_words: the messages for backends that know no JSON Schema; empty without a `response_schema`.
+        asked: which call of a handler it is; None outside of handlers, or where nothing is kept.
     """
 
     request: LLMRequest
@@ -79,6 +81,7 @@ class Completion:
     started: float
     deadline: float
     in_words: Sequence[Message] = ()
+    asked: Asked | None = None
 
     @property
     def model(self) -> str:

@@ -24,12 +24,14 @@ from xml_pipeline.errors import (
     BackendTimeoutError,
     BudgetExceededError,
     ConnectionFailedError,
+    JournalError,
     LLMError,
     MalformedAnswerError,
     NoBackendError,
     described,
 )
 from xml_pipeline.events import Event, Hook, LLMCalled
+from xml_pipeline.ledger import Came, Ledger, Try
 from xml_pipeline.llm.accounting.bound import Extent
 from xml_pipeline.llm.accounting.budgets import BudgetBook, Meter, Most, Reservation
 from xml_pipeline.llm.accounting.estimate import answer_size
@@ -41,7 +43,7 @@ from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
-from xml_pipeline.llm.tape import Tape
+from xml_pipeline.llm.tape import written
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
 from xml_pipeline.terminal import visible
 
@@ -65,7 +67,7 @@ class Shared:
         home: the event loop of the calls in flight; what they share is not made for several threads.
         calls: in flight.
         told_of_hedges: whether it was said that streams have none.
-        tape: where the answers that handlers get are kept; None for nowhere.
+        ledger: where each attempt is written down; None for nowhere.
     """
 
     policy: Policy
@@ -78,7 +80,7 @@ class Shared:
     observers: Sequence[Hook] = ()
     closed: bool = False
     told_of_hedges: bool = False
-    tape: Tape | None = None
+    ledger: Ledger | None = None
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)
@@ -365,6 +367,8 @@ class Run:
         scope: asyncio.Timeout | None = None
         try:
             client = await self.client(route)
+            if self.shared.ledger is not None:
+                await self.write_down(lease)
             scope = asyncio.timeout(left if limit is None else min(left, limit))
             lease.sent = True
             async with scope:
@@ -376,6 +380,9 @@ class Run:
             if self.completion.reads_calls(route):
                 response = with_calls(response, len(self.completion.request.messages))
             response = carriable_answer(response)
+        except JournalError:  # not the backend's fault: nothing can be written down, so nobody is asked
+            self.cancelled(lease)
+            raise
         except Exception as raised:
             if scope is not None and scope.expired() and (limit is None or left <= limit):
                 self.cancelled(lease)  # the caller's impatience is not the backend's fault
@@ -392,6 +399,36 @@ class Run:
             if not lease.settled:
                 self.cancelled(lease)
             lease.permit.release()
+
+    async def write_down(self, lease: Lease) -> None:
+        """Write down that the backend is asked, before it is; again does nothing.
+
+        Raises:
+            JournalError: that cannot be done.
+        """
+        ledger, completion, route = self.shared.ledger, self.completion, lease.route
+        if ledger is None or lease.row:
+            return
+        charge, wall = completion.charge, self.shared.clock.wall()
+        held, rates = lease.held, route.rates(self.shared.prices, wall)
+        usage = self._expected(lease) if held is None else Usage(held.most.prompt, held.most.output)
+        price = None if rates is None else rates.micro_usd(usage)
+        lease.row, durable = ledger.begin(
+            Try(
+                charge.agent,
+                charge.conversation_id,
+                charge.threads,
+                completion.asked,
+                route.name,
+                route.model,
+                "" if rates is None else rates.name,
+                wall,
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                price if held is None or not held.most.micro_usd else held.most.micro_usd,
+            )
+        )
+        await durable
 
     async def client(self, route: Route) -> Any:
         """What the backend is asked through.
@@ -475,14 +512,14 @@ class Run:
             received = 0 if usage.completion_tokens else answer_size(response)
             usage = response.usage = self._completed(lease, usage, received)
         fact = self._fact(lease, "answered", usage, response.model)
-        self.settle(lease, fact)
-        if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
-            route.read_limits(response, shared.clock.wall())
         response.backend = route.name
         response.provider = route.backend.provider
-        response.attempts = tuple(self.leases.attempts)
         response.cost = fact.cost
         response.latency = fact.at - self.completion.started
+        self.settle(lease, fact, response)
+        if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
+            route.read_limits(response, shared.clock.wall())
+        response.attempts = tuple(self.leases.attempts)
 
     def left(self, lease: Lease, partial: Partial) -> None:
         """A stream's consumer left: it is charged for what came until then."""
@@ -550,8 +587,8 @@ class Run:
             completion_tokens=max(counted.completion_tokens, min(usage.completion_tokens, held.most.output)),
         )
 
-    def settle(self, lease: Lease, fact: Answered) -> None:
-        """Give the one fact of an attempt to everybody who settles by it."""
+    def settle(self, lease: Lease, fact: Answered, response: LLMResponse | None = None) -> None:
+        """Give the one fact of an attempt, and its answer, to everybody who settles by it."""
         lease.settled = True
         error, route, held = fact.error, lease.route, lease.held
         name = _ENDS[fact.outcome] if error is None else type(error).__name__
@@ -559,6 +596,8 @@ class Run:
         self.leases.attempts.append(Attempt(route.name, route.model, name, status, fact.at - lease.started))
         changed = route.settle(fact, lease.permit)
         self.shared.usage.settle(fact)
+        if lease.row:
+            self._write_end(lease.row, fact, name, response)
         if held is not None and not held.settle(fact):
             if self._held is None:
                 self._held = held  # it cost nothing: the next attempt goes on with it
@@ -572,6 +611,29 @@ class Run:
                 self._tell(
                     (fact.backend, fact.model), fact.usage, fact.cost, fact.at, name, fact.confirmed, ended
                 )
+
+    def _write_end(self, row: int, fact: Answered, error: str, response: LLMResponse | None) -> None:
+        ledger, asked, usage = self.shared.ledger, self.completion.asked, fact.usage
+        assert ledger is not None
+        keeps = response is not None and asked is not None
+        came = Came(
+            fact.outcome,
+            self.shared.clock.wall(),
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+            usage.cache_write_tokens,
+            usage.reasoning_tokens,
+            usage.estimated,
+            fact.confirmed,
+            fact.micro_usd,
+            "" if response is None else response.stop_reason or response.finish_reason,
+            0 if response is None else len(response.tool_calls),
+            error if fact.error is not None else "",
+            written(response) if keeps and response is not None else None,
+            asked.parts if asked is not None else b"",
+        )
+        ledger.end(row, came)
 
     def _fact(self, lease: Lease, outcome: Outcome, usage: Usage, model: str = "") -> Answered:
         """What an attempt came to; `model` is the one that answered, when it has another name."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.errors import BackendError, BackendTimeoutError, JournalError, MalformedAnswerError
 from xml_pipeline.llm.accounting.estimate import text_size
 from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.entrance import Carrier, carriable_answer
@@ -142,6 +142,9 @@ class StreamedAttempt:
             try:
                 while True:
                     client = await self._client(watchdog)
+                    if run.shared.ledger is not None:
+                        watchdog.pause()
+                        await run.write_down(lease)
                     request = run.request(lease)
                     lease.sent = True
                     source = lease.route.backend._do_stream(client, request)
@@ -184,6 +187,8 @@ class StreamedAttempt:
             for piece in carrier.close():
                 yield piece
             yield StreamEnd(response)
+        except JournalError:  # not the backend's fault: nothing can be written down, so nobody is asked
+            raise
         except Exception as raised:
             broken = self._broke(raised)
         finally:

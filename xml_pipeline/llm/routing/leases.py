@@ -99,9 +99,10 @@ class Lease:
         held: what its attempt holds of the budgets.
         sent: whether the backend was asked.
         settled: whether its attempt has come to something.
+        row: of its attempt in the ledger; 0 while there is none.
     """
 
-    __slots__ = ("held", "permit", "route", "sent", "settled", "started")
+    __slots__ = ("held", "permit", "route", "row", "sent", "settled", "started")
 
     def __init__(self, route: Route, permit: Permit, started: float) -> None:
         self.route = route
@@ -110,6 +111,7 @@ class Lease:
         self.held: Reservation | None = None
         self.sent = False
         self.settled = False
+        self.row = 0
 
 
 class Leases:
