@@ -461,7 +461,7 @@ class Organism:
         length = None if ttl is None else seconds(ttl)
         if ttl is not None and not (length is not None and length > 0):
             raise ValueError(f"the ttl of a session is a number of seconds greater than 0, not {cut(ttl)}")
-        key = self._pump.session_id(f"{name}/{own_text(id)}")
+        key = self._pump.sessions.id_of(f"{name}/{own_text(id)}")
         return Session(self._pump, name, key, self._new_id, named=True, ttl=length)
 
     async def exchange(self, data: bytes, *, timeout: float | None = None) -> bytes:

@@ -92,7 +92,7 @@ class Session:
             future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
             pump.inject(fact, future)
             if self._ttl is not None:
-                pump.keep_session(self._key, self._ttl)
+                pump.sessions.keep(self._key, self._ttl)
             try:
                 message = await future
             except asyncio.CancelledError:
@@ -157,7 +157,7 @@ class Session:
                 with keys.begin(fact):
                     await pump.inject_in_turn(fact, answer, self._check_open)
         if self._ttl is not None:
-            pump.keep_session(self._key, self._ttl)
+            pump.sessions.keep(self._key, self._ttl)
 
     def _injected(self, to: str, payload: Any, *, awaited: bool, key: str | None = None) -> Injected:
         pump = self._pump
@@ -184,7 +184,7 @@ class Session:
         """
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(session.close)")
         self._closed = True
-        self._pump.end_session(self._key)
+        self._pump.sessions.end(self._key)
         return Done(None, self._pump.flush)
 
     async def __aenter__(self) -> Session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.protocol import Journal, Step
@@ -21,11 +21,27 @@ class OpenConversation(Struct, frozen=True, gc=False):
         id: names it.
         began: when, in seconds of Unix time.
         owes: as of its last `Step`.
+        session: the lasting one that it is in, or "".
     """
 
     id: str
     began: float
     owes: bool
+    session: str = ""
+
+
+class KeptSession(Struct, frozen=True, gc=False):
+    """A lasting session of an outside caller, as its last event says.
+
+    Attributes:
+        seconds: as of `Resting`; None for one that rests for ever.
+        until: as of `Resting`.
+        closed: whether it goes with the last of its conversations.
+    """
+
+    seconds: float | None
+    until: float | None
+    closed: bool
 
 
 class Kept(Struct, frozen=True):
@@ -36,11 +52,13 @@ class Kept(Struct, frozen=True):
         memories: of lasting sessions of outside callers: session id → memory → its entries, oldest first, each with
             its number and how many are shown.
         uptime: when earlier owners were alive.
+        sessions: lasting ones of which more is known than what is remembered, by id.
     """
 
     open: Sequence[OpenConversation]
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]]
     uptime: Uptime
+    sessions: dict[str, KeptSession] = field(default_factory=dict)
 
 
 @runtime_checkable

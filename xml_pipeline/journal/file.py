@@ -9,14 +9,14 @@ from pathlib import Path
 import msgspec
 
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.durable import Kept, OpenConversation
+from xml_pipeline.journal.durable import Kept, KeptSession, OpenConversation
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import unpacked
 from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 2  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 3  # of the tables; another one is migrated or refused, never guessed at
 
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
 
@@ -109,9 +109,19 @@ CREATE TABLE answers (call INTEGER PRIMARY KEY, parts BLOB NOT NULL, answer BLOB
 CREATE TABLE runs (began REAL NOT NULL, before INTEGER NOT NULL, ended REAL);
 """
 
+_SESSIONS = """
+CREATE TABLE IF NOT EXISTS sessions (
+    session TEXT PRIMARY KEY,
+    seconds REAL,
+    until REAL,
+    closed INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
 _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
+    2: _SESSIONS,
 }
 """From each version of the tables to the next one."""
 
@@ -164,7 +174,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
         return
@@ -236,14 +246,18 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
 def kept_in(connection: sqlite3.Connection) -> Kept:
     """What an organism finds when it starts on the file."""
     rows = connection.execute(
-        "SELECT id, began, owes FROM open JOIN conversations USING (number) ORDER BY number"
+        "SELECT id, began, owes, session FROM open JOIN conversations USING (number) ORDER BY number"
     ).fetchall()
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
     for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
         memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(root, entry)))
     lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
-    found = [OpenConversation(each, began, bool(owes)) for each, began, owes in rows]
-    return Kept(found, memories, Uptime(lives))
+    found = [OpenConversation(each, began, bool(owes), session) for each, began, owes, session in rows]
+    sessions = {
+        session: KeptSession(seconds, until, bool(closed))
+        for session, seconds, until, closed in connection.execute("SELECT * FROM sessions")
+    }
+    return Kept(found, memories, Uptime(lives), sessions)
 
 
 def unusable(path: Path, error: BaseException) -> JournalError:

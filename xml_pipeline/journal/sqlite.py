@@ -38,15 +38,18 @@ from xml_pipeline.journal.file import (
     steps_of,
     unusable,
 )
+from xml_pipeline.journal.offline import together
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.retention import MOST, delete_ended
 from xml_pipeline.journal.rows import packed
+from xml_pipeline.journal.sessions import Sessions
 from xml_pipeline.threads.record import (
     Began,
     Closed,
     DeadLetter,
     Remembered,
+    Resting,
     ends_conversation,
 )
 
@@ -59,9 +62,6 @@ _LATE = 0.001  # of the time for which a conversation is kept: so much later it 
 _SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
-_SPARE = (
-    1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
-)
 
 _FOLD = "PRAGMA wal_checkpoint(TRUNCATE)"
 _ALIVE = "UPDATE lives SET alive = max(alive, ?) WHERE rowid = (SELECT max(rowid) FROM lives)"
@@ -149,6 +149,7 @@ class SqliteJournal:
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
+        self._sessions = Sessions()
         self._waiting: set[asyncio.Future[None]] = set()  # for a row to be durable
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
@@ -182,8 +183,8 @@ class SqliteJournal:
         """
         rows, events = _Rows(done), step.events
         first = events[0]
-        if type(first) is Closed:  # it stands under the session's own id
-            rows.other = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
+        if isinstance(first, Closed | Resting):
+            rows.other = list(self._sessions.happened(conversation_id, first))
             self._hand_over(rows)
             return
         if type(first) is Began:
@@ -192,6 +193,8 @@ class SqliteJournal:
             known = self._known[conversation_id] = _Known(
                 self._last_number, 0, session, digest.first(conversation_id)
             )
+            if session:
+                self._sessions.began(session)
             rows.began = (known.number, conversation_id, first.caller, first.listener, session, step.at)
         elif (found := self._known.get(conversation_id)) is None or found.seq != expected_seq:
             raise JournalError(
@@ -210,10 +213,12 @@ class SqliteJournal:
                 about = (letter.from_id, letter.to, letter.root, event.reason)
                 rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
             elif type(event) is Remembered and event.lasting:
-                rows.other = [*rows.other, *_remembered(known.session, event)]
+                rows.other = [*rows.other, *self._sessions.remembered(known.session, event)]
             elif ends_conversation(event):
                 rows.ended = (step.at, known.number)
                 del self._known[conversation_id]
+                if known.session:
+                    rows.other = [*rows.other, *self._sessions.ended(known.session)]
         if step.owes != known.owes and rows.ended is None:
             known.owes = step.owes
             rows.owes = (known.owes, known.number)
@@ -396,6 +401,16 @@ class SqliteJournal:
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
         ).fetchone()
+        kept = kept_in(connection)
+        closed = [session for session, each in kept.sessions.items() if each.closed]
+        running = [each.session for each in kept.open]
+        known = [*kept.memories, *kept.sessions, *running]
+        statements = list(self._sessions.start(running, closed, filter(None, known)))
+        if not statements:
+            return kept
+        with _if_there_is_room(), together(connection):
+            for statement, values in statements:
+                connection.execute(statement, values)
         return kept_in(connection)
 
     def _be_alive(self, connection: sqlite3.Connection) -> None:
@@ -528,17 +543,3 @@ def _add(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[An
 def _repeated(statement: str, times: int) -> str:
     head, values, row = statement.partition(" VALUES ")
     return head + values + ", ".join([row] * times)
-
-
-def _remembered(session: str, event: Remembered) -> list[tuple[str, tuple[Any, ...]]]:
-    entry, old = event.entry, event.ordinal - event.keep - _SPARE
-    return [
-        (
-            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?)",
-            (session, event.memory, event.ordinal, event.keep, entry.root, entry.data),
-        ),
-        (
-            "DELETE FROM memories WHERE session = ? AND memory = ? AND ordinal <= ?",
-            (session, event.memory, old),
-        ),
-    ]

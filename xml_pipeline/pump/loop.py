@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Protocol
@@ -56,6 +56,7 @@ from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
 from xml_pipeline.pump.response import HandlerMetadata, restored
 from xml_pipeline.pump.runners import Runners
+from xml_pipeline.pump.sessions import Sessions
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.pump.sleepers import Sleepers
 from xml_pipeline.pump.waits import Timed
@@ -69,10 +70,9 @@ from xml_pipeline.threads.record import (
     Handled,
     Over,
     Redelivered,
+    Resting,
     Started,
 )
-
-_AGAIN = "\n"  # before a number, in the id of a session that was opened again; no name holds it
 
 
 class PerThread(Protocol):
@@ -149,9 +149,9 @@ class Pump:
                 self._durable.steps, reviver.answer, self._asks, self._disappoint, self._guards.has
             )
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
-        self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
-        self._again = 0
-        self._resting: dict[str, float] = {}  # lasting sessions, and how many seconds they may rest
+        self.sessions = Sessions(
+            self.state, self._deadlines, lambda: self.clock(), self._session_step, self._sessions_gone
+        )
         self._repeats = Repeats(self.scheduler.again, self._deadlines)
         self._steps: deque[Step] = deque()  # to be carried out
         self._carrying = False
@@ -198,13 +198,7 @@ class Pump:
         if self.tenant is not None:
             await self.tenant.take_up(self._durable.ledger)
         self.state.sessions.update(sessions_of(kept))
-        for (
-            session_id
-        ) in self.state.sessions:  # of several of a name the newest is meant, the others were closed
-            name, again, number = session_id.partition(_AGAIN)
-            if again and int(number) > int(self.session_id(name).partition(_AGAIN)[2] or 0):
-                self._renamed[name] = session_id
-                self._again = max(self._again, int(number))
+        self.sessions.resume()
         self.sleepers.start(kept.open)
 
     async def stop(self, seconds: float) -> None:
@@ -291,7 +285,7 @@ class Pump:
         if self._guards.bell is None:
             self._guards.ring_at(due)
         if fact.session:
-            self._deadlines.discard(fact.session)  # it is in use
+            self.sessions.use(fact.session)
         if self._journal is not None:
             self._reserved.add(conversation_id)  # until it is durable, its message holds a place already
             self.admission.in_flight += 1
@@ -368,37 +362,6 @@ class Pump:
         self._step(conversation_id, Aborted(conversation_id, error, self.clock()))
         return True
 
-    def keep_session(self, session_id: str, seconds: float) -> None:
-        """After the last conversation of a lasting session it may rest for `seconds`, then it ends."""
-        self._resting[session_id] = seconds
-        session = self.state.sessions.get(session_id)
-        if session is not None and not session.running:
-            self._deadlines.add(session_id, seconds, self.end_session)
-
-    def session_id(self, name: str) -> str:
-        """The id of the lasting session of this name; another than before while one that was closed still runs."""
-        return self._renamed.get(name, name)
-
-    def end_session(self, session_id: str) -> None:
-        """Forget a lasting session: at once, or with the last of its conversations."""
-        self._resting.pop(session_id, None)
-        self._deadlines.discard(session_id)
-        session = self.state.sessions.get(session_id)
-        name = session_id.partition(_AGAIN)[0]
-        if self.session_id(name) == session_id:
-            self._renamed.pop(name, None)
-            if session is not None and session.running:
-                self._again += 1
-                self._renamed[name] = f"{name}{_AGAIN}{self._again}"
-        if session is not None:
-            ended = () if session.running else tuple(session.sessions.values())
-            closed = Closed()
-            self.state.apply(session_id, closed)
-            self._commit(Step(session_id, 0, self.clock(), [closed]))
-            if self._hooks:
-                for each in ended:
-                    self.observers.tell(events.SessionEnded(each))
-
     # --- from facts to effects ---
 
     def _step(self, conversation_id: str, fact: Fact) -> None:
@@ -415,6 +378,16 @@ class Pump:
         if changes:
             owes = conversation is not None and conversation.due > 0
             commit(Step(conversation_id, seq, fact.at, changes, owes))
+
+    def _session_step(self, session_id: str, event: Closed | Resting) -> None:
+        """What happened to a lasting session, and to no one conversation."""
+        self.state.apply(session_id, event)
+        self._commit(Step(session_id, 0, self.clock(), [event]))
+
+    def _sessions_gone(self, session_ids: Iterable[str]) -> None:
+        if self._hooks:
+            for each in session_ids:
+                self.observers.tell(events.SessionEnded(each))
 
     def _append(self, step: Step, context: Context | None = None) -> None:
         """Let a step become durable. One that cannot ends its conversation: what it decided must not leave."""
@@ -590,9 +563,8 @@ class Pump:
             self.keys.end(conversation_id)
         if self.tenant is not None:
             _told(self.tenant.forget_conversation, conversation_id)
-        session = self.state.sessions.get(session_id)
-        if session is not None and not session.running and session_id in self._resting:
-            self._deadlines.add(session_id, self._resting[session_id], self.end_session)
+        if session_id:
+            self.sessions.rest(session_id)
 
     # --- time ---
 

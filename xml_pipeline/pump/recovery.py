@@ -7,6 +7,7 @@ root element's name: a class is found by name among all that the program has imp
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,8 +22,8 @@ from xml_pipeline.payload import PayloadCodec, codec_of, payload_classes
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.response import KEPT
 from xml_pipeline.pump.waits import Times
-from xml_pipeline.threads.record import Entry
-from xml_pipeline.threads.state import Conversation, OutsideSession, State
+from xml_pipeline.threads.record import Began, Entry
+from xml_pipeline.threads.state import Conversation, OutsideSession, State, is_named
 
 
 class Unreadable(Exception):
@@ -57,15 +58,26 @@ class Revived(Struct):
 
 
 def sessions_of(kept: Kept) -> dict[str, OutsideSession]:
-    """The lasting sessions of outside callers, with what is remembered in them."""
-    return {
-        session_id: OutsideSession(
+    """The lasting sessions of outside callers, with what is remembered in them, and how many conversations run.
+
+    Those that sleep count as running: a session does not end under them.
+    """
+    running = Counter(each.session for each in kept.open if each.session)
+    found = {}
+    for session_id in {**kept.memories, **kept.sessions, **running}:
+        memories, known = kept.memories.get(session_id, {}), kept.sessions.get(session_id)
+        session = OutsideSession(
             memory={key: tuple(entry for _, _, entry in entries) for key, entries in memories.items()},
             added={key: entries[-1][0] for key, entries in memories.items()},
             shown={key: entries[-1][1] for key, entries in memories.items()},
+            running=running[session_id],
+            ending=not is_named(session_id) or (known is not None and known.closed),
         )
-        for session_id, memories in kept.memories.items()
-    }
+        if known is not None:
+            session.seconds, session.until = known.seconds, known.until
+        if session.running or not session.ending:
+            found[session_id] = session
+    return found
 
 
 class Reviver:
@@ -89,10 +101,18 @@ class Reviver:
         Raises:
             Exception: a step that no conversation can take; nothing is kept of it then.
         """
+        began = steps[0].events[0] if steps else None
+        session = None
+        if type(began) is Began and began.lasting:
+            session = self._state.sessions.get(began.session)
+        if session is not None:
+            session.running -= 1  # it was counted while it slept
         try:
             times = self._fold(conversation_id, steps)
         except BaseException:
             self._state.conversations.pop(conversation_id, None)
+            if session is not None:
+                session.running += 1
             raise
         conversation = self._state.conversations.get(conversation_id)
         if conversation is None:
