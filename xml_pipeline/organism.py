@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
-from xml_pipeline.errors import ConfigError, Problem, cut, did_you_mean
+from xml_pipeline.errors import ConfigError, JournalError, Problem, cut, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
@@ -477,10 +478,14 @@ class Organism:
     # --- people ---
 
     def questions(self) -> list[Question]:
-        """Messages that wait for a person, oldest first."""
+        """Messages that wait for a person, oldest first.
+
+        Raises:
+            JournalError: those of conversations that sleep in the journal cannot be read.
+        """
         return [
-            Question(thread_id, message.to, message.conversation_id, message.payload)
-            for thread_id, message in self._pump.questions.items()
+            Question(each.thread_id, each.listener, each.conversation_id, each.payload)
+            for each in self._pump.asked()
         ]
 
     def answer(self, thread_id: str, payload: Any) -> Done[None]:
@@ -507,6 +512,10 @@ class Organism:
         Raises:
             PayloadTypeError: the class is no payload.
         """
+        conversation_id, of_a_conversation, _ = key.partition("/")
+        if of_a_conversation:
+            with suppress(JournalError):  # then nothing is known of it
+                self._pump.wake(conversation_id)
         state = self._pump.state
         found = [each.entries(key) for each in state.sessions.values()]
         found += [
@@ -578,7 +587,11 @@ class Organism:
         return list(self._pump.dead_letters)
 
     def threads(self) -> list[ThreadInfo]:
-        """Open threads, callers before callees."""
+        """Open threads, callers before callees.
+
+        With a journal, of those that only wait for people the ones that are in memory: at most a thousand
+        conversations. `questions()` lists what all of them wait for.
+        """
         return [
             ThreadInfo(
                 thread.id,
@@ -602,7 +615,7 @@ class Organism:
         return Status(
             in_flight=pump.admission.in_flight,
             running=pump.scheduler.running,
-            conversations=len(conversations),
+            conversations=len(conversations) + (0 if pump.sleepers is None else pump.sleepers.asleep),
             threads=sum(len(each.threads) for each in conversations.values()),
             handled=pump.handled,
             dead_letters=len(pump.dead_letters),

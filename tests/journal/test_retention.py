@@ -72,7 +72,7 @@ async def test_what_is_open_and_what_is_remembered_stays(world: World) -> None:
         assert await organism.session(id="s").ask("greeter", Note("two")) == Note("one+two")
         await came_to(lambda: organism._pump.questions)
         (question,) = organism._pump.questions.values()
-        assert question.to == "anna"
+        assert question.listener == "anna"
 
 
 async def test_a_dead_letter_holds_its_conversation(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct, field
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.protocol import Journal, Step
 from xml_pipeline.journal.uptime import Uptime
@@ -52,6 +53,7 @@ class Kept(Struct, frozen=True):
         memories: of lasting sessions of outside callers: session id → memory → its entries, oldest first, each with
             its number and how many are shown.
         uptime: when earlier owners were alive.
+        asked: what waits for people, oldest first: thread → conversation.
         sessions: lasting ones of which more is known than what is remembered, by id.
     """
 
@@ -59,6 +61,7 @@ class Kept(Struct, frozen=True):
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]]
     uptime: Uptime
     sessions: dict[str, KeptSession] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -84,6 +87,13 @@ class Durable(Journal, Protocol):
 
     def steps(self, conversation_id: str) -> list[Step]:
         """What happened to a conversation, in order; empty when it is unknown. Raises JournalError."""
+
+    def asked(self, thread_ids: Sequence[str]) -> list[Message]:
+        """The messages that wait for people in these threads, without payloads; those that are there.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
 
     async def flush(self) -> None:
         """Wait until all that was appended so far is durable. Raises JournalError: it cannot be."""

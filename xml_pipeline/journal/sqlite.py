@@ -22,15 +22,19 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import digest
 from xml_pipeline.journal.calls import Calls
 from xml_pipeline.journal.durable import Kept
 from xml_pipeline.journal.file import (
+    ANSWERED,
     CONVERSATION,
     LETTER,
     OPEN,
+    QUESTION,
     STEP,
+    asked_in,
     kept_in,
     made,
     opened,
@@ -42,12 +46,15 @@ from xml_pipeline.journal.offline import together
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.retention import MOST, delete_ended
-from xml_pipeline.journal.rows import packed
+from xml_pipeline.journal.rows import message_packed, packed
 from xml_pipeline.journal.sessions import Sessions
 from xml_pipeline.threads.record import (
+    Asked,
     Began,
     Closed,
     DeadLetter,
+    Event,
+    Handled,
     Remembered,
     Resting,
     ends_conversation,
@@ -83,6 +90,7 @@ class _Known(Struct):
         session: the lasting one that it is in, or "".
         digest: of its last step.
         owes: as of its last step.
+        asked: threads in which a message waits for a person, if there are any.
     """
 
     number: int
@@ -90,6 +98,7 @@ class _Known(Struct):
     session: str
     digest: bytes
     owes: bool = True
+    asked: set[str] | None = None
 
 
 class _Rows(Struct):
@@ -207,6 +216,8 @@ class SqliteJournal:
         known.digest = digest.following(known.digest, known.seq, size, step.at, row)
         rows.step = (known.number, known.seq, size, step.at, row, known.digest)
         known.seq += size
+        if known.asked:
+            rows.other = [*rows.other, *_answered(known.asked, events)]
         for event in events:
             if type(event) is DeadLetter:
                 letter = event.message
@@ -214,6 +225,13 @@ class SqliteJournal:
                 rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
             elif type(event) is Remembered and event.lasting:
                 rows.other = [*rows.other, *self._sessions.remembered(known.session, event)]
+            elif type(event) is Asked:
+                thread_id = event.message.thread_id
+                if known.asked is None:
+                    known.asked = set()
+                known.asked.add(thread_id)
+                question = (thread_id, known.number, message_packed(event.message))
+                rows.other = [*rows.other, (QUESTION, question)]
             elif ends_conversation(event):
                 rows.ended = (step.at, known.number)
                 del self._known[conversation_id]
@@ -238,6 +256,11 @@ class SqliteJournal:
         """As `Durable.steps`."""
         with self.reading() as reader:
             return steps_of(reader, conversation_id)
+
+    def asked(self, thread_ids: Sequence[str]) -> list[Message]:
+        """As `Durable.asked`."""
+        with self.reading() as reader:
+            return asked_in(reader, thread_ids)
 
     # --- rows that are no steps (`journal.calls.Writing`) ---
 
@@ -398,6 +421,13 @@ class SqliteJournal:
             each: _Known(number, seq, session, last, bool(owes))
             for number, each, session, owes, seq, last in rows
         }
+        by_number = {each.number: each for each in self._known.values()}
+        for number, thread_id in connection.execute("SELECT conversation, thread FROM questions"):
+            if number in by_number:
+                asking = by_number[number]
+                if asking.asked is None:
+                    asking.asked = set()
+                asking.asked.add(thread_id)
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
         ).fetchone()
@@ -495,6 +525,20 @@ class SqliteJournal:
 
 def _nobody() -> None:
     """Who waits for an answer to be durable: the step that follows from it."""
+
+
+def _answered(asked: set[str], events: Sequence[Event]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The questions that do not wait any more after these events; they are taken out of `asked`."""
+    for event in events:
+        if type(event) is Handled:
+            thread_id = event.thread_id
+        elif type(event) is DeadLetter and event.pending:
+            thread_id = event.message.thread_id
+        else:
+            continue
+        if thread_id in asked:
+            asked.discard(thread_id)
+            yield ANSWERED, (thread_id,)
 
 
 def _passes(error: sqlite3.OperationalError) -> bool:

@@ -89,6 +89,10 @@ class Guards:
             for gather_id in (*waits.gathers, *waits.changed):
                 self._discard(gather_id)
 
+    def let_go(self, conversation_id: str) -> None:
+        """A conversation of which all limits rest is not in memory any more, until `resume`."""
+        del self.watched[conversation_id]
+
     def resume(self, conversation_id: str, times: Times, uptime: Uptime) -> None:
         """A conversation is back: what is left of its limits is what they did not count."""
         self.watched[conversation_id] = waits = times.waits

@@ -58,7 +58,7 @@ from xml_pipeline.pump.response import HandlerMetadata, restored
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.sessions import Sessions
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
-from xml_pipeline.pump.sleepers import Sleepers
+from xml_pipeline.pump.sleepers import Asking, Questions, Sleepers
 from xml_pipeline.pump.waits import Timed
 from xml_pipeline.threads.record import (
     Accepted,
@@ -118,7 +118,7 @@ class Pump:
         self.scheduler = self.runners.scheduler
         self._threads = self.scheduler.threads
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
-        self.questions: dict[str, Message] = {}
+        self.questions: Questions = {}
         self.handled = 0
         self.tenant: PerThread | None = None
         self._journal = journal
@@ -144,7 +144,9 @@ class Pump:
         self.sleepers: Sleepers | None = None
         if self._durable is not None:
             reviver = Reviver(self.state, listeners, self.terms.kept_limits)
-            self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
+            self.sleepers = Sleepers(
+                self._durable, reviver, self.admission, self.questions, self._go_on, self._let_go
+            )
             self.keys = Keys(
                 self._durable.steps, reviver.answer, self._asks, self._disappoint, self._guards.has
             )
@@ -199,7 +201,7 @@ class Pump:
             await self.tenant.take_up(self._durable.ledger)
         self.state.sessions.update(sessions_of(kept))
         self.sessions.resume()
-        self.sleepers.start(kept.open)
+        self.sleepers.start(kept)
 
     async def stop(self, seconds: float) -> None:
         """Take nothing new, let what runs finish for `seconds`, then cancel it. Never hangs.
@@ -343,15 +345,28 @@ class Pump:
             RoutingError: nothing waits there.
             PayloadError, EnvelopeError: the answer is no valid payload, or too large; the question goes on waiting.
         """
-        message = self.questions.get(thread_id)
-        if message is None:
-            raise RoutingError(f"no message waits for a person in thread {thread_id}")
-        self._step(message.conversation_id, Answered(message, payload, self.clock()))
-        self.handled += 1
+        asked = self.questions.get(thread_id)
+        if asked is not None:
+            conversation_id = asked if isinstance(asked, str) else asked.conversation_id
+            self.wake(conversation_id)
+            conversation = self.state.conversations.get(conversation_id)
+            thread = None if conversation is None else conversation.threads.get(thread_id)
+            if thread is not None and thread.asked:
+                message = thread.inbox[thread.asked]
+                self._step(conversation_id, Answered(message, payload, self.clock()))
+                self.handled += 1
+                return
+        raise RoutingError(f"no message waits for a person in thread {thread_id}")
+
+    def asked(self) -> Iterable[Asking]:
+        """What waits for people, oldest first, in conversations that sleep too. Raises JournalError."""
+        if self.sleepers is not None:
+            return self.sleepers.asked()
+        return [each for each in self.questions.values() if isinstance(each, Asking)]
 
     def wake(self, conversation_id: str) -> None:
         """Bring a conversation of an earlier life back, if it still sleeps. Raises JournalError: it cannot be."""
-        if self.sleepers:
+        if self.sleepers is not None:
             self.sleepers.wake(conversation_id)
 
     def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
@@ -431,6 +446,7 @@ class Pump:
                         logger.exception("%s could not be carried out", type(event).__name__)
                 if conversation_id in self._guards.watched:
                     self._guards.follow(conversation_id, step.events)
+                    self._may_sleep(conversation_id, step.seq + len(step.events))
                 if not self._steps:
                     break
                 step = self._steps.popleft()
@@ -444,12 +460,13 @@ class Pump:
     def _go_on(self, revived: Revived) -> None:
         """Set the timers and queues of a conversation that was brought back, as they would have been."""
         conversation, conversation_id = revived.conversation, revived.conversation.id
+        seq = conversation.seq
         self._guards.resume(conversation_id, revived.times, self._uptime)
         for thread in conversation.threads.values():
             if thread.inbox:
                 self.scheduler.hold(thread.id)
         for message in revived.asked:
-            self.questions[message.thread_id] = message
+            self.questions[message.thread_id] = Asking.of(message)
         for message in revived.behind:
             self.scheduler.add(message, message.message_id)
         self.admission.in_flight += conversation.due
@@ -467,6 +484,37 @@ class Pump:
                 self._repeats.add(message, thread.interrupted)
             else:
                 self.scheduler.again(message)
+        self._may_sleep(conversation_id, seq)
+
+    def _may_sleep(self, conversation_id: str, seq: int) -> None:
+        """So many events of a conversation that asks people are durable, and carried out."""
+        conversation = self.state.conversations.get(conversation_id)
+        if self.sleepers is None:
+            return
+        if conversation is None or conversation.due:
+            self.sleepers.works(conversation_id)
+        else:
+            self.sleepers.rests(conversation_id, seq)
+
+    def _let_go(self, conversation_id: str, seq: int) -> bool:
+        """Forget what is in memory of a conversation that only waits: its limits rest, and it holds no place.
+
+        Not while a step of it is on its way to the journal. Nor one of a lasting session: the memory that its threads
+        have seen may be gone from memory when it comes back.
+        """
+        conversation = self.state.conversations.get(conversation_id)
+        if conversation is None or conversation.due or conversation.seq != seq or conversation.lasting:
+            return False
+        for thread_id in self.state.conversations.pop(conversation_id).threads:
+            self._threads.pop(thread_id, None)
+        self._guards.let_go(conversation_id)
+        return True
+
+    def _end_limits(self, conversation_id: str) -> None:
+        """A conversation that may have asked people is over."""
+        self._guards.end(conversation_id)
+        if self.sleepers is not None:
+            self.sleepers.works(conversation_id)
 
     def _started(self, conversation_id: str, event: Started) -> None:
         self.scheduler.again(event.message)
@@ -482,7 +530,7 @@ class Pump:
                 if not future.done():
                     future.set_result(message)
             if self._due.pop(conversation_id, None) is None or conversation_id in self._guards.watched:
-                self._guards.end(conversation_id)
+                self._end_limits(conversation_id)
             if event.lasting or self.tenant is not None or self.keys:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
@@ -509,7 +557,7 @@ class Pump:
 
     def _asked(self, conversation_id: str, event: Asked) -> None:
         """List a question. A person may take as long as they like: no place in flight is held meanwhile."""
-        self.questions[event.message.thread_id] = event.message
+        self.questions[event.message.thread_id] = Asking.of(event.message)
         self._guards.watch(conversation_id)
         self.admission.in_flight -= 1
 
@@ -539,7 +587,7 @@ class Pump:
             return
         message = letter.message
         question = self.questions.get(message.thread_id)
-        if question is not None and question.message_id == message.message_id:
+        if isinstance(question, Asking) and question.message_id == message.message_id:
             del self.questions[message.thread_id]  # it holds no place in flight
             return
         if message.message_id in self._skipped:
@@ -554,7 +602,7 @@ class Pump:
         for future in self._asks.pop(conversation_id, ()):
             if not future.done():
                 future.set_result(None)
-        self._guards.end(conversation_id)
+        self._end_limits(conversation_id)
         self._closed(conversation_id, event.lasting)
 
     def _closed(self, conversation_id: str, session_id: str) -> None:
