@@ -27,6 +27,7 @@ from xml_pipeline.pump import (
     listener,
 )
 from xml_pipeline.pump.done import Done
+from xml_pipeline.pump.kept import recalled
 from xml_pipeline.pump.listener import (
     OUTSIDE,
     AsyncStateful,
@@ -40,7 +41,6 @@ from xml_pipeline.pump.listener import (
 )
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import why_no_process
-from xml_pipeline.pump.response import recalled
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name

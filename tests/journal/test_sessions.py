@@ -190,7 +190,7 @@ def test_nothing_is_kept_of_a_session_that_is_gone_and_all_of_one_that_is_not(
 ) -> None:
     connection = sqlite3.connect(":memory:")
     connection.executescript(
-        "CREATE TABLE memories (session, memory, ordinal, keep, root, entry);"
+        "CREATE TABLE memories (session, memory, ordinal, keep, root, entry, schema);"
         "CREATE TABLE sessions (session TEXT PRIMARY KEY, seconds, until, closed);"
     )
     sessions, running, remembers = Sessions(), dict[str, int](), dict[str, int]()

@@ -122,6 +122,8 @@ CREATE TABLE IF NOT EXISTS sessions (
 ) WITHOUT ROWID;
 """
 
+_SCHEMAS = "ALTER TABLE memories ADD COLUMN schema BLOB NOT NULL DEFAULT x'';"
+
 # What waits for people, so that it is found without reading the conversations; oldest first.
 _QUESTIONS = """
 CREATE TABLE IF NOT EXISTS questions (
@@ -135,7 +137,7 @@ CREATE TABLE IF NOT EXISTS questions (
 _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
-    2: f"{_SESSIONS} {_QUESTIONS}",
+    2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
 }
 """From each version of the tables to the next one."""
 
@@ -190,7 +192,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS}"
+            f" PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
         return
@@ -274,14 +277,15 @@ def asked_in(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> list[
 
 def kept_in(connection: sqlite3.Connection) -> Kept:
     """What an organism finds when it starts on the file."""
-    rows = connection.execute(
+    open_ = connection.execute(
         "SELECT id, began, owes, session FROM open JOIN conversations USING (number) ORDER BY number"
     ).fetchall()
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
-    for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
-        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(root, entry)))
+    rows = connection.execute("SELECT session, memory, ordinal, keep, root, entry, schema FROM memories")
+    for session, memory, ordinal, keep, *entry in rows:
+        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(*entry)))
     lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
-    found = [OpenConversation(each, began, bool(owes), session) for each, began, owes, session in rows]
+    found = [OpenConversation(each, began, bool(owes), session) for each, began, owes, session in open_]
     sessions = {
         session: KeptSession(seconds, until, bool(closed))
         for session, seconds, until, closed in connection.execute("SELECT * FROM sessions")

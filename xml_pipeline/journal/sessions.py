@@ -67,8 +67,8 @@ class Sessions:
         """A memory of it has another entry."""
         entry, memory = event.entry, event.memory
         yield (
-            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?)",
-            (session, memory, event.ordinal, event.keep, entry.root, entry.data),
+            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (session, memory, event.ordinal, event.keep, entry.root, entry.data, entry.schema),
         )
         old = event.ordinal - event.keep - _SPARE
         yield "DELETE FROM memories WHERE session = ? AND memory = ? AND ordinal <= ?", (session, memory, old)

@@ -20,6 +20,7 @@ from xml_pipeline.errors import (
     JournalError,
     OrganismClosed,
     RoutingError,
+    described,
 )
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
@@ -44,6 +45,7 @@ from xml_pipeline.pump.facts import (
 from xml_pipeline.pump.failures import told_of
 from xml_pipeline.pump.guards import Guards
 from xml_pipeline.pump.handler_call import HandlerCall
+from xml_pipeline.pump.kept import restored
 from xml_pipeline.pump.keys import Keys
 from xml_pipeline.pump.listener import Attaching, Listener
 from xml_pipeline.pump.log import logger
@@ -54,7 +56,7 @@ from xml_pipeline.pump.parts import Parts
 from xml_pipeline.pump.projection import delivered, observed
 from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
-from xml_pipeline.pump.response import HandlerMetadata, restored
+from xml_pipeline.pump.response import HandlerMetadata
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.sessions import Sessions
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
@@ -664,8 +666,12 @@ class Pump:
                 arguments = (*arguments, restored(thread.state, listener.state))
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # it does not fit its class any more
-                self.raised(message, error)
+            except BaseException as error:
+                reason = (
+                    f"its thread's state does not fit {listener.state.__name__} any more: {described(error)}"
+                )
+                self._skipped.add(message.message_id)
+                self._step(conversation.id, Undeliverable(message, reason, self.clock()))
                 return None
         if self._hooks:
             self.observers.tell(delivered(message))

@@ -16,14 +16,17 @@ from msgspec.structs import replace
 
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Message, decode
 from xml_pipeline.errors import EnvelopeError, JournalError, PayloadError, PayloadTypeError, described
-from xml_pipeline.hardened import Limits, parse
+from xml_pipeline.hardened import Limits
 from xml_pipeline.journal import Kept, Step
-from xml_pipeline.payload import PayloadCodec, codec_of, payload_classes
+from xml_pipeline.payload import codec_of, payload_classes
+from xml_pipeline.payload.codec import Codec
+from xml_pipeline.pump.kept import read
 from xml_pipeline.pump.listener import Listener
-from xml_pipeline.pump.response import KEPT
 from xml_pipeline.pump.waits import Times
 from xml_pipeline.threads.record import Began, Entry
 from xml_pipeline.threads.state import Conversation, OutsideSession, State, is_named
+
+NO_CLASS = "no payload class is named {} any more, or its module is not imported"
 
 
 class Unreadable(Exception):
@@ -93,7 +96,7 @@ class Reviver:
         self._state = state
         self._listeners = listeners
         self._limits = limits
-        self._named: dict[str, list[PayloadCodec[Any]]] = {}
+        self._named: dict[str, list[Codec[Any]]] = {}
 
     def revive(self, conversation_id: str, steps: list[Step]) -> Revived | None:
         """Fold the steps of a conversation; None when it is over, or nothing is known of it.
@@ -161,11 +164,17 @@ class Reviver:
         """A message with its payload, whether or not anybody takes it now. Raises Unreadable."""
         return self._read(message, self._listeners.get(message.to))
 
-    def kept(self, entry: Entry, listener: Listener | None) -> Any:
-        """An entry of a listener's memory, as an instance. Raises Unreadable."""
-        return self._fitting(
-            entry.root, lambda: self._decoded(listener, "", parse(entry.data, KEPT), own=False)
-        )
+    def kept(self, entry: Entry, listener: Listener | None) -> tuple[Any, bool]:
+        """An entry of a listener's memory, as an instance, and whether it had to be upgraded. Raises Unreadable."""
+        candidates = self._by_name(entry.root, (listener,), entry.schema)
+        for position, codec in enumerate(candidates, 1):
+            try:
+                return read(entry, codec)
+            except (PayloadError, EnvelopeError) as error:
+                if position == len(candidates):
+                    text = f"its <{entry.root}> does not fit its class any more: {described(error)}"
+                    raise Unreadable(text) from error
+        raise Unreadable(NO_CLASS.format(entry.root))
 
     def answer(self, message: Message) -> Message:
         """A message that left for the outside, with its payload.
@@ -180,7 +189,8 @@ class Reviver:
 
     def _read(self, message: Message, listener: Listener | None) -> Message:
         def payload() -> Any:
-            return self._decoded(listener, message.from_id, decode(message.data, self._limits).payload)
+            element = decode(message.data, self._limits).payload
+            return self._decoded(listener, message.from_id, element, message.schema)
 
         return replace(message, payload=self._fitting(message.root, payload))
 
@@ -199,17 +209,16 @@ class Reviver:
             lost.append((answer, str(error)))
             return None  # in a Gathered it is an answer that did not come
 
-    def _decoded(self, listener: Listener | None, sender: str, element: Any, *, own: bool = True) -> Any:
+    def _decoded(self, listener: Listener | None, sender: str, element: Any, schema: bytes = b"") -> Any:
         root = element.tag
         if root == GatheredCodec.root:
             answers = (self._decoded(listener, sender, item[0]) if len(item) else None for item in element)
             return Gathered(tuple(answers))
-        taken = listener.accepts.get(root) if own and listener is not None else None
-        candidates = (
-            [taken] if taken is not None else self._by_name(root, (self._listeners.get(sender), listener))
-        )
+        taken = listener.accepts.get(root) if listener is not None else None
+        near_to = (self._listeners.get(sender), listener)
+        candidates: list[Any] = [taken] if taken is not None else self._by_name(root, near_to, schema)
         if not candidates:
-            raise Unreadable(f"no payload class is named {root} any more, or its module is not imported")
+            raise Unreadable(NO_CLASS.format(root))
         for codec in candidates[:-1]:
             try:
                 return codec.decode(element)
@@ -217,12 +226,15 @@ class Reviver:
                 continue
         return candidates[-1].decode(element)
 
-    def _by_name(self, root: str, near_to: tuple[Listener | None, ...]) -> list[PayloadCodec[Any]]:
-        """Codecs of the classes of that name; those that the modules of these listeners know come first."""
+    def _by_name(self, root: str, near_to: tuple[Listener | None, ...], schema: bytes) -> list[Codec[Any]]:
+        """Codecs of the classes of that name: first those of that schema, then those near to these listeners.
+
+        Near are classes that the modules of their handlers know.
+        """
         if not self._named:
             for cls in payload_classes():
                 try:
-                    codec: PayloadCodec[Any] = codec_of(cls)
+                    codec: Codec[Any] = codec_of(cls)
                 except PayloadTypeError:
                     continue
                 self._named.setdefault(codec.root, []).append(codec)
@@ -230,7 +242,7 @@ class Reviver:
         if len(found) < 2:
             return found
         near = {id(value) for each in near_to for value in _names_of(each)}
-        return sorted(found, key=lambda codec: id(codec.cls) not in near)
+        return sorted(found, key=lambda codec: (codec.fingerprint != schema, id(codec.cls) not in near))
 
 
 def _names_of(listener: Listener | None) -> list[Any]:

@@ -23,10 +23,12 @@ class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     Attributes:
         root: the name of the payload's root element.
         data: its canonical document.
+        schema: the digest of its class's schema; b"" where that was not known yet.
     """
 
     root: str
     data: bytes
+    schema: bytes = b""
 
 
 class Opening(Struct, frozen=True, omit_defaults=True, gc=False):
