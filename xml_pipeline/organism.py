@@ -398,7 +398,8 @@ class Organism:
             timeout: seconds for all of it; None for no limit but the conversation's own.
             sender: what listeners see as `from_id`; no listener's name.
             key: names this request for ever, in an organism with a journal. Asked again with the same key, after a
-                crash too, it joins what runs, or gives the answer that was given.
+                crash too, it joins what runs, or gives the answer that was given. Inside a handler of the same
+                organism it follows from the message that is handled, and need not be given.
 
         Returns:
             The answer's payload.

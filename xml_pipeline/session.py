@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import Heading, Huh, Message, SystemError, codec_for, decode
 from xml_pipeline.errors import (
     AnswerError,
@@ -14,6 +15,8 @@ from xml_pipeline.errors import (
     EnvelopeError,
     NoReply,
     OrganismClosed,
+    PayloadError,
+    PayloadTypeError,
     RoutingError,
     cut,
 )
@@ -87,7 +90,8 @@ class Session:
         """As `Organism.ask`, within this session."""
         pump, room = self._pump, self._pump.admission
         # The usual ask, written out: `message` does the same, and two more coroutines are a tenth of an ask.
-        if timeout is None and key is None and not room.watched and room.in_flight < room.most:
+        usual = timeout is None and key is None and (pump.keys is None or current_caller.get() is None)
+        if usual and not room.watched and room.in_flight < room.most:
             fact = self._injected(to, payload, awaited=True)
             future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
             pump.inject(fact, future)
@@ -114,6 +118,7 @@ class Session:
 
     async def send(self, to: str, payload: Any, *, key: str | None = None) -> str:
         """As `Organism.send`, within this session."""
+        key = self._key_of(to, payload, key)
         fact = self._injected(to, payload, awaited=False, key=key)
         await self._inject(fact, None, named=key is not None)
         if self._pump.durable:
@@ -125,6 +130,7 @@ class Session:
     ) -> Message:
         """The answering message, also when it is an error; otherwise as `ask`."""
         _check_timeout(timeout)
+        key = self._key_of(to, payload, key)
         fact = self._injected(to, payload, awaited=True, key=key)
         future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         limit = asyncio.timeout(None if timeout is None else seconds(timeout))
@@ -158,6 +164,15 @@ class Session:
                     await pump.inject_in_turn(fact, answer, self._check_open)
         if self._ttl is not None:
             pump.sessions.keep(self._key, self._ttl)
+
+    def _key_of(self, to: str, payload: Any, key: str | None) -> str | None:
+        """The key that was given, or that of a request which is made inside a handler of the same organism."""
+        if key is not None:
+            return key
+        try:
+            return self._pump.key_inside(to, payload)
+        except (PayloadTypeError, PayloadError):
+            return None  # it is refused further down, as anywhere else
 
     def _injected(self, to: str, payload: Any, *, awaited: bool, key: str | None = None) -> Injected:
         pump = self._pump

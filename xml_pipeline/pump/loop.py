@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from xml_pipeline import events
+from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import Message, SystemError
 from xml_pipeline.errors import (
     JournalError,
@@ -46,7 +47,7 @@ from xml_pipeline.pump.failures import told_of
 from xml_pipeline.pump.guards import Guards
 from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.kept import restored
-from xml_pipeline.pump.keys import Keys
+from xml_pipeline.pump.keys import Keys, key_inside
 from xml_pipeline.pump.listener import Attaching, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
@@ -310,6 +311,18 @@ class Pump:
         if conversation_id in self._reserved:
             self._written[conversation_id] = future = self._loop.create_future()
             await future
+
+    def key_inside(self, to: str, payload: Any) -> str | None:
+        """The key of a request that is made inside a handler of this organism, if it is, and outlives the process.
+
+        Raises:
+            PayloadTypeError, PayloadError: as `keys.key_inside`.
+        """
+        caller = current_caller.get()
+        if self.keys is None or not isinstance(caller, HandlerCall):
+            return None
+        own = self.state.conversations.get(caller.conversation_id) is caller.conversation
+        return key_inside(caller, to, payload) if own else None
 
     @property
     def durable(self) -> bool:
