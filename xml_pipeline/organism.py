@@ -161,14 +161,17 @@ class Organism:
         limits: ConversationLimits | None = None,
         router: Router | None = None,
         journal: str | Path | None = None,
+        keep: str | None = None,
     ) -> Organism:
         """An organism without YAML; the arguments are the keys of its `organism` section.
 
         Args:
             journal: the file in which work is written down before it goes on; None for nowhere.
+            keep: how long the journal keeps a conversation after its end: `90s`, `15m`, `12h`, `7d`; None for ever.
 
         Raises:
-            ConfigError: an unknown scheduling, or a size that is not positive.
+            ConfigError: an unknown scheduling, a size that is not positive, a `keep` that is no length of time or has
+                no journal.
         """
         settings = PumpSettings.checked(
             max_in_flight=max_in_flight,
@@ -186,7 +189,7 @@ class Organism:
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             router=router,
-            journal=_journal(journal),
+            journal=_journal(journal, keep),
         )
 
     # --- listeners ---
@@ -629,14 +632,23 @@ class Organism:
         return addressing.instructions(addressing.named(name))
 
 
-def _journal(path: str | Path | None) -> Journal | None:
+def _journal(path: str | Path | None, keep: str | None) -> Journal | None:
+    if path is None and keep is not None:
+        raise ConfigError(
+            "keep is how long a journal keeps what has ended: name its file, journal='state.db'"
+        )
     if path is None:
         return None
     if not isinstance(path, str | Path) or not str(path):
         raise ConfigError(f"journal is {cut(repr(path))}; the path of a file is needed")
+    from xml_pipeline.journal.span import seconds_of
     from xml_pipeline.journal.sqlite import SqliteJournal
 
-    return SqliteJournal(path)
+    try:
+        seconds_kept = None if keep is None else seconds_of(keep)
+    except (TypeError, ValueError):
+        raise ConfigError(f"keep is {cut(repr(keep))}; allowed: a text as 90s, 15m, 12h or 7d") from None
+    return SqliteJournal(path, keep=seconds_kept)
 
 
 def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Organism:
