@@ -176,6 +176,25 @@ async def test_a_journal_of_the_first_format_goes_on(world: World) -> None:
     assert kept(world)["memories"] == ["outside/alice"]
 
 
+async def test_a_conversation_that_cannot_be_brought_back_keeps_its_session_and_no_more(world: World) -> None:
+    async with world.life() as organism:
+        alice = organism.session(id="alice")
+        await alice.ask("greeter", Note("a"))
+        for _ in range(2):
+            await alice.send("top", Go(1))
+        await came_to(lambda: len(organism.questions()) == 2)
+    damaged = sqlite3.connect(world.path)
+    damaged.execute("UPDATE steps SET events = x'00' WHERE conversation = 3 AND seq > 0")
+    damaged.commit()
+    damaged.close()
+    async with world.life() as organism:
+        await came_to(lambda: len(organism.questions()) == 1 and not organism._pump.sleepers)
+        assert organism._pump.state.sessions["outside/alice"].running == 2
+        await organism.answer(organism.questions()[0].thread_id, Answer("said"))
+        await came_to(lambda: organism._pump.state.sessions["outside/alice"].running == 1)
+        assert await organism.session(id="alice").ask("greeter", Note("b")) == Note("a+b")
+
+
 # --- the rows, held to a plain table ---
 
 ids = st.sampled_from(["s/a", "s/b", "nameless"])

@@ -113,9 +113,9 @@ class Reviver:
         try:
             times = self._fold(conversation_id, steps)
         except BaseException:
-            self._state.conversations.pop(conversation_id, None)
-            if session is not None:
-                session.running += 1
+            begun = self._state.conversations.pop(conversation_id, None)
+            if session is not None and begun is None:
+                session.running += 1  # it sleeps on
             raise
         conversation = self._state.conversations.get(conversation_id)
         if conversation is None:

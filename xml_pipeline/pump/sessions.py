@@ -7,6 +7,7 @@ meanwhile gets another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import ceil
 
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.threads import State
@@ -62,7 +63,8 @@ class Sessions:
                 elif session.until <= now:
                     self.end(session_id)
                 else:
-                    self._deadlines.add(session_id, session.until - now, self.end)
+                    left = ceil(session.until - now)  # whole seconds: deadlines are kept by their length
+                    self._deadlines.add(session_id, float(left), self.end)
 
     def id_of(self, name: str) -> str:
         """The id of the session of this name; another than before while one that was closed still runs."""
