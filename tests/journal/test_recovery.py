@@ -349,8 +349,7 @@ async def test_who_waits_for_a_person_is_back_however_long_the_work_takes_that_i
         await came_to(lambda: organism.questions())
         (question,) = organism.questions()
     async with world.life(settings=PumpSettings(max_in_flight=5)) as organism:
-        await came_to(lambda: organism.questions())
-        assert organism.status().in_flight == 5
+        await came_to(lambda: organism.questions() and organism.status().in_flight == 5)
         organism.answer(question.thread_id, Answer("said"))
         await came_to(lambda: not organism.questions())
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.durable import Kept, OpenConversation
+from xml_pipeline.journal.durable import Kept, KeptSession, OpenConversation
 from xml_pipeline.journal.protocol import Step
-from xml_pipeline.journal.rows import unpacked
+from xml_pipeline.journal.rows import message_unpacked, unpacked
 from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 2  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 3  # of the tables; another one is migrated or refused, never guessed at
 
+_AT_ONCE = 500  # values in one statement; SQLite takes 999 everywhere
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
 
 _TABLES = """
@@ -109,9 +113,31 @@ CREATE TABLE answers (call INTEGER PRIMARY KEY, parts BLOB NOT NULL, answer BLOB
 CREATE TABLE runs (began REAL NOT NULL, before INTEGER NOT NULL, ended REAL);
 """
 
+_SESSIONS = """
+CREATE TABLE IF NOT EXISTS sessions (
+    session TEXT PRIMARY KEY,
+    seconds REAL,
+    until REAL,
+    closed INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+_SCHEMAS = "ALTER TABLE memories ADD COLUMN schema BLOB NOT NULL DEFAULT x'';"
+
+# What waits for people, so that it is found without reading the conversations; oldest first.
+_QUESTIONS = """
+CREATE TABLE IF NOT EXISTS questions (
+    number INTEGER PRIMARY KEY,
+    thread TEXT NOT NULL UNIQUE,
+    conversation INTEGER NOT NULL,
+    message BLOB NOT NULL
+);
+"""
+
 _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
+    2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
 }
 """From each version of the tables to the next one."""
 
@@ -119,6 +145,8 @@ _MIGRATIONS = {
 CONVERSATION = "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)"
 OPEN = "INSERT INTO open VALUES (?, 1)"
 STEP = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, NULL)"
+QUESTION = "INSERT OR REPLACE INTO questions VALUES (NULL, ?, ?, ?)"
+ANSWERED = "DELETE FROM questions WHERE thread = ?"
 LETTER = "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -164,7 +192,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS}"
+            f" PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
         return
@@ -233,17 +262,39 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
     return steps
 
 
+def asked_in(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> list[Message]:
+    """What waits for people in these threads; without what cannot be read."""
+    found = []
+    for start in range(0, len(thread_ids), _AT_ONCE):
+        some = thread_ids[start : start + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = connection.execute(f"SELECT message FROM questions WHERE thread IN ({marks})", some)  # noqa: S608
+        for (message,) in rows:
+            with suppress(msgspec.MsgspecError):
+                found.append(message_unpacked(message))
+    return found
+
+
 def kept_in(connection: sqlite3.Connection) -> Kept:
     """What an organism finds when it starts on the file."""
-    rows = connection.execute(
-        "SELECT id, began, owes FROM open JOIN conversations USING (number) ORDER BY number"
+    open_ = connection.execute(
+        "SELECT id, began, owes, session FROM open JOIN conversations USING (number) ORDER BY number"
     ).fetchall()
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
-    for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
-        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(root, entry)))
+    rows = connection.execute("SELECT session, memory, ordinal, keep, root, entry, schema FROM memories")
+    for session, memory, ordinal, keep, *entry in rows:
+        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(*entry)))
     lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
-    found = [OpenConversation(each, began, bool(owes)) for each, began, owes in rows]
-    return Kept(found, memories, Uptime(lives))
+    found = [OpenConversation(each, began, bool(owes), session) for each, began, owes, session in open_]
+    sessions = {
+        session: KeptSession(seconds, until, bool(closed))
+        for session, seconds, until, closed in connection.execute("SELECT * FROM sessions")
+    }
+    asked = connection.execute(
+        "SELECT thread, conversations.id FROM questions JOIN open ON open.number = conversation"
+        " JOIN conversations ON conversations.number = conversation ORDER BY questions.number"
+    )
+    return Kept(found, memories, Uptime(lives), sessions, dict(asked.fetchall()))
 
 
 def unusable(path: Path, error: BaseException) -> JournalError:

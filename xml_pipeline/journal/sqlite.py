@@ -22,15 +22,19 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import digest
 from xml_pipeline.journal.calls import Calls
 from xml_pipeline.journal.durable import Kept
 from xml_pipeline.journal.file import (
+    ANSWERED,
     CONVERSATION,
     LETTER,
     OPEN,
+    QUESTION,
     STEP,
+    asked_in,
     kept_in,
     made,
     opened,
@@ -41,12 +45,18 @@ from xml_pipeline.journal.file import (
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.retention import MOST, delete_ended
-from xml_pipeline.journal.rows import packed
+from xml_pipeline.journal.rows import message_packed, packed
+from xml_pipeline.journal.sessions import Sessions
+from xml_pipeline.journal.space import together
 from xml_pipeline.threads.record import (
+    Asked,
     Began,
     Closed,
     DeadLetter,
+    Event,
+    Handled,
     Remembered,
+    Resting,
     ends_conversation,
 )
 
@@ -60,9 +70,6 @@ _LATE = 0.001  # of the time for which a conversation is kept: so much later it 
 _SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
-_SPARE = (
-    1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
-)
 
 _FOLD = "PRAGMA wal_checkpoint(TRUNCATE)"
 _ALIVE = "UPDATE lives SET alive = max(alive, ?) WHERE rowid = (SELECT max(rowid) FROM lives)"
@@ -84,6 +91,7 @@ class _Known(Struct):
         session: the lasting one that it is in, or "".
         digest: of its last step.
         owes: as of its last step.
+        asked: threads in which a message waits for a person, if there are any.
     """
 
     number: int
@@ -91,6 +99,7 @@ class _Known(Struct):
     session: str
     digest: bytes
     owes: bool = True
+    asked: set[str] | None = None
 
 
 class _Rows(Struct):
@@ -156,6 +165,7 @@ class SqliteJournal:
         self._failure: JournalError | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
+        self._sessions = Sessions()
         self._waiting: set[asyncio.Future[Any]] = set()  # for a row to be durable, or a change to be made
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
@@ -190,8 +200,8 @@ class SqliteJournal:
         """
         rows, events = _Rows(done), step.events
         first = events[0]
-        if type(first) is Closed:  # it stands under the session's own id
-            rows.other = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
+        if isinstance(first, Closed | Resting):
+            rows.other = list(self._sessions.happened(conversation_id, first))
             self._hand_over(rows)
             return
         if type(first) is Began:
@@ -200,6 +210,8 @@ class SqliteJournal:
             known = self._known[conversation_id] = _Known(
                 self._last_number, 0, session, digest.first(conversation_id)
             )
+            if session:
+                self._sessions.began(session)
             rows.began = (known.number, conversation_id, first.caller, first.listener, session, step.at)
         elif (found := self._known.get(conversation_id)) is None or found.seq != expected_seq:
             raise JournalError(
@@ -212,16 +224,27 @@ class SqliteJournal:
         known.digest = digest.following(known.digest, known.seq, size, step.at, row)
         rows.step = (known.number, known.seq, size, step.at, row, known.digest)
         known.seq += size
+        if known.asked:
+            rows.other = [*rows.other, *_answered(known.asked, events)]
         for event in events:
             if type(event) is DeadLetter:
                 letter = event.message
                 about = (letter.from_id, letter.to, letter.root, event.reason)
                 rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
             elif type(event) is Remembered and event.lasting:
-                rows.other = [*rows.other, *_remembered(known.session, event)]
+                rows.other = [*rows.other, *self._sessions.remembered(known.session, event)]
+            elif type(event) is Asked:
+                thread_id = event.message.thread_id
+                if known.asked is None:
+                    known.asked = set()
+                known.asked.add(thread_id)
+                question = (thread_id, known.number, message_packed(event.message))
+                rows.other = [*rows.other, (QUESTION, question)]
             elif ends_conversation(event):
                 rows.ended = (step.at, known.number)
                 del self._known[conversation_id]
+                if known.session:
+                    rows.other = [*rows.other, *self._sessions.ended(known.session)]
         if step.owes != known.owes and rows.ended is None:
             known.owes = step.owes
             rows.owes = (known.owes, known.number)
@@ -241,6 +264,11 @@ class SqliteJournal:
         """As `Durable.steps`."""
         with self.reading() as reader:
             return steps_of(reader, conversation_id)
+
+    def asked(self, thread_ids: Sequence[str]) -> list[Message]:
+        """As `Durable.asked`."""
+        with self.reading() as reader:
+            return asked_in(reader, thread_ids)
 
     # --- rows that are no steps (`journal.calls.Writing`) ---
 
@@ -277,11 +305,19 @@ class SqliteJournal:
         Raises:
             JournalError: nothing can be written any more (also out of the future).
         """
+        return self._mark((statement, values))
+
+    def _mark(self, *statements: tuple[str, tuple[Any, ...]]) -> asyncio.Future[None]:
+        """A future that is done when these, and all that was handed over before, are durable.
+
+        Raises:
+            JournalError: nothing can be written any more (also out of the future).
+        """
         if self._failure is not None:
             raise self._failure
         durable: asyncio.Future[None] = self._awaited()
         rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
-        rows.other = [(statement, values)]
+        rows.other = statements
         self._hand_over(rows)
         return durable
 
@@ -379,6 +415,15 @@ class SqliteJournal:
         if self._thread is None or self._stopping.is_set():
             raise JournalError(f"the journal {self.path} is closed")
 
+    async def flush(self) -> None:
+        """As `Durable.flush`."""
+        if self._thread is None or self._closed.done():
+            return
+        if self._stopping.is_set():
+            await asyncio.shield(self._closed)
+        else:
+            await self._mark()
+
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
         if self._thread is None:
@@ -451,9 +496,26 @@ class SqliteJournal:
             each: _Known(number, seq, session, last, bool(owes))
             for number, each, session, owes, seq, last in rows
         }
+        by_number = {each.number: each for each in self._known.values()}
+        for number, thread_id in connection.execute("SELECT conversation, thread FROM questions"):
+            if number in by_number:
+                asking = by_number[number]
+                if asking.asked is None:
+                    asking.asked = set()
+                asking.asked.add(thread_id)
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
         ).fetchone()
+        kept = kept_in(connection)
+        closed = [session for session, each in kept.sessions.items() if each.closed]
+        running = [each.session for each in kept.open]
+        known = [*kept.memories, *kept.sessions, *running]
+        statements = list(self._sessions.start(running, closed, filter(None, known)))
+        if not statements:
+            return kept
+        with _if_there_is_room(), together(connection):
+            for statement, values in statements:
+                connection.execute(statement, values)
         return kept_in(connection)
 
     def _be_alive(self, connection: sqlite3.Connection) -> None:
@@ -553,6 +615,20 @@ def _nobody() -> None:
     """Who waits for an answer to be durable: the step that follows from it."""
 
 
+def _answered(asked: set[str], events: Sequence[Event]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The questions that do not wait any more after these events; they are taken out of `asked`."""
+    for event in events:
+        if type(event) is Handled:
+            thread_id = event.thread_id
+        elif type(event) is DeadLetter and event.pending:
+            thread_id = event.message.thread_id
+        else:
+            continue
+        if thread_id in asked:
+            asked.discard(thread_id)
+            yield ANSWERED, (thread_id,)
+
+
 def _passes(error: sqlite3.OperationalError) -> bool:
     return error.sqlite_errorcode & 0xFF in _PASSING
 
@@ -599,17 +675,3 @@ def _add(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[An
 def _repeated(statement: str, times: int) -> str:
     head, values, row = statement.partition(" VALUES ")
     return head + values + ", ".join([row] * times)
-
-
-def _remembered(session: str, event: Remembered) -> list[tuple[str, tuple[Any, ...]]]:
-    entry, old = event.entry, event.ordinal - event.keep - _SPARE
-    return [
-        (
-            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?)",
-            (session, event.memory, event.ordinal, event.keep, entry.root, entry.data),
-        ),
-        (
-            "DELETE FROM memories WHERE session = ? AND memory = ? AND ordinal <= ?",
-            (session, event.memory, old),
-        ),
-    ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 
+from xml_pipeline.attribution import Caller
 from xml_pipeline.envelope import Heading, Message
 from xml_pipeline.errors import JournalError, KeyConflict, OrganismClosed
 from xml_pipeline.journal import Step
@@ -119,6 +121,19 @@ class Keys:
 
     def __len__(self) -> int:
         return len(self._requests)
+
+
+def key_inside(caller: Caller, to: str, payload: object) -> str:
+    """The key of a request that a handler makes, the same whenever its message is handled again after a crash.
+
+    A handler that raised and is tried again asks anew, as it asks models anew.
+
+    Raises:
+        PayloadTypeError, PayloadError: what is asked is no valid payload.
+    """
+    document = codec_of(type(payload)).encode(payload)
+    request = blake2b(f"{to}\n".encode() + document, digest_size=16).digest()
+    return f"inside/{caller.message_id}/{caller.run}/{request.hex()}/{caller.nth(request)}"
 
 
 def _request(fact: Injected) -> tuple[str, str]:
