@@ -18,6 +18,19 @@ from xml_pipeline.threads.record import Entry
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
 VERSION = 1  # of the tables; another one is migrated or refused, never guessed at
 
+_DAMAGED = (
+    "; it is damaged: `xml-pipeline journal check` tells where. Put a copy of it back that is whole, with its -wal"
+    " file, or name another file to begin anew"
+)
+_NOT_WRITABLE = "; whoever runs the organism needs to be allowed to write it, and files beside it"
+_HELP = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_FULL: "; make room on its disk and start again",
+    sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
+    sqlite3.SQLITE_IOERR: "; its disk refuses to read or to write: see that it has room and is whole, and start again",
+}
+
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
 
 _TABLES = """
@@ -216,6 +229,12 @@ def unusable(path: Path, error: BaseException) -> JournalError:
         return error
     if isinstance(error, OSError):
         return JournalError(f"the journal {path} cannot be used: {error.strerror}")
-    told = JournalError(f"the journal {path} cannot be used: {error}")
+    told = JournalError(f"the journal {path} cannot be used: {error}{_to_do(error)}")
     told.__cause__ = error
     return told
+
+
+def _to_do(error: BaseException) -> str:
+    """What helps against an error of SQLite, when that is known."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return "" if code is None else _HELP.get(code & 0xFF, "")

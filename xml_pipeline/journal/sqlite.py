@@ -427,7 +427,7 @@ class SqliteJournal:
         except sqlite3.OperationalError as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if error.sqlite_errorcode & 0xFF not in _PASSING:
+            if not _passes(error):
                 raise
             return 0
         return deleted
@@ -460,7 +460,9 @@ def _nobody() -> None:
 
 
 def _passes(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF in _PASSING
+    code = error.sqlite_errorcode
+    # a full disk again: the log found room, and its index in shared memory found none
+    return code & 0xFF in _PASSING or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 @contextmanager
