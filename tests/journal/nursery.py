@@ -1,11 +1,11 @@
-"""Gives birth to organisms that are to die: `python -m tests.journal.nursery FOLDER DISK`, a life for each line of stdin.
+"""Gives birth to organisms that are to die: `python -m tests.journal.nursery FOLDER DISK`, a life for each line.
 
 A line is a JSON object: `failpoint` (`append`, `durable`, `handler`, `returned`, `statement`) and `nth` say where the
-life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing, or `stop`);
-`signals` say what it is sent from outside, each after so many milliseconds. How the life ended is a line of stdout:
-the exit code, negative for a signal, also for one that stopped it; the next line may then have signals for the `same`
-life. `ballast` fills the disk, or makes room again, and is answered with 0, as is `wipe`, which deletes all. Everything is imported before, so a birth
-is a fork.
+life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing, or
+`stop`); `signals` say what it is sent from outside, each after so many milliseconds. How the life ended is a line of
+stdout: the exit code, negative for a signal, also for one that stopped it; the next line may then have signals for
+the `same` life. `ballast` fills the disk, or makes room again, and is answered with 0, as is `wipe`, which deletes
+all. Everything is imported before, so a birth is a fork.
 """
 
 from __future__ import annotations

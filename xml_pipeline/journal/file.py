@@ -28,7 +28,7 @@ _HELP = {
     sqlite3.SQLITE_FULL: "; make room on its disk and start again",
     sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
     sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
-    sqlite3.SQLITE_IOERR: "; its disk refuses to read or to write: see that it has room and is whole, and start again",
+    sqlite3.SQLITE_IOERR: "; its disk refuses to read or to write: see that it has room and is whole",
 }
 
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
