@@ -1,4 +1,4 @@
-"""An organism on a disk that has room for the log and none for the log's index: `python -m tests.journal.narrow DISK`.
+"""A disk with room for the log and none for the log's index: `python -m tests.journal.narrow DISK`.
 
 The index grows by 32 KiB whenever the log has grown by 4096 pages, which it does while somebody reads. SQLite reports
 that another way than a disk that is full.

@@ -2,7 +2,7 @@
 
 A line is a JSON object: `failpoint` (`append`, `durable`, `handler`, `returned`, `statement`) and `nth` say where the
 life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing, or
-`stop`); `signals` say what it is sent from outside, each after so many milliseconds. How the life ended is a line of
+`stop`); `synchronous` is the journal's; `signals` say what it is sent from outside, each after so many milliseconds. How the life ended is a line of
 stdout: the exit code, negative for a signal, also for one that stopped it; the next line may then have signals for
 the `same` life. `ballast` fills the disk, or makes room again, and is answered with 0, as is `wipe`, which deletes
 all. Everything is imported before, so a birth is a fork.
@@ -73,9 +73,6 @@ class Trouble(Fate):
 class Watched(Doomed):
     """A journal with a place to die in before each of its statements, too."""
 
-    def __init__(self, path: Path, fate: Fate) -> None:
-        super().__init__(path, fate, idle=0.01)
-
     def _work(self, connection: sqlite3.Connection) -> None:
         connection.set_trace_callback(lambda statement: self.fate.at("statement"))
         super()._work(connection)
@@ -122,10 +119,11 @@ def expected(n: int) -> Answer:
     return Answer(f"{n}: {n}.0+{n}.1+{n}.2 SEAL")
 
 
-async def live(folder: Path, disk: Path, fate: Fate) -> int:
+async def live(folder: Path, disk: Path, fate: Fate, synchronous: str) -> int:
     """Ask for everything, and write down what came."""
+    journal = Watched(disk / "state.db", fate, idle=0.01, synchronous=synchronous)
     try:
-        async with Firm(folder, fate).organism(Watched(disk / "state.db", fate)) as organism:
+        async with Firm(folder, fate).organism(journal) as organism:
             session = organism.session(id="customer")
             answers = await asyncio.gather(
                 *(session.ask("front", Go(n), key=key) for n, key in enumerate(KEYS)),
@@ -150,7 +148,7 @@ def born(folder: Path, disk: Path, order: dict[str, Any]) -> int:
     }
     fate = Trouble(place, nth, troubles[does]) if does else Fate(place, nth)
     try:
-        code = asyncio.run(live(folder, disk, fate))
+        code = asyncio.run(live(folder, disk, fate, order.get("synchronous", "normal")))
     except BaseException:
         import traceback
 
