@@ -2,10 +2,10 @@
 
 A line is a JSON object: `failpoint` (`append`, `durable`, `handler`, `returned`, `statement`) and `nth` say where the
 life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing, or
-`stop`); `synchronous` is the journal's; `signals` say what it is sent from outside, each after so many milliseconds. How the life ended is a line of
-stdout: the exit code, negative for a signal, also for one that stopped it; the next line may then have signals for
-the `same` life. `ballast` fills the disk, or makes room again, and is answered with 0, as is `wipe`, which deletes
-all. Everything is imported before, so a birth is a fork.
+`stop`); `synchronous` and `idle` are the journal's; `signals` are sent from outside, each after so many milliseconds.
+How the life ended is a line of stdout: the exit code, negative for a signal, also for one that stopped it; the next
+line may then have signals for the `same` life. `ballast` fills the disk, or makes room again, and is answered with 0,
+as is `wipe`, which deletes all. Everything is imported before, so a birth is a fork.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ def expected(n: int) -> Answer:
     return Answer(f"{n}: {n}.0+{n}.1+{n}.2 SEAL")
 
 
-async def live(folder: Path, disk: Path, fate: Fate, synchronous: str) -> int:
+async def live(folder: Path, disk: Path, fate: Fate, **options: Any) -> int:
     """Ask for everything, and write down what came."""
-    journal = Watched(disk / "state.db", fate, idle=0.01, synchronous=synchronous)
+    journal = Watched(disk / "state.db", fate, **options)
     try:
         async with Firm(folder, fate).organism(journal) as organism:
             session = organism.session(id="customer")
@@ -140,6 +140,7 @@ def born(folder: Path, disk: Path, order: dict[str, Any]) -> int:
     child = os.fork()
     if child:
         return child
+    options = {"synchronous": order.get("synchronous", "normal"), "idle": order.get("idle", 0.01)}
     place, nth, does = order.get("failpoint", ""), order.get("nth", 0), order.get("does", "")
     troubles = {
         "fill": lambda: fill(disk),
@@ -148,7 +149,7 @@ def born(folder: Path, disk: Path, order: dict[str, Any]) -> int:
     }
     fate = Trouble(place, nth, troubles[does]) if does else Fate(place, nth)
     try:
-        code = asyncio.run(live(folder, disk, fate, order.get("synchronous", "normal")))
+        code = asyncio.run(live(folder, disk, fate, **options))
     except BaseException:
         import traceback
 

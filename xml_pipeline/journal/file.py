@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal import digest
 from xml_pipeline.journal.durable import Kept, OpenConversation
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import unpacked
@@ -133,16 +136,9 @@ def opened(path: Path, synchronous: str) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
     connection.execute("PRAGMA busy_timeout = 2000")
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application != APPLICATION_ID:
-        raise JournalError(f"{path} is a database of another program; name another file for the journal")
-    if tables and version != VERSION:
-        raise JournalError(
-            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
-            " use the version that wrote it, or name another file"
-        )
+    if tables:
+        _recognised(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
@@ -161,21 +157,27 @@ def looked_at(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise JournalError(f"there is no journal {path}: it is made when the organism is started")
-    try:
+    with sqlite_told(path):
         connection = read_only(path)
-    except sqlite3.Error as error:
-        raise unusable(path, error) from error
-    try:
-        found = [
-            connection.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")
-        ]
-    except sqlite3.Error as error:
-        connection.close()
-        raise unusable(path, error) from error
-    if found != [APPLICATION_ID, VERSION]:
-        connection.close()
-        raise JournalError(f"{path} is no journal that this version reads")
-    return connection
+        try:
+            _recognised(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _recognised(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises JournalError: it is no journal, or of another version."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise JournalError(f"{path} is a database of another program; name another file for the journal")
+    if version != VERSION:
+        raise JournalError(
+            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
+            " use the version that wrote it, or name another file"
+        )
 
 
 def read_only(path: Path) -> sqlite3.Connection:
@@ -189,24 +191,29 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
     """All steps of a conversation, in order.
 
     Raises:
-        JournalError: a row holds no step, or one that a newer version wrote; or one is missing.
+        JournalError: a step is not what was written, is missing, or was written by a newer version.
     """
     rows = connection.execute(
-        "SELECT seq, at, events FROM steps WHERE conversation = (SELECT number FROM conversations WHERE id = ?)"
-        " ORDER BY seq",
+        "SELECT seq, size, at, events, digest, erased FROM steps"
+        " WHERE conversation = (SELECT number FROM conversations WHERE id = ?) ORDER BY seq",
         (conversation_id,),
     ).fetchall()
-    try:
-        steps = [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
-    except msgspec.MsgspecError as error:
-        raise JournalError(
-            f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
-        ) from error
-    expected = 0
-    for step in steps:
-        if step.seq != expected or not step.events:
+    steps: list[Step] = []
+    expected, chain = 0, digest.first(conversation_id)
+    for seq, size, at, stored, own, erased in rows:
+        if seq != expected:
             raise JournalError(f"conversation {conversation_id} has a gap: event {expected} is missing")
-        expected += len(step.events)
+        if not digest.is_sound(chain, own, erased, seq, size, at, stored):
+            raise JournalError(
+                f"conversation {conversation_id} is changed: event {seq} is not what was written"
+            )
+        try:
+            steps.append(Step(conversation_id, seq, at, unpacked(stored)))
+        except msgspec.MsgspecError as error:
+            raise JournalError(
+                f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
+            ) from error
+        expected, chain = expected + size, own
     return steps
 
 
@@ -221,6 +228,15 @@ def kept_in(connection: sqlite3.Connection) -> Kept:
     lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
     found = [OpenConversation(each, began, bool(owes)) for each, began, owes in rows]
     return Kept(found, memories, Uptime(lives))
+
+
+@contextmanager
+def sqlite_told(path: Path) -> Iterator[None]:
+    """What SQLite says in this block, about a damaged file, too, is an error of the journal. Raises JournalError."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # it quotes names, and they may be damaged
+        raise unusable(path, error) from error
 
 
 def unusable(path: Path, error: BaseException) -> JournalError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.file import looked_at, opened, unusable
+from xml_pipeline.journal.file import looked_at, opened, sqlite_told
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.retention import delete_ended
 
@@ -26,14 +26,9 @@ def alone(path: Path) -> Iterator[sqlite3.Connection]:
     except JournalError as error:
         raise JournalError(f"{error}; stop it first, and try again") from None
     try:
-        connection = opened(path, "full")
-        try:
+        with sqlite_told(path), closing(opened(path, "full")) as connection:
             yield connection
             fold(connection, path)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise unusable(path, error) from error
     finally:
         owner.release()
 

@@ -34,6 +34,7 @@ from xml_pipeline.journal.file import (
     made,
     opened,
     read_only,
+    sqlite_told,
     steps_of,
     unusable,
 )
@@ -241,10 +242,8 @@ class SqliteJournal:
     def _reading(self) -> Iterator[sqlite3.Connection]:
         """The connection that reads. Raises JournalError."""
         assert self._reader is not None
-        try:
+        with sqlite_told(self.path):
             yield self._reader
-        except sqlite3.Error as error:
-            raise unusable(self.path, error) from error
 
     # --- what models answered (`llm.tape.Tape`) ---
 
