@@ -2,10 +2,10 @@
 
 A line is a JSON object: `failpoint` (`append`, `durable`, `handler`, `returned`, `statement`) and `nth` say where the
 life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing, or
-`stop`); `synchronous` and `idle` are the journal's; `signals` are sent from outside, each after so many milliseconds.
-How the life ended is a line of stdout: the exit code, negative for a signal, also for one that stopped it; the next
-line may then have signals for the `same` life. `ballast` fills the disk, or makes room again, and is answered with 0,
-as is `wipe`, which deletes all. Everything is imported before, so a birth is a fork.
+`stop`); `poison` is another scene; `synchronous` and `idle` are the journal's; `signals` are sent from outside, each
+after so many milliseconds. How the life ended is a line of stdout: the exit code, negative for a signal, also for one
+that stopped it; the next line may then have signals for the `same` life. `ballast` fills the disk, or makes room
+again, and is answered with 0, as is `wipe`, which deletes all. Everything is imported before, so a birth is a fork.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.journal import poison
 from tests.pump.scenes import Answer, Go, Note, Question, call, gather, respond
 from xml_pipeline import Gathered, HandlerMetadata, Keep, Organism
 from xml_pipeline.cli.crash_life import Doomed, Fate
@@ -140,7 +141,18 @@ def born(folder: Path, disk: Path, order: dict[str, Any]) -> int:
     child = os.fork()
     if child:
         return child
-    options = {"synchronous": order.get("synchronous", "normal"), "idle": order.get("idle", 0.01)}
+    code = 1
+    try:
+        code = asyncio.run(scene(folder, disk, order))
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    os._exit(code)
+
+
+def scene(folder: Path, disk: Path, order: dict[str, Any]) -> Coroutine[Any, Any, int]:
+    """What a life does."""
     place, nth, does = order.get("failpoint", ""), order.get("nth", 0), order.get("does", "")
     troubles = {
         "fill": lambda: fill(disk),
@@ -148,14 +160,10 @@ def born(folder: Path, disk: Path, order: dict[str, Any]) -> int:
         "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     }
     fate = Trouble(place, nth, troubles[does]) if does else Fate(place, nth)
-    try:
-        code = asyncio.run(live(folder, disk, fate, **options))
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        code = 1
-    os._exit(code)
+    options = {"synchronous": order.get("synchronous", "normal"), "idle": order.get("idle", 0.01)}
+    if "poison" in order:
+        return poison.live(folder, disk, fate, order["poison"], **options)
+    return live(folder, disk, fate, **options)
 
 
 def ended(child: int, signals: list[tuple[float, int]]) -> int:

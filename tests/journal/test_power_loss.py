@@ -78,7 +78,7 @@ def whole(path: Path) -> tuple[Written, set[str]]:
 
 def moments(calls: list[Call], chance: random.Random) -> set[int]:
     """After which calls the power is cut."""
-    most = max(60, int(10_000 * SCALE / 4))
+    most = int(2000 * SCALE)
     return {*chance.sample(range(len(calls)), min(most, len(calls))), len(calls) - 1}
 
 
@@ -115,7 +115,7 @@ def test_what_was_told_is_gone_on_with_after_a_power_cut(tmp_path: Path) -> None
     calls = life(tmp_path, "full")
     (tmp_path / "next").mkdir()
     chance, disk, told = random.Random(4), Disk(), ""
-    cuts = {*chance.sample(range(len(calls) // 4, len(calls)), 8)}
+    cuts = {*chance.sample(range(len(calls) // 4, len(calls)), 5)}
     with Nursery(tmp_path / "next", disk=tmp_path / "after") as nursery:
         for number, call in enumerate(calls):
             disk.take(call)
