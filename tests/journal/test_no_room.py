@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.journal.births import SCALE, Nursery
+from tests.journal.large_run import note
 from tests.journal.nursery import REFUSED
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.sqlite import SqliteJournal
@@ -75,6 +76,7 @@ def test_full_disks_and_kills_at_odd_times(cramped: Nursery) -> None:
         assert cramped.life() == 0
         cramped.holds()
         cramped.fresh()
+    note("full_disks", deaths=cramped.deaths, lost=0, twice=0)
 
 
 @needs_a_small_disk

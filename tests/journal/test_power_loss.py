@@ -17,12 +17,14 @@ from pathlib import Path
 import pytest
 
 from tests.journal.births import SCALE, Nursery
+from tests.journal.large_run import note
 from tests.journal.nursery import KEYS, expected
 from tests.journal.power import CALLS, Call, Disk, recorded
 from xml_pipeline.journal.file import opened, steps_of
 from xml_pipeline.journal.history import faults
 from xml_pipeline.threads.record import Accepted
 
+SHARES = (0.0, 0.5, 0.95, 1.0)  # of what was not synced, that is left
 can_record = (
     shutil.which("strace") is not None
     and subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode == 0
@@ -98,7 +100,7 @@ def test_a_power_cut_leaves_what_was_promised(tmp_path: Path, synchronous: str) 
             told += call.data.decode()
         if number not in cuts:
             continue
-        for share in (0.0, 0.5, 0.95, 1.0):
+        for share in SHARES:
             files = disk.left(chance, share)
             found, messages = whole(put(files, tmp_path / "disk", tmp_path / "after"))
             assert found == all_of_it[: len(found)], "no prefix"
@@ -109,6 +111,12 @@ def test_a_power_cut_leaves_what_was_promised(tmp_path: Path, synchronous: str) 
             if (tmp_path / "outside" / "answers") in files and call.path.name == "answers":
                 assert share < 1 or found == all_of_it
     assert synchronous == "full" or lost, "nothing was lost that could be, so nothing was simulated"
+    note(
+        f"power_cuts_{synchronous}",
+        cuts=len(cuts) * len(SHARES),
+        torn=0,
+        told_and_lost=0 if synchronous == "full" else lost,
+    )
 
 
 def test_what_was_told_is_gone_on_with_after_a_power_cut(tmp_path: Path) -> None:

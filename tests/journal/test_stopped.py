@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.journal.births import SCALE, STOPPED, Nursery
+from tests.journal.large_run import note
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.sqlite import SqliteJournal
 
@@ -66,3 +67,4 @@ def test_stops_at_odd_times(nursery: Nursery) -> None:
             assert nursery.life() == 0
         nursery.holds()
         nursery.fresh()
+    note("stops", stops=stops, killed_while_stopped=nursery.deaths, lost=0, twice=0)
