@@ -34,6 +34,8 @@ _HELP = {
     sqlite3.SQLITE_IOERR: "; its disk refuses to read or to write: see that it has room and is whole",
 }
 
+PATIENCE = "PRAGMA busy_timeout = 2000"  # milliseconds
+
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
 
 _TABLES = """
@@ -135,7 +137,7 @@ def opened(path: Path, synchronous: str) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
-    connection.execute("PRAGMA busy_timeout = 2000")
+    connection.execute(PATIENCE)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables:
         _recognised(connection, path)
@@ -183,7 +185,7 @@ def _recognised(connection: sqlite3.Connection, path: Path) -> None:
 def read_only(path: Path) -> sqlite3.Connection:
     """A connection that only reads. Keep its transactions short: the log cannot be folded while one is open."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    connection.execute("PRAGMA busy_timeout = 2000")
+    connection.execute(PATIENCE)
     return connection
 
 

@@ -29,6 +29,7 @@ from xml_pipeline.journal.file import (
     CONVERSATION,
     LETTER,
     OPEN,
+    PATIENCE,
     STEP,
     kept_in,
     made,
@@ -344,7 +345,7 @@ class SqliteJournal:
                 self._work(connection)
                 with _if_there_is_room():
                     self._commit(connection, ())
-                    connection.execute(_FOLD)
+                    _folded(connection)
             except BaseException as error:
                 self._tell(self._broken, unusable(self.path, error))
         finally:
@@ -400,9 +401,7 @@ class SqliteJournal:
                 if (self._known or not folded) and not behind:
                     self._commit(connection, ())
                 if not (folded or behind):
-                    with _if_there_is_room():
-                        connection.execute(_FOLD)
-                    folded = True
+                    folded = _folded(connection)
                 continue
             batch: list[_Rows] = []
             while more is not None:
@@ -472,6 +471,16 @@ def _if_there_is_room() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if not _passes(error):
             raise
+
+
+def _folded(connection: sqlite3.Connection) -> bool:
+    """Fold the log into the database, but wait for nobody who reads it: what is to be written would wait with us."""
+    busy = 1
+    connection.execute("PRAGMA busy_timeout = 0")
+    with _if_there_is_room():
+        (busy, _, _) = connection.execute(_FOLD).fetchone()
+    connection.execute(PATIENCE)
+    return not busy
 
 
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
