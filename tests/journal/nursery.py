@@ -1,8 +1,8 @@
 """Gives birth to organisms that are to die: `python -m tests.journal.nursery FOLDER DISK`, a life for each line.
 
 A line is a JSON object: `failpoint` (`append`, `durable`, `handler`, `returned`, `statement`) and `nth` say where the
-life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing, or
-`stop`); `poison` is another scene; `synchronous` and `idle` are the journal's; `signals` are sent from outside, each
+life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing,
+`forbid` it, or `stop`); `poison` is another scene; `synchronous` and `idle` are the journal's; `signals` are sent from outside, each
 after so many milliseconds. How the life ended is a line of stdout: the exit code, negative for a signal, also for one
 that stopped it; the next line may then have signals for the `same` life. `ballast` fills the disk, or makes room
 again, and is answered with 0, as is `wipe`, which deletes all. Everything is imported before, so a birth is a fork.
@@ -55,6 +55,12 @@ def bar(disk: Path) -> None:
             file = each.readlink()
             if file.parent == disk and file.name in ("state.db", "state.db-wal"):
                 os.dup2(os.open(file, os.O_RDONLY), int(each.name))
+
+
+def forbid(disk: Path) -> None:
+    """Take away the permission to write the journal, and what is beside it."""
+    for each in (*disk.iterdir(), disk):
+        each.chmod(0o500 if each == disk else 0o400)
 
 
 class Trouble(Fate):
@@ -157,6 +163,7 @@ def scene(folder: Path, disk: Path, order: dict[str, Any]) -> Coroutine[Any, Any
     troubles = {
         "fill": lambda: fill(disk),
         "bar": lambda: bar(disk),
+        "forbid": lambda: forbid(disk),
         "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     }
     fate = Trouble(place, nth, troubles[does]) if does else Fate(place, nth)

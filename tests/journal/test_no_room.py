@@ -132,6 +132,20 @@ def test_what_may_not_be_written_at_a_start_is_told_and_harms_nothing(
     ordinary.holds()
 
 
+@needs_permissions
+def test_what_may_not_be_written_any_more_is_noticed_at_the_next_start(ordinary: Nursery) -> None:
+    """Whoever has a file open may go on with it."""
+    code = ordinary.life(failpoint="append", nth=10, does="forbid")
+    assert code == 0
+    ordinary.holds()
+    assert ordinary.life() == REFUSED
+    assert "Permission denied" in (ordinary.folder / "refusal").read_text()
+    for each in (ordinary.disk, *ordinary.disk.iterdir()):
+        each.chmod(0o700)
+    assert ordinary.life() == 0
+    ordinary.holds()
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_disk_that_begins_to_refuse_stops_the_organism_and_loses_nothing(
     ordinary: Nursery, place: str
