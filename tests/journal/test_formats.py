@@ -93,3 +93,14 @@ async def test_a_format_that_is_not_known_is_refused_and_left_as_it_is(
     with pytest.raises(JournalError, match=told):
         looked_at(path)
     assert path.read_bytes() == before
+
+
+async def test_an_empty_file_is_a_journal_for_who_starts_and_none_for_who_looks(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    path.touch()
+    with pytest.raises(JournalError, match="holds nothing: a journal is made when the organism is started"):
+        looked_at(path)
+    journal = SqliteJournal(path)
+    await journal.start(lambda error: None)
+    await journal.close()
+    looked_at(path).close()

@@ -173,6 +173,8 @@ def _recognised(connection: sqlite3.Connection, path: Path) -> None:
     """Raises JournalError: it is no journal, or of another version."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise JournalError(f"{path} holds nothing: a journal is made when the organism is started")
     if application != APPLICATION_ID:
         raise JournalError(f"{path} is a database of another program; name another file for the journal")
     if version != VERSION:
