@@ -1,12 +1,12 @@
 """Gives birth to organisms that are to die: `python -m tests.journal.nursery FOLDER DISK`, a life for each line.
 
-A line is a JSON object: `failpoint` (`append`, `durable`, `handler`, `returned`, `statement`) and `nth` say where the
-life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing,
-`forbid` it, or `stop`); `poison` is another scene; `synchronous` and `idle` are the journal's; `signals` are sent from
-outside, each after so many milliseconds. How it ended is a line of stdout: the exit code, negative for a signal,
-also for one that stopped it; the next line may then have signals for the `same` life. `ballast` fills the disk or
-makes room again, and is answered with 0, as is `wipe`, which deletes all. All is imported before, so a birth is
-a fork.
+A line is a JSON object: `failpoint` (`append`, `durable`, `handler`, `returned`, `statement`) and `nth` say where
+the life ends by its own hand, or what else happens there (`does`: `fill` the disk, `bar` the process from writing,
+`forbid` it, or `stop`); `poison` is another scene; `synchronous` and `idle` are the journal's; `signals` are sent
+from outside, each after so many milliseconds. How it ended is a line of stdout: the exit code, negative for a
+signal, also for one that stopped it; the next line may then have signals for the `same` life. `ballast` fills the
+disk or makes room again, and is answered with 0, as is `wipe`, which deletes all. All is imported before, so a
+birth is a fork.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def test_a_disk_that_gets_full_under_a_life_that_is_killed_loses_nothing(
 def test_full_disks_and_kills_at_odd_times(cramped: Nursery) -> None:
     chance = random.Random(3)
     while cramped.deaths < 500 * SCALE:
-        for _ in range(3):
+        for _ in range(2):  # so that nothing is interrupted five times
             place, nth = chance.choice(PLACES), chance.randrange(40)
             cramped.life(chance.uniform(20, 150), failpoint=place, nth=nth, does="fill")
             if chance.random() < 0.5:
@@ -146,6 +146,7 @@ def test_what_may_not_be_written_any_more_is_noticed_at_the_next_start(ordinary:
     ordinary.holds()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="a process cannot see its open files here")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_disk_that_begins_to_refuse_stops_the_organism_and_loses_nothing(
     ordinary: Nursery, place: str
