@@ -40,6 +40,9 @@ class Caller(Protocol):
     def nth(self, what: bytes) -> int:
         """How often this was called with `what` before, in this run."""
 
+    def times(self, what: bytes) -> int:
+        """How often `nth` was called with it, in this run."""
+
     def lineage(self) -> tuple[str, ...]:
         """The thread's id and those of all threads above it, innermost first."""
 

@@ -48,6 +48,7 @@ from xml_pipeline.threads.ids import random_ids
 
 if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
+    from xml_pipeline.door import Door
     from xml_pipeline.llm import Router
 
 __all__ = ["OUTSIDE", "Organism", "Question", "Session", "Status", "ThreadInfo"]
@@ -106,6 +107,8 @@ class Organism:
         self._ended = False
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
+        self._journal = journal
+        self._door: Door | None = None
         self._observers = Observers()
         self._pump = Pump(
             self._listeners,
@@ -268,7 +271,6 @@ class Organism:
             from xml_pipeline.llm.default import serve, use_router
 
             self._pump.tenant = self._router  # it keeps accounts for each thread
-            self._router.tape = self._pump.tape
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):
@@ -282,6 +284,11 @@ class Organism:
             self._state = "stopped"
             await self._pump.runners.stop()
             await self._close()
+            raise
+        try:
+            await self._open_door()
+        except BaseException:
+            await self.stop()
             raise
 
     async def stop(self) -> None:
@@ -308,10 +315,26 @@ class Organism:
             self._pump.hurry()
             raise
 
+    async def _open_door(self) -> None:
+        """Take requests of commands about the journal, if there is one."""
+        if self._journal is None:
+            return
+        from xml_pipeline.door import Desk, Door, Running
+        from xml_pipeline.journal.sqlite import SqliteJournal
+
+        if isinstance(self._journal, SqliteJournal):
+            desk = Desk(self._journal, Running(self._pump, self._new_id), self._new_id)
+            self._door = Door(self._journal.path, desk.serve)
+            await self._door.open()
+
     async def _end(self) -> None:
+        if self._door is not None:
+            self._door.shut()
         try:
             await self._pump.stop(self._shutdown_seconds)
         finally:
+            if self._door is not None:
+                await self._door.close()
             await self._close()
 
     async def _close(self) -> None:
@@ -464,15 +487,19 @@ class Organism:
         key = self._pump.session_id(f"{name}/{own_text(id)}")
         return Session(self._pump, name, key, self._new_id, named=True, ttl=length)
 
-    async def exchange(self, data: bytes, *, timeout: float | None = None) -> bytes:
+    async def exchange(self, data: bytes, *, timeout: float | None = None, key: str | None = None) -> bytes:
         """A raw envelope in, the answer's envelope out. Its `thread` is not used: threads are private.
+
+        Args:
+            data: the envelope.
+            timeout, key: as `ask`.
 
         Raises:
             EnvelopeError: no acceptable envelope, or it names no receiver.
             PayloadError: its payload does not fit the receiver.
             Others: as `ask`, except that an error answer is returned as its envelope.
         """
-        return await exchange(self._pump, data, timeout, self._new_id)
+        return await exchange(self._pump, data, timeout, self._new_id, key)
 
     # --- people ---
 

@@ -190,7 +190,9 @@ class Session:
             self.close()
 
 
-async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Callable[[], str]) -> bytes:
+async def exchange(
+    pump: Pump, data: bytes, timeout: float | None, new_id: Callable[[], str], key: str | None = None
+) -> bytes:
     """A raw envelope in, the answer's envelope out; `Organism.exchange` documents it."""
     if not isinstance(data, bytes):
         raise TypeError(f"an envelope is bytes, not {type(data).__name__}")
@@ -206,7 +208,7 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
         raise pump.terms.addressing.refused(target, root)
     payload = target.requests[root].decode(envelope.payload, size=len(data))
     session = Session(pump, sender_name(pump, envelope.from_id), "", new_id)
-    answer = await session.message(envelope.to, payload, timeout)
+    answer = await session.message(envelope.to, payload, timeout, key)
     cause = escape(envelope.message_id)  # an id from outside is any text
     reply = Heading(answer.from_id, envelope.from_id, envelope.thread_id, answer.message_id, cause, cause)
     return Message.sealed(reply, answer.payload, codec_for(answer.payload)).data

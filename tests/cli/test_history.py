@@ -111,3 +111,27 @@ def test_a_damaged_journal_is_told(folder: Path, xp: Callable[..., Done]) -> Non
     assert checked.returncode == 1
     assert "is changed: event 2 is not what was written" in checked.stdout
     assert "1 fault" in checked.stdout
+
+
+def test_what_was_said_is_shown_with_what_it_cost(folder: Path, xp: Callable[..., Done]) -> None:
+    (folder / "organism.yaml").write_text(
+        "organism: {name: demo, journal: state.db}\n"
+        "llm:\n"
+        "  models: {smart: m}\n"
+        "  prices: {m: {input: 10, output: 20}}\n"
+        "  backends:\n"
+        "    - {provider: scripted, supported_models: [m], rules: [{reply: hello}]}\n"
+        "listeners:\n"
+        "  - {name: agent, agent: true, model: smart, prompt: You answer.}\n"
+    )
+    assert xp("ask", "agent", "good day").returncode == 0
+    (conversation,) = json.loads(xp("log", "--json").stdout)
+    shown = xp("show", conversation["id"][:8]).stdout
+    assert "model     agent → scripted  m  " in shown
+    (model,) = [
+        each
+        for each in json.loads(xp("show", conversation["id"], "--json").stdout)
+        if each["what"] == "model"
+    ]
+    assert "tokens, 0.00" in model["content"]
+    assert model["content"].endswith("USD")

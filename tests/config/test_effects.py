@@ -898,6 +898,14 @@ def _openai_headers(project: Project) -> None:
     assert backend._auth_headers() == {"OpenAI-Organization": "o", "OpenAI-Project": "p"}
 
 
+@effect("llm.backends[].background")
+def _background(project: Project) -> None:
+    section = {"backends": [{"provider": "openai", "background": True}]}
+    backend = project.organism(llm=section).router.backends["openai"]
+    assert backend.detached
+    assert _wire(project, HI, provider="openai", background=True).path == "/responses"
+
+
 @effect("llm.backends[].api")
 def _api(project: Project) -> None:
     assert _wire(project, HI, provider="openai", api="responses").path == "/responses"

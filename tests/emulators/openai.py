@@ -27,6 +27,13 @@ class OpenAIEmulator(Emulator):
     strict_parameters: ClassVar[bool] = True
     reasoning_rules: ClassVar[bool] = True
     has_responses: ClassVar[bool] = True
+    looks = 1  # how often a background response is looked at before it is done; negative for never
+    look_failures = 0  # looks that get a 503 before
+    stored: dict[str, dict[str, Any]]  # background responses, by id
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.stored = {}
 
     def is_generation(self, request: Recorded) -> bool:
         chat = request.path == f"{self.base_path}/chat/completions"
@@ -85,6 +92,13 @@ class OpenAIEmulator(Emulator):
         return error(404, f"Invalid URL ({request.method} {request.path})", "invalid_request_error")
 
     def listing(self, request: Recorded) -> Any:
+        found = self.stored.get(request.path.removeprefix(f"{self.base_path}/responses/"))
+        if found is not None:
+            if self.look_failures:
+                self.look_failures -= 1
+                raise self.refusal(Fail(Failure.UNAVAILABLE), request)
+            self.looks -= self.looks > 0
+            return found if not self.looks else responses.unfinished(found, "in_progress")
         if request.path != f"{self.base_path}/models":
             return None
         models = [
@@ -144,7 +158,11 @@ class OpenAIEmulator(Emulator):
 
     def render(self, answer: Answer, request: Recorded) -> Any:
         if self._responds(request):
-            return responses.render(self, answer, request)
+            whole = responses.render(self, answer, request)
+            if not request.body.get("background"):
+                return whole
+            self.stored[whole["id"]] = whole
+            return responses.unfinished(whole, "queued")
         message: dict[str, Any] = {"role": "assistant", "content": answer.text or None, "refusal": None}
         if answer.tools:
             message["tool_calls"] = self.calls(answer)

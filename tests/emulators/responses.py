@@ -221,6 +221,11 @@ def render(server: OpenAIEmulator, answer: Answer, request: Recorded) -> dict[st
     }
 
 
+def unfinished(whole: dict[str, Any], status: str) -> dict[str, Any]:
+    """A response that is not there yet."""
+    return {**whole, "status": status, "output": [], "usage": None, "incomplete_details": None}
+
+
 class _Events:
     """Numbers the events of one stream."""
 
@@ -235,7 +240,7 @@ class _Events:
 def frames(server: OpenAIEmulator, answer: Answer, request: Recorded) -> list[Frame]:
     """The stream of a response."""
     whole = render(server, answer, request)
-    begun = {**whole, "status": "in_progress", "output": [], "usage": None, "incomplete_details": None}
+    begun = unfinished(whole, "in_progress")
     events = _Events()
     events.add("response.created", response=begun)
     events.add("response.in_progress", response=begun)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.pump.scenes import Answer, Go, Note, Question, call, gather, respond
 from xml_pipeline import Gathered, HandlerMetadata, Keep, Organism, SystemError
+from xml_pipeline.journal.file import opened
+from xml_pipeline.journal.owner import Owner
+from xml_pipeline.journal.space import fold
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
 
@@ -24,6 +28,19 @@ def killed(path: Path) -> Path:
         if source.exists():
             shutil.copy(source, copy.with_name(copy.name + end))
     return copy
+
+
+@contextmanager
+def written(path: Path) -> Iterator[sqlite3.Connection]:
+    """The connection that writes, while nobody else has the journal."""
+    owner = Owner(path)
+    connection = opened(path, "full")
+    try:
+        yield connection
+        fold(connection, path)
+    finally:
+        connection.close()
+        owner.release()
 
 
 class World:

@@ -21,6 +21,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,14 +144,14 @@ async def live(folder: Path, disk: Path, fate: Fate, **options: Any) -> int:
     return 0
 
 
-def born(folder: Path, disk: Path, order: dict[str, Any]) -> int:
+def forked(doing: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
     """The process of a new life."""
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        code = asyncio.run(scene(folder, disk, order))
+        code = asyncio.run(doing()) or 0
     except BaseException:
         import traceback
 
@@ -191,6 +192,15 @@ def ended(child: int, signals: list[tuple[float, int]]) -> int:
     return -os.WSTOPSIG(status) if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status)
 
 
+def lives(live: Callable[[dict[str, Any], Fate], Coroutine[Any, Any, None]]) -> None:
+    """Live once for each order on stdin, in a process that may be killed after so many `milliseconds`."""
+    for line in sys.stdin:
+        order = json.loads(line)
+        fate = Fate(order.get("failpoint", ""), order.get("nth", 0))
+        signals = [(order["milliseconds"], signal.SIGKILL)] if "milliseconds" in order else []
+        print(ended(forked(partial(live, order, fate)), signals), flush=True)
+
+
 def main() -> None:
     folder, disk = map(Path, sys.argv[1:])
     child = 0
@@ -207,7 +217,7 @@ def main() -> None:
             print(0, flush=True)
             continue
         if "same" not in order:
-            child = born(folder, disk, order)
+            child = forked(partial(scene, folder, disk, order))
         print(ended(child, order.get("signals", [])), flush=True)
 
 

@@ -110,7 +110,7 @@ async def test_an_answer_that_never_came_is_asked_for_again_and_the_log_says_so(
         async with world.organism() as organism:
             await organism.ask("worker", Question("x"), key="k")
     assert "its answer never came" in caplog.text
-    assert "may be paid twice" in caplog.text
+    assert "counts as spent" in caplog.text
     assert len(world.model.asked) == 4
 
 

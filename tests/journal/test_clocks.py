@@ -98,6 +98,7 @@ async def test_a_gather_ends_when_its_time_is_over_though_the_clock_was_set(worl
     for _ in range(2):
         async with world.life() as organism:
             await came_to(lambda: organism.questions())
+            await organism.ask("greeter", Note("the life is written down"))
             world.later += 20.0
             await organism.ask("greeter", Note("x"))
             world.die()

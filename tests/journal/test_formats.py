@@ -29,25 +29,25 @@ def schema(journal: sqlite3.Connection) -> set[str]:
     return {sql for (sql,) in journal.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL")}
 
 
-def test_todays_format_is_the_golden_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dump", FORMATS, ids=lambda each: each.stem)
+def test_every_format_becomes_the_golden_one_of_today(dump: Path, tmp_path: Path) -> None:
     """Another table or column is another format: give it a number, and let `golden.make` write its journal."""
     made(tmp_path / "new.db")
     with (
         closing(opened(tmp_path / "new.db", "normal")) as new,
+        closing(opened(written(dump, tmp_path / "old.db"), "normal")) as old,
         closing(looked_at(written(FOLDER / f"format_{VERSION}.sql", tmp_path / "golden.db"))) as golden,
     ):
-        assert schema(new) | {"CREATE TABLE sqlite_sequence(name,seq)"} == schema(golden) | {
-            "CREATE TABLE sqlite_sequence(name,seq)"
-        }
+        assert schema(new) == schema(old) == schema(golden)
 
 
 @pytest.mark.parametrize("dump", FORMATS, ids=lambda each: each.stem)
 async def test_a_golden_journal_is_gone_on_with(dump: Path, tmp_path: Path) -> None:
     path = written(dump, tmp_path / "state.db")
-    with closing(looked_at(path)) as journal:
-        assert list(faults(journal)) == []
+    anew = dump.stem == "format_1"  # what models answered was kept by another digest: they are asked again
     firm = Firm(closed=False)
     first = Done("order 1: charged 1, answer 1 charged 2, granted; before: []")
+    second = f"order 2: charged 3, answer {1 if anew else 2} charged 4, granted again; before: ['order 1']"
     async with firm.organism(path) as organism:
         session = organism.session(id="customer")
         assert await session.ask("desk", Order(1), key="first") == first
@@ -55,12 +55,10 @@ async def test_a_golden_journal_is_gone_on_with(dump: Path, tmp_path: Path) -> N
         (question,) = organism.questions()
         assert question.payload == Task("boss 2")
         organism.answer(question.thread_id, Done("granted again"))
-        assert await session.ask("desk", Order(2), key="second") == Done(
-            "order 2: charged 3, answer 2 charged 4, granted again; before: ['order 1']"
-        )
+        assert await session.ask("desk", Order(2), key="second") == Done(second)
         await finished(organism)
     assert firm.charged == 0
-    assert firm.model.asked == []
+    assert len(firm.model.asked) == anew
     with closing(looked_at(path)) as journal:
         assert list(faults(journal)) == []
         assert journal.execute("SELECT count(*) FROM letters").fetchone() == (1,)

@@ -104,13 +104,18 @@ async def test_parts_and_answers_go_with_their_conversation(tmp_path: Path) -> N
     async with organism() as one:
         await one.ask("worker", Question("x"))
     with sqlite3.connect(tmp_path / "j.db") as given:
-        given.execute("INSERT INTO answers SELECT id, 'm', 0, x'00', 0, 1.0, 2.0, x'00' FROM conversations")
-        given.execute("INSERT INTO answers VALUES ('another', 'n', 0, x'00', 0, 1.0, 2.0, x'00')")
+        columns = (
+            "(number, conversation, message, run, nth, threads, agent, backend, model, priced, began, prompt"
+        )
+        rest = "'m', 0, 0, '', '', '', '', '', 1.0, 1, 1"
+        given.execute(f"INSERT INTO calls {columns}, output) SELECT 1, id, {rest} FROM conversations")
+        given.execute(f"INSERT INTO calls {columns}, output) VALUES (2, 'another', {rest})")
+        given.execute("INSERT INTO answers VALUES (1, x'', x'00'), (2, x'', x'00')")
     given.close()
     later = 1e11
     async with organism():
         pass
-    assert counted(tmp_path / "j.db", "parts", "answers", "conversations") == [0, 1, 0]
+    assert counted(tmp_path / "j.db", "parts", "answers", "calls", "conversations") == [0, 1, 2, 0]
 
 
 async def test_a_key_is_known_as_long_as_its_conversation_is_kept(world: World) -> None:

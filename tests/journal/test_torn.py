@@ -166,8 +166,7 @@ def test_damage_in_the_middle_is_told_and_nothing_is_made_up(
                 assert steps == usually[: len(steps)], "made up"
                 assert checked or len(steps) == len(usually), "skipped, and nobody is told"
             assert checked or found.keys() == conversations.keys(), "skipped, and nobody is told"
-    assert refused
-    assert errors or damage is cut
+    assert damage is not zeroed or (refused and errors)
 
 
 async def test_whoever_starts_on_a_damaged_journal_is_told_what_to_do(killed: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.protocol import Journal, Step
 from xml_pipeline.journal.uptime import Uptime
+from xml_pipeline.ledger import Ledger
 from xml_pipeline.threads.record import Entry
 
 
@@ -49,9 +50,12 @@ class Durable(Journal, Protocol):
     Attributes:
         trouble: why steps cannot be made durable just now (a full disk); "" when they can. They are tried again, and
             nothing new is let in meanwhile.
+        ledger: of the tries at models, in the same place: what is decided is durable no sooner than what it was
+            decided by.
     """
 
     trouble: str
+    ledger: Ledger
 
     async def start(self, failed: Callable[[JournalError], None]) -> Kept:
         """Open it, and say what it holds. `failed` is called in the event loop when it can be used no more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 1  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 2  # of the tables; another one is migrated or refused, never guessed at
 
 _DAMAGED = (
     "; it is damaged: `xml-pipeline journal check` tells where. Put a copy of it back that is whole, with its -wal"
@@ -80,18 +80,6 @@ CREATE TABLE memories (
     entry BLOB NOT NULL,
     PRIMARY KEY (session, memory, ordinal)
 ) WITHOUT ROWID;
-CREATE TABLE answers (
-    conversation TEXT NOT NULL,
-    message TEXT NOT NULL,
-    run INTEGER NOT NULL,
-    request BLOB NOT NULL,
-    nth INTEGER NOT NULL,
-    asked REAL NOT NULL,
-    answered REAL,
-    answer BLOB,
-    UNIQUE (message, run, request, nth)
-);
-CREATE INDEX answers_of ON answers (conversation);
 CREATE TABLE parts (
     conversation TEXT NOT NULL,
     message TEXT NOT NULL,
@@ -103,6 +91,47 @@ CREATE TABLE parts (
 CREATE INDEX parts_of ON parts (conversation);
 CREATE TABLE lives (began REAL NOT NULL, alive REAL NOT NULL);
 """
+
+_CALLS = """
+CREATE TABLE calls (
+    number INTEGER PRIMARY KEY,
+    conversation TEXT NOT NULL,
+    message TEXT NOT NULL,
+    run INTEGER NOT NULL,
+    request BLOB,
+    nth INTEGER NOT NULL,
+    threads TEXT NOT NULL,
+    agent TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    model TEXT NOT NULL,
+    priced TEXT NOT NULL,
+    began REAL NOT NULL,
+    prompt INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    micro_usd INTEGER,
+    response TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT '',
+    ended REAL,
+    cached INTEGER NOT NULL DEFAULT 0,
+    cache_write INTEGER NOT NULL DEFAULT 0,
+    reasoning INTEGER NOT NULL DEFAULT 0,
+    estimated INTEGER NOT NULL DEFAULT 1,
+    confirmed INTEGER NOT NULL DEFAULT 0,
+    stop TEXT NOT NULL DEFAULT '',
+    tools INTEGER NOT NULL DEFAULT 0,
+    error TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX calls_in ON calls (conversation, message) WHERE conversation <> '';
+CREATE INDEX calls_at ON calls (began);
+CREATE TABLE answers (call INTEGER PRIMARY KEY, parts BLOB NOT NULL, answer BLOB NOT NULL);
+CREATE TABLE runs (began REAL NOT NULL, before INTEGER NOT NULL, ended REAL);
+"""
+
+_MIGRATIONS = {
+    # Answers were kept by another digest of what was asked: whoever asks again would not find them.
+    1: f"DROP TABLE answers; {_CALLS}",
+}
+"""From each version of the tables to the next one."""
 
 # What the writer adds, row by row.
 CONVERSATION = "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)"
@@ -140,14 +169,19 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(PATIENCE)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables:
-        _recognised(connection, path)
+        version = _recognised(connection, path, range(1, VERSION + 1))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
+        )
+        return
+    for number in range(version, VERSION):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT;"
         )
 
 
@@ -162,26 +196,31 @@ def looked_at(path: Path) -> sqlite3.Connection:
     with sqlite_told(path):
         connection = read_only(path)
         try:
-            _recognised(connection, path)
+            _recognised(connection, path, (VERSION,))
         except BaseException:
             connection.close()
             raise
         return connection
 
 
-def _recognised(connection: sqlite3.Connection, path: Path) -> None:
-    """Raises JournalError: it is no journal, or of another version."""
+def _recognised(connection: sqlite3.Connection, path: Path, versions: Container[int]) -> int:
+    """Its version. Raises JournalError: it is no journal, or of none of these versions."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise JournalError(f"{path} holds nothing: a journal is made when the organism is started")
     if application != APPLICATION_ID:
         raise JournalError(f"{path} is a database of another program; name another file for the journal")
-    if version != VERSION:
-        raise JournalError(
-            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
-            " use the version that wrote it, or name another file"
+    if version not in versions:
+        advice = (
+            "start its organism once, and it is brought up to date"
+            if 1 <= version < VERSION
+            else "use the version that wrote it, or name another file"
         )
+        raise JournalError(
+            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION}; {advice}"
+        )
+    return int(version)
 
 
 def read_only(path: Path) -> sqlite3.Connection:

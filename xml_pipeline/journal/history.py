@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from heapq import merge
+from operator import attrgetter
 
 import msgspec
 from msgspec import Struct
@@ -69,11 +71,11 @@ class Happening(Struct, frozen=True):
 
     Attributes:
         at: when, in seconds of Unix time.
-        what: `sent`, `answered`, `refused`, `failed`, `again`, `asked`, `dead` or `over`.
+        what: `sent`, `answered`, `refused`, `failed`, `again`, `asked`, `model` (a try at one), `dead` or `over`.
         from_id: who did it.
         to: whom it concerned.
         name: of the payload; "" for none.
-        content: of the payload, as XML; or a reason, in words.
+        content: of the payload, as XML; or a reason, in words; or what a model cost.
     """
 
     at: float
@@ -122,7 +124,12 @@ def conversation_named(connection: sqlite3.Connection, start: str) -> str:
 
 
 def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator[Happening]:
-    """What happened in a conversation, in order. Raises JournalError."""
+    """What happened in a conversation, in order, the models that were asked with it. Raises JournalError."""
+    tries = _tries(connection, conversation_id)
+    yield from merge(_said(connection, conversation_id), tries, key=attrgetter("at"))
+
+
+def _said(connection: sqlite3.Connection, conversation_id: str) -> Iterator[Happening]:
     bodies: dict[str, str] = {}
     for step in steps_of(connection, conversation_id):
         for event in step.events:
@@ -147,6 +154,19 @@ def happenings(connection: sqlite3.Connection, conversation_id: str) -> Iterator
                     yield Happening(step.at, "over", "", "", "", "nobody answered")
 
 
+def _tries(connection: sqlite3.Connection, conversation_id: str) -> Iterator[Happening]:
+    for began, agent, backend, model, outcome, error, prompt, output, sure, cost in connection.execute(
+        "SELECT began, agent, backend, model, outcome, error, prompt, output, confirmed AND NOT estimated, micro_usd"
+        " FROM calls WHERE conversation = ? ORDER BY number",
+        (conversation_id,),
+    ).fetchall():
+        tokens = f"{'' if sure else 'about '}{prompt} + {output} tokens"
+        price = "price unknown" if cost is None else f"{cost / 1_000_000:.6f} USD"
+        what = {"answered": "", "": "not over", "failed": error}.get(outcome, outcome)
+        content = ", ".join(part for part in (what, tokens, price) if part)
+        yield Happening(began, "model", agent, backend, model, content)
+
+
 class Letter(Struct, frozen=True):
     """A dead letter.
 
@@ -169,6 +189,24 @@ def dead_letters(connection: sqlite3.Connection, *, most: int) -> list[Letter]:
         (most,),
     ).fetchall()
     return [Letter(number, name, Happening(at, "dead", *rest)) for number, name, at, *rest in reversed(rows)]
+
+
+def dead_letter(connection: sqlite3.Connection, number: int) -> tuple[Letter, str]:
+    """A dead letter, and its message's payload as XML. Raises JournalError: there is none of this number."""
+    row = connection.execute(
+        "SELECT id, at, sender, receiver, root, reason, message FROM letters"
+        " JOIN conversations ON conversations.number = conversation WHERE letters.number = ?",
+        (number,),
+    ).fetchone()
+    if row is None:
+        raise JournalError(f"there is no dead letter {number}; `xml-pipeline dead list` lists them")
+    name, at, *rest, message_id = row
+    body = ""
+    for step in steps_of(connection, name):
+        for event in step.events:
+            if isinstance(event, Accepted | DeadLetter) and event.message.message_id == message_id:
+                body = event.message.content if event.message.data else body
+    return Letter(number, name, Happening(at, "dead", *rest)), body or ERASED
 
 
 def faults(connection: sqlite3.Connection) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """What is not kept for ever: conversations that ended long ago go as a whole, a few at a time.
 
-Those with a dead letter stay until it is dropped or sent again, for their messages are in them. Memories of named
-sessions are no part of a conversation.
+Those with a dead letter stay until it is dropped or sent again, for their messages are in them. What was spent stays,
+without what was said; and memories of named sessions, which are no part of a conversation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def delete_ended(connection: sqlite3.Connection, before: float, most: int = MOST
     ).fetchall()
     numbers, names = [(number,) for number, _ in found], [(name,) for _, name in found]
     connection.executemany("DELETE FROM steps WHERE conversation = ?", numbers)
-    connection.executemany("DELETE FROM answers WHERE conversation = ?", names)
+    connection.executemany(
+        "DELETE FROM answers WHERE call IN (SELECT number FROM calls WHERE conversation = ?)", names
+    )
     connection.executemany("DELETE FROM parts WHERE conversation = ?", names)
     connection.executemany("DELETE FROM conversations WHERE number = ?", numbers)
     return len(found)

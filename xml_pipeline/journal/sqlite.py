@@ -14,16 +14,17 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import digest
+from xml_pipeline.journal.calls import Calls
 from xml_pipeline.journal.durable import Kept
 from xml_pipeline.journal.file import (
     CONVERSATION,
@@ -51,6 +52,7 @@ from xml_pipeline.threads.record import (
     ends_conversation,
 )
 
+T = TypeVar("T")
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
@@ -72,14 +74,6 @@ _NEW_LIFE = (
     " (SELECT min(number) FROM open)), ?)",
     "UPDATE lives SET began = min(began, ?1), alive = min(alive, ?1)",
     "INSERT INTO lives VALUES (?1, ?1)",
-)
-
-Asked: TypeAlias = tuple[str, str, int, bytes, int]
-"""A call of a model, as in `llm.tape.Asked`."""
-
-_ASKED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)"
-_ANSWERED = (
-    "UPDATE answers SET answered = ?, answer = ? WHERE message = ? AND run = ? AND request = ? AND nth = ?"
 )
 
 
@@ -112,6 +106,12 @@ class _Rows(Struct):
     other: Sequence[tuple[str, tuple[Any, ...]]] = ()
 
 
+class _Change(Struct):
+    """What somebody else does with the connection that writes, between two batches."""
+
+    carry_out: Callable[[sqlite3.Connection], None]
+
+
 class SqliteJournal:
     """Steps in a SQLite file; a `journal.Durable`.
 
@@ -127,6 +127,8 @@ class SqliteJournal:
     Attributes:
         trouble: why nothing can be written just now; "" when it can.
         path: the file.
+        clock: Unix time in seconds.
+        ledger: what models were asked, in the same file.
     """
 
     def __init__(
@@ -143,18 +145,20 @@ class SqliteJournal:
         self.trouble = ""
         self._synchronous = synchronous
         self._keep = keep
-        self._clock = clock
+        self.clock = clock
         self._elapsed = elapsed
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
-        self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
+        self.ledger = Calls(self)
+        self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
         self._gathered: list[
             _Rows
         ] = []  # in this turn of the event loop: waking the thread costs more than a step
         self._thread: threading.Thread | None = None
+        self._failure: JournalError | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
-        self._waiting: set[asyncio.Future[None]] = set()  # for a row to be durable
+        self._waiting: set[asyncio.Future[Any]] = set()  # for a row to be durable, or a change to be made
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -236,42 +240,52 @@ class SqliteJournal:
 
     def steps(self, conversation_id: str) -> list[Step]:
         """As `Durable.steps`."""
-        with self._reading() as reader:
+        with self.reading() as reader:
             return steps_of(reader, conversation_id)
 
+    # --- rows that are no steps (`journal.calls.Writing`) ---
+
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """The connection that reads. Raises JournalError."""
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection that reads, in the event loop's thread. Raises JournalError."""
         assert self._reader is not None
         with sqlite_told(self.path):
             yield self._reader
 
-    # --- what models answered (`llm.tape.Tape`) ---
+    async def read_apart(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        """The rows of a long look at the file, read in another thread. Raises JournalError."""
 
-    def recall(self, asked: Asked) -> bytes | None:
-        """As `llm.tape.Tape.recall`."""
-        with self._reading() as reader:
-            found = reader.execute(
-                "SELECT answer FROM answers WHERE message = ? AND run = ? AND request = ? AND nth = ?",
-                asked[1:],
-            ).fetchone()
-        return None if found is None else found[0] or b""
+        def read() -> list[Any]:
+            with sqlite_told(self.path), closing(read_only(self.path)) as reader:
+                return reader.execute(statement, values).fetchall()
 
-    async def begin(self, asked: Asked) -> None:
-        """As `llm.tape.Tape.begin`."""
-        await self._written((_ASKED, (*asked, self._clock())))
+        return await asyncio.to_thread(read)
 
-    def keep(self, asked: Asked, answer: bytes) -> None:
-        """As `llm.tape.Tape.keep`."""
+    def hand_over(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Write it after all that was handed over before."""
         rows = _Rows(_nobody)
-        rows.other = [(_ANSWERED, (self._clock(), answer, *asked[1:]))]
+        rows.other = [(statement, values)]
         self._hand_over(rows)
+
+    def written(self, statement: str, values: tuple[Any, ...]) -> asyncio.Future[None]:
+        """As `hand_over`; the future is done when it is durable.
+
+        Raises:
+            JournalError: nothing can be written any more (also out of the future).
+        """
+        if self._failure is not None:
+            raise self._failure
+        durable: asyncio.Future[None] = self._awaited()
+        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
+        rows.other = [(statement, values)]
+        self._hand_over(rows)
+        return durable
 
     # --- what is done once (`pump.parts.Parts`) ---
 
     def part(self, message_id: str, key: str) -> bytes | None:
         """As `pump.parts.Parts.part`."""
-        with self._reading() as reader:
+        with self.reading() as reader:
             found = reader.execute(
                 "SELECT value FROM parts WHERE message = ? AND key = ?", (message_id, key)
             ).fetchone()
@@ -279,34 +293,93 @@ class SqliteJournal:
 
     async def begin_part(self, conversation_id: str, message_id: str, key: str) -> None:
         """As `pump.parts.Parts.begin_part`."""
-        values = (conversation_id, message_id, key, self._clock())
-        await self._written(("INSERT INTO parts VALUES (?, ?, ?, ?, NULL)", values))
+        values = (conversation_id, message_id, key, self.clock())
+        await self.written("INSERT INTO parts VALUES (?, ?, ?, ?, NULL)", values)
 
     async def drop_part(self, message_id: str, key: str) -> None:
         """As `pump.parts.Parts.drop_part`."""
-        await self._written(("DELETE FROM parts WHERE message = ? AND key = ?", (message_id, key)))
+        await self.written("DELETE FROM parts WHERE message = ? AND key = ?", (message_id, key))
 
     async def end_part(self, message_id: str, key: str, value: bytes) -> None:
         """As `pump.parts.Parts.end_part`."""
-        await self._written(
-            ("UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key))
+        await self.written(
+            "UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key)
         )
 
-    async def _written(self, statement: tuple[str, tuple[Any, ...]]) -> None:
-        """Wait until a row is durable."""
-        durable = self._loop.create_future()
-        self._waiting.add(durable)
-        durable.add_done_callback(self._waiting.discard)
-        rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
-        rows.other = [statement]
-        self._hand_over(rows)
+    def _awaited(self) -> asyncio.Future[Any]:
+        """A future that fails when the journal does."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
+
+    # --- what somebody else changes (`door.desk`) ---
+
+    async def add(self, step: Step, also: Sequence[tuple[str, tuple[Any, ...]]] = ()) -> None:
+        """Append a step, and with it statements that hold together with it or not at all; wait until it is durable.
+
+        Raises:
+            JournalError: as `append`; or it can be written no more.
+        """
+        self._refuse_if_troubled()
+        durable = self._awaited()
+        self.append(
+            step.conversation_id,
+            step.seq,
+            step,
+            lambda: None if durable.done() else durable.set_result(None),
+        )
+        rows = self._gathered[-1]
+        rows.other = [*rows.other, *also]
         await durable
+
+    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Let `work` use the connection that writes, in its thread, when all that was appended before is durable.
+
+        What is appended meanwhile waits. `work` leaves no transaction open.
+
+        Raises:
+            JournalError: it cannot be used; or what `work` raises.
+        """
+        self._refuse_if_troubled()
+        done = self._awaited()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def carry_out(connection: sqlite3.Connection) -> None:
+            try:
+                with sqlite_told(self.path):
+                    result = work(connection)
+            except StopIteration as error:  # no future takes it
+                self._tell(settle, None, RuntimeError(repr(error)))
+            except Exception as error:
+                self._tell(settle, None, error)
+            else:
+                self._tell(settle, result, None)
+
+        self._flush()
+        self._queue.put(_Change(carry_out))
+        found: T = await done
+        return found
+
+    def _refuse_if_troubled(self) -> None:
+        if self._failure is not None or self.trouble:
+            raise self._failure or JournalError(self.trouble)
+        if self._thread is None or self._stopping.is_set():
+            raise JournalError(f"the journal {self.path} is closed")
 
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
         if self._thread is None:
             return
         self._stopping.set()
+        self._failure = JournalError(f"the journal {self.path} is closed")
         self._flush()
         self._queue.put(None)
         await self._closed
@@ -316,6 +389,7 @@ class SqliteJournal:
             self._reader.close()
 
     def _broken(self, error: JournalError) -> None:
+        self._failure = error
         for future in tuple(self._waiting):
             if not future.done():
                 future.set_exception(error)
@@ -337,6 +411,7 @@ class SqliteJournal:
                 made(self.path)
                 connection = opened(self.path, self._synchronous)
                 kept = self._kept(connection)
+                self.ledger.start(connection, self.clock())
             except BaseException as error:
                 self._tell(begun.set_exception, unusable(self.path, error))
                 return
@@ -345,6 +420,7 @@ class SqliteJournal:
                 self._work(connection)
                 with _if_there_is_room():
                     self._commit(connection, ())
+                    self.ledger.stop(connection, self.clock())
                     _folded(connection)
             except BaseException as error:
                 self._tell(self._broken, unusable(self.path, error))
@@ -377,7 +453,7 @@ class SqliteJournal:
 
     def _be_alive(self, connection: sqlite3.Connection) -> None:
         """A sign of life. Time that passed by the clock alone is none: the clock was set, or all slept."""
-        now = self._clock()
+        now = self.clock()
         if abs(now - self._elapsed() - self._ahead) <= _SET:
             connection.execute(_ALIVE, (now,))
             return
@@ -390,7 +466,7 @@ class SqliteJournal:
         folded, behind, due = True, False, time.monotonic()
         while True:
             if self._keep is not None and time.monotonic() >= due:
-                deleted = self._deleted(connection, self._clock() - self._keep)
+                deleted = self._deleted(connection, self.clock() - self._keep)
                 behind = deleted == MOST
                 folded = folded and not deleted
                 if not behind:
@@ -404,7 +480,7 @@ class SqliteJournal:
                     folded = _folded(connection)
                 continue
             batch: list[_Rows] = []
-            while more is not None:
+            while isinstance(more, list):
                 batch += more
                 if len(batch) >= _BATCH or self._queue.empty():
                     break
@@ -413,6 +489,9 @@ class SqliteJournal:
                 self._commit(connection, batch)
                 folded = False
                 self._tell(self._durable, batch)
+            if isinstance(more, _Change):
+                more.carry_out(connection)
+                folded = False
             if more is None:
                 return
 

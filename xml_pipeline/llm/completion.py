@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from xml_pipeline.errors import InvalidRequestError, NoBackendError, cut
+from xml_pipeline.ledger import Asked, Recalled
 from xml_pipeline.llm.accounting.bound import Extent, extent_of
 from xml_pipeline.llm.accounting.budgets import Meter, Most
 from xml_pipeline.llm.accounting.prices import PriceTable, Rates
@@ -70,6 +71,8 @@ class Completion:
         size: of the prompt, in bytes.
         started, deadline: in seconds of the router's monotonic clock.
         in_words: the messages for backends that know no JSON Schema; empty without a `response_schema`.
+        asked: which call of a handler it is; None outside of handlers, or where nothing is kept.
+        known: what an earlier life was told of an answer that its provider goes on with; None for nothing.
     """
 
     request: LLMRequest
@@ -79,11 +82,23 @@ class Completion:
     started: float
     deadline: float
     in_words: Sequence[Message] = ()
+    asked: Asked | None = None
+    known: Recalled | None = None
 
     @property
     def model(self) -> str:
         """As the caller named it."""
         return self.request.model
+
+    def going_on(self, known: Recalled) -> Completion:
+        """The call, with the backend first that goes on with its answer; as it is, if there is no such backend."""
+        route = next(
+            (each for each in self.routes() if each.name == known.backend and each.backend.detached),
+            None,
+        )
+        if route is None:
+            return self
+        return replace(self, known=known, groups=((route,), *self.groups))
 
     def routes(self) -> Iterator[Route]:
         """All backends that could be asked."""

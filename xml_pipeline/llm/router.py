@@ -14,11 +14,12 @@ from dataclasses import replace
 from functools import partial
 from random import random as default_random
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Literal, NamedTuple, Self, Unpack
 
-from xml_pipeline.attribution import current_caller
+from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import Event, Hook
+from xml_pipeline.ledger import Asked, Ledger, Recalled
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
@@ -36,7 +37,7 @@ from xml_pipeline.llm.routing.strategies import Strategy, strategy_of
 from xml_pipeline.llm.routing.table import Groups, RoutingTable
 from xml_pipeline.llm.run import Run, Shared, closed
 from xml_pipeline.llm.structured import MAX_REPAIRS, joined, read, repair_request, schema_of, with_instruction
-from xml_pipeline.llm.tape import Asked, Tape, asked_by, written
+from xml_pipeline.llm.tape import asked_by, difference
 from xml_pipeline.llm.tape import read as read_answer
 from xml_pipeline.llm.types import (
     LLMRequest,
@@ -146,34 +147,51 @@ class Router:
         response_type = options.get("response_type")
         if response_type is not None:
             return await self._structured(request, options, codec_of(response_type))
-        if self._shared.tape is None:
+        if self._shared.ledger is None:
             return await Run(self._completion(request, options), self._shared).answer()
         return await self._answer(request, partial(self._completion, request, options))
 
     async def _answer(self, request: LLMRequest, make: Callable[[], Completion]) -> LLMResponse:
         """The answer of an earlier life to the same call of the same handler, or that of a backend."""
-        shared = self._shared
-        tape, caller = shared.tape, current_caller.get()
-        if tape is None or caller is None:
-            return await Run(make(), shared).answer()
-        asked = asked_by(caller, request)
-        if caller.attempt > 1 and (known := self._known(tape, asked)):
-            return known
-        run = Run(make(), shared)
-        await tape.begin(asked)
-        response = await run.answer()
-        tape.keep(asked, written(response))
-        return response
+        call = self._recalled(request)
+        if call.answer is not None:
+            return call.answer
+        return await Run(call.of(make()), self._shared).answer()
 
-    def _known(self, tape: Tape, asked: Asked) -> LLMResponse | None:
-        answer = tape.recall(asked)
-        if answer == b"":
+    def _recalled(self, request: LLMRequest) -> _Call:
+        ledger, caller = self._shared.ledger, current_caller.get()
+        if ledger is None or caller is None:
+            return _Call()
+        asked = asked_by(caller, request)
+        found = ledger.recall(asked) if caller.attempt > 1 else None
+        if found is not None and found.answer is not None:
+            return _Call(asked, read_answer(found.answer))
+        if found is not None and found.response_id:
+            return _Call(asked, None, found)
+        if found is not None and not found.confirmed:
             logger.warning(
-                "a model was asked in an earlier life, and its answer never came (message %s): it is asked"
-                " again, and may be paid twice",
+                "%s was asked in an earlier life, and its answer never came (message %s): it counts as spent, and"
+                " is asked again",
+                found.backend,
                 asked.message_id,
             )
-        return read_answer(answer) if answer else None
+        elif found is None and caller.attempt > 1:
+            self._say_what_differs(ledger, caller, asked)
+        return _Call(asked)
+
+    def _say_what_differs(self, ledger: Ledger, caller: Caller, asked: Asked) -> None:
+        """Tell of an answer that is not used because the handler asks for something else this time."""
+        unused = (each for each in ledger.others(asked) if caller.times(each.request) <= each.nth)
+        other = next(unused, None)
+        if other is not None:
+            logger.warning(
+                "%s asks a model for something else than before it was interrupted: %s differs (message %s). The"
+                " answer that it got is not used, and another one is paid. metadata.received_at and"
+                " metadata.new_id() are the same each time",
+                caller.listener,
+                difference(asked, other) or "nothing that can be told",
+                asked.message_id,
+            )
 
     async def stream(
         self, model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
@@ -185,21 +203,16 @@ class Router:
         close the iterator (`contextlib.aclosing`); it is charged for what came. Arguments and errors as `complete`.
         """
         request = request_of(model, messages, options, streaming=True)
-        tape, caller = self._shared.tape, current_caller.get()
-        asked = None if tape is None or caller is None else asked_by(caller, request)
-        if tape is not None and caller is not None and asked is not None:
-            if caller.attempt > 1 and (known := self._known(tape, asked)):
-                for event in as_events(known):
-                    if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
-                        yield event
-                yield StreamEnd(known)
-                return
-            await tape.begin(asked)
-        run = Run(self._completion(request, options), self._shared)
+        call = self._recalled(request)
+        if call.answer is not None:
+            for event in as_events(call.answer):
+                if isinstance(event, TextDelta | ReasoningDelta | ToolCallDelta):
+                    yield event
+            yield StreamEnd(call.answer)
+            return
+        run = Run(call.of(self._completion(request, options)), self._shared)
         async with aclosing(run.stream()) as events:
             async for event in events:
-                if tape is not None and asked is not None and isinstance(event, StreamEnd):
-                    tape.keep(asked, written(event.response))
                 yield event
 
     def _completion(
@@ -288,14 +301,15 @@ class Router:
     def _emit(self, event: Event) -> None:
         self._shared.emit(event)
 
-    @property
-    def tape(self) -> Tape | None:
-        """Where the answers that handlers get are kept, for when they are called again; set by the organism."""
-        return self._shared.tape
+    async def take_up(self, ledger: Ledger) -> None:
+        """Write down each attempt from now on, and go on with what the rows say was spent.
 
-    @tape.setter
-    def tape(self, tape: Tape | None) -> None:
-        self._shared.tape = tape
+        Raises:
+            JournalError: they cannot be read.
+        """
+        self._shared.ledger = ledger
+        if self._book.active:
+            self._book.take_up(ledger, await ledger.spent_since(self._book.since()))
 
     @property
     def on_event(self) -> Hook | None:
@@ -346,7 +360,8 @@ class Router:
 
         A new one counts from now on. The configured ones, and one that is set again as it was, go on counting.
         """
-        self._book.set_thread_budget(thread_id, *limits)
+        conversation_id = charge_of(None).conversation_id
+        self._book.set_thread_budget(thread_id, *limits, conversation_id=conversation_id)
 
     # Lifetime
 
@@ -386,6 +401,27 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({', '.join(self._endpoints) or 'no backends'})"
+
+
+class _Call(NamedTuple):
+    """A call of a handler.
+
+    Attributes:
+        asked: which one; None outside of handlers, or where nothing is kept.
+        answer: that an earlier life got.
+        going_on: what an earlier life was told of an answer that is on its way still.
+    """
+
+    asked: Asked | None = None
+    answer: LLMResponse | None = None
+    going_on: Recalled | None = None
+
+    def of(self, completion: Completion) -> Completion:
+        """The completion of this call."""
+        if self.asked is None:
+            return completion
+        completion = replace(completion, asked=self.asked)
+        return completion if self.going_on is None else completion.going_on(self.going_on)
 
 
 def chains_of(models: Mapping[str, str | Sequence[str]]) -> dict[str, Sequence[str]]:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,12 +24,14 @@ from xml_pipeline.errors import (
     BackendTimeoutError,
     BudgetExceededError,
     ConnectionFailedError,
+    JournalError,
     LLMError,
     MalformedAnswerError,
     NoBackendError,
     described,
 )
 from xml_pipeline.events import Event, Hook, LLMCalled
+from xml_pipeline.ledger import Ledger
 from xml_pipeline.llm.accounting.bound import Extent
 from xml_pipeline.llm.accounting.budgets import BudgetBook, Meter, Most, Reservation
 from xml_pipeline.llm.accounting.estimate import answer_size
@@ -38,10 +40,12 @@ from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
 from xml_pipeline.llm.entrance import carriable_answer
+from xml_pipeline.llm.entries import begun, ended
+from xml_pipeline.llm.http.assembly import as_events
+from xml_pipeline.llm.http.transport import as_backend_error
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
-from xml_pipeline.llm.tape import Tape
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, StreamEvent, Usage
 from xml_pipeline.terminal import visible
 
@@ -65,7 +69,7 @@ class Shared:
         home: the event loop of the calls in flight; what they share is not made for several threads.
         calls: in flight.
         told_of_hedges: whether it was said that streams have none.
-        tape: where the answers that handlers get are kept; None for nowhere.
+        ledger: where each attempt is written down; None for nowhere.
     """
 
     policy: Policy
@@ -78,7 +82,7 @@ class Shared:
     observers: Sequence[Hook] = ()
     closed: bool = False
     told_of_hedges: bool = False
-    tape: Tape | None = None
+    ledger: Ledger | None = None
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)
@@ -160,6 +164,7 @@ class Run:
 
     __slots__ = (
         "_extents",
+        "_gone",
         "_held",
         "_meters",
         "_rates",
@@ -176,6 +181,7 @@ class Run:
         self._meters: Sequence[Meter] = ()
         self._rates: Sequence[Rates] = ()
         self._extents: dict[object, tuple[Extent, ...]] = {}
+        self._gone = False  # what an earlier life had asked for
         self._held: Reservation | None = None  # for the next attempt
         self._reservations: list[Reservation] = []  # all that were made
 
@@ -365,6 +371,8 @@ class Run:
         scope: asyncio.Timeout | None = None
         try:
             client = await self.client(route)
+            if self.shared.ledger is not None:
+                await self.write_down(lease)
             scope = asyncio.timeout(left if limit is None else min(left, limit))
             lease.sent = True
             async with scope:
@@ -376,6 +384,9 @@ class Run:
             if self.completion.reads_calls(route):
                 response = with_calls(response, len(self.completion.request.messages))
             response = carriable_answer(response)
+        except JournalError:  # not the backend's fault: nothing can be written down, so nobody is asked
+            self.cancelled(lease)
+            raise
         except Exception as raised:
             if scope is not None and scope.expired() and (limit is None or left <= limit):
                 self.cancelled(lease)  # the caller's impatience is not the backend's fault
@@ -393,6 +404,25 @@ class Run:
                 self.cancelled(lease)
             lease.permit.release()
 
+    async def write_down(self, lease: Lease) -> None:
+        """Write down that the backend is asked, before it is; again does nothing.
+
+        Raises:
+            JournalError: that cannot be done.
+        """
+        ledger, completion, route = self.shared.ledger, self.completion, lease.route
+        if ledger is None or lease.row:
+            return
+        known = completion.known
+        if known is not None and not self._gone and route.name == known.backend:
+            lease.fetches = True
+            lease.row, lease.response_id = known.number, known.response_id
+            return
+        wall = self.shared.clock.wall()
+        rates = route.rates(self.shared.prices, wall)
+        lease.row, durable = ledger.begin(begun(completion, lease, self._expected(lease), rates, wall))
+        await durable
+
     async def client(self, route: Route) -> Any:
         """What the backend is asked through.
 
@@ -409,10 +439,41 @@ class Run:
         while True:
             request = self.request(lease)
             try:
+                if route.backend.detached:
+                    return await self._go_on(lease, client, request)
                 return await route.backend._do_completion(client, request)
             except Exception as raised:
                 if not route.learns(raised, request):
                     raise
+
+    async def _go_on(self, lease: Lease, client: Any, request: LLMRequest) -> LLMResponse:
+        """An answer that its provider works on by itself: asked for, unless it was, and fetched."""
+        backend, ledger = lease.route.backend, self.shared.ledger
+        if lease.fetches:
+            try:
+                return await backend._fetch(client, request, lease.response_id)
+            except Exception as raised:
+                if as_backend_error(raised).retryable:
+                    raise
+                self._gone, lease.fetches, lease.row, lease.response_id = True, False, 0, ""
+                logger.warning(
+                    "%s has the answer no more that an earlier life asked for (%s): it counts as spent, and is"
+                    " asked for again",
+                    lease.route.name,
+                    type(raised).__name__,
+                )
+                await self.write_down(lease)
+        lease.response_id = await backend._submit(client, request)
+        if ledger is not None:
+            ledger.named(lease.row, lease.response_id)
+        return await backend._fetch(client, request, lease.response_id)
+
+    async def in_one_piece(
+        self, lease: Lease, client: Any, request: LLMRequest
+    ) -> AsyncIterator[StreamEvent]:
+        """The events of an answer that its provider works on by itself."""
+        for event in as_events(await self._go_on(lease, client, request)):
+            yield event
 
     async def _hedged(self, lease: Lease, hedge_after: float) -> LLMResponse | None:
         """As `_send`, with a second attempt elsewhere when the first is slow; the first answer counts."""
@@ -475,14 +536,14 @@ class Run:
             received = 0 if usage.completion_tokens else answer_size(response)
             usage = response.usage = self._completed(lease, usage, received)
         fact = self._fact(lease, "answered", usage, response.model)
-        self.settle(lease, fact)
-        if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
-            route.read_limits(response, shared.clock.wall())
         response.backend = route.name
         response.provider = route.backend.provider
-        response.attempts = tuple(self.leases.attempts)
         response.cost = fact.cost
         response.latency = fact.at - self.completion.started
+        self.settle(lease, fact, response)
+        if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
+            route.read_limits(response, shared.clock.wall())
+        response.attempts = tuple(self.leases.attempts)
 
     def left(self, lease: Lease, partial: Partial) -> None:
         """A stream's consumer left: it is charged for what came until then."""
@@ -550,8 +611,8 @@ class Run:
             completion_tokens=max(counted.completion_tokens, min(usage.completion_tokens, held.most.output)),
         )
 
-    def settle(self, lease: Lease, fact: Answered) -> None:
-        """Give the one fact of an attempt to everybody who settles by it."""
+    def settle(self, lease: Lease, fact: Answered, response: LLMResponse | None = None) -> None:
+        """Give the one fact of an attempt, and its answer, to everybody who settles by it."""
         lease.settled = True
         error, route, held = fact.error, lease.route, lease.held
         name = _ENDS[fact.outcome] if error is None else type(error).__name__
@@ -559,6 +620,8 @@ class Run:
         self.leases.attempts.append(Attempt(route.name, route.model, name, status, fact.at - lease.started))
         changed = route.settle(fact, lease.permit)
         self.shared.usage.settle(fact)
+        if lease.row and (response is not None or not lease.fetches):
+            self._write_end(lease, fact, response)
         if held is not None and not held.settle(fact):
             if self._held is None:
                 self._held = held  # it cost nothing: the next attempt goes on with it
@@ -572,6 +635,13 @@ class Run:
                 self._tell(
                     (fact.backend, fact.model), fact.usage, fact.cost, fact.at, name, fact.confirmed, ended
                 )
+
+    def _write_end(self, lease: Lease, fact: Answered, response: LLMResponse | None) -> None:
+        shared, completion = self.shared, self.completion
+        assert shared.ledger is not None
+        if lease.fetches and (known := completion.known) is not None:
+            shared.book.give_back(fact.charge, known.tokens, known.micro_usd)
+        shared.ledger.end(lease.row, ended(completion, fact, response, shared.clock.wall()))
 
     def _fact(self, lease: Lease, outcome: Outcome, usage: Usage, model: str = "") -> Answered:
         """What an attempt came to; `model` is the one that answered, when it has another name."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xml_pipeline.errors import BackendError, BackendTimeoutError, MalformedAnswerError
+from xml_pipeline.errors import BackendError, BackendTimeoutError, JournalError, MalformedAnswerError
 from xml_pipeline.llm.accounting.estimate import text_size
 from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.entrance import Carrier, carriable_answer
@@ -142,9 +142,15 @@ class StreamedAttempt:
             try:
                 while True:
                     client = await self._client(watchdog)
+                    if run.shared.ledger is not None:
+                        watchdog.pause()
+                        await run.write_down(lease)
                     request = run.request(lease)
                     lease.sent = True
-                    source = lease.route.backend._do_stream(client, request)
+                    if lease.route.backend.detached:
+                        source = run.in_one_piece(lease, client, request)
+                    else:
+                        source = lease.route.backend._do_stream(client, request)
                     reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
                     try:
                         async for raw in source:
@@ -184,6 +190,8 @@ class StreamedAttempt:
             for piece in carrier.close():
                 yield piece
             yield StreamEnd(response)
+        except JournalError:  # not the backend's fault: nothing can be written down, so nobody is asked
+            raise
         except Exception as raised:
             broken = self._broke(raised)
         finally:
@@ -233,6 +241,8 @@ class StreamedAttempt:
             until, what = self._over, "the answer's usage did not come"
         elif self._committed or self._received:
             until, what = now + timeouts.idle, f"the stream stood still for {timeouts.idle:g} s"
+        elif self._lease.route.backend.detached:
+            until, what = deadline, "the call's deadline passed while its provider worked on it"
         else:
             until = self._lease.started + timeouts.first_token
             what = f"no content within {timeouts.first_token:g} s"

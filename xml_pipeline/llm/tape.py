@@ -7,60 +7,61 @@ that was interrupted gets what it got), by what was asked, and by how often the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol
+from typing import Any
+from zlib import crc32
+
+import msgspec
 
 from xml_pipeline.attribution import Caller
+from xml_pipeline.ledger import Asked
 from xml_pipeline.llm.types import LLMRequest, LLMResponse, ToolCall
 
 _KEPT = (
     *("content", "model", "finish_reason", "reasoning", "provider_data", "request_id", "backend", "provider"),
     *("cost", "latency", "repairs", "stop_reason", "stop_sequence"),
 )
-
-
-class Asked(NamedTuple):
-    """One call of a model, as a rerun of its handler makes it again.
-
-    Attributes:
-        conversation_id: of the message.
-        message_id: which is handled.
-        run: how often its handler had raised.
-        request: a digest of what was asked.
-        nth: how often the same was asked before, in this run.
-    """
-
-    conversation_id: str
-    message_id: str
-    run: int
-    request: bytes
-    nth: int
-
-
-class Tape(Protocol):
-    """Where answers are kept."""
-
-    def recall(self, asked: Asked) -> bytes | None:
-        """The answer of an earlier life; b"" where it was asked for and never came; None where nobody asked."""
-
-    async def begin(self, asked: Asked) -> None:
-        """Write down that a model is asked, before it is."""
-
-    def keep(self, asked: Asked, answer: bytes) -> None:
-        """Write down the answer; it is durable before whatever is decided after it."""
+_DEFAULTS: dict[str, Any] = {
+    each.name: {} if each.default is MISSING else each.default
+    for each in fields(LLMRequest)
+    if each.name != "messages"
+}
 
 
 def asked_by(caller: Caller, request: LLMRequest) -> Asked:
     """The call that a handler makes."""
-    text = json.dumps(
-        [getattr(request, name) for name in LLMRequest.__slots__],
-        sort_keys=True,
-        default=_plain,
-        ensure_ascii=True,
-    )
-    digest = blake2b(text.encode(), digest_size=16).digest()
-    return Asked(caller.conversation_id, caller.message_id, caller.run, digest, caller.nth(digest))
+    digest, sums = blake2b(digest_size=16), {}
+    for name, value in _parts(request):
+        digest.update(b"%s=%d:%s" % (name.encode(), len(value), value))
+        sums[name] = crc32(value)
+    key = digest.digest()
+    parts = msgspec.msgpack.encode(sums)
+    return Asked(caller.conversation_id, caller.message_id, caller.run, key, caller.nth(key), parts)
+
+
+def difference(asked: Asked, other: Asked) -> str:
+    """The first part in which two calls differ, as `messages[2]` or `temperature`."""
+    mine, theirs = (msgspec.msgpack.decode(each.parts) for each in (asked, other))
+    return next((name for name in (*mine, *theirs) if mine.get(name) != theirs.get(name)), "")
+
+
+def _parts(request: LLMRequest) -> Iterator[tuple[str, bytes]]:
+    """What is asked, part by part; a field as it usually is says nothing, so a new one changes no digest."""
+    for number, message in enumerate(request.messages):
+        yield f"messages[{number}]", _bytes(message)
+    for name, usual in _DEFAULTS.items():
+        value = getattr(request, name)
+        if value is not usual and value != usual:
+            yield name, _bytes(value)
+
+
+def _bytes(value: object) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=_plain, order="deterministic")
+    except (TypeError, ValueError, UnicodeError):  # half a character, a key of another kind
+        return json.dumps(value, default=_plain).encode()
 
 
 def _plain(value: object) -> Any:
@@ -71,17 +72,17 @@ def _plain(value: object) -> Any:
 
 def written(response: LLMResponse) -> bytes:
     """An answer as bytes, without what is of its connection only (`raw`, `headers`, `attempts`)."""
-    fields: dict[str, Any] = {name: getattr(response, name) for name in _KEPT}
-    fields["usage"] = dict(response.usage)
-    fields["tool_calls"] = [
+    kept: dict[str, Any] = {name: getattr(response, name) for name in _KEPT}
+    kept["usage"] = dict(response.usage)
+    kept["tool_calls"] = [
         [call.id, call.name, call.arguments_text, dict(call.provider_data)] for call in response.tool_calls
     ]
-    return json.dumps(fields, default=_plain).encode()
+    return json.dumps(kept, default=_plain).encode()
 
 
 def read(answer: bytes) -> LLMResponse:
     """The answer that was written."""
-    fields = json.loads(answer)
-    fields["tool_calls"] = tuple(ToolCall(*parts) for parts in fields["tool_calls"])
-    fields["repairs"] = tuple(fields["repairs"])
-    return LLMResponse(**fields)
+    kept = json.loads(answer)
+    kept["tool_calls"] = tuple(ToolCall(*parts) for parts in kept["tool_calls"])
+    kept["repairs"] = tuple(kept["repairs"])
+    return LLMResponse(**kept)

@@ -23,4 +23,4 @@ def failed_for_good(times: int, detail: str) -> str:
 
 def careful(thread: Thread, listener: Listener) -> bool:
     """Whether it is written down that a handler is called, before it is."""
-    return bool(thread.interrupted) or listener.effects == "once"
+    return thread.posted or bool(thread.interrupted) or listener.effects == "once"

@@ -74,6 +74,9 @@ class HandlerCall(Struct):
         self.counts[what] = before + 1
         return before
 
+    def times(self, what: bytes) -> int:
+        return 0 if self.counts is None else self.counts.get(what, 0)
+
     def turn(self, part: str) -> asyncio.Lock:
         """Held by whoever does this part of it."""
         if self.turns is None:

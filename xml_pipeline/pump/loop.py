@@ -27,6 +27,7 @@ from xml_pipeline.errors import (
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step, Uptime
+from xml_pipeline.ledger import Ledger
 from xml_pipeline.pump.admission import Admission
 from xml_pipeline.pump.attempts import careful
 from xml_pipeline.pump.deadlines import Deadlines
@@ -76,10 +77,11 @@ _AGAIN = "\n"  # before a number, in the id of a session that was opened again; 
 
 
 class PerThread(Protocol):
-    """Somebody who keeps something for each thread and conversation, and frees it when they end."""
+    """Somebody who keeps something for each thread and conversation, and frees it when they end; in a ledger, too."""
 
     def forget_thread(self, thread_id: str) -> None: ...
     def forget_conversation(self, conversation_id: str) -> None: ...
+    async def take_up(self, ledger: Ledger) -> None: ...
 
 
 class Timer(Struct, frozen=True, gc=False):
@@ -200,6 +202,8 @@ class Pump:
             return
         kept = await self._durable.start(self._break_off)
         self._uptime = kept.uptime
+        if self.tenant is not None:
+            await self.tenant.take_up(self._durable.ledger)
         self.state.sessions.update(sessions_of(kept))
         for (
             session_id
@@ -309,11 +313,6 @@ class Pump:
         if conversation_id in self._reserved:
             self._written[conversation_id] = future = self._loop.create_future()
             await future
-
-    @property
-    def tape(self) -> Any:
-        """The journal, where it keeps what models answer too (`llm.tape.Tape`); None where it does not."""
-        return self._durable if hasattr(self._durable, "recall") else None
 
     @property
     def durable(self) -> bool:

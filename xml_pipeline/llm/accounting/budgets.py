@@ -7,7 +7,7 @@ taken in one step without awaiting, so calls that run at the same time cannot pa
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -15,6 +15,7 @@ from typing import Literal, TypeVar, get_args
 
 from xml_pipeline.errors import BudgetExceededError, ConfigError, cut
 from xml_pipeline.events import BudgetWarning
+from xml_pipeline.ledger import Ledger, Spent
 from xml_pipeline.llm.accounting.usage import Answered, Charge
 from xml_pipeline.llm.types import is_amount, is_whole
 
@@ -125,13 +126,24 @@ class Meter:
         """
         if self.budget.per == "run":
             return
-        form = "%Y-%m-%d" if self.budget.per == "day" else "%Y-%m"
-        period = datetime.fromtimestamp(wall, UTC).strftime(form)
+        period = self._period(wall)
         if period != self._period_id:
             known, spent, warned = self._before
             self._before = (self._period_id, self.spent, self._warned)
             self._period_id = period
             self.spent, self._warned = (spent, warned) if period == known else (0, 0)
+
+    def _period(self, wall: float) -> str:
+        form = "%Y-%m-%d" if self.budget.per == "day" else "%Y-%m"
+        return datetime.fromtimestamp(wall, UTC).strftime(form)
+
+    def count(self, earlier: Iterable[Spent], wall: float) -> None:
+        """Take in what was spent in earlier lives, as far as it belongs to this period. Nobody is warned again."""
+        self.turn(wall)
+        for spent in earlier:
+            if spent.in_run if self.budget.per == "run" else self._period(spent.at) == self._period_id:
+                self.spent += spent.micro_usd if self.unit == "usd" else spent.tokens
+        self._warned = len(self._crossed())
 
     def headroom(self) -> int:
         """What is neither spent nor reserved."""
@@ -144,12 +156,15 @@ class Meter:
 
     def spend(self, amount: int) -> list[BudgetWarning]:
         self.spent += amount
-        crossed = [f for f in sorted(self.budget.warn_at) if self.spent >= f * self.limit]
+        crossed = self._crossed()
         new, self._warned = crossed[self._warned :], max(self._warned, len(crossed))
         return [
             BudgetWarning(self.scope, fraction, self.shown(self.limit), self.shown(self.spent), self.unit)
             for fraction in new
         ]
+
+    def _crossed(self) -> list[float]:
+        return [f for f in sorted(self.budget.warn_at) if self.spent and self.spent >= f * self.limit]
 
     def shown(self, amount: int) -> float:
         return amount / 1_000_000 if self.unit == "usd" else float(amount)
@@ -254,9 +269,30 @@ class BudgetBook:
         self._named_agents: dict[str, list[Meter]] = {}
         self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
         self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
+        self._ledger: Ledger | None = None
+        self._earlier: dict[str, list[Spent]] = {}  # of agents, in earlier lives
         self.active = bool(budgets.organism or budgets.agents or budgets.thread or budgets.conversation)
 
-    def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
+    def since(self) -> float:
+        """From when on it matters what was spent: the beginning of the longest period, in seconds of Unix time."""
+        now = datetime.fromtimestamp(self._wall(), UTC)
+        return now.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+
+    def take_up(self, ledger: Ledger, earlier: Iterable[Spent]) -> None:
+        """Go on with what was spent since then; threads and conversations are looked up when they spend more."""
+        self._ledger = ledger
+        self._earlier = {}
+        for spent in earlier:
+            self._earlier.setdefault(spent.agent, []).append(spent)
+        wall = self._wall()
+        for meter in self._organism:
+            for some in self._earlier.values():
+                meter.count(some, wall)
+        for name, meters in (*self._named_agents.items(), *self._agents.items()):
+            for meter in meters:
+                meter.count(self._earlier.get(name, ()), wall)
+
+    def set_thread_budget(self, thread_id: str, *limits: Budget, conversation_id: str = "") -> None:
         """Limits for one thread and everything below it, beside the general ones; without limits: none.
 
         Those that held before and still hold go on with what they have counted.
@@ -267,7 +303,7 @@ class BudgetBook:
         if limits:
             self._own[scope] = limits
             self.active = True
-        for place, meter in enumerate(self._scope("thread", thread_id, self.budgets.thread)):
+        for place, meter in enumerate(self._scope("thread", thread_id, self.budgets.thread, conversation_id)):
             same = next(
                 (old for old in counted if (old.budget, old.unit) == (meter.budget, meter.unit)), None
             )
@@ -282,9 +318,9 @@ class BudgetBook:
             found += self._agent(charge.agent)
         if self.budgets.thread or self._own:
             for thread in charge.threads:
-                found += self._scope("thread", thread, self.budgets.thread)
-        if self.budgets.conversation and charge.conversation_id:
-            found += self._scope("conversation", charge.conversation_id, self.budgets.conversation)
+                found += self._scope("thread", thread, self.budgets.thread, charge.conversation_id)
+        if (conversation := charge.conversation_id) and self.budgets.conversation:
+            found += self._scope("conversation", conversation, self.budgets.conversation, conversation)
         wall = self._wall()
         for meter in found:
             meter.turn(wall)
@@ -301,6 +337,12 @@ class BudgetBook:
                 raise meter.exceeded(most)
         return Reservation(meters, most, self._wall, self._on_event, self._on_settled)
 
+    def give_back(self, charge: Charge, tokens: int, micro_usd: int) -> None:
+        """What was counted as the most that something can have come to; what it did come to is spent beside it."""
+        if self.active:
+            for meter in self.meters(charge):
+                meter.spent = max(0, meter.spent - (micro_usd if meter.unit == "usd" else tokens))
+
     def forget_thread(self, thread_id: str) -> None:
         """The thread is over."""
         self._threads.pop(("thread", thread_id), None)
@@ -316,27 +358,49 @@ class BudgetBook:
             meters = self._named_agents.get(name)
             if meters is None:
                 meters = self._named_agents[name] = _meters(f"agent {name}", agents[name])
+                self._count(meters, self._earlier.get(name, ()))
             return meters
         limits = [one for glob, some in agents.items() if fnmatchcase(name, glob) for one in some]
-        return _kept(self._agents, name, f"agent {name}", limits, MAX_AGENT_SCOPES)
+        meters, new = _kept(self._agents, name, f"agent {name}", limits, MAX_AGENT_SCOPES)
+        if new:
+            self._count(meters, self._earlier.get(name, ()))
+        return meters
 
-    def _scope(self, kind: str, key: str, general: Sequence[Budget]) -> list[Meter]:
+    def _scope(
+        self, kind: str, key: str, general: Sequence[Budget], conversation_id: str = ""
+    ) -> list[Meter]:
         limits = (*general, *self._own.get((kind, key), ()))
-        return _kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
+        meters, new = _kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
+        if new and self._ledger is not None and conversation_id:
+            earlier = self._ledger.spent_in(conversation_id)
+            self._count(
+                [
+                    meter for meter in meters if meter.budget in general
+                ],  # another one counts from its own time
+                [spent for spent in earlier if kind == "conversation" or key in spent.threads],
+            )
+        return meters
+
+    def _count(self, meters: Sequence[Meter], earlier: Sequence[Spent]) -> None:
+        if earlier:
+            for meter in meters:
+                meter.count(earlier, self._wall())
 
 
 def _kept(
     scopes: OrderedDict[K, list[Meter]], key: K, name: str, limits: Sequence[Budget], most: int
-) -> list[Meter]:
-    """The meters of one scope, made when it has limits and is first asked about."""
+) -> tuple[list[Meter], bool]:
+    """The meters of one scope, and whether they were made now: when it has limits and is first asked about."""
     meters = scopes.get(key)
     if meters is not None:
         scopes.move_to_end(key)
-    elif limits:
-        meters = scopes[key] = _meters(name, limits)
-        if len(scopes) > most:
-            _drop_idle(scopes)
-    return meters or []
+        return meters, False
+    if not limits:
+        return [], False
+    meters = scopes[key] = _meters(name, limits)
+    if len(scopes) > most:
+        _drop_idle(scopes)
+    return meters, True
 
 
 def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:

@@ -65,12 +65,18 @@ class _Tiers:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The prices of one model, ready for sums of integers."""
+    """The prices of one model, ready for sums of integers.
+
+    Attributes:
+        input, output, cached, cache_write: of each kind of token.
+        name: whose prices they are, as `openai/gpt-5.4`; of the configuration's own, as it names the model.
+    """
 
     input: _Tiers
     output: _Tiers
     cached: _Tiers
     cache_write: _Tiers
+    name: str = ""
 
     def micro_usd(self, usage: Usage) -> int:
         """The cost of a call in micro-USD, rounded up: thousands of small calls are not free."""
@@ -98,14 +104,14 @@ class Rates:
         return -(-total // _SCALE)
 
 
-FREE = Rates(_Tiers(0), _Tiers(0), _Tiers(0), _Tiers(0))
+FREE = Rates(_Tiers(0), _Tiers(0), _Tiers(0), _Tiers(0), "free")
 
 
-def _own(price: Price) -> Rates:
+def _own(price: Price, name: str) -> Rates:
     def tiers(value: float | None) -> _Tiers:
         return _Tiers(round((price.input if value is None else value) * _SCALE))
 
-    return Rates(tiers(price.input), tiers(price.output), tiers(price.cached), tiers(price.cache_write))
+    return Rates(tiers(price.input), tiers(price.output), tiers(price.cached), tiers(price.cache_write), name)
 
 
 class PriceTable:
@@ -116,7 +122,7 @@ class PriceTable:
     """
 
     def __init__(self, own: Mapping[str, Price] | None = None) -> None:
-        self._own = {name: _own(price) for name, price in (own or {}).items()}
+        self._own = {name: _own(price, name) for name, price in (own or {}).items()}
         self._found: dict[tuple[str, str], tuple[float, Rates | None]] = {}
         self._snapshot: Any = None
 
@@ -169,7 +175,7 @@ def _load_snapshot() -> Any:
 
 def _from_snapshot(snapshot: Any, provider: str, model: str, now: float) -> Rates | None:
     try:
-        _, info = snapshot.find_provider_model(model, None, provider, None)
+        source, info = snapshot.find_provider_model(model, None, provider, None)
     except LookupError:
         return None
     prices = info.get_prices(datetime.fromtimestamp(now, UTC))
@@ -193,4 +199,5 @@ def _from_snapshot(snapshot: Any, provider: str, model: str, now: float) -> Rate
         output or _Tiers(0),
         tiers(prices.cache_read_mtok) or plain,
         tiers(prices.cache_write_mtok) or plain,
+        f"{source.id}/{info.id}",
     )

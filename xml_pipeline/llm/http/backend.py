@@ -41,7 +41,7 @@ from urllib.parse import urlsplit
 from xml_pipeline.errors import BackendError, ConfigError, InvalidRequestError, MalformedAnswerError, cut
 from xml_pipeline.llm.http.assembly import Assembly, as_events, checked
 from xml_pipeline.llm.http.body import Body
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest
+from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest, expect_object
 from xml_pipeline.llm.http.framing import Frame, Framer, LineFramer, SSEFramer
 from xml_pipeline.llm.http.secrets import Secret
 from xml_pipeline.llm.http.transport import USER_AGENT, Connection
@@ -117,6 +117,7 @@ class Backend:
     price_provider: ClassVar[str] = ""
     usual_models: ClassVar[tuple[str, ...]] = ()  # globs of `serves_model`, for messages only
     endpoints: ClassVar[tuple[str, ...]] = ()  # paths in lower case that a `base_url` must not end with
+    detached = False  # True: answers are asked for with `_submit`, and fetched by their names with `_fetch`
     offline: ClassVar[bool] = (
         False  # True: opens no connection, and may run where real requests are forbidden
     )
@@ -157,6 +158,14 @@ class Backend:
     def supports(self, feature: Feature, model: str) -> bool:
         """Whether tools or JSON-Schema output work natively with this model here."""
         return self.dialect is not None
+
+    async def _submit(self, client: Any, request: LLMRequest) -> str:
+        """Ask for an answer that goes on without a connection; its name. Arguments and errors as `_do_completion`."""
+        raise NotImplementedError
+
+    async def _fetch(self, client: Any, request: LLMRequest, response_id: str) -> LLMResponse:
+        """Wait for the answer of this name. Arguments and errors as `_do_completion`."""
+        raise NotImplementedError
 
     # What this class does with it
 
@@ -249,6 +258,25 @@ class Backend:
             hint = f"base_url ends in /{ends}, and /{begins} is part of the path already; leave it out there"
             error.args = (f"{error}. {hint}",)
         return error
+
+    async def _object(self, answer: aiohttp.ClientResponse, wire: WireRequest) -> dict[str, Any]:
+        """The JSON object of an answer in one piece. Raises BackendError."""
+        assert self.dialect is not None
+        try:
+            body = Body(answer, MAX_ANSWER_BYTES)
+            if not 200 <= answer.status < 300:
+                raise self._refusal(self.dialect, wire, answer, await body.of_error())
+            content = bytearray()
+            while piece := await body.piece():
+                content += piece
+            return expect_object(_parsed(bytes(content)))
+        finally:
+            answer.close()
+
+    def _get(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
+        headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
+        connection: Connection = getattr(client, "connection", client)
+        return connection.get(f"{self.base_url}/{wire.path.lstrip('/')}", headers)
 
     def _post(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
         # A path cannot lead to another host: the key is sent to `base_url` and nowhere else.

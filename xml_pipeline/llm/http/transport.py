@@ -76,6 +76,10 @@ class Connection:
         """Send one POST, and wait for the head of its answer."""
         return self.session.post(url, data=body, headers=headers, allow_redirects=False)
 
+    def get(self, url: str, headers: Mapping[str, str]) -> Awaitable[aiohttp.ClientResponse]:
+        """Send one GET, and wait for the head of its answer."""
+        return self.session.get(url, headers=headers, allow_redirects=False)
+
     async def aclose(self) -> None:
         """Close all connections."""
         await self.session.close()

@@ -99,9 +99,12 @@ class Lease:
         held: what its attempt holds of the budgets.
         sent: whether the backend was asked.
         settled: whether its attempt has come to something.
+        row: of its attempt in the ledger; 0 while there is none.
+        response_id: by which the answer can be fetched, if its backend goes on with it; "" while it has none.
+        fetches: whether another life asked, and this attempt only fetches the answer.
     """
 
-    __slots__ = ("held", "permit", "route", "sent", "settled", "started")
+    __slots__ = ("fetches", "held", "permit", "response_id", "route", "row", "sent", "settled", "started")
 
     def __init__(self, route: Route, permit: Permit, started: float) -> None:
         self.route = route
@@ -110,6 +113,9 @@ class Lease:
         self.held: Reservation | None = None
         self.sent = False
         self.settled = False
+        self.row = 0
+        self.response_id = ""
+        self.fetches = False
 
 
 class Leases:

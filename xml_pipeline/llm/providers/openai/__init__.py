@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from xml_pipeline.llm.http.backend import Backend, Key
+from xml_pipeline.errors import ConfigError
+from xml_pipeline.llm.http.backend import Key
+from xml_pipeline.llm.http.background import BackgroundBackend
 from xml_pipeline.llm.http.dialect import Dialect
 from xml_pipeline.llm.providers.chat.rules import rule
 from xml_pipeline.llm.providers.responses import ChatOrResponsesDialect, check_api
@@ -44,7 +46,7 @@ class OpenAIDialect(ChatOrResponsesDialect):
 
 
 @dataclass
-class OpenAIBackend(Backend):
+class OpenAIBackend(BackgroundBackend):
     """OpenAI: `gpt-*`, `chatgpt-*`, `o1-*`, `o3-*`, `o4-*` and fine-tuned ones."""
 
     provider: str = "openai"
@@ -55,6 +57,13 @@ class OpenAIBackend(Backend):
         str,
         Key("`chat`, `responses`, or `auto`: as the model needs it."),
     ] = "auto"
+    background: Annotated[
+        bool,
+        Key(
+            "Ask for answers that OpenAI goes on with and stores when the connection, or this process, ends. With a"
+            " journal they are fetched after a crash instead of being paid again; they come in one piece."
+        ),
+    ] = False
 
     default_key_env: ClassVar[str] = "OPENAI_API_KEY"
     requires_key: ClassVar[bool] = True
@@ -64,7 +73,12 @@ class OpenAIBackend(Backend):
 
     @classmethod
     def check(cls, given: Mapping[str, Any]) -> None:
-        check_api(given.get("api", cls.api), given.get("name") or cls.provider)
+        name, api = given.get("name") or cls.provider, given.get("api", cls.api)
+        check_api(api, name)
+        if given.get("background") and api == "chat":
+            raise ConfigError(
+                f"backend {name}: background needs the Responses API; write `api: responses`, or leave `api` out"
+            )
         super().check(given)
 
     def _auth_headers(self) -> dict[str, str]:
@@ -79,4 +93,8 @@ class OpenAIBackend(Backend):
         return _MODEL.match(model.lower()) is not None
 
     def _make_dialect(self) -> Dialect:
-        return OpenAIDialect(RULES, self.api)
+        return OpenAIDialect(RULES, "responses" if self.background else self.api)
+
+    @property
+    def detached(self) -> bool:  # type: ignore[override]  # read only here, and a constant elsewhere
+        return self.background

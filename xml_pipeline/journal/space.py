@@ -1,36 +1,14 @@
-"""A journal while no organism uses it: the only time at which anybody else may change it."""
+"""Room in the file: what need not be kept goes, the file becomes small, and nothing is left in the log beside it."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.file import looked_at, opened, sqlite_told
-from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.retention import delete_ended
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[sqlite3.Connection]:
-    """The one connection that writes, to a journal that nobody else uses as long as the block lasts.
-
-    Raises:
-        JournalError: an organism uses it (which process is told), there is none, or it cannot be used.
-    """
-    looked_at(path).close()
-    try:
-        owner = Owner(path)
-    except JournalError as error:
-        raise JournalError(f"{error}; stop it first, and try again") from None
-    try:
-        with sqlite_told(path), closing(opened(path, "full")) as connection:
-            yield connection
-            fold(connection, path)
-    finally:
-        owner.release()
 
 
 @contextmanager

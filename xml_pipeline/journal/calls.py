@@ -1,0 +1,128 @@
+"""The ledger in a journal's file (`ledger.Ledger`): a row for each try at a model, and what is kept of its answer."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from xml_pipeline.ledger import Asked, Came, Recalled, Spent, Try
+
+_BEGUN = (
+    "INSERT INTO calls (number, conversation, message, run, request, nth, threads, agent, backend, model, priced,"
+    " began, prompt, output, micro_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_NAMED = "UPDATE calls SET response = ? WHERE number = ?"
+_ENDED = (
+    "UPDATE calls SET outcome = ?, ended = ?, prompt = ?, output = ?, cached = ?, cache_write = ?, reasoning = ?,"
+    " estimated = ?, confirmed = ?, micro_usd = ?, stop = ?, tools = ?, error = ? WHERE number = ?"
+)
+_ANSWERED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
+_OF = "FROM calls LEFT JOIN answers ON call = number WHERE conversation = ? AND message = ? AND run = ?"
+_SUMS = "sum(prompt + output), coalesce(sum(micro_usd), 0) FROM calls"
+_WHEN = "CAST(coalesce(ended, began) / 900 AS INTEGER) * 900.0"
+_LONGEST = 86_400.0  # seconds from the beginning of a call to its end; more than any takes
+
+
+class Writing(Protocol):
+    """What the rows are written by and read from."""
+
+    clock: Callable[[], float]
+
+    def hand_over(self, statement: str, values: tuple[Any, ...]) -> None:
+        """Write it after all that was handed over before."""
+
+    def written(self, statement: str, values: tuple[Any, ...]) -> Awaitable[None]:
+        """As `hand_over`; what is given is done when it is durable. Raises JournalError."""
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """The connection that reads, in the event loop's thread. Raises JournalError."""
+
+    async def read_apart(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
+        """The rows of a long look at the file, read in another thread. Raises JournalError."""
+
+
+class Calls:
+    """The ledger of one journal.
+
+    Attributes:
+        last: the number of the last row.
+        before: the number of the last row before the run that goes on.
+    """
+
+    def __init__(self, file: Writing) -> None:
+        self._file = file
+        self.last = 0
+        self.before = 0
+
+    def start(self, connection: sqlite3.Connection, now: float) -> None:
+        """Mark what an earlier life began and never ended, and find the run: a death does not end one."""
+        (self.last,) = connection.execute("SELECT coalesce(max(number), 0) FROM calls").fetchone()
+        run = connection.execute("SELECT before FROM runs WHERE ended IS NULL").fetchone()
+        if run is None:
+            connection.execute("INSERT INTO runs VALUES (?, ?, NULL)", (now, self.last))
+            self.before = self.last
+            return
+        (self.before,) = run
+        connection.execute(
+            "UPDATE calls SET outcome = 'unknown', ended = began WHERE number > ? AND ended IS NULL", run
+        )
+
+    def stop(self, connection: sqlite3.Connection, now: float) -> None:
+        """The run ends here."""
+        connection.execute("UPDATE runs SET ended = ? WHERE ended IS NULL", (now,))
+
+    def begin(self, started: Try) -> tuple[int, Awaitable[None]]:
+        """As `Ledger.begin`."""
+        self.last += 1
+        asked = started.asked
+        of = ("", 0, None, 0) if asked is None else asked[1:5]
+        values = (self.last, started.conversation_id, *of, " ".join(started.threads), started.agent)
+        return self.last, self._file.written(_BEGUN, (*values, *started[4:]))
+
+    def named(self, number: int, response_id: str) -> None:
+        """As `Ledger.named`."""
+        self._file.hand_over(_NAMED, (response_id, number))
+
+    def end(self, number: int, came: Came) -> None:
+        """As `Ledger.end`."""
+        self._file.hand_over(_ENDED, (*came[:-2], number))
+        if came.answer is not None:
+            self._file.hand_over(_ANSWERED, (number, came.parts, came.answer))
+
+    def recall(self, asked: Asked) -> Recalled | None:
+        """As `Ledger.recall`."""
+        with self._file.reading() as reader:
+            found = reader.execute(
+                "SELECT answer, backend, response, number, prompt + output, coalesce(micro_usd, 0), confirmed"
+                f" {_OF} AND request = ? AND nth = ?"
+                " ORDER BY answer IS NOT NULL DESC, number DESC LIMIT 1",
+                asked[:5],
+            ).fetchone()
+        return None if found is None else Recalled(*found)
+
+    def others(self, asked: Asked) -> Sequence[Asked]:
+        """As `Ledger.others`."""
+        with self._file.reading() as reader:
+            rows = reader.execute(
+                f"SELECT request, nth, parts {_OF} AND answer IS NOT NULL ORDER BY number", asked[:3]
+            ).fetchall()
+        return [Asked(*asked[:3], *row) for row in rows]
+
+    def spent_in(self, conversation_id: str) -> Sequence[Spent]:
+        """As `Ledger.spent_in`."""
+        with self._file.reading() as reader:
+            rows = reader.execute(
+                f"SELECT {_WHEN}, threads, {_SUMS} WHERE conversation = ? GROUP BY 1, 2", (conversation_id,)
+            ).fetchall()
+        return [Spent(at, "", tuple(threads.split()), True, *sums) for at, threads, *sums in rows]
+
+    async def spent_since(self, when: float) -> Sequence[Spent]:
+        """As `Ledger.spent_since`."""
+        rows = await self._file.read_apart(
+            f"SELECT {_WHEN}, agent, number > ?1, {_SUMS} WHERE number > ?1"
+            " OR (began >= ?2 AND coalesce(ended, began) >= ?3) GROUP BY 1, 2, 3",
+            (self.before, when - _LONGEST, when),
+        )
+        return [Spent(at, agent, (), bool(in_run), *sums) for at, agent, in_run, *sums in rows]

@@ -1,0 +1,164 @@
+"""The ledger: a row for each try at a model, written before it is sent, and again when it came to something (ADR 29).
+
+What is kept of an answer stands in its row too, so that a handler that is called again gets it again. A row that was
+begun and never ended is *unknown*: nobody can tell whether it was billed, and it counts as what it was expected to
+come to at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Asked(NamedTuple):
+    """One call of a model, as a rerun of its handler makes it again.
+
+    Attributes:
+        conversation_id: of the message.
+        message_id: which is handled.
+        run: how often its handler had raised.
+        request: a digest of what was asked.
+        nth: how often the same was asked before, in this run.
+        parts: the digests of its parts, as `llm.tape` writes them; they say what differs.
+    """
+
+    conversation_id: str
+    message_id: str
+    run: int
+    request: bytes
+    nth: int
+    parts: bytes = b""
+
+
+class Try(NamedTuple):
+    """A try at a model, before it is sent.
+
+    Attributes:
+        agent: who pays; "" for nobody.
+        conversation_id: in which, or "".
+        threads: the innermost thread and those above it.
+        asked: which call of which message it belongs to; None outside of handlers.
+        backend, model: who is asked, and for which model there.
+        priced_as: whose price holds, as `openai/gpt-5.4`; "" when it is unknown.
+        began: in seconds of Unix time.
+        prompt, output: tokens that it may come to: what is reserved for it, or else what is expected.
+        micro_usd: what those cost; None when the price is unknown.
+    """
+
+    agent: str
+    conversation_id: str
+    threads: tuple[str, ...]
+    asked: Asked | None
+    backend: str
+    model: str
+    priced_as: str
+    began: float
+    prompt: int
+    output: int
+    micro_usd: int | None
+
+
+class Came(NamedTuple):
+    """What a try came to.
+
+    Attributes:
+        outcome: `answered`, `dropped`, `failed` or `cancelled` (`llm.accounting.usage.Answered`).
+        at: in seconds of Unix time.
+        prompt, output: tokens, all of them.
+        cached, cache_write, reasoning: parts of those.
+        estimated: whether the provider did not count all of them.
+        confirmed: False when nobody will tell whether it was billed.
+        micro_usd: what they cost; None when the price is unknown.
+        stop_reason: of the answer, or "".
+        tool_calls: in the answer.
+        error: the type of what went wrong, or "".
+        answer: what is kept of it, for whoever asks the same again; None for nothing.
+        parts: `Asked.parts`, where an answer is kept.
+    """
+
+    outcome: str
+    at: float
+    prompt: int
+    output: int
+    cached: int
+    cache_write: int
+    reasoning: int
+    estimated: bool
+    confirmed: bool
+    micro_usd: int | None
+    stop_reason: str
+    tool_calls: int
+    error: str
+    answer: bytes | None = None
+    parts: bytes = b""
+
+
+class Recalled(NamedTuple):
+    """What an earlier life knows of a call.
+
+    Attributes:
+        answer: what was kept; None where it was begun and its answer never came.
+        backend: who was asked last.
+        response_id: the name that its provider gave the answer, where it can be fetched by it; or "".
+        number: of its row.
+        tokens, micro_usd: that it counts as.
+        confirmed: False where nobody can tell whether it was billed.
+    """
+
+    answer: bytes | None
+    backend: str
+    response_id: str
+    number: int
+    tokens: int
+    micro_usd: int
+    confirmed: bool
+
+
+class Spent(NamedTuple):
+    """What some tries came to together.
+
+    Attributes:
+        at: when, to a quarter of an hour, in seconds of Unix time.
+        agent: whose; "" where that was not asked.
+        threads: in which; () where that was not asked.
+        in_run: whether in the run that goes on: since a start that followed a proper end.
+        tokens: input and output.
+        micro_usd: of those with a known price.
+    """
+
+    at: float
+    agent: str
+    threads: tuple[str, ...]
+    in_run: bool
+    tokens: int
+    micro_usd: int
+
+
+class Ledger(Protocol):
+    """Where the rows are."""
+
+    def begin(self, started: Try) -> tuple[int, Awaitable[None]]:
+        """Write down a try: its number, and what to wait for before it is sent.
+
+        Raises:
+            JournalError: nothing can be written any more (also out of what is waited for).
+        """
+
+    def named(self, number: int, response_id: str) -> None:
+        """The provider gave the answer of a try a name, by which it can be fetched later."""
+
+    def end(self, number: int, came: Came) -> None:
+        """Write down what a try came to; that is durable before whatever is decided after it."""
+
+    def recall(self, asked: Asked) -> Recalled | None:
+        """What an earlier life knows of a call; None where nobody asked."""
+
+    def others(self, asked: Asked) -> Sequence[Asked]:
+        """The calls with an answer of the same run of the same message."""
+
+    def spent_in(self, conversation_id: str) -> Sequence[Spent]:
+        """What was spent in a conversation, by its threads. Raises JournalError."""
+
+    async def spent_since(self, when: float) -> Sequence[Spent]:
+        """What agents spent since a time, in seconds of Unix time, and in this run. Raises JournalError."""

@@ -1,0 +1,54 @@
+"""What a try at a model is in the ledger: before it is sent, and when it came to something."""
+
+from __future__ import annotations
+
+from xml_pipeline.ledger import Came, Try
+from xml_pipeline.llm.accounting.prices import Rates
+from xml_pipeline.llm.accounting.usage import Answered
+from xml_pipeline.llm.completion import Completion
+from xml_pipeline.llm.routing.leases import Lease
+from xml_pipeline.llm.tape import written
+from xml_pipeline.llm.types import LLMResponse, Usage
+
+
+def begun(completion: Completion, lease: Lease, expected: Usage, rates: Rates | None, wall: float) -> Try:
+    """A try before it is sent. It may come to what its budgets hold for it, or else to what is expected."""
+    charge, held = completion.charge, lease.held
+    usage = expected if held is None else Usage(held.most.prompt, held.most.output)
+    price = None if rates is None else rates.micro_usd(usage)
+    return Try(
+        charge.agent,
+        charge.conversation_id,
+        charge.threads,
+        completion.asked,
+        lease.route.name,
+        lease.route.model,
+        "" if rates is None else rates.name,
+        wall,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        price if held is None or not held.most.micro_usd else held.most.micro_usd,
+    )
+
+
+def ended(completion: Completion, fact: Answered, response: LLMResponse | None, wall: float) -> Came:
+    """What a try came to, with its answer if a handler may ask for it again."""
+    asked, usage = completion.asked, fact.usage
+    came = Came(
+        fact.outcome,
+        wall,
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+        usage.estimated,
+        fact.confirmed,
+        fact.micro_usd,
+        "" if response is None else response.stop_reason or response.finish_reason,
+        0 if response is None else len(response.tool_calls),
+        "" if fact.error is None else type(fact.error).__name__,
+    )
+    if response is None or asked is None:
+        return came
+    return came._replace(answer=written(response), parts=asked.parts)
