@@ -54,6 +54,7 @@ class World:
         self.later = 0.0  # seconds that passed for the journal beside those that passed
         self.jumped = 0.0  # seconds by which its clock was set
         self.keep: float | None = None
+        self.fails = 0  # calls of `flaky`
 
     def die(self) -> None:
         """From now on there is what is written down by now; the life that runs does nothing to it any more."""
@@ -93,6 +94,13 @@ class World:
         await self._called(metadata, "slow", payload)
         return respond(Answer("at last"))
 
+    async def flaky(self, payload: Question, metadata: HandlerMetadata) -> Any:
+        await self._called(metadata, "flaky", payload)
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("not now")
+        return respond(Answer("after all"))
+
     async def greeter(self, payload: Note, metadata: HandlerMetadata) -> Any:
         await self._called(metadata, "greeter", payload)
         before = [note.text for note in metadata.recall(Note)]
@@ -105,6 +113,7 @@ class World:
                 listener("top", self.top, peers=["helper", "anna", "slow"]),
                 listener("helper", self.helper),
                 listener("slow", self.slow),
+                listener("flaky", self.flaky, retries=3),
                 listener("greeter", self.greeter),
                 listener("anna", None, human=True, accepts=[Question]),
             ],

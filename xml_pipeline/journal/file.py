@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
+from xml_pipeline.journal import digest
 from xml_pipeline.journal.durable import Kept, KeptSession, OpenConversation
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.rows import message_unpacked, unpacked
@@ -22,6 +23,21 @@ APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
 VERSION = 3  # of the tables; another one is migrated or refused, never guessed at
 
 _AT_ONCE = 500  # values in one statement; SQLite takes 999 everywhere
+_DAMAGED = (
+    "; it is damaged: `xml-pipeline journal check` tells where. Put a copy of it back that is whole, with its -wal"
+    " file, or name another file to begin anew"
+)
+_NOT_WRITABLE = "; whoever runs the organism needs to be allowed to write it, and files beside it"
+_HELP = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_FULL: "; make room on its disk and start again",
+    sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
+    sqlite3.SQLITE_IOERR: "; its disk refuses to read or to write: see that it has room and is whole",
+}
+
+PATIENCE = "PRAGMA busy_timeout = 2000"  # milliseconds
+
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
 
 _TABLES = """
@@ -176,17 +192,10 @@ def opened(path: Path, synchronous: str) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
-    connection.execute("PRAGMA busy_timeout = 2000")
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(PATIENCE)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application != APPLICATION_ID:
-        raise JournalError(f"{path} is a database of another program; name another file for the journal")
-    if tables and not 1 <= version <= VERSION:
-        raise JournalError(
-            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
-            " use the version that wrote it, or name another file"
-        )
+    if tables:
+        version = _recognised(connection, path, range(1, VERSION + 1))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
@@ -211,29 +220,40 @@ def looked_at(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise JournalError(f"there is no journal {path}: it is made when the organism is started")
-    try:
+    with sqlite_told(path):
         connection = read_only(path)
-    except sqlite3.Error as error:
-        raise unusable(path, error) from error
-    try:
-        found = [
-            connection.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")
-        ]
-    except sqlite3.Error as error:
-        connection.close()
-        raise unusable(path, error) from error
-    if found != [APPLICATION_ID, VERSION]:
-        connection.close()
-        older = found[0] == APPLICATION_ID and 1 <= found[1] < VERSION
-        advice = "; start its organism once, and it is brought up to date" if older else ""
-        raise JournalError(f"{path} is no journal that this version reads{advice}")
-    return connection
+        try:
+            _recognised(connection, path, (VERSION,))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _recognised(connection: sqlite3.Connection, path: Path, versions: Container[int]) -> int:
+    """Its version. Raises JournalError: it is no journal, or of none of these versions."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise JournalError(f"{path} holds nothing: a journal is made when the organism is started")
+    if application != APPLICATION_ID:
+        raise JournalError(f"{path} is a database of another program; name another file for the journal")
+    if version not in versions:
+        advice = (
+            "start its organism once, and it is brought up to date"
+            if 1 <= version < VERSION
+            else "use the version that wrote it, or name another file"
+        )
+        raise JournalError(
+            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION}; {advice}"
+        )
+    return int(version)
 
 
 def read_only(path: Path) -> sqlite3.Connection:
     """A connection that only reads. Keep its transactions short: the log cannot be folded while one is open."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    connection.execute("PRAGMA busy_timeout = 2000")
+    connection.execute(PATIENCE)
     return connection
 
 
@@ -241,24 +261,29 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
     """All steps of a conversation, in order.
 
     Raises:
-        JournalError: a row holds no step, or one that a newer version wrote; or one is missing.
+        JournalError: a step is not what was written, is missing, or was written by a newer version.
     """
     rows = connection.execute(
-        "SELECT seq, at, events FROM steps WHERE conversation = (SELECT number FROM conversations WHERE id = ?)"
-        " ORDER BY seq",
+        "SELECT seq, size, at, events, digest, erased FROM steps"
+        " WHERE conversation = (SELECT number FROM conversations WHERE id = ?) ORDER BY seq",
         (conversation_id,),
     ).fetchall()
-    try:
-        steps = [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
-    except msgspec.MsgspecError as error:
-        raise JournalError(
-            f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
-        ) from error
-    expected = 0
-    for step in steps:
-        if step.seq != expected or not step.events:
+    steps: list[Step] = []
+    expected, chain = 0, digest.first(conversation_id)
+    for seq, size, at, stored, own, erased in rows:
+        if seq != expected:
             raise JournalError(f"conversation {conversation_id} has a gap: event {expected} is missing")
-        expected += len(step.events)
+        if not digest.is_sound(chain, own, erased, seq, size, at, stored):
+            raise JournalError(
+                f"conversation {conversation_id} is changed: event {seq} is not what was written"
+            )
+        try:
+            steps.append(Step(conversation_id, seq, at, unpacked(stored)))
+        except msgspec.MsgspecError as error:
+            raise JournalError(
+                f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
+            ) from error
+        expected, chain = expected + size, own
     return steps
 
 
@@ -297,12 +322,27 @@ def kept_in(connection: sqlite3.Connection) -> Kept:
     return Kept(found, memories, Uptime(lives), sessions, dict(asked.fetchall()))
 
 
+@contextmanager
+def sqlite_told(path: Path) -> Iterator[None]:
+    """What SQLite says in this block, about a damaged file, too, is an error of the journal. Raises JournalError."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # it quotes names, and they may be damaged
+        raise unusable(path, error) from error
+
+
 def unusable(path: Path, error: BaseException) -> JournalError:
     """What is said when a journal cannot be used."""
     if isinstance(error, JournalError):
         return error
     if isinstance(error, OSError):
         return JournalError(f"the journal {path} cannot be used: {error.strerror}")
-    told = JournalError(f"the journal {path} cannot be used: {error}")
+    told = JournalError(f"the journal {path} cannot be used: {error}{_to_do(error)}")
     told.__cause__ = error
     return told
+
+
+def _to_do(error: BaseException) -> str:
+    """What helps against an error of SQLite, when that is known."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return "" if code is None else _HELP.get(code & 0xFF, "")

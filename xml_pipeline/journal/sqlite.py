@@ -32,6 +32,7 @@ from xml_pipeline.journal.file import (
     CONVERSATION,
     LETTER,
     OPEN,
+    PATIENCE,
     QUESTION,
     STEP,
     asked_in,
@@ -39,6 +40,7 @@ from xml_pipeline.journal.file import (
     made,
     opened,
     read_only,
+    sqlite_told,
     steps_of,
     unusable,
 )
@@ -276,20 +278,15 @@ class SqliteJournal:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection that reads, in the event loop's thread. Raises JournalError."""
         assert self._reader is not None
-        try:
+        with sqlite_told(self.path):
             yield self._reader
-        except sqlite3.Error as error:
-            raise unusable(self.path, error) from error
 
     async def read_apart(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         """The rows of a long look at the file, read in another thread. Raises JournalError."""
 
         def read() -> list[Any]:
-            try:
-                with closing(read_only(self.path)) as reader:
-                    return reader.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise unusable(self.path, error) from error
+            with sqlite_told(self.path), closing(read_only(self.path)) as reader:
+                return reader.execute(statement, values).fetchall()
 
         return await asyncio.to_thread(read)
 
@@ -394,9 +391,8 @@ class SqliteJournal:
 
         def carry_out(connection: sqlite3.Connection) -> None:
             try:
-                result = work(connection)
-            except sqlite3.Error as error:
-                self._tell(settle, None, unusable(self.path, error))
+                with sqlite_told(self.path):
+                    result = work(connection)
             except StopIteration as error:  # no future takes it
                 self._tell(settle, None, RuntimeError(repr(error)))
             except Exception as error:
@@ -471,7 +467,7 @@ class SqliteJournal:
                 with _if_there_is_room():
                     self._commit(connection, ())
                     self.ledger.stop(connection, self.clock())
-                    connection.execute(_FOLD)
+                    _folded(connection)
             except BaseException as error:
                 self._tell(self._broken, unusable(self.path, error))
         finally:
@@ -544,9 +540,7 @@ class SqliteJournal:
                 if (self._known or not folded) and not behind:
                     self._commit(connection, ())
                 if not (folded or behind):
-                    with _if_there_is_room():
-                        connection.execute(_FOLD)
-                    folded = True
+                    folded = _folded(connection)
                 continue
             batch: list[_Rows] = []
             while isinstance(more, list):
@@ -573,7 +567,7 @@ class SqliteJournal:
         except sqlite3.OperationalError as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if error.sqlite_errorcode & 0xFF not in _PASSING:
+            if not _passes(error):
                 raise
             return 0
         return deleted
@@ -630,7 +624,9 @@ def _answered(asked: set[str], events: Sequence[Event]) -> Iterator[tuple[str, t
 
 
 def _passes(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF in _PASSING
+    code = error.sqlite_errorcode
+    # a full disk again: the log found room, and its index in shared memory found none
+    return code & 0xFF in _PASSING or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 @contextmanager
@@ -641,6 +637,16 @@ def _if_there_is_room() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if not _passes(error):
             raise
+
+
+def _folded(connection: sqlite3.Connection) -> bool:
+    """Fold the log into the database, but wait for nobody who reads it: what is to be written would wait with us."""
+    busy = 1
+    connection.execute("PRAGMA busy_timeout = 0")
+    with _if_there_is_room():
+        (busy, _, _) = connection.execute(_FOLD).fetchone()
+    connection.execute(PATIENCE)
+    return not busy
 
 
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
