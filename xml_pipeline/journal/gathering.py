@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_LONGEST = 0.05  # seconds for which the first may wait while more come
+_LONGEST = 0.02  # seconds for which the first may wait while more come
 
 
 class Gathering(Generic[T]):

@@ -54,7 +54,7 @@ Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
 _TOGETHER = tuple(1 << power for power in range(9, -1, -1))  # rows in one statement
-_LENT = 0.02  # seconds for which a busy event loop lets the thread have the interpreter
+_LENT = 0.01  # seconds for which a busy event loop lets the thread have the interpreter
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
 _LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
 _SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
