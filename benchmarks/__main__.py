@@ -6,7 +6,7 @@ import importlib
 import platform
 import sys
 
-NAMES = ("hop", "journal", "walk", "startup", "memory", "llm_overhead", "llm_limits")
+NAMES = ("hop", "journal", "durable_peers", "walk", "startup", "memory", "llm_overhead", "llm_limits")
 LONG = ("sustain",)
 
 
