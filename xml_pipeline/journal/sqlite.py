@@ -1,9 +1,9 @@
 """A journal in one SQLite file, by one connection in a thread of its own.
 
-Batches form by themselves: while one commit is on its way to the disk, the next steps gather in the queue. Nothing
-waits on a timer. The one connection that writes is also the only one that checkpoints: before 3.51.3 SQLite can
-corrupt a WAL database that two connections checkpoint (sqlite.org/wal.html#walresetbug). Whoever reads opens the
-file read-only (`journal.file`).
+Batches form by themselves: steps gather while the event loop makes more of them (`journal.gathering`), and while one
+commit is on its way to the disk. Nothing waits on a timer. The one connection that writes is also the only one that
+checkpoints: before 3.51.3 SQLite can corrupt a WAL database that two connections checkpoint
+(sqlite.org/wal.html#walresetbug). Whoever reads opens the file read-only (`journal.file`).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from xml_pipeline.journal.file import (
     steps_of,
     unusable,
 )
+from xml_pipeline.journal.gathering import Gathering
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.retention import MOST, delete_ended
@@ -66,7 +67,8 @@ T = TypeVar("T")
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
-_TOGETHER = (64, 8)  # rows in one statement
+_TOGETHER = tuple(1 << power for power in range(9, -1, -1))  # rows in one statement
+_LENT = 0.01  # seconds for which a busy event loop lets the thread have the interpreter
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
 _LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
 _SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
@@ -160,9 +162,7 @@ class SqliteJournal:
         self._idle = idle
         self.ledger = Calls(self)
         self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
-        self._gathered: list[
-            _Rows
-        ] = []  # in this turn of the event loop: waking the thread costs more than a step
+        self._written_all = threading.Event()  # what the thread took from the queue
         self._thread: threading.Thread | None = None
         self._failure: JournalError | None = None
         self._stopping = threading.Event()
@@ -171,6 +171,7 @@ class SqliteJournal:
         self._waiting: set[asyncio.Future[Any]] = set()  # for a row to be durable, or a change to be made
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
+        self._gathered: Gathering[_Rows]
         self._loop: asyncio.AbstractEventLoop
         self._failed: Callable[[JournalError], None]
         self._closed: asyncio.Future[None]
@@ -181,6 +182,7 @@ class SqliteJournal:
         """As `Durable.start`."""
         self._loop, self._failed = asyncio.get_running_loop(), failed
         self._closed = self._loop.create_future()
+        self._gathered = Gathering(self._loop, self._let_write)
         begun: asyncio.Future[Kept] = self._loop.create_future()
         thread = threading.Thread(target=self._run, args=(begun,), name="xml-pipeline-journal", daemon=True)
         thread.start()
@@ -253,14 +255,13 @@ class SqliteJournal:
         self._hand_over(rows)
 
     def _hand_over(self, rows: _Rows) -> None:
-        if not self._gathered:
-            self._loop.call_soon(self._flush)
-        self._gathered.append(rows)
+        self._gathered.add(rows)
 
-    def _flush(self) -> None:
-        if self._gathered:
-            self._queue.put(self._gathered)
-            self._gathered = []
+    def _let_write(self, rows: list[_Rows], more: bool) -> None:
+        self._written_all.clear()
+        self._queue.put(rows)
+        if more:
+            self._written_all.wait(_LENT)
 
     def steps(self, conversation_id: str) -> list[Step]:
         """As `Durable.steps`."""
@@ -366,7 +367,7 @@ class SqliteJournal:
             step,
             lambda: None if durable.done() else durable.set_result(None),
         )
-        rows = self._gathered[-1]
+        rows = self._gathered.last
         rows.other = [*rows.other, *also]
         await durable
 
@@ -400,7 +401,7 @@ class SqliteJournal:
             else:
                 self._tell(settle, result, None)
 
-        self._flush()
+        self._gathered.hand_over()
         self._queue.put(_Change(carry_out))
         found: T = await done
         return found
@@ -426,7 +427,7 @@ class SqliteJournal:
             return
         self._stopping.set()
         self._failure = JournalError(f"the journal {self.path} is closed")
-        self._flush()
+        self._gathered.hand_over()
         self._queue.put(None)
         await self._closed
         self._thread.join()
@@ -552,6 +553,7 @@ class SqliteJournal:
                 self._commit(connection, batch)
                 folded = False
                 self._tell(self._durable, batch)
+                self._written_all.set()
             if isinstance(more, _Change):
                 more.carry_out(connection)
                 folded = False
@@ -667,14 +669,13 @@ def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
 
 
 def _add(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, many with one statement: at the end of each the interpreter's lock has to be won back."""
+    """Insert rows with few statements: at the end of each the interpreter's lock has to be won back."""
     done = 0
     for size in _TOGETHER:
         while len(rows) - done >= size:
             values = [value for row in rows[done : done + size] for value in row]
             connection.execute(_repeated(statement, size), values)
             done += size
-    connection.executemany(statement, rows[done:])
 
 
 @cache
