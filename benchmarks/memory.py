@@ -22,7 +22,8 @@ CASES = {
 }
 
 
-def _resident(field: str = "VmRSS") -> float:
+def resident(field: str = "VmRSS") -> float:
+    """Megabytes of this process, by a field of /proc/self/status."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / 1024
@@ -39,7 +40,7 @@ async def _run(messages: int) -> float:
         for _ in range(messages // (batch * 10)):
             await asyncio.gather(*(organism.ask("ping", ball(8, 400)) for _ in range(batch)))
         gc.collect()
-        return _resident()
+        return resident()
 
 
 async def _overload(messages: int) -> float:
@@ -57,7 +58,7 @@ async def _overload(messages: int) -> float:
     async with organism:
         for number in range(messages):
             await organism.send("slow", ball(number, 100_000))
-    return _resident("VmHWM")
+    return resident("VmHWM")
 
 
 def main() -> None:

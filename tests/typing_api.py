@@ -375,7 +375,7 @@ async def asks() -> None:
         named = organism.session(id="alice", ttl=3600)
         await named.ask("greeter", Visit("Ann"))
         assert_type(organism.remembered("outside/alice", Visit), tuple[Visit, ...])
-        named.close()
+        await named.close()
 
         async with organism.events() as watched:
             conversation = await organism.send("approver", Order(item="pen"))
@@ -384,8 +384,8 @@ async def asks() -> None:
                     break
         questions = organism.questions()
         assert_type(questions, list[Question])
-        organism.answer(questions[0].thread_id, Sum(1))
-        assert_type(organism.cancel(conversation), bool)
+        assert_type(await organism.answer(questions[0].thread_id, Sum(1)), None)
+        assert_type(await organism.cancel(conversation), bool)
         assert_type(organism.listeners["add"], Listener)
         assert_type(organism.router, Router)
         assert_type(organism.dead_letters(), list[DeadLetter])

@@ -263,6 +263,18 @@ class JournalError(XmlPipelineError):
     """Work cannot be made durable, or a journal cannot be used; the text says which file, why, and what to do."""
 
 
+class Ended(BaseException):
+    """A signal ended a program in order; like KeyboardInterrupt it is no error that somebody should catch.
+
+    Attributes:
+        code: the exit code that says so: 128 and the signal's number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.code = 128 + signal
+
+
 class LLMError(XmlPipelineError):
     """Root of what a call to a language model can raise."""
 

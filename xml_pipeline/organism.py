@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
-from xml_pipeline.errors import ConfigError, Problem, cut, did_you_mean
+from xml_pipeline.errors import ConfigError, JournalError, Problem, cut, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
-from xml_pipeline.journal import Journal
+from xml_pipeline.journal import Durable, Journal
 from xml_pipeline.payload.text import own_text
 from xml_pipeline.pump import (
     ConversationLimits,
@@ -25,6 +26,8 @@ from xml_pipeline.pump import (
     PumpSettings,
     listener,
 )
+from xml_pipeline.pump.done import Done
+from xml_pipeline.pump.kept import recalled
 from xml_pipeline.pump.listener import (
     OUTSIDE,
     AsyncStateful,
@@ -38,7 +41,6 @@ from xml_pipeline.pump.listener import (
 )
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import why_no_process
-from xml_pipeline.pump.response import recalled
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name
@@ -72,6 +74,13 @@ class Organism:
     """Listeners under one pump; an async context manager.
 
     `Organism.from_file("organism.yaml")` or `Organism.build(name=...)` make one.
+
+    Attributes:
+        name: what it is called.
+        description: what it is for.
+        default: the listener that a console writes to without a name; None for none.
+        shutdown_seconds: how long a stop waits for running handlers before it cancels them.
+        journal: the file in which its work survives; None when it does not.
     """
 
     def __init__(
@@ -100,11 +109,13 @@ class Organism:
         self.description = description
         self.default = default
         self._listeners: dict[str, Listener] = {}
-        self._shutdown_seconds = patience
+        self.shutdown_seconds = patience
         self._router = router
         self._new_id = new_id or random_ids()
         self._streams: dict[EventStream, Hook] = {}
+        self.journal = journal.path if isinstance(journal, Durable) else None
         self._ended = False
+        self._hurried = False
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
         self._journal = journal
@@ -162,14 +173,17 @@ class Organism:
         limits: ConversationLimits | None = None,
         router: Router | None = None,
         journal: str | Path | None = None,
+        keep: str | None = None,
     ) -> Organism:
         """An organism without YAML; the arguments are the keys of its `organism` section.
 
         Args:
             journal: the file in which work is written down before it goes on; None for nowhere.
+            keep: how long the journal keeps a conversation after its end: `90s`, `15m`, `12h`, `7d`; None for ever.
 
         Raises:
-            ConfigError: an unknown scheduling, or a size that is not positive.
+            ConfigError: an unknown scheduling, a size that is not positive, a `keep` that is no length of time or has
+                no journal.
         """
         settings = PumpSettings.checked(
             max_in_flight=max_in_flight,
@@ -187,7 +201,7 @@ class Organism:
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             router=router,
-            journal=_journal(journal),
+            journal=_journal(journal, keep),
         )
 
     # --- listeners ---
@@ -317,6 +331,7 @@ class Organism:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
+            self._hurried = True  # it may not have begun to wait
             self._pump.hurry()
             raise
 
@@ -343,7 +358,7 @@ class Organism:
         if self._door is not None:
             self._door.shut()
         try:
-            await self._pump.stop(self._shutdown_seconds)
+            await self._pump.stop(0.0 if self._hurried else self.shutdown_seconds)
         finally:
             if self._door is not None:
                 await self._door.close()
@@ -434,7 +449,8 @@ class Organism:
             timeout: seconds for all of it; None for no limit but the conversation's own.
             sender: what listeners see as `from_id`; no listener's name.
             key: names this request for ever, in an organism with a journal. Asked again with the same key, after a
-                crash too, it joins what runs, or gives the answer that was given.
+                crash too, it joins what runs, or gives the answer that was given. Inside a handler of the same
+                organism it follows from the message that is handled, and need not be given.
 
         Returns:
             The answer's payload.
@@ -470,6 +486,23 @@ class Organism:
         """
         return await self._session(sender).send(to, payload, key=key)
 
+    async def join(self, conversation_id: str) -> Any:
+        """Wait for the answer of a conversation, also of one that began in an earlier life, or is over.
+
+        Whoever stops waiting ends nothing.
+
+        Args:
+            conversation_id: as `send` returned it, or `xp log` shows it.
+
+        Returns:
+            The answer's payload.
+
+        Raises:
+            ConfigError: the organism has no journal.
+            AnswerError, NoReply, OrganismClosed, JournalError, RuntimeError: as `ask`.
+        """
+        return await self._anybody.join(conversation_id)
+
     def _session(self, sender: str) -> Session:
         return Session(self._pump, sender_name(self._pump, sender), "", self._new_id)
 
@@ -498,7 +531,7 @@ class Organism:
         length = None if ttl is None else seconds(ttl)
         if ttl is not None and not (length is not None and length > 0):
             raise ValueError(f"the ttl of a session is a number of seconds greater than 0, not {cut(ttl)}")
-        key = self._pump.session_id(f"{name}/{own_text(id)}")
+        key = self._pump.sessions.id_of(f"{name}/{own_text(id)}")
         return Session(self._pump, name, key, self._new_id, named=True, ttl=length)
 
     async def exchange(self, data: bytes, *, timeout: float | None = None, key: str | None = None) -> bytes:
@@ -518,22 +551,31 @@ class Organism:
     # --- people ---
 
     def questions(self) -> list[Question]:
-        """Messages that wait for a person, oldest first."""
+        """Messages that wait for a person, oldest first.
+
+        Raises:
+            JournalError: those of conversations that sleep in the journal cannot be read.
+        """
         return [
-            Question(thread_id, message.to, message.conversation_id, message.payload)
-            for thread_id, message in self._pump.questions.items()
+            Question(each.thread_id, each.listener, each.conversation_id, each.payload)
+            for each in self._pump.asked()
         ]
 
-    def answer(self, thread_id: str, payload: Any) -> None:
+    def answer(self, thread_id: str, payload: Any) -> Done[None]:
         """A person's answer to one of `questions()`.
+
+        Returns:
+            To be awaited by whoever has to know that the answer outlives the process.
 
         Raises:
             RoutingError: nothing waits there.
             PayloadError, EnvelopeError: the answer is not valid, or too large; the question goes on waiting.
             RuntimeError: called from another thread than the organism's.
+            JournalError: its conversation cannot be brought back; awaited: the answer cannot be made durable.
         """
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(organism.answer, thread_id, payload)")
         self._pump.answer(thread_id, payload)
+        return Done(None, self._pump.flush)
 
     # --- memory ---
 
@@ -543,6 +585,10 @@ class Organism:
         Raises:
             PayloadTypeError: the class is no payload.
         """
+        conversation_id, of_a_conversation, _ = key.partition("/")
+        if of_a_conversation:
+            with suppress(JournalError):  # then nothing is known of it
+                self._pump.wake(conversation_id)
         state = self._pump.state
         found = [each.entries(key) for each in state.sessions.values()]
         found += [
@@ -596,21 +642,29 @@ class Organism:
             )
         self._observers.add(hook)
 
-    def cancel(self, conversation_id: str) -> bool:
-        """End a conversation and cancel its handlers; False when there is none of that id.
+    def cancel(self, conversation_id: str) -> Done[bool]:
+        """End a conversation and cancel its handlers.
+
+        Returns:
+            Whether there was one of that id. It can be awaited: then it is also durable that it ended.
 
         Raises:
             RuntimeError: called from another thread than the organism's.
+            JournalError: it cannot be brought back; awaited: its end cannot be made durable.
         """
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(organism.cancel, conversation_id)")
-        return self._pump.cancel(conversation_id)
+        return Done(self._pump.cancel(conversation_id), self._pump.flush)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Messages that ended without a receiver, oldest first; the newest thousand are kept."""
         return list(self._pump.dead_letters)
 
     def threads(self) -> list[ThreadInfo]:
-        """Open threads, callers before callees."""
+        """Open threads, callers before callees.
+
+        With a journal, of those that only wait for people the ones that are in memory: at most a thousand
+        conversations. `questions()` lists what all of them wait for.
+        """
         return [
             ThreadInfo(
                 thread.id,
@@ -634,7 +688,7 @@ class Organism:
         return Status(
             in_flight=pump.admission.in_flight,
             running=pump.scheduler.running,
-            conversations=len(conversations),
+            conversations=len(conversations) + (0 if pump.sleepers is None else pump.sleepers.asleep),
             threads=sum(len(each.threads) for each in conversations.values()),
             handled=pump.handled,
             dead_letters=len(pump.dead_letters),
@@ -647,14 +701,23 @@ class Organism:
         return addressing.instructions(addressing.named(name))
 
 
-def _journal(path: str | Path | None) -> Journal | None:
+def _journal(path: str | Path | None, keep: str | None) -> Journal | None:
+    if path is None and keep is not None:
+        raise ConfigError(
+            "keep is how long a journal keeps what has ended: name its file, journal='state.db'"
+        )
     if path is None:
         return None
     if not isinstance(path, str | Path) or not str(path):
         raise ConfigError(f"journal is {cut(repr(path))}; the path of a file is needed")
+    from xml_pipeline.journal.span import seconds_of
     from xml_pipeline.journal.sqlite import SqliteJournal
 
-    return SqliteJournal(path)
+    try:
+        seconds_kept = None if keep is None else seconds_of(keep)
+    except (TypeError, ValueError):
+        raise ConfigError(f"keep is {cut(repr(keep))}; allowed: a text as 90s, 15m, 12h or 7d") from None
+    return SqliteJournal(path, keep=seconds_kept)
 
 
 def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Organism:

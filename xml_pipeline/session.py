@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import Heading, Huh, Message, SystemError, codec_for, decode
 from xml_pipeline.errors import (
     AnswerError,
@@ -14,11 +15,14 @@ from xml_pipeline.errors import (
     EnvelopeError,
     NoReply,
     OrganismClosed,
+    PayloadError,
+    PayloadTypeError,
     RoutingError,
     cut,
 )
 from xml_pipeline.payload.text import escape, own_text
 from xml_pipeline.pump import Pump
+from xml_pipeline.pump.done import Done
 from xml_pipeline.pump.facts import Injected
 from xml_pipeline.pump.listener import OUTSIDE, check_name
 from xml_pipeline.pump.settings import seconds
@@ -86,12 +90,13 @@ class Session:
         """As `Organism.ask`, within this session."""
         pump, room = self._pump, self._pump.admission
         # The usual ask, written out: `message` does the same, and two more coroutines are a tenth of an ask.
-        if timeout is None and key is None and not room.watched and room.in_flight < room.most:
+        usual = timeout is None and key is None and (pump.keys is None or current_caller.get() is None)
+        if usual and not room.watched and room.in_flight < room.most:
             fact = self._injected(to, payload, awaited=True)
             future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
             pump.inject(fact, future)
             if self._ttl is not None:
-                pump.keep_session(self._key, self._ttl)
+                pump.sessions.keep(self._key, self._ttl)
             try:
                 message = await future
             except asyncio.CancelledError:
@@ -101,18 +106,33 @@ class Session:
                 raise _nobody(to)
         else:
             message = await self.message(to, payload, timeout, key)
-        answer = message.payload  # inside, an error is a message like any other; here it is raised (ADR 4)
-        if isinstance(answer, SystemError):
-            raise AnswerError(answer, answer.code, answer.message)
-        if isinstance(answer, Huh):
-            raise AnswerError(answer, "validation", str(answer))
+        answer = _told(message)
         if not isinstance(answer, answer_type):
             got, wanted = type(answer).__name__, answer_type.__name__
             raise AnswerError(answer, "validation", f"the answer is a {got}; a {wanted} was asked for")
         return answer
 
+    async def join(self, conversation_id: str) -> Any:
+        """As `Organism.join`."""
+        pump = self._pump
+        if pump.loop is not asyncio.get_running_loop():
+            raise _not_here(pump)
+        self._check_open()
+        if pump.keys is None:
+            raise ConfigError(
+                "only with a journal can a conversation be joined: organism: {journal: state.db}"
+            )
+        pump.wake(conversation_id)
+        future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        pump.keys.wait(conversation_id, future)
+        message = await future
+        if message is None:
+            raise NoReply(f"the conversation {conversation_id} ended and nobody answered")
+        return _told(message)
+
     async def send(self, to: str, payload: Any, *, key: str | None = None) -> str:
         """As `Organism.send`, within this session."""
+        key = self._key_of(to, payload, key)
         fact = self._injected(to, payload, awaited=False, key=key)
         await self._inject(fact, None, named=key is not None)
         if self._pump.durable:
@@ -124,6 +144,7 @@ class Session:
     ) -> Message:
         """The answering message, also when it is an error; otherwise as `ask`."""
         _check_timeout(timeout)
+        key = self._key_of(to, payload, key)
         fact = self._injected(to, payload, awaited=True, key=key)
         future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         limit = asyncio.timeout(None if timeout is None else seconds(timeout))
@@ -156,13 +177,23 @@ class Session:
                 with keys.begin(fact):
                     await pump.inject_in_turn(fact, answer, self._check_open)
         if self._ttl is not None:
-            pump.keep_session(self._key, self._ttl)
+            pump.sessions.keep(self._key, self._ttl)
+
+    def _key_of(self, to: str, payload: Any, key: str | None) -> str | None:
+        """The key that was given, or that of a request which is made inside a handler of the same organism."""
+        if key is not None:
+            return key
+        try:
+            return self._pump.key_inside(to, payload)
+        except (PayloadTypeError, PayloadError):
+            return None  # it is refused further down, as anywhere else
 
     def _injected(self, to: str, payload: Any, *, awaited: bool, key: str | None = None) -> Injected:
         pump = self._pump
         if pump.loop is not asyncio.get_running_loop():
             raise _not_here(pump)
-        self._check_open()
+        if self._closed:
+            self._check_open()
         if type(to) is not str and isinstance(to, str):
             to = own_text(to)
         conversation_id = self._new_id() if key is None else _named(pump, key)
@@ -172,22 +203,26 @@ class Session:
         if self._closed:
             raise RoutingError("the session is closed; open another with organism.session()")
 
-    def close(self) -> None:
+    def close(self) -> Done[None]:
         """End the session: what listeners remember under it is forgotten, when its conversations are over.
+
+        Returns:
+            To be awaited by whoever has to know that this is durable.
 
         Raises:
             RuntimeError: called from another thread than the organism's.
         """
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(session.close)")
         self._closed = True
-        self._pump.end_session(self._key)
+        self._pump.sessions.end(self._key)
+        return Done(None, self._pump.flush)
 
     async def __aenter__(self) -> Session:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if not self._named:
-            self.close()
+            await self.close()
 
 
 async def exchange(
@@ -223,6 +258,16 @@ def _named(pump: Pump, key: str) -> str:
             "a key= needs a journal, which knows it after a crash too: organism: {journal: state.db}"
         )
     return DerivedIds(f"key/{key}").new_id()
+
+
+def _told(message: Message) -> Any:
+    """The answer; inside, an error is a message like any other, here it is raised (ADR 4)."""
+    answer = message.payload
+    if isinstance(answer, SystemError):
+        raise AnswerError(answer, answer.code, answer.message)
+    if isinstance(answer, Huh):
+        raise AnswerError(answer, "validation", str(answer))
+    return answer
 
 
 def _nobody(to: str) -> NoReply:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from xml_pipeline import HandlerMetadata
 from xml_pipeline.agents import Answer, Task
-from xml_pipeline.agents.people import reaches_people
 from xml_pipeline.llm import LLMRequest, LLMResponse, ToolCall
 
 from .scenes import Scene, calls, virtual
@@ -54,8 +54,14 @@ async def test_a_call_that_leads_to_a_person_waits_as_well() -> None:
 
 
 @virtual
-async def test_who_reaches_people() -> None:
-    scene = Scene("x", peers=["helper", "calculator.add"])
-    scene.agent("helper", peers=["boss", "bot"])
+async def test_a_peer_that_may_ask_a_person_and_hangs_is_given_up_all_the_same() -> None:
+    scene = Scene(asking("helper"), peers=["helper"], peer_timeout_seconds=5)
     scene.organism.human("boss", accepts=[Task])
-    assert reaches_people(scene.organism.listeners) == {"bot", "helper", "boss"}
+
+    @scene.organism.listener(peers=["boss"])
+    async def helper(payload: Task, metadata: HandlerMetadata) -> None:
+        await asyncio.Event().wait()
+
+    async with scene.organism:
+        answer = await scene.organism.ask("bot", Task("May I?"), timeout=60)
+        assert "no answer in time" in answer.text

@@ -10,7 +10,7 @@ from xml_pipeline import Organism
 from xml_pipeline.journal import Step
 from xml_pipeline.pump import Listener
 from xml_pipeline.threads import State
-from xml_pipeline.threads.record import Over
+from xml_pipeline.threads.record import Closed, Over, Resting
 
 
 class Lagging:
@@ -25,6 +25,11 @@ class Lagging:
 
     def append(self, conversation_id: str, expected_seq: int, step: Step, done: Callable[[], None]) -> None:
         assert step.conversation_id == conversation_id
+        if isinstance(step.events[0], Closed | Resting):  # a session's, each on its own
+            self.steps.append(step)
+            self.state.apply(conversation_id, step.events[0])
+            self._wait(done)
+            return
         assert step.seq == expected_seq == self.known.get(conversation_id, 0), "a gap, or somebody else's"
         assert step.events
         self.known[conversation_id] = expected_seq + len(step.events)
@@ -33,6 +38,9 @@ class Lagging:
             self.state.apply(conversation_id, packed(event))
             if isinstance(event, Over):
                 assert conversation_id not in self.state.conversations
+        self._wait(done)
+
+    def _wait(self, done: Callable[[], None]) -> None:
         self.waiting.append(done)
         if not self.held:
             self.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +18,16 @@ from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.space import fold
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
+
+
+def killed(path: Path) -> Path:
+    """A journal as the death of its process would leave it now, under another name."""
+    copy = path.with_name(f"after {path.name}")
+    for end in ("", "-wal"):
+        source = path.with_name(path.name + end)
+        if source.exists():
+            shutil.copy(source, copy.with_name(copy.name + end))
+    return copy
 
 
 @contextmanager
@@ -43,6 +54,11 @@ class World:
         self.later = 0.0  # seconds that passed for the journal beside those that passed
         self.jumped = 0.0  # seconds by which its clock was set
         self.keep: float | None = None
+        self.fails = 0  # calls of `flaky`
+
+    def die(self) -> None:
+        """From now on there is what is written down by now; the life that runs does nothing to it any more."""
+        self.path = killed(self.path)
 
     def clock(self) -> float:
         return time.time() + self.later + self.jumped
@@ -78,6 +94,13 @@ class World:
         await self._called(metadata, "slow", payload)
         return respond(Answer("at last"))
 
+    async def flaky(self, payload: Question, metadata: HandlerMetadata) -> Any:
+        await self._called(metadata, "flaky", payload)
+        if self.fails:
+            self.fails -= 1
+            raise ConnectionError("not now")
+        return respond(Answer("after all"))
+
     async def greeter(self, payload: Note, metadata: HandlerMetadata) -> Any:
         await self._called(metadata, "greeter", payload)
         before = [note.text for note in metadata.recall(Note)]
@@ -90,6 +113,7 @@ class World:
                 listener("top", self.top, peers=["helper", "anna", "slow"]),
                 listener("helper", self.helper),
                 listener("slow", self.slow),
+                listener("flaky", self.flaky, retries=3),
                 listener("greeter", self.greeter),
                 listener("anna", None, human=True, accepts=[Question]),
             ],

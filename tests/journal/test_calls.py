@@ -17,7 +17,7 @@ from tests.journal.test_recovery import came_to
 from tests.pump.scenes import Answer, Question, respond
 from xml_pipeline import HandlerMetadata, Organism
 from xml_pipeline.errors import BudgetExceededError, JournalError, OverloadedError
-from xml_pipeline.journal.file import looked_at, read_only
+from xml_pipeline.journal.file import read_only
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router, complete, stream
 from xml_pipeline.llm.completion import Clock
@@ -267,23 +267,3 @@ async def test_where_nothing_can_be_written_down_nobody_is_asked(world: World) -
             pass
     assert not rows(world.path)
     await router.aclose()
-
-
-def test_a_file_of_the_first_format_is_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    old = sqlite3.connect(path)
-    old.executescript(
-        Path(__file__).with_name("first_format.sql").read_text()
-        + "PRAGMA application_id = 0x786D6C70; PRAGMA user_version = 1;"
-    )
-    old.close()
-    with pytest.raises(JournalError, match="start its organism once"):
-        looked_at(path)
-
-    async def use() -> None:
-        journal = SqliteJournal(path)
-        await journal.start(lambda error: None)
-        await journal.close()
-
-    asyncio.run(use())
-    assert rows(path) == []

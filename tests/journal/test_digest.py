@@ -62,6 +62,8 @@ LAST = "(SELECT number FROM conversations WHERE ended IS NOT NULL ORDER BY numbe
         (f"DELETE FROM steps WHERE seq = 0 AND conversation = {LAST}", "has a gap: event 0 is missing"),
         (f"UPDATE conversations SET id = 'other' WHERE number = {LAST}", "conversation other is changed"),
         (f"UPDATE conversations SET ended = NULL WHERE number = {LAST}", "has ended, and counts as open"),
+        ("DELETE FROM open WHERE number = (SELECT max(number) FROM open)", "it would not go on"),
+        (f"INSERT INTO open VALUES ({LAST}, 1)", "is over, and is listed as open"),
         ("INSERT INTO conversations VALUES (99, 'empty', '', '', '', 1.0, NULL)", "empty has no events"),
     ],
 )

@@ -12,7 +12,7 @@ from tests.journal.lives import World
 from tests.journal.test_recovery import came_to
 from tests.pump.scenes import Answer, Go, Note, Question, respond
 from xml_pipeline import HandlerMetadata, Organism, once
-from xml_pipeline.errors import XmlPipelineError
+from xml_pipeline.errors import ConfigError, XmlPipelineError
 from xml_pipeline.journal.file import looked_at
 from xml_pipeline.journal.history import faults
 from xml_pipeline.journal.retention import MOST
@@ -72,7 +72,7 @@ async def test_what_is_open_and_what_is_remembered_stays(world: World) -> None:
         assert await organism.session(id="s").ask("greeter", Note("two")) == Note("one+two")
         await came_to(lambda: organism._pump.questions)
         (question,) = organism._pump.questions.values()
-        assert question.to == "anna"
+        assert question.listener == "anna"
 
 
 async def test_a_dead_letter_holds_its_conversation(world: World) -> None:
@@ -162,3 +162,13 @@ def began_first(journal: SqliteJournal) -> bool:
         return bool(connection.execute("SELECT 1 FROM conversations WHERE number = 1").fetchall())
     finally:
         connection.close()
+
+
+async def test_a_program_says_how_long_as_a_file_does(tmp_path: Path) -> None:
+    organism = Organism.build("x", journal=tmp_path / "state.db", keep="12h")
+    assert organism._pump._durable._keep == 43_200.0  # type: ignore[union-attr]
+    for bad in ("soon", "0d", "7", "", 7, 7.0):
+        with pytest.raises(ConfigError, match=r"keep is .*90s, 15m, 12h or 7d"):
+            Organism.build("x", journal=tmp_path / "state.db", keep=bad)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="name its file"):
+        Organism.build("x", keep="7d")

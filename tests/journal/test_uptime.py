@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from tests.journal.lives import World
 from tests.journal.test_recovery import came_to
-from tests.pump.scenes import Go, Note
+from tests.pump.scenes import Answer, Go, Note
 from xml_pipeline import Organism
 from xml_pipeline.journal import Uptime
+from xml_pipeline.pump import ConversationLimits
 
 NIGHT = 8 * 3600.0
 
@@ -86,3 +87,54 @@ def test_uptime_is_what_lives_have_in_common_with_the_time_since(times: list[int
     lives = list(zip(times[::2], times[1::2], strict=False))
     expected = sum(max(0, alive - max(began, when)) for began, alive in lives)
     assert Uptime(lives).since(when) == expected
+
+
+async def test_a_night_for_which_a_person_is_waited_for_does_not_count(world: World) -> None:
+    world.stuck = {"slow"}
+    async with world.life() as organism:
+        asked = await organism.send("top", Go(4), key="k")
+        await came_to(lambda: organism.questions() and ("slow", "Question", 1) in world.calls)
+        world.later += 20.0  # of 30 for the gather
+        await organism.send("greeter", Note("x"))
+    world.stuck = set()
+    for _ in range(2):
+        async with world.life() as organism:
+            await came_to(lambda: organism.status().in_flight == 0 and organism.questions())
+            world.later += NIGHT  # up, and nothing to do
+            assert await still(organism, asked)
+    async with world.life() as organism:
+        await came_to(lambda: organism.questions())
+        organism.answer(organism.questions()[0].thread_id, Answer("said"))
+        assert await organism.ask("top", Go(4), key="k") == Answer("gathers: helped, said, at last")
+
+
+async def test_the_time_of_a_conversation_counts_over_lives_while_it_works(world: World) -> None:
+    limits = ConversationLimits(seconds=30)
+    async with world.life(limits=limits) as organism:
+        waits = await organism.send("top", Go(1))  # for a person
+        await came_to(lambda: organism.questions())
+        world.stuck = {"helper"}
+        works = await organism.send("top", Go(0))
+        await came_to(lambda: len(world.calls) == 3)
+        world.later += 40.0
+        await organism.send("greeter", Note("x"))
+    async with world.life(limits=limits) as organism:
+        assert await still(organism, waits)
+        await came_to(lambda: works not in {each.conversation_id for each in organism.threads()})
+
+
+spans = st.lists(st.tuples(st.integers(-10, 1010), st.none() | st.integers(-10, 1010)), max_size=5)
+
+
+@given(times, spans)
+def test_spans_hold_the_time_of_lives_that_lies_in_them(
+    times: list[int], spans: list[tuple[float, float | None]]
+) -> None:
+    lives = list(zip(times[::2], times[1::2], strict=False))
+    spans = [(begin, end) for begin, end in spans if end is None or end >= begin]
+    expected = sum(
+        max(0, min(alive, 2000 if end is None else end) - max(began, begin))
+        for began, alive in lives
+        for begin, end in spans
+    )
+    assert Uptime(lives).within(spans) == expected

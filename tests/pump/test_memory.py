@@ -212,7 +212,6 @@ async def test_a_named_session_ends_when_it_was_not_used_for_so_long() -> None:
         assert await alice.ask("greeter", Visit("d")) == Note("")
         alice.close()
         assert nothing_is_kept(organism)
-        assert not organism._pump._resting
 
 
 def slow_greeter() -> tuple[Organism, asyncio.Event]:
@@ -383,13 +382,13 @@ async def test_the_name_of_a_session_is_its_own_again_when_its_second_life_is_ov
         first = asyncio.ensure_future(organism.session(id="s").ask("slow", Question("x")))
         await until(lambda: organism.status().running)
         (key,) = pump.state.sessions
-        pump.end_session(key)
-        again = pump.session_id(key)
+        pump.sessions.end(key)
+        again = pump.sessions.id_of(key)
         assert again != key
         free.set()
         await first
-        pump.end_session(again)
-        assert pump.session_id(key) == key
+        pump.sessions.end(again)
+        assert pump.sessions.id_of(key) == key
 
 
 @virtual
@@ -430,5 +429,4 @@ async def test_nothing_is_left_of_thousands_of_sessions() -> None:
                 named.close()
         await asyncio.sleep(100)
         assert nothing_is_kept(organism)
-        assert not organism._pump._resting
         assert not organism._pump._deadlines._seconds

@@ -15,16 +15,14 @@ from tests.pump.scenes import (
     at_rest,
     call,
     echo,
-    gather,
     respond,
     settled,
     until,
     virtual,
 )
-from xml_pipeline import Gathered, HandlerMetadata, Organism, SystemError
+from xml_pipeline import HandlerMetadata, Organism
 from xml_pipeline.errors import OrganismClosed, PayloadError, RoutingError
 from xml_pipeline.events import ConversationEnded
-from xml_pipeline.pump import ConversationLimits
 from xml_pipeline.testing import Recorder
 
 
@@ -34,15 +32,11 @@ def with_a_person(**options: Any) -> Organism:
     organism.listener(echo)
 
     @organism.listener(peers=["anna", "echo"])
-    async def clerk(payload: Go | Answer | Gathered, metadata: HandlerMetadata) -> Any:
-        if isinstance(payload, Gathered):
-            late, fast = payload.answers
-            assert isinstance(late, SystemError)
-            return respond(fast)
+    async def clerk(payload: Go | Answer, metadata: HandlerMetadata) -> Any:
         if isinstance(payload, Answer):
             return respond(payload)
         both = [call(Question("?"), to="anna"), call(Question("machine"), to="echo")]
-        return (both[0], both, gather(both, timeout=60))[payload.n]
+        return (both[0], both)[payload.n]
 
     return organism
 
@@ -83,13 +77,12 @@ async def test_a_person_that_answers_nonsense_is_told_and_may_try_again(bad: Any
         assert at_rest(organism)
 
 
-@pytest.mark.parametrize("way", [1, 2])
 @virtual
-async def test_a_question_that_nobody_waits_for_any_more_is_withdrawn(way: int) -> None:
+async def test_a_question_that_nobody_waits_for_any_more_is_withdrawn() -> None:
     organism = with_a_person()
     recorder = Recorder(organism)
     async with organism:
-        assert await organism.ask("clerk", Go(way)) == Answer("machine")
+        assert await organism.ask("clerk", Go(1)) == Answer("machine")
         await settled(organism)
         assert organism.questions() == []
         assert at_rest(organism)
@@ -98,11 +91,11 @@ async def test_a_question_that_nobody_waits_for_any_more_is_withdrawn(way: int) 
 
 @virtual
 async def test_a_question_ends_with_its_conversation() -> None:
-    organism = with_a_person(limits=ConversationLimits(seconds=100))
+    organism = with_a_person()
     async with organism:
-        await organism.send("clerk", Go(0))
+        conversation = await organism.send("clerk", Go(0))
         await asked(organism)
-        await asyncio.sleep(101)
+        assert organism.cancel(conversation)
         assert organism.questions() == []
         assert at_rest(organism)
 

@@ -29,6 +29,7 @@ from xml_pipeline.threads.record import (
     Redelivered,
     Refused,
     Remembered,
+    Resting,
     StateKept,
 )
 
@@ -114,6 +115,7 @@ TOLD: list[tuple[Event, list[events.Event]]] = [
     (Redelivered(SENT), []),
     (Gathering("t", "g", 1, None, "m"), []),
     (Closed(), []),
+    (Resting(5.0), []),
 ]  # fmt: skip
 
 

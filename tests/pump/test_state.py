@@ -348,7 +348,7 @@ async def test_a_state_that_does_not_fit_its_class_any_more_is_an_error_for_the_
         return Keep(Moody(1), call(Question("x"), to="changing"))
 
     async with organism:
-        with pytest.raises(AnswerError, match=r"the handler failed with .*Error"):
+        with pytest.raises(AnswerError, match=r"state does not fit Moody any more: .*not today"):
             await organism.ask("keeper", Go())
         assert handled == [Go()]
         assert at_rest(organism)

@@ -13,7 +13,6 @@ from typing_extensions import Unpack
 from xml_pipeline import events
 from xml_pipeline.agents.contract import Answer, Task
 from xml_pipeline.agents.history import Exchange, within
-from xml_pipeline.agents.people import reaches_people
 from xml_pipeline.agents.prompt import Mode, Prompt, compose
 from xml_pipeline.agents.prose import Prose
 from xml_pipeline.agents.reading import Fault, Reader, Reading
@@ -66,7 +65,6 @@ class LLMAgent:
         self._surroundings: Surroundings
         self._prompt = Prompt("native", settings.prompt)
         self._reader: Reader
-        self._people: frozenset[str] = frozenset()
 
     @property
     def options(self) -> AgentOptions:
@@ -87,7 +85,6 @@ class LLMAgent:
         self._prompt = self.prompt_as_sent(listeners)
         toolbox = Toolbox.of(listeners[self.name], listeners)
         self._reader = Reader(toolbox, self._prompt.mode, self.settings.answer_class)
-        self._people = reaches_people(listeners)
         logger.info("agent '%s' has the prompt %s", self.name, self._prompt.sha256)
 
     def prompt_as_sent(self, table: Mapping[str, Listener], router: Router | None = None) -> Prompt:
@@ -176,8 +173,7 @@ class LLMAgent:
             HandlerResponse(call.payload, call.tool.peer, repairs=(*reading.repairs, *call.repairs))
             for call in reading.good
         ]
-        people = any(call.tool.peer in self._people for call in reading.good)
-        return HandlerResponse.gather(calls, None if people else self.settings.peer_timeout_seconds)
+        return HandlerResponse.gather(calls, self.settings.peer_timeout_seconds)
 
     def _answer(self, task: RunningTask, reading: Reading) -> HandlerResponse:
         response = HandlerResponse(reading.answer, kind=RESPOND, repairs=reading.repairs)

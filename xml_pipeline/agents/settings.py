@@ -25,7 +25,7 @@ class AgentSettings:
         tools: how the model calls peers; `auto` is native where every backend of the model can.
         memory: how long finished tasks are remembered.
         history: how much of them.
-        peer_timeout_seconds: for the answers of peers behind which nobody human sits.
+        peer_timeout_seconds: for the answers of its peers; while only people are waited for, it does not count.
     """
 
     model: str

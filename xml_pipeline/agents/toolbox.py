@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from xml_pipeline.agents.wording import broken, complaint, json_example
 from xml_pipeline.errors import PayloadError, cut
+from xml_pipeline.llm.entrance import distinct
 from xml_pipeline.llm.types import ToolCall, ToolSpec
 from xml_pipeline.payload import Codec
 from xml_pipeline.payload.text import carriable
@@ -150,18 +151,11 @@ class Toolbox:
 
         Names are made legal, and ids unique where a server repeats or omits them.
         """
-        seen: dict[str, tuple[str, str]] = {}
-        numbers: dict[str, int] = {}
         found: list[ModelCall] = []
-        for call in calls:
-            content = (call.name, call.arguments_text)
-            if call.id and seen.get(call.id) == content:
-                continue
-            call_id = _unused(call.id or "call", seen, numbers)
-            seen[call_id] = content
+        for call in distinct(calls):
             tool = self.find(call.name)
             name = tool.name if tool else legal_name(call.name)
-            found.append(self._read(replace(call, id=call_id, name=name), tool, call.name))
+            found.append(self._read(replace(call, name=name), tool, call.name))
         return found
 
     def _read(self, call: ToolCall, tool: Tool | None, said: str) -> ModelCall:
@@ -196,15 +190,6 @@ def legal_names(names: Sequence[str]) -> list[str]:
 
 def _digest(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
-
-
-def _unused(call_id: str, taken: Mapping[str, Any], numbers: dict[str, int]) -> str:
-    """`call_id`, numbered if it is taken; `numbers` remembers how far each id has got."""
-    free = call_id
-    while free in taken:
-        numbers[call_id] = numbers.get(call_id, 1) + 1
-        free = f"{call_id}-{numbers[call_id]}"
-    return free
 
 
 def _description(peer: Listener, codec: Codec[Any], *, named: bool) -> str:

@@ -44,10 +44,10 @@ class Fate:
 
 
 class Doomed(SqliteJournal):
-    """A journal with places to die in."""
+    """A journal with places to die in; `options` are those of a `SqliteJournal`."""
 
-    def __init__(self, path: Path, fate: Fate, *, idle: float = 5.0) -> None:
-        super().__init__(path, idle=idle)
+    def __init__(self, path: Path, fate: Fate, **options: Any) -> None:
+        super().__init__(path, **options)
         self.fate = fate
 
     def append(self, conversation_id: str, expected_seq: int, step: Step, done: Callable[[], None]) -> None:

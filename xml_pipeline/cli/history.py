@@ -202,9 +202,11 @@ class JournalFile:
 
 def opened(arguments: argparse.Namespace) -> sqlite3.Connection:
     """A connection that reads it. Raises ConfigError, JournalError."""
-    from xml_pipeline.journal.file import looked_at
+    from xml_pipeline.journal.file import looked_at, sqlite_told
 
-    connection = looked_at(journal_file(arguments).path)
+    path = journal_file(arguments).path
+    arguments.at_end.enter_context(sqlite_told(path))  # whatever the command finds in it
+    connection = looked_at(path)
     arguments.at_end.callback(connection.close)
     return connection
 

@@ -63,7 +63,7 @@ GROUPS = {
 
 EXIT_CODES = (
     "exit codes: 0 all is well; 1 mistakes were found, or an answer was an error; 2 the command line itself is"
-    " wrong; 130 after Ctrl-C"
+    " wrong; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP"
 )
 
 

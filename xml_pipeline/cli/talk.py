@@ -128,19 +128,23 @@ def _exchanged(
     """The answer's envelope, from the organism that runs on the journal, else from one that runs meanwhile."""
     import asyncio
 
+    from xml_pipeline.console.signals import live
     from xml_pipeline.door import Told, carried_out
     from xml_pipeline.door.requests import Exchange
     from xml_pipeline.organism import Organism
 
     fresh = [receiver]
+    again = f"the same with `--key {arguments.key}` gives its answer" if arguments.key else ""
 
     async def alone() -> Told:
         organism = (
             fresh.pop() if fresh else Organism.from_config(found)
         )  # one that was refused starts no more
-        async with organism:
-            answer = await organism.exchange(data, timeout=arguments.timeout, key=arguments.key)
-        return Told([answer.decode()])
+
+        async def work() -> bytes:
+            return await organism.exchange(data, timeout=arguments.timeout, key=arguments.key)
+
+        return Told([(await live(organism, work, again=again)).decode()])
 
     journal = found.organism.journal
     if journal is None:

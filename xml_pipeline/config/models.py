@@ -118,7 +118,8 @@ class LimitsSection(Section):
     )
     seconds: Seconds = Field(
         default=3600.0,
-        description="Seconds that one conversation may last from its first message; then it ends with `limit`.",
+        description="Seconds that one conversation may last; then it ends with `limit`. Time in which it only waits"
+        " for people does not count, nor does time in which the organism was down.",
     )
     message_bytes: Count = Field(
         default=12_582_912,
@@ -320,7 +321,7 @@ class ListenerConfig(Section):
     peer_timeout_seconds: Annotated[Seconds, AGENTS] = Field(
         default=300.0,
         description="Seconds that the agent waits for its peers' answers; a missing one becomes a tool"
-        " result that says so. Calls that may end up with a person have no such limit.",
+        " result that says so. Time in which only people are waited for does not count.",
     )
 
     budget: BudgetSections = Field(

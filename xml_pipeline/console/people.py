@@ -29,20 +29,19 @@ def shown(question: Question, *, several: bool) -> list[Line]:
 
 
 def answer_classes(
-    organism: Organism, question: Question, requests: Mapping[str, type]
+    organism: Organism, question: Question, requests: Mapping[str, str]
 ) -> Sequence[Codec[Any]]:
     """What the one who asked takes as an answer: a plain text, unless its handler accepts other classes.
 
     Args:
         organism: where the question waits.
         question: the one that is answered.
-        requests: thread id → class of its first message. What a thread was itself asked is no answer it waits for.
+        requests: thread id → root name of its first message. What a thread was asked is no answer it waits for.
     """
     found = [each for each in organism.threads() if each.thread_id == question.thread_id]
     if not found:
         return (codec_of(Answer),)
-    task = requests.get(found[0].parent_id)
-    return taken_by(organism.listeners.get(found[0].caller), "" if task is None else codec_of(task).root)
+    return taken_by(organism.listeners.get(found[0].caller), requests.get(found[0].parent_id, ""))
 
 
 def taken_by(caller: Listener | None, task: str) -> Sequence[Codec[Any]]:

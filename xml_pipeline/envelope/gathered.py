@@ -47,6 +47,7 @@ class GatheredCodec:
     example = f'<Gathered><item xsi:nil="true" xmlns:xsi="{XSI}"/></Gathered>'
     prompt_text = ""  # only the system makes it: no model is told how
     json_schema: ClassVar[dict[str, Any]] = {}
+    fingerprint = b""  # its answers are of any classes
 
     def __init__(self, codecs: Sequence[PayloadCodec[Any] | None] = ()) -> None:
         self._codecs = codecs

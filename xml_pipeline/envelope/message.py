@@ -87,7 +87,7 @@ class Envelope(Heading, frozen=True, kw_only=True):
     payload: etree._Element
 
 
-class Message(Struct, frozen=True, eq=False):
+class Message(Struct, frozen=True, eq=False, omit_defaults=True):
     """An accepted message. Two are equal when their headings and bytes are.
 
     Attributes:
@@ -104,6 +104,7 @@ class Message(Struct, frozen=True, eq=False):
         root: the name of its payload's root element.
         data: the canonical bytes of the whole message.
         payload: the typed instance, as decoded from the wire; not part of its identity.
+        schema: of an answer, the digest of its class's schema: whoever gets it may have no class of its own for it.
     """
 
     message_id: str
@@ -119,6 +120,7 @@ class Message(Struct, frozen=True, eq=False):
     root: str
     data: bytes
     payload: Any
+    schema: bytes = b""
 
     @classmethod
     def sealed(
@@ -128,6 +130,7 @@ class Message(Struct, frozen=True, eq=False):
         writer: PayloadCodec[Any],
         reader: PayloadCodec[Any] | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        schema: bytes = b"",
     ) -> Message:
         """The message with this heading and payload.
 
@@ -137,6 +140,7 @@ class Message(Struct, frozen=True, eq=False):
             writer: of the payload's own class.
             reader: of the class that the receiver takes, when it is another class of the same root name.
             limits: of the whole document.
+            schema: as of the message.
 
         Raises:
             PayloadError: the payload is not valid, or its class's own code failed.
@@ -185,6 +189,7 @@ class Message(Struct, frozen=True, eq=False):
             root,
             data,
             typed,
+            schema,
         )
 
     def again(self, reader: PayloadCodec[Any], limits: Limits = DEFAULT_LIMITS) -> Message:
@@ -206,7 +211,7 @@ class Message(Struct, frozen=True, eq=False):
             self.conversation_id,
             self.at,
         )
-        return Message.sealed(heading, reader.decode(envelope.payload), reader, limits=limits)
+        return Message.sealed(heading, reader.decode(envelope.payload), reader, None, limits, self.schema)
 
     def under(self, heading: Heading) -> Message:
         """The same payload as a request of its own; the message has no instance.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from struct import Struct
+from struct import error as StructError
 
 _header = Struct(">QQd").pack
 
@@ -21,3 +22,15 @@ def following(previous: bytes, seq: int, size: int, at: float, events: bytes) ->
 def of_rest(previous: bytes, own: bytes, seq: int, size: int, at: float, events: bytes) -> bytes:
     """The digest of what is left of an erased step, whose `own` digest stays what it was."""
     return following(previous + own, seq, size, at, events)
+
+
+def is_sound(
+    previous: bytes, own: bytes, erased: bytes | None, seq: int, size: int, at: float, events: bytes
+) -> bool:
+    """Whether a step is what was written, or what was left of it when it was erased. It may hold anything."""
+    try:
+        if erased is None:
+            return own == following(previous, seq, size, at, events)
+        return erased == of_rest(previous, own, seq, size, at, events)
+    except (TypeError, StructError):
+        return False

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.protocol import Journal, Step
 from xml_pipeline.journal.uptime import Uptime
@@ -21,11 +23,27 @@ class OpenConversation(Struct, frozen=True, gc=False):
         id: names it.
         began: when, in seconds of Unix time.
         owes: as of its last `Step`.
+        session: the lasting one that it is in, or "".
     """
 
     id: str
     began: float
     owes: bool
+    session: str = ""
+
+
+class KeptSession(Struct, frozen=True, gc=False):
+    """A lasting session of an outside caller, as its last event says.
+
+    Attributes:
+        seconds: as of `Resting`; None for one that rests for ever.
+        until: as of `Resting`.
+        closed: whether it goes with the last of its conversations.
+    """
+
+    seconds: float | None
+    until: float | None
+    closed: bool
 
 
 class Kept(Struct, frozen=True):
@@ -36,11 +54,15 @@ class Kept(Struct, frozen=True):
         memories: of lasting sessions of outside callers: session id → memory → its entries, oldest first, each with
             its number and how many are shown.
         uptime: when earlier owners were alive.
+        asked: what waits for people, oldest first: thread → conversation.
+        sessions: lasting ones of which more is known than what is remembered, by id.
     """
 
     open: Sequence[OpenConversation]
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]]
     uptime: Uptime
+    sessions: dict[str, KeptSession] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -48,12 +70,14 @@ class Durable(Journal, Protocol):
     """A journal that outlives the process: stopping suspends, starting goes on.
 
     Attributes:
+        path: the file.
         trouble: why steps cannot be made durable just now (a full disk); "" when they can. They are tried again, and
             nothing new is let in meanwhile.
         ledger: of the tries at models, in the same place: what is decided is durable no sooner than what it was
             decided by.
     """
 
+    path: Path
     trouble: str
     ledger: Ledger
 
@@ -66,6 +90,16 @@ class Durable(Journal, Protocol):
 
     def steps(self, conversation_id: str) -> list[Step]:
         """What happened to a conversation, in order; empty when it is unknown. Raises JournalError."""
+
+    def asked(self, thread_ids: Sequence[str]) -> list[Message]:
+        """The messages that wait for people in these threads, without payloads; those that are there.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
+
+    async def flush(self) -> None:
+        """Wait until all that was appended so far is durable. Raises JournalError: it cannot be."""
 
     async def close(self) -> None:
         """Make durable what was appended, and let the file go."""

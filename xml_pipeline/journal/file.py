@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.durable import Kept, OpenConversation
+from xml_pipeline.journal import digest
+from xml_pipeline.journal.durable import Kept, KeptSession, OpenConversation
 from xml_pipeline.journal.protocol import Step
-from xml_pipeline.journal.rows import unpacked
+from xml_pipeline.journal.rows import message_unpacked, unpacked
 from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 2  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 3  # of the tables; another one is migrated or refused, never guessed at
+
+_AT_ONCE = 500  # values in one statement; SQLite takes 999 everywhere
+_DAMAGED = (
+    "; it is damaged: `xml-pipeline journal check` tells where. Put a copy of it back that is whole, with its -wal"
+    " file, or name another file to begin anew"
+)
+_NOT_WRITABLE = "; whoever runs the organism needs to be allowed to write it, and files beside it"
+_HELP = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_FULL: "; make room on its disk and start again",
+    sqlite3.SQLITE_READONLY: _NOT_WRITABLE,
+    sqlite3.SQLITE_CANTOPEN: _NOT_WRITABLE,
+    sqlite3.SQLITE_IOERR: "; its disk refuses to read or to write: see that it has room and is whole",
+}
+
+PATIENCE = "PRAGMA busy_timeout = 2000"  # milliseconds
 
 _WAL_BYTES = 64 * 2**20  # to which the log is cut back after a checkpoint
 
@@ -110,9 +130,31 @@ CREATE TABLE answers (call INTEGER PRIMARY KEY, parts BLOB NOT NULL, answer BLOB
 CREATE TABLE runs (began REAL NOT NULL, before INTEGER NOT NULL, ended REAL);
 """
 
+_SESSIONS = """
+CREATE TABLE IF NOT EXISTS sessions (
+    session TEXT PRIMARY KEY,
+    seconds REAL,
+    until REAL,
+    closed INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+_SCHEMAS = "ALTER TABLE memories ADD COLUMN schema BLOB NOT NULL DEFAULT x'';"
+
+# What waits for people, so that it is found without reading the conversations; oldest first.
+_QUESTIONS = """
+CREATE TABLE IF NOT EXISTS questions (
+    number INTEGER PRIMARY KEY,
+    thread TEXT NOT NULL UNIQUE,
+    conversation INTEGER NOT NULL,
+    message BLOB NOT NULL
+);
+"""
+
 _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
+    2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
 }
 """From each version of the tables to the next one."""
 
@@ -120,6 +162,8 @@ _MIGRATIONS = {
 CONVERSATION = "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, NULL)"
 OPEN = "INSERT INTO open VALUES (?, 1)"
 STEP = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, NULL)"
+QUESTION = "INSERT OR REPLACE INTO questions VALUES (NULL, ?, ?, ?)"
+ANSWERED = "DELETE FROM questions WHERE thread = ?"
 LETTER = "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -149,23 +193,17 @@ def opened(path: Path, synchronous: str) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> None:
-    connection.execute("PRAGMA busy_timeout = 2000")
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(PATIENCE)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if tables and application != APPLICATION_ID:
-        raise JournalError(f"{path} is a database of another program; name another file for the journal")
-    if tables and not 1 <= version <= VERSION:
-        raise JournalError(
-            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION};"
-            " use the version that wrote it, or name another file"
-        )
+    if tables:
+        version = _recognised(connection, path, range(1, VERSION + 1))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS}"
+            f" PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
         return
@@ -183,29 +221,40 @@ def looked_at(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise JournalError(f"there is no journal {path}: it is made when the organism is started")
-    try:
+    with sqlite_told(path):
         connection = read_only(path)
-    except sqlite3.Error as error:
-        raise unusable(path, error) from error
-    try:
-        found = [
-            connection.execute(f"PRAGMA {each}").fetchone()[0] for each in ("application_id", "user_version")
-        ]
-    except sqlite3.Error as error:
-        connection.close()
-        raise unusable(path, error) from error
-    if found != [APPLICATION_ID, VERSION]:
-        connection.close()
-        older = found[0] == APPLICATION_ID and 1 <= found[1] < VERSION
-        advice = "; start its organism once, and it is brought up to date" if older else ""
-        raise JournalError(f"{path} is no journal that this version reads{advice}")
-    return connection
+        try:
+            _recognised(connection, path, (VERSION,))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _recognised(connection: sqlite3.Connection, path: Path, versions: Container[int]) -> int:
+    """Its version. Raises JournalError: it is no journal, or of none of these versions."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise JournalError(f"{path} holds nothing: a journal is made when the organism is started")
+    if application != APPLICATION_ID:
+        raise JournalError(f"{path} is a database of another program; name another file for the journal")
+    if version not in versions:
+        advice = (
+            "start its organism once, and it is brought up to date"
+            if 1 <= version < VERSION
+            else "use the version that wrote it, or name another file"
+        )
+        raise JournalError(
+            f"the journal {path} has format {version}, and this version of xml-pipeline reads {VERSION}; {advice}"
+        )
+    return int(version)
 
 
 def read_only(path: Path) -> sqlite3.Connection:
     """A connection that only reads. Keep its transactions short: the log cannot be folded while one is open."""
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    connection.execute("PRAGMA busy_timeout = 2000")
+    connection.execute(PATIENCE)
     return connection
 
 
@@ -213,38 +262,74 @@ def steps_of(connection: sqlite3.Connection, conversation_id: str) -> list[Step]
     """All steps of a conversation, in order.
 
     Raises:
-        JournalError: a row holds no step, or one that a newer version wrote; or one is missing.
+        JournalError: a step is not what was written, is missing, or was written by a newer version.
     """
     rows = connection.execute(
-        "SELECT seq, at, events FROM steps WHERE conversation = (SELECT number FROM conversations WHERE id = ?)"
-        " ORDER BY seq",
+        "SELECT seq, size, at, events, digest, erased FROM steps"
+        " WHERE conversation = (SELECT number FROM conversations WHERE id = ?) ORDER BY seq",
         (conversation_id,),
     ).fetchall()
-    try:
-        steps = [Step(conversation_id, seq, at, unpacked(events)) for seq, at, events in rows]
-    except msgspec.MsgspecError as error:
-        raise JournalError(
-            f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
-        ) from error
-    expected = 0
-    for step in steps:
-        if step.seq != expected or not step.events:
+    steps: list[Step] = []
+    expected, chain = 0, digest.first(conversation_id)
+    for seq, size, at, stored, own, erased in rows:
+        if seq != expected:
             raise JournalError(f"conversation {conversation_id} has a gap: event {expected} is missing")
-        expected += len(step.events)
+        if not digest.is_sound(chain, own, erased, seq, size, at, stored):
+            raise JournalError(
+                f"conversation {conversation_id} is changed: event {seq} is not what was written"
+            )
+        try:
+            steps.append(Step(conversation_id, seq, at, unpacked(stored)))
+        except msgspec.MsgspecError as error:
+            raise JournalError(
+                f"the journal holds what this version cannot read of conversation {conversation_id}: {error}"
+            ) from error
+        expected, chain = expected + size, own
     return steps
+
+
+def asked_in(connection: sqlite3.Connection, thread_ids: Sequence[str]) -> list[Message]:
+    """What waits for people in these threads; without what cannot be read."""
+    found = []
+    for start in range(0, len(thread_ids), _AT_ONCE):
+        some = thread_ids[start : start + _AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        rows = connection.execute(f"SELECT message FROM questions WHERE thread IN ({marks})", some)  # noqa: S608
+        for (message,) in rows:
+            with suppress(msgspec.MsgspecError):
+                found.append(message_unpacked(message))
+    return found
 
 
 def kept_in(connection: sqlite3.Connection) -> Kept:
     """What an organism finds when it starts on the file."""
-    rows = connection.execute(
-        "SELECT id, began, owes FROM open JOIN conversations USING (number) ORDER BY number"
+    open_ = connection.execute(
+        "SELECT id, began, owes, session FROM open JOIN conversations USING (number) ORDER BY number"
     ).fetchall()
     memories: dict[str, dict[str, list[tuple[int, int, Entry]]]] = {}
-    for session, memory, ordinal, keep, root, entry in connection.execute("SELECT * FROM memories"):
-        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(root, entry)))
+    rows = connection.execute("SELECT session, memory, ordinal, keep, root, entry, schema FROM memories")
+    for session, memory, ordinal, keep, *entry in rows:
+        memories.setdefault(session, {}).setdefault(memory, []).append((ordinal, keep, Entry(*entry)))
     lives = connection.execute("SELECT began, alive FROM lives ORDER BY rowid").fetchall()
-    found = [OpenConversation(each, began, bool(owes)) for each, began, owes in rows]
-    return Kept(found, memories, Uptime(lives))
+    found = [OpenConversation(each, began, bool(owes), session) for each, began, owes, session in open_]
+    sessions = {
+        session: KeptSession(seconds, until, bool(closed))
+        for session, seconds, until, closed in connection.execute("SELECT * FROM sessions")
+    }
+    asked = connection.execute(
+        "SELECT thread, conversations.id FROM questions JOIN open ON open.number = conversation"
+        " JOIN conversations ON conversations.number = conversation ORDER BY questions.number"
+    )
+    return Kept(found, memories, Uptime(lives), sessions, dict(asked.fetchall()))
+
+
+@contextmanager
+def sqlite_told(path: Path) -> Iterator[None]:
+    """What SQLite says in this block, about a damaged file, too, is an error of the journal. Raises JournalError."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # it quotes names, and they may be damaged
+        raise unusable(path, error) from error
 
 
 def unusable(path: Path, error: BaseException) -> JournalError:
@@ -253,6 +338,12 @@ def unusable(path: Path, error: BaseException) -> JournalError:
         return error
     if isinstance(error, OSError):
         return JournalError(f"the journal {path} cannot be used: {error.strerror}")
-    told = JournalError(f"the journal {path} cannot be used: {error}")
+    told = JournalError(f"the journal {path} cannot be used: {error}{_to_do(error)}")
     told.__cause__ = error
     return told
+
+
+def _to_do(error: BaseException) -> str:
+    """What helps against an error of SQLite, when that is known."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return "" if code is None else _HELP.get(code & 0xFF, "")

@@ -40,12 +40,14 @@ class Wanted(Struct, frozen=True):
         open_only: those that are not over.
         since: those that began then or later, in seconds of Unix time.
         until: those that began earlier.
+        caller: those that it began; "" for any.
     """
 
     listener: str = ""
     open_only: bool = False
     since: float = float("-inf")
     until: float = float("inf")
+    caller: str = ""
 
 
 class Summary(Struct, frozen=True):
@@ -98,7 +100,7 @@ def conversations(
     rows = connection.execute(
         "SELECT number, id, caller, listener, began, ended FROM conversations"
         " WHERE number > ? AND (? = '' OR listener = ?) AND (NOT ? OR ended IS NULL) AND began >= ? AND began < ?"
-        " ORDER BY number DESC LIMIT ?",
+        " AND (? = '' OR caller = ?) ORDER BY number DESC LIMIT ?",
         (
             after,
             wanted.listener,
@@ -106,6 +108,8 @@ def conversations(
             wanted.open_only,
             wanted.since,
             wanted.until,
+            wanted.caller,
+            wanted.caller,
             -1 if most is None else most,
         ),
     ).fetchall()
@@ -211,6 +215,13 @@ def dead_letter(connection: sqlite3.Connection, number: int) -> tuple[Letter, st
 
 def faults(connection: sqlite3.Connection) -> Iterator[str]:
     """What is wrong with a journal: the file, or what stands in it."""
+    try:
+        yield from _faults(connection)
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        yield f"the file is damaged: {error}"
+
+
+def _faults(connection: sqlite3.Connection) -> Iterator[str]:
     for (told,) in connection.execute("PRAGMA integrity_check"):
         if told != "ok":
             yield f"the file is damaged: {told}"
@@ -232,9 +243,10 @@ def numbered(connection: sqlite3.Connection) -> Iterator[tuple[int, str]]:
 
 def _fault(connection: sqlite3.Connection, number: int, name: str) -> str:
     """What is wrong with a conversation, the first; "" when nothing is, also when it is gone meanwhile."""
-    expected, chain, over, ended = 0, digest.first(name), False, False
-    for over, seq, size, at, stored, link, erased in connection.execute(  # noqa: B007 - the same in all rows
-        "SELECT ended IS NOT NULL, seq, size, at, events, digest, erased FROM conversations"
+    expected, chain, over, listed, ended = 0, digest.first(name), False, False, False
+    for over, listed, seq, size, at, stored, link, erased in connection.execute(  # noqa: B007 - all rows say the same
+        "SELECT ended IS NOT NULL, EXISTS (SELECT 1 FROM open WHERE open.number = conversations.number),"
+        " seq, size, at, events, digest, erased FROM conversations"
         " LEFT JOIN steps ON conversation = number WHERE number = ? ORDER BY seq",
         (number,),
     ).fetchall():
@@ -242,11 +254,7 @@ def _fault(connection: sqlite3.Connection, number: int, name: str) -> str:
             return "has no events"
         if seq != expected:
             return f"has a gap: event {expected} is missing"
-        if erased is None:
-            sound = link == digest.following(chain, seq, size, at, stored)
-        else:
-            sound = erased == digest.of_rest(chain, link, seq, size, at, stored)
-        if not sound:
+        if not digest.is_sound(chain, link, erased, seq, size, at, stored):
             return f"is changed: event {seq} is not what was written"
         chain = link
         try:
@@ -254,6 +262,14 @@ def _fault(connection: sqlite3.Connection, number: int, name: str) -> str:
         except msgspec.MsgspecError as error:
             return f"holds at event {seq} what this version cannot read: {error}"
         expected, ended = seq + size, ended or any(map(ends_conversation, events))
-    if ended == bool(over):
+    if not expected:
         return ""
-    return "is over, and its end is missing" if over else "has ended, and counts as open"
+    if ended != bool(over):
+        return "is over, and its end is missing" if over else "has ended, and counts as open"
+    if listed == bool(over):
+        return (
+            "is over, and is listed as open"
+            if over
+            else "is open, and not listed as that: it would not go on"
+        )
+    return ""

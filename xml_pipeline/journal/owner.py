@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from xml_pipeline.errors import JournalError
@@ -52,8 +53,9 @@ class Owner:
                 f"the journal {path} is in use by {holder}; one organism at a time may use it"
             ) from None
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime())
-        os.truncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {os.getpid()}, since {began}\n".encode(), 0)
+        with suppress(OSError):  # the lock is what counts; on a full disk nobody is told who holds it
+            os.truncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {os.getpid()}, since {began}\n".encode(), 0)
 
     def release(self) -> None:
         """Let it go."""

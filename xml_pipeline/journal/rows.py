@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.threads.record import Asked, DeadLetter, Event
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Event]] = msgspec.msgpack.Decoder(list[Event])
+_message_decoder = msgspec.msgpack.Decoder(Message)
 
 
 def packed(events: Sequence[Event]) -> bytes:
@@ -26,6 +28,16 @@ def packed(events: Sequence[Event]) -> bytes:
 def unpacked(data: bytes) -> list[Event]:
     """The events of a step. Raises msgspec.DecodeError: no step, or one of a newer version."""
     return _decoder.decode(data)
+
+
+def message_packed(message: Message) -> bytes:
+    """A message by itself, whole but for its instance."""
+    return _encoder.encode(replace(message, payload=None))
+
+
+def message_unpacked(data: bytes) -> Message:
+    """A message by itself. Raises msgspec.DecodeError: no message, or one of a newer version."""
+    return _message_decoder.decode(data)
 
 
 def _bare(event: Any) -> Any:

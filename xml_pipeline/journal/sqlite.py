@@ -1,9 +1,9 @@
 """A journal in one SQLite file, by one connection in a thread of its own.
 
-Batches form by themselves: while one commit is on its way to the disk, the next steps gather in the queue. Nothing
-waits on a timer. The one connection that writes is also the only one that checkpoints: before 3.51.3 SQLite can
-corrupt a WAL database that two connections checkpoint (sqlite.org/wal.html#walresetbug). Whoever reads opens the
-file read-only (`journal.file`).
+Batches form by themselves: steps gather while the event loop makes more of them (`journal.gathering`), and while one
+commit is on its way to the disk. Nothing waits on a timer. The one connection that writes is also the only one that
+checkpoints: before 3.51.3 SQLite can corrupt a WAL database that two connections checkpoint
+(sqlite.org/wal.html#walresetbug). Whoever reads opens the file read-only (`journal.file`).
 """
 
 from __future__ import annotations
@@ -22,31 +22,44 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import digest
 from xml_pipeline.journal.calls import Calls
 from xml_pipeline.journal.durable import Kept
 from xml_pipeline.journal.file import (
+    ANSWERED,
     CONVERSATION,
     LETTER,
     OPEN,
+    PATIENCE,
+    QUESTION,
     STEP,
+    asked_in,
     kept_in,
     made,
     opened,
     read_only,
+    sqlite_told,
     steps_of,
     unusable,
 )
+from xml_pipeline.journal.gathering import Gathering
 from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.protocol import Step
 from xml_pipeline.journal.retention import MOST, delete_ended
-from xml_pipeline.journal.rows import packed
+from xml_pipeline.journal.rows import message_packed, packed
+from xml_pipeline.journal.sessions import Sessions
+from xml_pipeline.journal.space import together
 from xml_pipeline.threads.record import (
+    Asked,
     Began,
     Closed,
     DeadLetter,
+    Event,
+    Handled,
     Remembered,
+    Resting,
     ends_conversation,
 )
 
@@ -54,15 +67,13 @@ T = TypeVar("T")
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
-_TOGETHER = (64, 8)  # rows in one statement
+_TOGETHER = tuple(1 << power for power in range(9, -1, -1))  # rows in one statement
+_LENT = 0.01  # seconds for which a busy event loop lets the thread have the interpreter
 _IDLE = 5.0  # seconds without work after which the log is folded into the database, with a sign of life
 _LATE = 0.001  # of the time for which a conversation is kept: so much later it may go
 _SET = 1.0  # seconds by which a clock differs from one that nobody sets, when it was set
 _PATIENCE = (0.05, 0.1, 0.25, 0.5, 1.0)  # seconds between tries while the disk is full; the last one for ever
 _PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
-_SPARE = (
-    1000  # entries of a memory that are kept beyond those that new threads see: open ones may have seen them
-)
 
 _FOLD = "PRAGMA wal_checkpoint(TRUNCATE)"
 _ALIVE = "UPDATE lives SET alive = max(alive, ?) WHERE rowid = (SELECT max(rowid) FROM lives)"
@@ -84,6 +95,7 @@ class _Known(Struct):
         session: the lasting one that it is in, or "".
         digest: of its last step.
         owes: as of its last step.
+        asked: threads in which a message waits for a person, if there are any.
     """
 
     number: int
@@ -91,6 +103,7 @@ class _Known(Struct):
     session: str
     digest: bytes
     owes: bool = True
+    asked: set[str] | None = None
 
 
 class _Rows(Struct):
@@ -149,16 +162,16 @@ class SqliteJournal:
         self._idle = idle
         self.ledger = Calls(self)
         self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
-        self._gathered: list[
-            _Rows
-        ] = []  # in this turn of the event loop: waking the thread costs more than a step
+        self._written_all = threading.Event()  # what the thread took from the queue
         self._thread: threading.Thread | None = None
         self._failure: JournalError | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
+        self._sessions = Sessions()
         self._waiting: set[asyncio.Future[Any]] = set()  # for a row to be durable, or a change to be made
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
+        self._gathered: Gathering[_Rows]
         self._loop: asyncio.AbstractEventLoop
         self._failed: Callable[[JournalError], None]
         self._closed: asyncio.Future[None]
@@ -169,12 +182,14 @@ class SqliteJournal:
         """As `Durable.start`."""
         self._loop, self._failed = asyncio.get_running_loop(), failed
         self._closed = self._loop.create_future()
+        self._gathered = Gathering(self._loop, self._let_write)
         begun: asyncio.Future[Kept] = self._loop.create_future()
         thread = threading.Thread(target=self._run, args=(begun,), name="xml-pipeline-journal", daemon=True)
         thread.start()
         try:
             kept = await begun
         except BaseException:
+            self._queue.put(None)  # whoever is cancelled may have opened it
             thread.join()
             raise
         self._thread = thread
@@ -189,8 +204,8 @@ class SqliteJournal:
         """
         rows, events = _Rows(done), step.events
         first = events[0]
-        if type(first) is Closed:  # it stands under the session's own id
-            rows.other = [("DELETE FROM memories WHERE session = ?", (conversation_id,))]
+        if isinstance(first, Closed | Resting):
+            rows.other = list(self._sessions.happened(conversation_id, first))
             self._hand_over(rows)
             return
         if type(first) is Began:
@@ -199,6 +214,8 @@ class SqliteJournal:
             known = self._known[conversation_id] = _Known(
                 self._last_number, 0, session, digest.first(conversation_id)
             )
+            if session:
+                self._sessions.began(session)
             rows.began = (known.number, conversation_id, first.caller, first.listener, session, step.at)
         elif (found := self._known.get(conversation_id)) is None or found.seq != expected_seq:
             raise JournalError(
@@ -211,35 +228,50 @@ class SqliteJournal:
         known.digest = digest.following(known.digest, known.seq, size, step.at, row)
         rows.step = (known.number, known.seq, size, step.at, row, known.digest)
         known.seq += size
+        if known.asked:
+            rows.other = [*rows.other, *_answered(known.asked, events)]
         for event in events:
             if type(event) is DeadLetter:
                 letter = event.message
                 about = (letter.from_id, letter.to, letter.root, event.reason)
                 rows.other = [*rows.other, (LETTER, (known.number, letter.message_id, step.at, *about))]
             elif type(event) is Remembered and event.lasting:
-                rows.other = [*rows.other, *_remembered(known.session, event)]
+                rows.other = [*rows.other, *self._sessions.remembered(known.session, event)]
+            elif type(event) is Asked:
+                thread_id = event.message.thread_id
+                if known.asked is None:
+                    known.asked = set()
+                known.asked.add(thread_id)
+                question = (thread_id, known.number, message_packed(event.message))
+                rows.other = [*rows.other, (QUESTION, question)]
             elif ends_conversation(event):
                 rows.ended = (step.at, known.number)
                 del self._known[conversation_id]
+                if known.session:
+                    rows.other = [*rows.other, *self._sessions.ended(known.session)]
         if step.owes != known.owes and rows.ended is None:
             known.owes = step.owes
             rows.owes = (known.owes, known.number)
         self._hand_over(rows)
 
     def _hand_over(self, rows: _Rows) -> None:
-        if not self._gathered:
-            self._loop.call_soon(self._flush)
-        self._gathered.append(rows)
+        self._gathered.add(rows)
 
-    def _flush(self) -> None:
-        if self._gathered:
-            self._queue.put(self._gathered)
-            self._gathered = []
+    def _let_write(self, rows: list[_Rows], more: bool) -> None:
+        self._written_all.clear()
+        self._queue.put(rows)
+        if more:
+            self._written_all.wait(_LENT)
 
     def steps(self, conversation_id: str) -> list[Step]:
         """As `Durable.steps`."""
         with self.reading() as reader:
             return steps_of(reader, conversation_id)
+
+    def asked(self, thread_ids: Sequence[str]) -> list[Message]:
+        """As `Durable.asked`."""
+        with self.reading() as reader:
+            return asked_in(reader, thread_ids)
 
     # --- rows that are no steps (`journal.calls.Writing`) ---
 
@@ -247,20 +279,15 @@ class SqliteJournal:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection that reads, in the event loop's thread. Raises JournalError."""
         assert self._reader is not None
-        try:
+        with sqlite_told(self.path):
             yield self._reader
-        except sqlite3.Error as error:
-            raise unusable(self.path, error) from error
 
     async def read_apart(self, statement: str, values: tuple[Any, ...]) -> list[Any]:
         """The rows of a long look at the file, read in another thread. Raises JournalError."""
 
         def read() -> list[Any]:
-            try:
-                with closing(read_only(self.path)) as reader:
-                    return reader.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise unusable(self.path, error) from error
+            with sqlite_told(self.path), closing(read_only(self.path)) as reader:
+                return reader.execute(statement, values).fetchall()
 
         return await asyncio.to_thread(read)
 
@@ -276,11 +303,19 @@ class SqliteJournal:
         Raises:
             JournalError: nothing can be written any more (also out of the future).
         """
+        return self._mark((statement, values))
+
+    def _mark(self, *statements: tuple[str, tuple[Any, ...]]) -> asyncio.Future[None]:
+        """A future that is done when these, and all that was handed over before, are durable.
+
+        Raises:
+            JournalError: nothing can be written any more (also out of the future).
+        """
         if self._failure is not None:
             raise self._failure
         durable: asyncio.Future[None] = self._awaited()
         rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
-        rows.other = [(statement, values)]
+        rows.other = statements
         self._hand_over(rows)
         return durable
 
@@ -332,7 +367,7 @@ class SqliteJournal:
             step,
             lambda: None if durable.done() else durable.set_result(None),
         )
-        rows = self._gathered[-1]
+        rows = self._gathered.last
         rows.other = [*rows.other, *also]
         await durable
 
@@ -357,9 +392,8 @@ class SqliteJournal:
 
         def carry_out(connection: sqlite3.Connection) -> None:
             try:
-                result = work(connection)
-            except sqlite3.Error as error:
-                self._tell(settle, None, unusable(self.path, error))
+                with sqlite_told(self.path):
+                    result = work(connection)
             except StopIteration as error:  # no future takes it
                 self._tell(settle, None, RuntimeError(repr(error)))
             except Exception as error:
@@ -367,7 +401,7 @@ class SqliteJournal:
             else:
                 self._tell(settle, result, None)
 
-        self._flush()
+        self._gathered.hand_over()
         self._queue.put(_Change(carry_out))
         found: T = await done
         return found
@@ -378,13 +412,22 @@ class SqliteJournal:
         if self._thread is None or self._stopping.is_set():
             raise JournalError(f"the journal {self.path} is closed")
 
+    async def flush(self) -> None:
+        """As `Durable.flush`."""
+        if self._thread is None or self._closed.done():
+            return
+        if self._stopping.is_set():
+            await asyncio.shield(self._closed)
+        else:
+            await self._mark()
+
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
         if self._thread is None:
             return
         self._stopping.set()
         self._failure = JournalError(f"the journal {self.path} is closed")
-        self._flush()
+        self._gathered.hand_over()
         self._queue.put(None)
         await self._closed
         self._thread.join()
@@ -429,15 +472,15 @@ class SqliteJournal:
                 kept = self._kept(connection)
                 self.ledger.start(connection, self.clock())
             except BaseException as error:
-                self._tell(begun.set_exception, unusable(self.path, error))
+                self._tell(_settle, begun, unusable(self.path, error))
                 return
-            self._tell(begun.set_result, kept)
+            self._tell(_settle, begun, kept)
             try:
                 self._work(connection)
                 with _if_there_is_room():
                     self._commit(connection, ())
                     self.ledger.stop(connection, self.clock())
-                    connection.execute(_FOLD)
+                    _folded(connection)
             except BaseException as error:
                 self._tell(self._broken, unusable(self.path, error))
         finally:
@@ -462,9 +505,26 @@ class SqliteJournal:
             each: _Known(number, seq, session, last, bool(owes))
             for number, each, session, owes, seq, last in rows
         }
+        by_number = {each.number: each for each in self._known.values()}
+        for number, thread_id in connection.execute("SELECT conversation, thread FROM questions"):
+            if number in by_number:
+                asking = by_number[number]
+                if asking.asked is None:
+                    asking.asked = set()
+                asking.asked.add(thread_id)
         (self._last_number,) = connection.execute(
             "SELECT coalesce(max(number), 0) FROM conversations"
         ).fetchone()
+        kept = kept_in(connection)
+        closed = [session for session, each in kept.sessions.items() if each.closed]
+        running = [each.session for each in kept.open]
+        known = [*kept.memories, *kept.sessions, *running]
+        statements = list(self._sessions.start(running, closed, filter(None, known)))
+        if not statements:
+            return kept
+        with _if_there_is_room(), together(connection):
+            for statement, values in statements:
+                connection.execute(statement, values)
         return kept_in(connection)
 
     def _be_alive(self, connection: sqlite3.Connection) -> None:
@@ -493,9 +553,7 @@ class SqliteJournal:
                 if (self._known or not folded) and not behind:
                     self._commit(connection, ())
                 if not (folded or behind):
-                    with _if_there_is_room():
-                        connection.execute(_FOLD)
-                    folded = True
+                    folded = _folded(connection)
                 continue
             batch: list[_Rows] = []
             while isinstance(more, list):
@@ -507,6 +565,7 @@ class SqliteJournal:
                 self._commit(connection, batch)
                 folded = False
                 self._tell(self._durable, batch)
+                self._written_all.set()
             if isinstance(more, _Change):
                 more.carry_out(connection)
                 folded = False
@@ -522,7 +581,7 @@ class SqliteJournal:
         except sqlite3.OperationalError as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if error.sqlite_errorcode & 0xFF not in _PASSING:
+            if not _passes(error):
                 raise
             return 0
         return deleted
@@ -550,12 +609,38 @@ class SqliteJournal:
                 return
 
 
+def _settle(begun: asyncio.Future[Kept], outcome: Kept | JournalError) -> None:
+    """Say what a start came to, unless nobody waits for it any more."""
+    if begun.done():
+        return
+    if isinstance(outcome, JournalError):
+        begun.set_exception(outcome)
+    else:
+        begun.set_result(outcome)
+
+
 def _nobody() -> None:
     """Who waits for an answer to be durable: the step that follows from it."""
 
 
+def _answered(asked: set[str], events: Sequence[Event]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The questions that do not wait any more after these events; they are taken out of `asked`."""
+    for event in events:
+        if type(event) is Handled:
+            thread_id = event.thread_id
+        elif type(event) is DeadLetter and event.pending:
+            thread_id = event.message.thread_id
+        else:
+            continue
+        if thread_id in asked:
+            asked.discard(thread_id)
+            yield ANSWERED, (thread_id,)
+
+
 def _passes(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF in _PASSING
+    code = error.sqlite_errorcode
+    # a full disk again: the log found room, and its index in shared memory found none
+    return code & 0xFF in _PASSING or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 @contextmanager
@@ -566,6 +651,16 @@ def _if_there_is_room() -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if not _passes(error):
             raise
+
+
+def _folded(connection: sqlite3.Connection) -> bool:
+    """Fold the log into the database, but wait for nobody who reads it: what is to be written would wait with us."""
+    busy = 1
+    connection.execute("PRAGMA busy_timeout = 0")
+    with _if_there_is_room():
+        (busy, _, _) = connection.execute(_FOLD).fetchone()
+    connection.execute(PATIENCE)
+    return not busy
 
 
 def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
@@ -586,31 +681,16 @@ def _insert(connection: sqlite3.Connection, batch: Sequence[_Rows]) -> None:
 
 
 def _add(connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows, many with one statement: at the end of each the interpreter's lock has to be won back."""
+    """Insert rows with few statements: at the end of each the interpreter's lock has to be won back."""
     done = 0
     for size in _TOGETHER:
         while len(rows) - done >= size:
             values = [value for row in rows[done : done + size] for value in row]
             connection.execute(_repeated(statement, size), values)
             done += size
-    connection.executemany(statement, rows[done:])
 
 
 @cache
 def _repeated(statement: str, times: int) -> str:
     head, values, row = statement.partition(" VALUES ")
     return head + values + ", ".join([row] * times)
-
-
-def _remembered(session: str, event: Remembered) -> list[tuple[str, tuple[Any, ...]]]:
-    entry, old = event.entry, event.ordinal - event.keep - _SPARE
-    return [
-        (
-            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?)",
-            (session, event.memory, event.ordinal, event.keep, entry.root, entry.data),
-        ),
-        (
-            "DELETE FROM memories WHERE session = ? AND memory = ? AND ordinal <= ?",
-            (session, event.memory, old),
-        ),
-    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 
@@ -23,6 +23,10 @@ class Uptime:
     def since(self, when: float) -> float:
         """Seconds of lives since `when`, in seconds of Unix time."""
         return self._before[-1] - self._until(when)
+
+    def within(self, spans: Iterable[tuple[float, float | None]]) -> float:
+        """Seconds of lives from each `begin` to its `end`; None is now."""
+        return sum(self.since(begin) - (0.0 if end is None else self.since(end)) for begin, end in spans)
 
     def _until(self, when: float) -> float:
         life = bisect_right(self._begins, when) - 1

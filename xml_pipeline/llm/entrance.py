@@ -10,7 +10,7 @@ its provider only: there a lone surrogate alone is replaced.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +61,8 @@ def _carriable(response: LLMResponse) -> LLMResponse:
     after = (response.content, response.reasoning, response.tool_calls, response.provider_data)
     if any(new is not old for new, old in zip(after, before, strict=True)):
         response.repairs = (*response.repairs, CHARACTER)
+    if len(response.tool_calls) > 1 and all(isinstance(call, ToolCall) for call in response.tool_calls):
+        response.tool_calls = tuple(distinct(response.tool_calls))
     return response
 
 
@@ -99,6 +101,26 @@ def _call(call: ToolCall) -> ToolCall:
         provider_data=deeply(encodable, call.provider_data),
     )
     return call if made == call else made
+
+
+def distinct(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
+    """Calls of one answer, each with an id of its own, by which its result finds it.
+
+    Some servers give two calls one id, or none: the second gets a number. A call that repeats another one whole, its
+    id too, is left out.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    numbers: dict[str, int] = {}
+    for call in calls:
+        content = (call.name, call.arguments_text)
+        if call.id and seen.get(call.id) == content:
+            continue
+        call_id = wanted = call.id or "call"
+        while call_id in seen:
+            numbers[wanted] = numbers.get(wanted, 1) + 1
+            call_id = f"{wanted}-{numbers[wanted]}"
+        seen[call_id] = content
+        yield call if call_id == call.id else replace(call, id=call_id)
 
 
 def carriable_json(text: str) -> str:

@@ -289,7 +289,7 @@ class LLMResponse:
         stop_sequence: which of the request's `stop` texts ended the answer, where the provider tells: Anthropic, and
             vLLM and SGLang among the servers of chat completions; "" otherwise.
         raw: the provider's parsed answer (None for a stream).
-        tool_calls: what the model wants called.
+        tool_calls: what the model wants called, each with an id of its own.
         reasoning: reasoning text, where the provider shows it.
         provider_data: what this dialect needs back in the next turn, under its name (`message` carries it).
         request_id: the provider's id of the call.
@@ -361,7 +361,7 @@ class ToolCallDelta(StreamEvent):
     """A piece of a tool call.
 
     Attributes:
-        index: which call of this answer, from 0.
+        index: which call of this answer, from 0; an id may come twice, and is made unique in the whole answer only.
         id, name: set in the call's first piece, "" later.
         arguments: a piece of the JSON text of the arguments.
         provider_data: what the dialect needs back with this call; set in at most one piece.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from lxml import etree
@@ -68,6 +70,10 @@ class PayloadCodec(Protocol[T]):
         """JSON Schema of a tool call's arguments."""
 
     @property
+    def fingerprint(self) -> bytes:
+        """A digest of what the class takes: eight bytes, or none."""
+
+    @property
     def write(self) -> Callable[[T, int], str]:
         """(value, depth of its root) → what stands between the root's tags, canonical. Raises what it likes."""
 
@@ -116,6 +122,12 @@ class Codec(Generic[T]):
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema (2020-12) of the arguments of a tool call."""
         return json_schema_of(self.shapes)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """A digest of what the class takes, the same in every process: of its XSD and its JSON Schema."""
+        text = f"{self.xsd}{json.dumps(self.json_schema, sort_keys=True)}"
+        return blake2b(text.encode(), digest_size=8).digest()
 
     @cached_property
     def fields(self) -> tuple[FieldInfo, ...]:

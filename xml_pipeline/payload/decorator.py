@@ -58,6 +58,11 @@ def xmlify(cls: type[T] | None = None, *, name: str | None = None) -> Any:
     Stands above `@dataclass`. Annotations are read at once; where they name a class that is defined further
     down, at first use.
 
+    A class whose instances are kept (the state of a thread, the entries of a memory) may have a class method or
+    static method `upgrade(old)`: what an earlier version of it wrote, and it does not take any more, comes as a
+    mapping of the old fields' names to texts as they stood, None, lists of items and mappings of fields or entries.
+    It returns an instance, or raises.
+
     Args:
         name: the root element's name, when it shall not be the class's name.
 

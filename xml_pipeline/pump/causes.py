@@ -29,6 +29,7 @@ from xml_pipeline.pump.facts import (
     Starting,
     Undeliverable,
 )
+from xml_pipeline.pump.kept import restored
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.reasons import COLLAPSED, DIED, ENDED, LATE, NOBODY_WAITS, NONSENSE, UNSENT
 from xml_pipeline.pump.recovery import Reviver, Unreadable
@@ -39,7 +40,6 @@ from xml_pipeline.pump.response import (
     HandlerResponse,
     Keep,
     Kind,
-    restored,
 )
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
@@ -128,8 +128,9 @@ class Causes:
                 return Starting(self._pending(conversation, message), at)
             case Redelivered(message=message):
                 thread = conversation.threads[message.thread_id]
-                if first.interrupted > thread.interrupted:
-                    return Interrupted(self._pending(conversation, message), at)
+                if not first.detail:
+                    stopped = first.interrupted == thread.interrupted
+                    return Interrupted(self._pending(conversation, message), at, stopped)
                 return Failed(self._pending(conversation, message), "handler", "", first.detail, at)
         if ends_conversation(last):
             error = self._said(last.message).payload if type(last) is Accepted else None
@@ -234,7 +235,7 @@ class Causes:
         remember, entry = None, reading.remembered
         if entry is not None:
             try:
-                remember = self._reviver.kept(entry, self._listeners.get(reading.thread.listener))
+                remember, _ = self._reviver.kept(entry, self._listeners.get(reading.thread.listener))
             except Unreadable as error:
                 raise _outgrown("remember", entry.data.decode(), error) from error
             reading.remembered = None

@@ -56,6 +56,11 @@ class Deadlines:
         """Whether it has a deadline."""
         return thing in self._seconds
 
+    def left(self, thing: Any) -> float | None:
+        """Seconds until its deadline; None when it has none."""
+        seconds = self._seconds.get(thing)
+        return None if seconds is None else self._by_seconds[seconds][thing][0] - self._loop.time()
+
     def close(self) -> None:
         """Call back nobody any more."""
         if self._timer is not None:

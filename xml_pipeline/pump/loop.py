@@ -9,27 +9,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from math import ceil
 from typing import Any, Protocol
 
-from msgspec import Struct
-
 from xml_pipeline import events
+from xml_pipeline.attribution import current_caller
 from xml_pipeline.envelope import Message, SystemError
 from xml_pipeline.errors import (
     JournalError,
     OrganismClosed,
     RoutingError,
+    described,
 )
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step, Uptime
 from xml_pipeline.ledger import Ledger
 from xml_pipeline.pump.admission import Admission
-from xml_pipeline.pump.attempts import careful
+from xml_pipeline.pump.attempts import begun_again, careful
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import (
     Aborted,
@@ -45,21 +44,25 @@ from xml_pipeline.pump.facts import (
     Undeliverable,
 )
 from xml_pipeline.pump.failures import told_of
+from xml_pipeline.pump.guards import Guards
 from xml_pipeline.pump.handler_call import HandlerCall
-from xml_pipeline.pump.keys import Keys
+from xml_pipeline.pump.kept import restored
+from xml_pipeline.pump.keys import Keys, key_inside
 from xml_pipeline.pump.listener import Attaching, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import ProcessEnded
 from xml_pipeline.pump.parts import Parts
-from xml_pipeline.pump.projection import delivered, observed
+from xml_pipeline.pump.projection import asked_before, delivered, observed
 from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
-from xml_pipeline.pump.response import HandlerMetadata, restored
+from xml_pipeline.pump.response import HandlerMetadata
 from xml_pipeline.pump.runners import Runners
+from xml_pipeline.pump.sessions import Sessions
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
-from xml_pipeline.pump.sleepers import Sleepers
+from xml_pipeline.pump.sleepers import Asking, Questions, Sleepers
+from xml_pipeline.pump.waits import Timed
 from xml_pipeline.threads.record import (
     Accepted,
     Asked,
@@ -70,10 +73,9 @@ from xml_pipeline.threads.record import (
     Handled,
     Over,
     Redelivered,
+    Resting,
     Started,
 )
-
-_AGAIN = "\n"  # before a number, in the id of a session that was opened again; no name holds it
 
 
 class PerThread(Protocol):
@@ -83,14 +85,6 @@ class PerThread(Protocol):
     def forget_conversation(self, conversation_id: str) -> None: ...
     async def take_up(self, ledger: Ledger) -> None: ...
     def let_go(self) -> None: ...
-
-
-class Timer(Struct, frozen=True, gc=False):
-    """Names the time limit of a gather."""
-
-    conversation_id: str
-    thread_id: str
-    gather_id: str
 
 
 class Pump:
@@ -128,7 +122,7 @@ class Pump:
         self.scheduler = self.runners.scheduler
         self._threads = self.scheduler.threads
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
-        self.questions: dict[str, Message] = {}
+        self.questions: Questions = {}
         self.handled = 0
         self.tenant: PerThread | None = None
         self._journal = journal
@@ -141,8 +135,11 @@ class Pump:
         self.clock = clock
         self._deadlines = Deadlines()
         self._reserved: set[str] = set()  # conversations whose first message is not durable yet
-        self._due: dict[str, float] = {}  # conversations, and when they take too long
-        self._bell: asyncio.TimerHandle | None = None
+        self._guards = Guards(
+            self.state, self.terms.limits.seconds, self._deadlines, self._endless, self._expired
+        )
+        self._due = self._guards.due
+        self._longest = self.terms.limits.seconds
         self._asks: dict[
             str, list[asyncio.Future[Message | None]]
         ] = {}  # who waits for a conversation's answer
@@ -151,21 +148,21 @@ class Pump:
         self.sleepers: Sleepers | None = None
         if self._durable is not None:
             reviver = Reviver(self.state, listeners, self.terms.kept_limits)
-            self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
+            self.sleepers = Sleepers(
+                self._durable, reviver, self.admission, self.questions, self._go_on, self._let_go
+            )
             self.keys = Keys(
-                self._durable.steps, reviver.answer, self._asks, self._disappoint, self._deadlines.has
+                self._durable.steps, reviver.answer, self._asks, self._disappoint, self._guards.has
             )
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
-        self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
-        self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
-        self._again = 0
-        self._resting: dict[str, float] = {}  # lasting sessions, and how many seconds they may rest
+        self.sessions = Sessions(
+            self.state, self._deadlines, lambda: self.clock(), self._session_step, self._sessions_gone
+        )
         self._repeats = Repeats(self.scheduler.again, self._deadlines)
         self._steps: deque[Step] = deque()  # to be carried out
         self._carrying = False
         self._open = False
         self._instructions = self.terms.addressing.instructions
-        self._longest = self.terms.limits.seconds
         self.loop: asyncio.AbstractEventLoop | None = None
         self._loop: asyncio.AbstractEventLoop
         self._time: Callable[[], float]
@@ -187,6 +184,7 @@ class Pump:
         self.loop = self._loop = loop = asyncio.get_running_loop()
         self._time, self._context = loop.time, copy_context()
         self._deadlines.start(loop)
+        self._guards.start(loop)
         self.runners.start(loop)
         for listener in self.listeners.values():
             if isinstance(listener.handler, Attaching):
@@ -206,14 +204,8 @@ class Pump:
         if self.tenant is not None:
             await self.tenant.take_up(self._durable.ledger)
         self.state.sessions.update(sessions_of(kept))
-        for (
-            session_id
-        ) in self.state.sessions:  # of several of a name the newest is meant, the others were closed
-            name, again, number = session_id.partition(_AGAIN)
-            if again and int(number) > int(self.session_id(name).partition(_AGAIN)[2] or 0):
-                self._renamed[name] = session_id
-                self._again = max(self._again, int(number))
-        self.sleepers.start(kept.open)
+        self.sessions.resume()
+        self.sleepers.start(kept)
 
     async def stop(self, seconds: float) -> None:
         """Take nothing new, let what runs finish for `seconds`, then cancel it. Never hangs.
@@ -233,10 +225,11 @@ class Pump:
             if self._durable is None:
                 self._give_up_all()
             self._deadlines.close()
-            if self._bell is not None:
-                self._bell.cancel()
+            self._guards.close()
             await self.runners.stop()
             if self._durable is not None:
+                for message in begun_again(self.state, self.listeners):
+                    self._step(message.conversation_id, Interrupted(message, self.clock(), stopped=True))
                 await self._durable.close()
                 self._commit = _too_late  # a handler that is deaf to its cancel may return still
                 self._let_go_of_all()
@@ -297,10 +290,10 @@ class Pump:
         if answer is not None:
             self._asks.setdefault(conversation_id, []).append(answer)
         self._due[conversation_id] = due = self._time() + self._longest
-        if self._bell is None:
-            self._ring_at(due)
+        if self._guards.bell is None:
+            self._guards.ring_at(due)
         if fact.session:
-            self._deadlines.discard(fact.session)  # it is in use
+            self.sessions.use(fact.session)
         if self._journal is not None:
             self._reserved.add(conversation_id)  # until it is durable, its message holds a place already
             self.admission.in_flight += 1
@@ -309,11 +302,30 @@ class Pump:
         else:
             self._carry_out(Step(conversation_id, 0, fact.at, changes))
 
+    async def flush(self) -> None:
+        """Wait until all that was decided so far is durable. Raises JournalError: it cannot be."""
+        if self._durable is not None:
+            await self._durable.flush()
+        if self._failure is not None:
+            raise self._failure
+
     async def written(self, conversation_id: str) -> None:
         """Wait until a conversation that was injected just now is durable."""
         if conversation_id in self._reserved:
             self._written[conversation_id] = future = self._loop.create_future()
             await future
+
+    def key_inside(self, to: str, payload: Any) -> str | None:
+        """The key of a request that is made inside a handler of this organism, if it is, and outlives the process.
+
+        Raises:
+            PayloadTypeError, PayloadError: as `keys.key_inside`.
+        """
+        caller = current_caller.get()
+        if self.keys is None or not isinstance(caller, HandlerCall):
+            return None
+        own = self.state.conversations.get(caller.conversation_id) is caller.conversation
+        return key_inside(caller, to, payload) if own else None
 
     @property
     def durable(self) -> bool:
@@ -351,15 +363,28 @@ class Pump:
             RoutingError: nothing waits there.
             PayloadError, EnvelopeError: the answer is no valid payload, or too large; the question goes on waiting.
         """
-        message = self.questions.get(thread_id)
-        if message is None:
-            raise RoutingError(f"no message waits for a person in thread {thread_id}")
-        self._step(message.conversation_id, Answered(message, payload, self.clock()))
-        self.handled += 1
+        asked = self.questions.get(thread_id)
+        if asked is not None:
+            conversation_id = asked if isinstance(asked, str) else asked.conversation_id
+            self.wake(conversation_id)
+            conversation = self.state.conversations.get(conversation_id)
+            thread = None if conversation is None else conversation.threads.get(thread_id)
+            if thread is not None and thread.asked:
+                message = thread.inbox[thread.asked]
+                self._step(conversation_id, Answered(message, payload, self.clock()))
+                self.handled += 1
+                return
+        raise RoutingError(f"no message waits for a person in thread {thread_id}")
+
+    def asked(self) -> Iterable[Asking]:
+        """What waits for people, oldest first, in conversations that sleep too. Raises JournalError."""
+        if self.sleepers is not None:
+            return self.sleepers.asked()
+        return [each for each in self.questions.values() if isinstance(each, Asking)]
 
     def wake(self, conversation_id: str) -> None:
         """Bring a conversation of an earlier life back, if it still sleeps. Raises JournalError: it cannot be."""
-        if self.sleepers:
+        if self.sleepers is not None:
             self.sleepers.wake(conversation_id)
 
     def cancel(self, conversation_id: str, error: SystemError | None = None) -> bool:
@@ -369,37 +394,6 @@ class Pump:
             return False
         self._step(conversation_id, Aborted(conversation_id, error, self.clock()))
         return True
-
-    def keep_session(self, session_id: str, seconds: float) -> None:
-        """After the last conversation of a lasting session it may rest for `seconds`, then it ends."""
-        self._resting[session_id] = seconds
-        session = self.state.sessions.get(session_id)
-        if session is not None and not session.running:
-            self._deadlines.add(session_id, seconds, self.end_session)
-
-    def session_id(self, name: str) -> str:
-        """The id of the lasting session of this name; another than before while one that was closed still runs."""
-        return self._renamed.get(name, name)
-
-    def end_session(self, session_id: str) -> None:
-        """Forget a lasting session: at once, or with the last of its conversations."""
-        self._resting.pop(session_id, None)
-        self._deadlines.discard(session_id)
-        session = self.state.sessions.get(session_id)
-        name = session_id.partition(_AGAIN)[0]
-        if self.session_id(name) == session_id:
-            self._renamed.pop(name, None)
-            if session is not None and session.running:
-                self._again += 1
-                self._renamed[name] = f"{name}{_AGAIN}{self._again}"
-        if session is not None:
-            ended = () if session.running else tuple(session.sessions.values())
-            closed = Closed()
-            self.state.apply(session_id, closed)
-            self._commit(Step(session_id, 0, self.clock(), [closed]))
-            if self._hooks:
-                for each in ended:
-                    self.observers.tell(events.SessionEnded(each))
 
     # --- from facts to effects ---
 
@@ -417,6 +411,16 @@ class Pump:
         if changes:
             owes = conversation is not None and conversation.due > 0
             commit(Step(conversation_id, seq, fact.at, changes, owes))
+
+    def _session_step(self, session_id: str, event: Closed | Resting) -> None:
+        """What happened to a lasting session, and to no one conversation."""
+        self.state.apply(session_id, event)
+        self._commit(Step(session_id, 0, self.clock(), [event]))
+
+    def _sessions_gone(self, session_ids: Iterable[str]) -> None:
+        if self._hooks:
+            for each in session_ids:
+                self.observers.tell(events.SessionEnded(each))
 
     def _append(self, step: Step, context: Context | None = None) -> None:
         """Let a step become durable. One that cannot ends its conversation: what it decided must not leave."""
@@ -458,6 +462,9 @@ class Pump:
                         raise
                     except BaseException:  # the others are carried out all the same
                         logger.exception("%s could not be carried out", type(event).__name__)
+                if conversation_id in self._guards.watched:
+                    self._guards.follow(conversation_id, step.events)
+                    self._may_sleep(conversation_id, step.seq + len(step.events))
                 if not self._steps:
                     break
                 step = self._steps.popleft()
@@ -471,16 +478,15 @@ class Pump:
     def _go_on(self, revived: Revived) -> None:
         """Set the timers and queues of a conversation that was brought back, as they would have been."""
         conversation, conversation_id = revived.conversation, revived.conversation.id
-        left = self._longest - self._uptime.since(revived.began)
-        self._deadlines.add(conversation_id, ceil(max(0.0, left)), self._endless)
-        for gather_id, (thread_id, seconds, began) in revived.gathers.items():
-            left = max(0.0, seconds - self._uptime.since(began))
-            self._time_gather(Timer(conversation_id, thread_id, gather_id), ceil(left))
+        seq = conversation.seq
+        self._guards.resume(conversation_id, revived.times, self._uptime)
         for thread in conversation.threads.values():
             if thread.inbox:
                 self.scheduler.hold(thread.id)
         for message in revived.asked:
-            self.questions[message.thread_id] = message
+            if self._hooks and not isinstance(self.questions.get(message.thread_id), Asking):
+                self.observers.tell(asked_before(message))
+            self.questions[message.thread_id] = Asking.of(message)
         for message in revived.behind:
             self.scheduler.add(message, message.message_id)
         self.admission.in_flight += conversation.due
@@ -498,6 +504,37 @@ class Pump:
                 self._repeats.add(message, thread.interrupted)
             else:
                 self.scheduler.again(message)
+        self._may_sleep(conversation_id, seq)
+
+    def _may_sleep(self, conversation_id: str, seq: int) -> None:
+        """So many events of a conversation that asks people are durable, and carried out."""
+        conversation = self.state.conversations.get(conversation_id)
+        if self.sleepers is None:
+            return
+        if conversation is None or conversation.due:
+            self.sleepers.works(conversation_id)
+        else:
+            self.sleepers.rests(conversation_id, seq)
+
+    def _let_go(self, conversation_id: str, seq: int) -> bool:
+        """Forget what is in memory of a conversation that only waits: its limits rest, and it holds no place.
+
+        Not while a step of it is on its way to the journal. Nor one of a lasting session: the memory that its threads
+        have seen may be gone from memory when it comes back.
+        """
+        conversation = self.state.conversations.get(conversation_id)
+        if conversation is None or conversation.due or conversation.seq != seq or conversation.lasting:
+            return False
+        for thread_id in self.state.conversations.pop(conversation_id).threads:
+            self._threads.pop(thread_id, None)
+        self._guards.let_go(conversation_id)
+        return True
+
+    def _end_limits(self, conversation_id: str) -> None:
+        """A conversation that may have asked people is over."""
+        self._guards.end(conversation_id)
+        if self.sleepers is not None:
+            self.sleepers.works(conversation_id)
 
     def _started(self, conversation_id: str, event: Started) -> None:
         self.scheduler.again(event.message)
@@ -506,21 +543,17 @@ class Pump:
         message, ended = event.message, event.ends
         if ended:
             self._threads.pop(ended, None)
-            if self._timers:
-                self._stop_timers(ended)
             if self.tenant is not None:
                 _told(self.tenant.forget_thread, ended)
         if event.leaves:
             for future in self._asks.pop(conversation_id, ()):
                 if not future.done():
                     future.set_result(message)
-            if self._due.pop(conversation_id, None) is None:
-                self._deadlines.discard(conversation_id)
+            if self._due.pop(conversation_id, None) is None or conversation_id in self._guards.watched:
+                self._end_limits(conversation_id)
             if event.lasting or self.tenant is not None or self.keys:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
-            if event.closes:
-                self._stop_timer(message.thread_id, event.closes)
             opens = event.opens
             if self._reserved and conversation_id in self._reserved:
                 self._reserved.discard(conversation_id)
@@ -544,7 +577,8 @@ class Pump:
 
     def _asked(self, conversation_id: str, event: Asked) -> None:
         """List a question. A person may take as long as they like: no place in flight is held meanwhile."""
-        self.questions[event.message.thread_id] = event.message
+        self.questions[event.message.thread_id] = Asking.of(event.message)
+        self._guards.watch(conversation_id)
         self.admission.in_flight -= 1
 
     def _redelivered(self, conversation_id: str, event: Redelivered) -> None:
@@ -558,16 +592,11 @@ class Pump:
 
     def _gathering(self, conversation_id: str, event: Gathering) -> None:
         if event.seconds is not None:
-            self._time_gather(Timer(conversation_id, event.thread_id, event.gather_id), event.seconds)
-
-    def _time_gather(self, timer: Timer, seconds: float) -> None:
-        self._timers.setdefault(timer.thread_id, {})[timer.gather_id] = timer
-        self._deadlines.add(timer, seconds, self._expired)
+            self._guards.watch(conversation_id)
 
     def _ended(self, conversation_id: str, event: Ended) -> None:
         thread_id = event.thread_id
         self._threads.pop(thread_id, None)
-        self._stop_timers(thread_id)
         if self.tenant is not None:
             _told(self.tenant.forget_thread, thread_id)
 
@@ -578,7 +607,7 @@ class Pump:
             return
         message = letter.message
         question = self.questions.get(message.thread_id)
-        if question is not None and question.message_id == message.message_id:
+        if isinstance(question, Asking) and question.message_id == message.message_id:
             del self.questions[message.thread_id]  # it holds no place in flight
             return
         if message.message_id in self._skipped:
@@ -593,8 +622,7 @@ class Pump:
         for future in self._asks.pop(conversation_id, ()):
             if not future.done():
                 future.set_result(None)
-        if self._due.pop(conversation_id, None) is None:
-            self._deadlines.discard(conversation_id)
+        self._end_limits(conversation_id)
         self._closed(conversation_id, event.lasting)
 
     def _closed(self, conversation_id: str, session_id: str) -> None:
@@ -603,44 +631,18 @@ class Pump:
             self.keys.end(conversation_id)
         if self.tenant is not None:
             _told(self.tenant.forget_conversation, conversation_id)
-        session = self.state.sessions.get(session_id)
-        if session is not None and not session.running and session_id in self._resting:
-            self._deadlines.add(session_id, self._resting[session_id], self.end_session)
+        if session_id:
+            self.sessions.rest(session_id)
 
     # --- time ---
-
-    def _look_for_endless(self) -> None:
-        """One timer looks after all conversations: they may all take as long, so the oldest is the first."""
-        self._bell, now = None, self._time()
-        for conversation_id, due in tuple(self._due.items()):
-            if due > now:
-                self._ring_at(due)
-                break
-            self._endless(conversation_id)
-
-    def _ring_at(self, due: float) -> None:
-        self._bell = self._loop.call_at(due, self._look_for_endless, context=self._context)
 
     def _endless(self, conversation_id: str) -> None:
         text = f"the conversation took longer than {self._longest:g} s"
         self.cancel(conversation_id, SystemError("limit", text))
 
-    def _expired(self, timer: Timer) -> None:
-        self._stop_timer(timer.thread_id, timer.gather_id)
-        fact = Expired(timer.conversation_id, timer.thread_id, timer.gather_id, self.clock())
-        self._step(timer.conversation_id, fact)
-
-    def _stop_timers(self, thread_id: str) -> None:
-        for timer in self._timers.pop(thread_id, {}).values():
-            self._deadlines.discard(timer)
-
-    def _stop_timer(self, thread_id: str, gather_id: str) -> None:
-        timers = self._timers.get(thread_id)
-        timer = None if timers is None else timers.pop(gather_id, None)
-        if timer is not None:
-            self._deadlines.discard(timer)
-            if not timers:
-                del self._timers[thread_id]
+    def _expired(self, timed: Timed) -> None:
+        fact = Expired(timed.conversation_id, timed.thread_id, timed.gather_id, self.clock())
+        self._step(timed.conversation_id, fact)
 
     # --- what becomes of a handler call (`runners.Work`) ---
 
@@ -682,8 +684,12 @@ class Pump:
                 arguments = (*arguments, restored(thread.state, listener.state))
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # it does not fit its class any more
-                self.raised(message, error)
+            except BaseException as error:
+                reason = (
+                    f"its thread's state does not fit {listener.state.__name__} any more: {described(error)}"
+                )
+                self._skipped.add(message.message_id)
+                self._step(conversation.id, Undeliverable(message, reason, self.clock()))
                 return None
         if self._hooks:
             self.observers.tell(delivered(message))

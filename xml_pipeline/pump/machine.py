@@ -62,6 +62,7 @@ from xml_pipeline.pump.facts import (
     Starting,
     Undeliverable,
 )
+from xml_pipeline.pump.kept import entry_of
 from xml_pipeline.pump.listener import NAME, Listener
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.reasons import COLLAPSED, DIED, ENDED, LATE, NOBODY_WAITS, NONSENSE, UNSENT
@@ -73,7 +74,6 @@ from xml_pipeline.pump.response import (
     HandlerResponse,
     Intent,
     check_response,
-    entry_of,
     intent_of,
 )
 from xml_pipeline.pump.settings import ConversationLimits, seconds
@@ -289,7 +289,7 @@ class Rules(DerivedIds, kw_only=True):
         message = fact.message
         if (thread := self._thread_of(message)) is None:
             return
-        times = thread.interrupted + 1
+        times = thread.interrupted + (not fact.stopped)
         if self.terms.listeners[message.to].effects == "once":
             self._fail(thread, message, "interrupted", NOT_TWICE, DIED)
         elif times == MOST_INTERRUPTIONS:
@@ -548,9 +548,9 @@ class Rules(DerivedIds, kw_only=True):
             self.conversation.id,
             self.at,
         )
-        reader = self._reader(thread, writer) if thread.parent else writer
-        limits = self.terms.system_limits if writer is ERROR or writer is HUH else self.terms.wire_limits
-        return Message.sealed(heading, payload, writer, reader, limits)
+        reader, terms = self._reader(thread, writer), self.terms
+        limits = terms.system_limits if writer is ERROR or writer is HUH else terms.wire_limits
+        return Message.sealed(heading, payload, writer, reader, limits, writer.fingerprint)
 
     def _reader(self, thread: Thread, writer: PayloadCodec[Any]) -> PayloadCodec[Any]:
         """The codec by which a thread's caller reads an answer: its own, if it takes the class."""

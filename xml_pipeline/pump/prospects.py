@@ -15,12 +15,13 @@ from xml_pipeline.envelope import Message
 from xml_pipeline.errors import described
 from xml_pipeline.journal import Kept, Step
 from xml_pipeline.journal.uptime import Uptime
+from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.attempts import careful
 from xml_pipeline.pump.facts import Interrupted, Undeliverable
+from xml_pipeline.pump.kept import read
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.recovery import Revived, Reviver, Unreadable, sessions_of
-from xml_pipeline.pump.response import restored
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import DeadLetter, Entry, Handled
 from xml_pipeline.threads.state import Conversation, OutsideSession, Thread
@@ -28,6 +29,9 @@ from xml_pipeline.threads.state import Conversation, OutsideSession, Thread
 Kind: TypeAlias = Literal["conversation", "message", "answer", "call", "question", "state", "entry", "timer"]
 """`answer`: one that waits in a gather for the others. `call`: a thread that waits for calls below it. `entry`: of a
 memory. `timer`: the time limit of a gather."""
+
+
+UPGRADED = "its class has changed, and upgrades it"
 
 
 class Prospect(Struct, frozen=True):
@@ -117,7 +121,7 @@ class _Look:
     def conversation(self, revived: Revived) -> None:
         """All that one holds."""
         conversation = revived.conversation
-        seconds = self._uptime.since(revived.began)
+        seconds = self._uptime.within(revived.times.spans[""])
         if seconds >= (longest := self._machine.terms.limits.seconds):
             why = f"it took {seconds:.0f} s so far, and organism.limits.seconds is {longest:g}: it is ended"
             self._change(conversation.id, "conversation", "", "", why)
@@ -142,8 +146,8 @@ class _Look:
         for thread, waits, answers in threads:
             self._thread(conversation, thread, answers, waits=waits)
         self._memories(conversation)
-        for thread_id, _, _ in revived.gathers.values():
-            self._tell(conversation.id, "timer", "", "", _ended(conversation, thread_id))
+        for timed in revived.times.waits.gathers.values():
+            self._tell(conversation.id, "timer", "", "", _ended(conversation, timed.thread_id))
 
     def _first(self, message: Message, conversation: Conversation) -> None:
         """One that may have been handled when the process ended: what the rules make of that."""
@@ -174,8 +178,8 @@ class _Look:
             gone = "" if listener else f"there is no listener '{thread.listener}' any more to take the answer"
             self._tell(conversation.id, "call", thread.listener, "", ended or gone)
         if thread.state is not None:
-            why = ended or _state(thread, listener)
-            self._tell(conversation.id, "state", thread.listener, thread.state.root, why)
+            why, lost = (ended, True) if ended else _state(thread, listener)
+            self._tell(conversation.id, "state", thread.listener, thread.state.root, why, lost=lost)
         self._found.unchanged["answer"] += 0 if ended else answers
 
     def _memories(self, conversation: Conversation) -> None:
@@ -192,7 +196,7 @@ class _Look:
     def _memory(self, whose: str, memory: str, name: str, entries: Iterable[Entry], *, per: str) -> None:
         listener = self._listeners.get(name)
         for entry in entries:
-            why = ""
+            why, lost = "", True
             if listener is None:
                 why = (
                     f"there is no listener '{name}' any more"
@@ -203,10 +207,11 @@ class _Look:
                 why = f"'{name}' remembers per {listener.remembers} now, and this is of a {per}"
             else:
                 try:
-                    self.reviver.kept(entry, listener)
+                    if self.reviver.kept(entry, listener)[1]:
+                        why, lost = UPGRADED, False
                 except Unreadable as error:
                     why = str(error)
-            self._tell(whose, "entry", name, entry.root, why)
+            self._tell(whose, "entry", name, entry.root, why, lost=lost)
 
     # --- telling ---
 
@@ -237,15 +242,15 @@ def _ended(conversation: Conversation, thread_id: str) -> str:
     return "" if thread_id in conversation.threads else "its thread ends, with what cannot go on"
 
 
-def _state(thread: Thread, listener: Listener | None) -> str:
-    """Why a thread's state is lost; "" when it is not."""
+def _state(thread: Thread, listener: Listener | None) -> tuple[str, bool]:
+    """What becomes of a thread's state, "" when it goes on as it is; and whether it is lost."""
     assert thread.state is not None
     if listener is None:
-        return f"there is no listener '{thread.listener}' any more"
+        return f"there is no listener '{thread.listener}' any more", True
     if listener.state is None:
-        return f"'{listener.name}' keeps no state any more"
+        return f"'{listener.name}' keeps no state any more", True
     try:
-        restored(thread.state, listener.state)
+        _, upgraded = read(thread.state, codec_of(listener.state))
     except Exception as error:  # whatever the class's own code raises, the handler is not called
-        return f"it does not fit {listener.state.__name__} any more: {described(error)}"
-    return ""
+        return f"it does not fit {listener.state.__name__} any more: {described(error)}", True
+    return (UPGRADED, False) if upgraded else ("", False)

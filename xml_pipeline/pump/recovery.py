@@ -7,6 +7,7 @@ root element's name: a class is found by name among all that the program has imp
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,13 +16,17 @@ from msgspec.structs import replace
 
 from xml_pipeline.envelope import SYSTEM, Gathered, GatheredCodec, Message, decode
 from xml_pipeline.errors import EnvelopeError, JournalError, PayloadError, PayloadTypeError, described
-from xml_pipeline.hardened import Limits, parse
+from xml_pipeline.hardened import Limits
 from xml_pipeline.journal import Kept, Step
-from xml_pipeline.payload import PayloadCodec, codec_of, payload_classes
+from xml_pipeline.payload import codec_of, payload_classes
+from xml_pipeline.payload.codec import Codec
+from xml_pipeline.pump.kept import read
 from xml_pipeline.pump.listener import Listener
-from xml_pipeline.pump.response import KEPT
-from xml_pipeline.threads.record import Entry, Gathering
-from xml_pipeline.threads.state import Conversation, OutsideSession, State
+from xml_pipeline.pump.waits import Times
+from xml_pipeline.threads.record import Began, Entry
+from xml_pipeline.threads.state import Conversation, OutsideSession, State, is_named
+
+NO_CLASS = "no payload class is named {} any more, or its module is not imported"
 
 
 class Unreadable(Exception):
@@ -38,35 +43,44 @@ class Revived(Struct):
 
     Attributes:
         conversation: with payloads in its messages, but for the unreadable ones.
-        began: when, in seconds of Unix time.
         unreadable: messages that cannot be handled any more, and why.
         lost: answers in a gather that cannot be read any more, and why: it goes on as if they had not come.
         asked: those that wait for a person.
         first: those that may have been handled when it ended, the first of each thread.
         behind: the others, which wait for those.
-        gathers: those that have a time limit: id → thread, seconds, and when they began.
+        times: when its time limits counted.
     """
 
     conversation: Conversation
-    began: float
+    times: Times
     unreadable: list[tuple[Message, str]] = field(default_factory=list)
     lost: list[tuple[Message, str]] = field(default_factory=list)
     asked: list[Message] = field(default_factory=list)
     first: list[Message] = field(default_factory=list)
     behind: list[Message] = field(default_factory=list)
-    gathers: dict[str, tuple[str, float, float]] = field(default_factory=dict)
 
 
 def sessions_of(kept: Kept) -> dict[str, OutsideSession]:
-    """The lasting sessions of outside callers, with what is remembered in them."""
-    return {
-        session_id: OutsideSession(
+    """The lasting sessions of outside callers, with what is remembered in them, and how many conversations run.
+
+    Those that sleep count as running: a session does not end under them.
+    """
+    running = Counter(each.session for each in kept.open if each.session)
+    found = {}
+    for session_id in {**kept.memories, **kept.sessions, **running}:
+        memories, known = kept.memories.get(session_id, {}), kept.sessions.get(session_id)
+        session = OutsideSession(
             memory={key: tuple(entry for _, _, entry in entries) for key, entries in memories.items()},
             added={key: entries[-1][0] for key, entries in memories.items()},
             shown={key: entries[-1][1] for key, entries in memories.items()},
+            running=running[session_id],
+            ending=not is_named(session_id) or (known is not None and known.closed),
         )
-        for session_id, memories in kept.memories.items()
-    }
+        if known is not None:
+            session.seconds, session.until = known.seconds, known.until
+        if session.running or not session.ending:
+            found[session_id] = session
+    return found
 
 
 class Reviver:
@@ -82,7 +96,7 @@ class Reviver:
         self._state = state
         self._listeners = listeners
         self._limits = limits
-        self._named: dict[str, list[PayloadCodec[Any]]] = {}
+        self._named: dict[str, list[Codec[Any]]] = {}
 
     def revive(self, conversation_id: str, steps: list[Step]) -> Revived | None:
         """Fold the steps of a conversation; None when it is over, or nothing is known of it.
@@ -90,15 +104,23 @@ class Reviver:
         Raises:
             Exception: a step that no conversation can take; nothing is kept of it then.
         """
+        began = steps[0].events[0] if steps else None
+        session = None
+        if type(began) is Began and began.lasting:
+            session = self._state.sessions.get(began.session)
+        if session is not None:
+            session.running -= 1  # it was counted while it slept
         try:
-            gathers = self._fold(conversation_id, steps)
+            times = self._fold(conversation_id, steps)
         except BaseException:
-            self._state.conversations.pop(conversation_id, None)
+            begun = self._state.conversations.pop(conversation_id, None)
+            if session is not None and begun is None:
+                session.running += 1  # it sleeps on
             raise
         conversation = self._state.conversations.get(conversation_id)
         if conversation is None:
             return None
-        revived = Revived(conversation, steps[0].at)
+        revived = Revived(conversation, times)
         for thread in conversation.threads.values():
             for position, bare in enumerate(tuple(thread.inbox.values())):
                 try:
@@ -114,21 +136,20 @@ class Reviver:
                     revived.behind.append(message)
                 else:
                     revived.first.append(message)
-            for gather_id, gather in (thread.gathers or {}).items():
+            for gather in (thread.gathers or {}).values():
                 gather.answers = [self._or_lost(each, revived.lost) for each in gather.answers]
-                if gather_id in gathers:
-                    revived.gathers[gather_id] = gathers[gather_id]
         return revived
 
-    def _fold(self, conversation_id: str, steps: list[Step]) -> dict[str, tuple[str, float, float]]:
-        """Apply all; returns the gathers that have a time limit, as of `Revived`."""
-        gathers = {}
+    def _fold(self, conversation_id: str, steps: list[Step]) -> Times:
+        """Apply all."""
+        times, state = Times(), self._state
         for step in steps:
             for event in step.events:
-                self._state.apply(conversation_id, event)
-                if type(event) is Gathering and event.seconds is not None:
-                    gathers[event.gather_id] = (event.thread_id, event.seconds, step.at)
-        return gathers
+                state.apply(conversation_id, event)
+            conversation = state.conversations.get(conversation_id)
+            if conversation is not None:
+                times.follow(conversation, step.events, step.at)
+        return times
 
     def readable(self, message: Message) -> Message:
         """A message to a listener, with its payload. Raises Unreadable."""
@@ -147,11 +168,17 @@ class Reviver:
         """What a listener said to the outside, as an instance. Raises Unreadable."""
         return self._fitting(str(element.tag), lambda: self._decoded(None, sender, element))
 
-    def kept(self, entry: Entry, listener: Listener | None) -> Any:
-        """An entry of a listener's memory, as an instance. Raises Unreadable."""
-        return self._fitting(
-            entry.root, lambda: self._decoded(listener, "", parse(entry.data, KEPT), own=False)
-        )
+    def kept(self, entry: Entry, listener: Listener | None) -> tuple[Any, bool]:
+        """An entry of a listener's memory, as an instance, and whether it had to be upgraded. Raises Unreadable."""
+        candidates = self._by_name(entry.root, (listener,), entry.schema)
+        for position, codec in enumerate(candidates, 1):
+            try:
+                return read(entry, codec)
+            except (PayloadError, EnvelopeError) as error:
+                if position == len(candidates):
+                    text = f"its <{entry.root}> does not fit its class any more: {described(error)}"
+                    raise Unreadable(text) from error
+        raise Unreadable(NO_CLASS.format(entry.root))
 
     def answer(self, message: Message) -> Message:
         """A message that left for the outside, with its payload.
@@ -166,7 +193,8 @@ class Reviver:
 
     def _read(self, message: Message, listener: Listener | None) -> Message:
         def payload() -> Any:
-            return self._decoded(listener, message.from_id, decode(message.data, self._limits).payload)
+            element = decode(message.data, self._limits).payload
+            return self._decoded(listener, message.from_id, element, message.schema)
 
         return replace(message, payload=self._fitting(message.root, payload))
 
@@ -185,17 +213,16 @@ class Reviver:
             lost.append((answer, str(error)))
             return None  # in a Gathered it is an answer that did not come
 
-    def _decoded(self, listener: Listener | None, sender: str, element: Any, *, own: bool = True) -> Any:
+    def _decoded(self, listener: Listener | None, sender: str, element: Any, schema: bytes = b"") -> Any:
         root = element.tag
         if root == GatheredCodec.root:
             answers = (self._decoded(listener, sender, item[0]) if len(item) else None for item in element)
             return Gathered(tuple(answers))
-        taken = listener.accepts.get(root) if own and listener is not None else None
-        candidates = (
-            [taken] if taken is not None else self._by_name(root, (self._listeners.get(sender), listener))
-        )
+        taken = listener.accepts.get(root) if listener is not None else None
+        near_to = (self._listeners.get(sender), listener)
+        candidates: list[Any] = [taken] if taken is not None else self._by_name(root, near_to, schema)
         if not candidates:
-            raise Unreadable(f"no payload class is named {root} any more, or its module is not imported")
+            raise Unreadable(NO_CLASS.format(root))
         for codec in candidates[:-1]:
             try:
                 return codec.decode(element)
@@ -203,12 +230,15 @@ class Reviver:
                 continue
         return candidates[-1].decode(element)
 
-    def _by_name(self, root: str, near_to: tuple[Listener | None, ...]) -> list[PayloadCodec[Any]]:
-        """Codecs of the classes of that name; those that the modules of these listeners know come first."""
+    def _by_name(self, root: str, near_to: tuple[Listener | None, ...], schema: bytes) -> list[Codec[Any]]:
+        """Codecs of the classes of that name: first those of that schema, then those near to these listeners.
+
+        Near are classes that the modules of their handlers know.
+        """
         if not self._named:
             for cls in payload_classes():
                 try:
-                    codec: PayloadCodec[Any] = codec_of(cls)
+                    codec: Codec[Any] = codec_of(cls)
                 except PayloadTypeError:
                     continue
                 self._named.setdefault(codec.root, []).append(codec)
@@ -216,7 +246,7 @@ class Reviver:
         if len(found) < 2:
             return found
         near = {id(value) for each in near_to for value in _names_of(each)}
-        return sorted(found, key=lambda codec: id(codec.cls) not in near)
+        return sorted(found, key=lambda codec: (codec.fingerprint != schema, id(codec.cls) not in near))
 
 
 def _names_of(listener: Listener | None) -> list[Any]:

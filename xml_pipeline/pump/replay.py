@@ -23,9 +23,9 @@ from xml_pipeline.journal import Step
 from xml_pipeline.journal.rows import packed, unpacked
 from xml_pipeline.pump.causes import Causes, NotKept, Outgrown
 from xml_pipeline.pump.facts import Aborted, Due, Expired, Fact, Injected, Undeliverable
+from xml_pipeline.pump.kept import KEPT
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.recovery import Reviver, Unreadable
-from xml_pipeline.pump.response import KEPT
 from xml_pipeline.threads.record import (
     Accepted,
     Began,
@@ -239,7 +239,7 @@ def _differences(path: str, was: Any, now: Any) -> Iterator[tuple[str, str, str]
         names = (*_FIRST, *(each for each in names if each not in _FIRST))
     for name in names:
         before, after = getattr(was, name), getattr(now, name)
-        if before == after:
+        if before == after or name == "schema":  # another one alone makes no difference to what was said
             continue
         if name != "data":
             yield from _differences(f"{path}.{name}" if path else name, before, after)

@@ -8,11 +8,10 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 from msgspec import Struct
 
 from xml_pipeline.attribution import current_caller
-from xml_pipeline.envelope.message import own_code_failed
-from xml_pipeline.errors import PayloadError, Violation, cut
-from xml_pipeline.hardened import Limits, parse
+from xml_pipeline.errors import cut
 from xml_pipeline.payload import REGISTRATION, codec_of, is_payload
 from xml_pipeline.payload.text import carried, own_text
+from xml_pipeline.pump.kept import entry_of, recalled
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.threads.ids import DerivedIds, random_ids
 from xml_pipeline.threads.record import Entry
@@ -26,15 +25,6 @@ KINDS: Final[tuple[Kind, ...]] = (SEND, RESPOND, DELEGATE)
 
 S = TypeVar("S")
 T = TypeVar("T")
-
-KEPT = Limits(
-    max_bytes=64 << 20,
-    max_elements=1_000_000,
-    max_attributes=1_000_000,
-    max_references=64 << 20,
-    max_markup=64 << 20,
-)
-"""Of a state, and of one entry of a memory: it may hold many messages."""
 
 _random_id = random_ids()
 
@@ -76,21 +66,14 @@ class HandlerMetadata(Struct, frozen=True, gc=False):
 
         Raises:
             PayloadTypeError: the class is no payload.
-            PayloadError: an entry was written by another version of the class, and does not fit this one.
+            PayloadError: an entry was written by another version of the class, does not fit this one, and cannot be
+                upgraded (see `xmlify`).
         """
         return recalled(self.memory, cls)
 
     def new_id(self) -> str:
         """An opaque UUID: the first, the second, … is the same each time this message is handled."""
         return new_id()
-
-
-def recalled(entries: Iterable[Entry], cls: type[T]) -> tuple[T, ...]:
-    """The entries of one payload class, as `HandlerMetadata.recall`."""
-    codec = codec_of(cls)
-    return tuple(
-        codec.decode(parse(entry.data, KEPT)) for entry in entries if entry.root == codec.root and entry.data
-    )
 
 
 def new_id() -> str:
@@ -145,7 +128,8 @@ class HandlerResponse(_Addressed, kw_only=True, eq=False):
 
         Args:
             responses: calls of peers; neither answers nor delegations.
-            timeout: seconds after which the calls still open are given up (a SystemError in their places).
+            timeout: seconds after which the calls still open are given up (a SystemError in their places); while
+                all that is left of them waits for people, they do not count.
         """
         return GatherResponse(tuple(responses), timeout)
 
@@ -243,22 +227,6 @@ def intent_of(returned: Any, accepts: Mapping[str, Any], state_class: type | Non
     return Intent(None, responses, keeps, state)
 
 
-def entry_of(payload: Any) -> Entry:
-    """A payload as it is kept. Raises PayloadError for one that is not valid, or too large."""
-    codec = codec_of(type(payload))
-    try:
-        data = codec.encode(payload)
-    except Exception:
-        raise
-    except BaseException as error:  # the class's own code ran
-        raise own_code_failed(codec.root, error) from error
-    if len(data) > KEPT.max_bytes:
-        rule = f"has {len(data)} bytes; at most {KEPT.max_bytes} can be kept"
-        raise PayloadError(Violation(codec.root, rule))
-    codec.decode(parse(data, KEPT))  # what cannot be read again must not be kept
-    return Entry(codec.root, data)
-
-
 def _kept(state: Any, state_class: type | None) -> Entry | None:
     if state_class is None:
         raise NonsenseReturned(
@@ -332,8 +300,3 @@ def _check_gather(gather: GatherResponse, accepts: Mapping[str, Any]) -> None:
                 f"a gather of {each!r}; it takes calls, as HandlerResponse(payload, to=...)"
             )
         check_response(each)
-
-
-def restored(kept: Entry | None, cls: type) -> Any:
-    """A thread's state, decoded anew for each message: a handler cannot change what is kept but by returning it."""
-    return None if kept is None else codec_of(cls).decode(parse(kept.data, KEPT))

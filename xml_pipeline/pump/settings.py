@@ -79,7 +79,7 @@ class ConversationLimits:
     Attributes:
         messages: accepted in all its threads.
         depth: calls below calls.
-        seconds: from its first message on.
+        seconds: in which it has something to do; time in which it only waits for people does not count.
     """
 
     messages: int = 10_000

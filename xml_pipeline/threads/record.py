@@ -23,10 +23,12 @@ class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     Attributes:
         root: the name of the payload's root element.
         data: its canonical document.
+        schema: the digest of its class's schema; b"" where that was not known yet.
     """
 
     root: str
     data: bytes
+    schema: bytes = b""
 
 
 class Opening(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -286,6 +288,18 @@ class Closed(Struct, frozen=True, omit_defaults=True, gc=False, tag="closed/1"):
     """A lasting session is closed: it ends now, or with the last of its conversations. It stands under its own id."""
 
 
+class Resting(Struct, frozen=True, omit_defaults=True, gc=False, tag="resting/1"):
+    """How long a lasting session may rest. It stands under its own id.
+
+    Attributes:
+        seconds: after its last conversation.
+        until: when that is over, in seconds of Unix time; None while it is used.
+    """
+
+    seconds: float
+    until: float | None = None
+
+
 Event: TypeAlias = (
     Began
     | Accepted
@@ -301,6 +315,7 @@ Event: TypeAlias = (
     | Remembered
     | Over
     | Closed
+    | Resting
 )
 
 

@@ -33,6 +33,7 @@ from xml_pipeline.threads.record import (
     Redelivered,
     Refused,
     Remembered,
+    Resting,
     Slot,
     Started,
     StateKept,
@@ -161,6 +162,8 @@ class OutsideSession(Struct):
             had seen them.
         running: conversations that are open.
         ending: whether it goes with the last of them.
+        seconds: how long it may rest after the last of them; None for ever.
+        until: when that is over, in seconds of Unix time; None while it is used.
     """
 
     sessions: dict[str, str] = field(default_factory=dict)
@@ -169,6 +172,8 @@ class OutsideSession(Struct):
     shown: dict[str, int] = field(default_factory=dict)
     running: int = 0
     ending: bool = False
+    seconds: float | None = None
+    until: float | None = None
 
     def entries(self, memory: str) -> Memory:
         """What is remembered now."""
@@ -193,7 +198,7 @@ class State(Struct):
     sessions: dict[str, OutsideSession] = field(default_factory=dict)
 
     def apply(self, conversation_id: str, event: Event) -> None:
-        """Let `event` have happened to the conversation (`Closed`: to the session) of this id.
+        """Let `event` have happened to the conversation (`Closed`, `Resting`: to the session) of this id.
 
         A conversation that is over already does not change any more.
         """
@@ -203,10 +208,19 @@ class State(Struct):
             CHANGES[type(event)](self, conversation, event)
         elif type(event) is Began:
             begin(self, conversation_id, event)
-        elif type(event) is Closed and (session := self.sessions.get(conversation_id)) is not None:
+        elif (session := self.sessions.get(conversation_id)) is None:
+            pass
+        elif type(event) is Closed:
             session.ending = True
             if not session.running:
                 del self.sessions[conversation_id]
+        elif type(event) is Resting:
+            session.seconds, session.until = event.seconds, event.until
+
+
+def is_named(session_id: str) -> bool:
+    """Whether a lasting session has a name by which its caller comes back to it: `SENDER/NAME`."""
+    return "/" in session_id
 
 
 def lineage(conversation: Conversation, thread: Thread) -> tuple[str, ...]:
@@ -298,8 +312,8 @@ def _recalled(state: State, conversation: Conversation, opens: Opening) -> Memor
         return ()
     newest, size = opens.seen
     session = state.sessions[conversation.session]
-    entries = session.memory[key]
-    end = len(entries) - (session.added[key] - newest)
+    entries = session.memory.get(key, ())
+    end = len(entries) - (session.added.get(key, newest) - newest)
     return entries[max(0, end - size) : max(0, end)]
 
 

@@ -1,0 +1,55 @@
+"""A disk with room for the log and none for the log's index: `python -m tests.journal.narrow DISK`.
+
+The index grows by 32 KiB whenever the log has grown by 4096 pages, which it does while somebody reads. SQLite reports
+that another way than a disk that is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.pump.scenes import Answer, Question, respond
+from xml_pipeline import HandlerMetadata, Organism
+from xml_pipeline.journal.file import read_only
+from xml_pipeline.journal.sqlite import SqliteJournal
+from xml_pipeline.pump import listener
+
+FRAME, IN_FIRST = (
+    4096 + 24,
+    4062,
+)  # bytes of a page in the log, and how many the first 32 KiB of the index hold
+
+
+async def helper(payload: Question, metadata: HandlerMetadata) -> Any:
+    return respond(Answer("helped"))
+
+
+async def main(disk: Path) -> None:
+    path, log = disk / "state.db", disk / "state.db-wal"
+    journal = SqliteJournal(path)
+    async with Organism("narrow", [listener("helper", helper)], journal=journal) as organism:
+        reader = read_only(path)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM steps").fetchone()
+        while log.stat().st_size < FRAME * (IN_FIRST - 40):
+            await asyncio.gather(*(organism.ask("helper", Question("x" * 10_000)) for _ in range(4)))
+        room = os.statvfs(disk)
+        left = FRAME * (IN_FIRST + 7) - log.stat().st_size
+        (disk / "ballast").write_bytes(bytes(room.f_bavail * room.f_frsize - left))
+        asking = []
+        while not journal.trouble:
+            asking.append(asyncio.ensure_future(organism.ask("helper", Question("x"))))
+            await asyncio.sleep(0.001)
+        print(journal.trouble)
+        (disk / "ballast").unlink()
+        told = await asyncio.gather(*asking)
+        assert told == [Answer("helped")] * len(told)
+        reader.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1])))
