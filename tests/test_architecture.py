@@ -309,6 +309,7 @@ ELSEWHERE = {
     "pump.recovery": "by what goes on: journal/test_recovery",
     "pump.replay": "with real journals: journal/test_replay, journal/test_replay_model",
     "pump.sleepers": "by who sleeps and comes back: journal/test_sleepers, journal/test_recovery",
+    "pump.tenant": "is a protocol: journal/test_calls",
     "pump.texts": "by what a model may write: pump/test_returns, pump/test_authority",
     "pump.facts": "are values, each with a rule: pump/test_machine",
     "pump.instructions": "with the prompts that they are part of: agents/test_prompt",

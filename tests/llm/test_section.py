@@ -246,6 +246,11 @@ def observe(event: Event) -> None:
     OBSERVED.append(event)
 
 
+@effect("ledger")
+def _ledger() -> None:
+    assert router(ledger="usage.db").has_file  # its effect in a file: tests/config/test_effects.py
+
+
 @effect("backends")
 def _backends() -> None:
     assert list(router(backends=[scripted("a"), scripted("b")]).backends) == ["a", "b"]

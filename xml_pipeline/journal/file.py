@@ -20,7 +20,7 @@ from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 3  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 4  # of the tables; another one is migrated or refused, never guessed at
 
 _AT_ONCE = 500  # values in one statement; SQLite takes 999 everywhere
 _DAMAGED = (
@@ -104,7 +104,6 @@ CREATE TABLE calls (
     nth INTEGER NOT NULL,
     threads TEXT NOT NULL,
     agent TEXT NOT NULL,
-    operation TEXT NOT NULL,
     backend TEXT NOT NULL,
     model TEXT NOT NULL,
     priced TEXT NOT NULL,
@@ -139,6 +138,20 @@ CREATE TABLE IF NOT EXISTS sessions (
 ) WITHOUT ROWID;
 """
 
+# What calls are for, and what they would have cost without a cache; what was taken back of budgets.
+_MONEY = """
+ALTER TABLE calls ADD COLUMN operation TEXT NOT NULL DEFAULT '';
+ALTER TABLE calls ADD COLUMN plain INTEGER;
+ALTER TABLE calls ADD COLUMN amended REAL;
+CREATE TABLE forgiven (
+    scope TEXT NOT NULL,
+    at REAL NOT NULL,
+    prompt INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    micro_usd INTEGER NOT NULL
+);
+"""
+
 _SCHEMAS = "ALTER TABLE memories ADD COLUMN schema BLOB NOT NULL DEFAULT x'';"
 
 # What waits for people, so that it is found without reading the conversations; oldest first.
@@ -155,6 +168,7 @@ _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
     2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
+    3: _MONEY,
 }
 """From each version of the tables to the next one."""
 
@@ -202,7 +216,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS}"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY}"
             f" PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )

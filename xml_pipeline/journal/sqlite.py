@@ -439,8 +439,7 @@ class SqliteJournal:
         """Let the file go where its event loop is over: what was handed over is written, and nobody is told."""
         if self._thread is not None:
             self._stopping.set()
-            if self._gathered:
-                self._queue.put(self._gathered)
+            self._gathered.hand_over()
             self._queue.put(None)
             self._thread.join()
             self._thread = None

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from xml_pipeline import events
 from xml_pipeline.attribution import current_caller
@@ -26,7 +26,6 @@ from xml_pipeline.errors import (
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step, Uptime
-from xml_pipeline.ledger import Ledger
 from xml_pipeline.pump.admission import Admission
 from xml_pipeline.pump.attempts import begun_again, careful
 from xml_pipeline.pump.deadlines import Deadlines
@@ -62,6 +61,7 @@ from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.sessions import Sessions
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.pump.sleepers import Asking, Questions, Sleepers
+from xml_pipeline.pump.tenant import PerThread
 from xml_pipeline.pump.waits import Timed
 from xml_pipeline.threads.record import (
     Accepted,
@@ -76,15 +76,6 @@ from xml_pipeline.threads.record import (
     Resting,
     Started,
 )
-
-
-class PerThread(Protocol):
-    """Somebody who keeps something for each thread and conversation, and frees it when they end; in a ledger, too."""
-
-    def forget_thread(self, thread_id: str) -> None: ...
-    def forget_conversation(self, conversation_id: str) -> None: ...
-    async def take_up(self, ledger: Ledger) -> None: ...
-    def let_go(self) -> None: ...
 
 
 class Pump:
