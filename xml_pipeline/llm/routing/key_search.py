@@ -1,0 +1,83 @@
+"""Keys that backends name by `api_key_ref`: looked up when such a backend could be asked first, and once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from xml_pipeline.errors import ConfigError, KeyStoreError
+from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.routing.endpoint import serves
+
+if TYPE_CHECKING:
+    from xml_pipeline.keys.keys import Found, Keys
+
+
+class KeySearch:
+    """The backends of a router that wait for their key.
+
+    A keyring and a passphrase's arithmetic take seconds, so each name is looked up in a thread. It is a daemon: a
+    program ends although a keyring hangs.
+
+    Args:
+        backends: of the router.
+        keys: where keys are looked up; default: by the process's environment.
+        found: called when what is known of keys has changed.
+    """
+
+    def __init__(self, backends: Iterable[Backend], keys: Keys | None, found: Callable[[], None]) -> None:
+        self._backends = tuple(backends)
+        self._keys = keys
+        self._found = found
+        self._looked_up: dict[str, Future[Found]] = {}
+        self.waiting = any(each.key_pending for each in self._backends)
+
+    @property
+    def keys(self) -> Keys:
+        """Where keys are looked up."""
+        if self._keys is None:
+            from xml_pipeline.keys.keys import Keys  # nobody pays for it who names no key
+
+            self._keys = Keys(os.environ)
+        return self._keys
+
+    async def end(self, models: Sequence[str]) -> None:
+        """Look up what backends need that could be asked for these models; all, when a backend stands in for all."""
+        everybody = any(each.stands_in for each in self._backends)
+        wanted = [
+            each
+            for each in self._backends
+            if each.key_pending and (everybody or any(serves(each, model) for model in models))
+        ]
+        begun = [(each, self._begun(each.api_key_ref)) for each in wanted]
+        for backend, answer in begun:
+            try:
+                found = await asyncio.wrap_future(answer)
+                backend.take_key(found.key)
+            except (KeyStoreError, ConfigError) as error:
+                backend.key_problem = str(error)
+        if wanted:
+            self.waiting = any(each.key_pending for each in self._backends)
+            self._found()
+
+    def _begun(self, name: str) -> Future[Found]:
+        future = self._looked_up.get(name)
+        if future is None:
+            future = self._looked_up[name] = Future()
+            future.set_running_or_notify_cancel()  # a caller that gives up takes it from nobody else
+            keys = self.keys
+            threading.Thread(
+                target=_look_up, args=(keys, name, future), name="xml-pipeline-key", daemon=True
+            ).start()
+        return future
+
+
+def _look_up(keys: Keys, name: str, future: Future[Found]) -> None:
+    try:
+        future.set_result(keys.find(name))
+    except BaseException as error:
+        future.set_exception(error)
