@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xml_pipeline.cli.auth import unlock
 from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, organism, seconds
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
@@ -31,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from xml_pipeline import console
 
-    return asyncio.run(console.main(organism(arguments), log=Path(arguments.log) if arguments.log else None))
+    receiver = organism(arguments)
+    unlock(receiver.router)
+    return asyncio.run(console.main(receiver, log=Path(arguments.log) if arguments.log else None))
 
 
 @command(
@@ -63,6 +66,7 @@ def ask(arguments: argparse.Namespace) -> int:
     if name not in receiver.listeners:
         raise RoutingError(no_such("listener", name, receiver.listeners))
     payload = fill(name, accepted(receiver.listeners[name]), arguments.message)
+    unlock(receiver.router)
     try:
         given = asyncio.run(_ask(receiver, name, payload, arguments))
     except AnswerError as failed:
@@ -95,8 +99,9 @@ def send(arguments: argparse.Namespace) -> int:
     from xml_pipeline.payload import codec_of
 
     start_log()
-    receiver = organism(arguments)
-    answer = asyncio.run(_exchange(receiver, _read(arguments.envelope), arguments.timeout))
+    receiver, envelope = organism(arguments), _read(arguments.envelope)
+    unlock(receiver.router)
+    answer = asyncio.run(_exchange(receiver, envelope, arguments.timeout))
     print(xml_text(answer.decode()))
     return 1 if decode(answer).payload.tag in {codec_of(Huh).root, codec_of(SystemError).root} else 0
 
