@@ -91,7 +91,7 @@ def test_a_variable_that_holds_no_key_is_told_and_not_shown(memory: MemoryKeyrin
 def test_a_key_is_kept_in_one_place(memory: MemoryKeyring, file: KeyFile) -> None:
     keys = Keys(without("XML_PIPELINE_KEY_WORK"), file=file)
     assert keys.store_in_file("work", FILE, PASSPHRASE) == ""
-    keys.store_in_keyring("work", KEYRING)
+    assert keys.store_in_keyring("work", KEYRING) == ""
     assert keys.find("work") == Found(KEYRING, "keyring")
     assert file.get("work", PASSPHRASE) is None
     keys.store_in_file("work", FILE, PASSPHRASE)
@@ -112,13 +112,41 @@ def test_listings_show_how_a_key_begins(memory: MemoryKeyring, file: KeyFile) ->
     keys.store_in_file("kept", FILE, PASSPHRASE)
     keys.store_in_keyring("gone", KEYRING)
     memory.delete_password("xml-pipeline", "gone")
-    found = [keys.listed(name) for name in ["work", *keys.names()]]
+    found = [keys.listed(name) for name in keys.names()]
     assert [(each.name, each.place, each.shown) for each in found] == [
-        ("work", "environment", "key-in…"),
         ("gone", "", ""),
         ("kept", "file", "key-in…"),
         ("ring", "keyring", "key-in…"),
+        ("work", "environment", "key-in…"),
     ]
+
+
+def test_a_variable_is_listed_by_the_name_that_it_serves(memory: MemoryKeyring, file: KeyFile) -> None:
+    variables = {
+        "XML_PIPELINE_KEY_OPEN_AI": ENVIRONMENT,
+        "XML_PIPELINE_KEY_HOME": ENVIRONMENT,
+        "XML_PIPELINE_KEY_EMPTY": "",
+        "XML_PIPELINE_KEY_small": ENVIRONMENT,
+        "XML_PIPELINE_KEY_": ENVIRONMENT,
+        "XML_PIPELINE_KEY_a\x1b": ENVIRONMENT,
+    }
+    keys = Keys(variables, file=file)
+    keys.store_in_keyring("open-ai", KEYRING)
+    assert [(each, keys.listed(each).place) for each in keys.names()] == [
+        ("home", "environment"),
+        ("open-ai", "environment"),
+    ]
+
+
+def test_a_file_that_is_damaged_keeps_nobody_from_the_keyring(memory: MemoryKeyring, file: KeyFile) -> None:
+    file.note("other")
+    file.path.write_text("{")
+    keys = Keys({}, file=file)
+    assert "is damaged" in keys.store_in_keyring("work", KEYRING)
+    assert keys.locked(["work"]) == ""
+    assert keys.find("work") == Found(KEYRING, "keyring")
+    with pytest.raises(KeyStoreError, match=r"keyring: it is not there; file: .* is damaged"):
+        keys.find("nobody")
 
 
 def test_what_is_removed_is_gone(memory: MemoryKeyring, file: KeyFile) -> None:

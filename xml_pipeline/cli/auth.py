@@ -85,10 +85,12 @@ def _store(keys: Keys, name: str, key: Secret, *, in_file: bool) -> str:
 
     if not in_file:
         try:
-            keys.store_in_keyring(name, key)
+            problem = keys.store_in_keyring(name, key)
         except KeyStoreError as error:
             print(f"not in the keyring ({error}): in the file", file=sys.stderr)
         else:
+            if problem:
+                print(f"note: `xp auth list` will not know of it: {problem}", file=sys.stderr)
             return "the keyring"
     new = not any(isinstance(each, Sealed) for each in keys.file.entries().values())
     if problem := keys.store_in_file(name, key, chosen(os.environ, new=new)):

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from xml_pipeline.errors import KeyStoreError
 from xml_pipeline.keys.file import Damaged, InKeyring, KeyFile
 from xml_pipeline.keys.folder import key_file
-from xml_pipeline.keys.names import checked_name, prefix_of, sendable, variable_of
+from xml_pipeline.keys.names import checked_name, names_in, prefix_of, sendable, variable_of
 from xml_pipeline.keys.os_keyring import NoKeyring, OSKeyring
 from xml_pipeline.keys.passphrase import VARIABLE, from_environment
 from xml_pipeline.keys.sealed import Sealed
@@ -117,10 +117,16 @@ class Keys:
     # The passphrase
 
     def locked(self, names: Collection[str]) -> str:
-        """The first of these names that cannot be had without a passphrase that nobody has given yet, or ""."""
+        """The first of these names that cannot be had without a passphrase that nobody has given yet, or "".
+
+        A file that cannot be read is no reason to ask, nor to stop: the keys may be elsewhere.
+        """
         if self._passphrase is not None:
             return ""
-        entries = self.file.entries()
+        try:
+            entries = self.file.entries()
+        except KeyStoreError:
+            return ""
         wanted = (name for name in names if not self._environ.get(variable_of(name)))
         return next((name for name in wanted if isinstance(entries.get(name), Sealed)), "")
 
@@ -163,15 +169,28 @@ class Keys:
         return Listed(name, "", "", problem)
 
     def names(self) -> list[str]:
-        """The names that were stored with `xp auth set`. Raises KeyStoreError."""
-        return sorted(self.file.entries())
+        """The names that were stored with `xp auth set`, and those of variables. Raises KeyStoreError."""
+        stored = set(self.file.entries())
+        known = {variable_of(name) for name in stored}
+        return sorted(stored | {name for name in names_in(self._environ) if variable_of(name) not in known})
 
     # Storing
 
-    def store_in_keyring(self, name: str, key: Secret) -> None:
-        """Keep a key in the keyring, and nowhere else. Raises KeyStoreError: the keyring does not take it."""
+    def store_in_keyring(self, name: str, key: Secret) -> str:
+        """Keep a key in the keyring, and nowhere else.
+
+        Returns:
+            Why the file does not know of it, so that it is not listed; "" if it does.
+
+        Raises:
+            KeyStoreError: the keyring does not take it.
+        """
         self._keyring.set(checked_name(name), key)
-        self.file.note(name)
+        try:
+            self.file.note(name)
+        except KeyStoreError as error:
+            return str(error)
+        return ""
 
     def store_in_file(self, name: str, key: Secret, passphrase: Secret) -> str:
         """Keep a key in the file, and nowhere else.

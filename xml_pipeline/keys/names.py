@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from xml_pipeline.errors import KeyStoreError
 from xml_pipeline.keys.secret import MASK, Secret
@@ -15,6 +16,7 @@ MAX_KEY = 8192
 """Characters; more than any header is taken with."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_VARIABLE = "XML_PIPELINE_KEY_"
 _SHOWN = 6  # characters of a key in a listing, of one that has four times as many
 # What can be nothing but a key: a provider's prefix, then long and with a digit.
 _SURELY = re.compile(r"(?:bearer\s+)?(?:(?:sk|xai|gsk|hf|r8)[-_](?=\S*\d)\S{20,}|AIza\S{30,})", re.IGNORECASE)
@@ -71,7 +73,15 @@ def checked_key(key: object) -> Secret:
 
 def variable_of(name: str) -> str:
     """The environment variable that goes before all other places."""
-    return f"XML_PIPELINE_KEY_{name.upper().replace('-', '_')}"
+    return f"{_VARIABLE}{name.upper().replace('-', '_')}"
+
+
+def names_in(environ: Mapping[str, str]) -> list[str]:
+    """The names of the keys that variables hold."""
+    ends = (
+        variable.removeprefix(_VARIABLE).lower() for variable in environ if variable.startswith(_VARIABLE)
+    )
+    return [name for name in ends if _NAME.fullmatch(name) and environ.get(variable_of(name))]
 
 
 def prefix_of(key: str) -> str:

@@ -130,7 +130,7 @@ class Router:
                 on_change=self._emit,
             )
         self._table = RoutingTable(list(self._endpoints.values()), chains_of(models or {}))
-        self._search = KeySearch(self.backends.values(), keys, self._table.forget)
+        self._search = KeySearch(self._endpoints.values(), keys, self._table.forget)
 
     # Calling
 

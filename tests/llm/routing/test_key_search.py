@@ -16,12 +16,13 @@ from tests.keys.backends import HangingKeyring, LockedKeyring, MemoryKeyring
 from xml_pipeline.errors import ConfigError, NoBackendError
 from xml_pipeline.keys.keys import Keys
 from xml_pipeline.keys.os_keyring import OSKeyring
-from xml_pipeline.llm import Router
+from xml_pipeline.llm import Router, forbid_real_requests
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import ScriptedBackend
 from xml_pipeline.llm.section import build_router
 
 KEY = OpenAIEmulator.default_key
+HERE = "http://127.0.0.1:9"
 
 
 def named(server: OpenAIEmulator, reference: str = "work", **more: Any) -> dict[str, Any]:
@@ -82,7 +83,9 @@ async def test_only_backends_that_could_be_asked_are_looked_up(memory: MemoryKey
     keep(memory)
     async with OpenAIEmulator() as server:
         server.script.say("one")
-        section = {"backends": [named(server), {"provider": "anthropic", "api_key_ref": "other"}]}
+        section = {
+            "backends": [named(server), {"provider": "anthropic", "api_key_ref": "other", "base_url": HERE}]
+        }
         async with build_router(section, environ={}) as router:
             await router.complete("gpt-4o", "Hi")
             assert memory.asked == ["work"]
@@ -92,13 +95,23 @@ async def test_only_backends_that_could_be_asked_are_looked_up(memory: MemoryKey
     assert memory.asked == ["work", "other"]
 
 
+async def test_where_real_requests_are_forbidden_nobody_is_asked_for_their_keys(
+    memory: MemoryKeyring,
+) -> None:
+    section = {"backends": [{"provider": "openai", "api_key_ref": "work"}]}
+    with forbid_real_requests():
+        async with build_router(section, environ={}) as router:
+            with pytest.raises(NoBackendError, match="real requests are forbidden"):
+                await router.complete("gpt-4o", "Hi")
+    assert memory.asked == []
+
+
 async def test_a_key_that_is_nowhere_is_told_with_all_three_places(
     memory: MemoryKeyring, tmp_path: Path
 ) -> None:
     environ = {"XDG_CONFIG_HOME": str(tmp_path)}
-    async with build_router(
-        {"backends": [{"provider": "openai", "api_key_ref": "work"}]}, environ=environ
-    ) as router:
+    section = {"backends": [{"provider": "openai", "api_key_ref": "work", "base_url": HERE}]}
+    async with build_router(section, environ=environ) as router:
         for _ in range(2):
             with pytest.raises(NoBackendError) as caught:
                 await router.complete("gpt-4o", "Hi")

@@ -10,8 +10,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from xml_pipeline.errors import ConfigError, KeyStoreError
-from xml_pipeline.llm.http.backend import Backend
-from xml_pipeline.llm.routing.endpoint import serves
+from xml_pipeline.llm.routing.endpoint import Endpoint, serves
+from xml_pipeline.llm.routing.table import real_requests_forbidden
 
 if TYPE_CHECKING:
     from xml_pipeline.keys.keys import Found, Keys
@@ -24,17 +24,17 @@ class KeySearch:
     program ends although a keyring hangs.
 
     Args:
-        backends: of the router.
+        endpoints: of the router.
         keys: where keys are looked up; default: by the process's environment.
         found: called when what is known of keys has changed.
     """
 
-    def __init__(self, backends: Iterable[Backend], keys: Keys | None, found: Callable[[], None]) -> None:
-        self._backends = tuple(backends)
+    def __init__(self, endpoints: Iterable[Endpoint], keys: Keys | None, found: Callable[[], None]) -> None:
+        self._endpoints = tuple(endpoints)
         self._keys = keys
         self._found = found
         self._looked_up: dict[str, Future[Found]] = {}
-        self.waiting = any(each.key_pending for each in self._backends)
+        self.waiting = self._waits()
 
     @property
     def keys(self) -> Keys:
@@ -47,11 +47,11 @@ class KeySearch:
 
     async def end(self, models: Sequence[str]) -> None:
         """Look up what backends need that could be asked for these models; all, when a backend stands in for all."""
-        everybody = any(each.stands_in for each in self._backends)
+        everybody = any(each.backend.stands_in for each in self._endpoints)
         wanted = [
-            each
-            for each in self._backends
-            if each.key_pending and (everybody or any(serves(each, model) for model in models))
+            each.backend
+            for each in self._endpoints
+            if each.backend.key_pending and (everybody or self._could_be_asked(each, models))
         ]
         begun = [(each, self._begun(each.api_key_ref)) for each in wanted]
         for backend, answer in begun:
@@ -61,8 +61,16 @@ class KeySearch:
             except (KeyStoreError, ConfigError) as error:
                 backend.key_problem = str(error)
         if wanted:
-            self.waiting = any(each.key_pending for each in self._backends)
+            self.waiting = self._waits()
             self._found()
+
+    def _waits(self) -> bool:
+        return any(each.backend.key_pending for each in self._endpoints)
+
+    def _could_be_asked(self, endpoint: Endpoint, models: Sequence[str]) -> bool:
+        if real_requests_forbidden() and not endpoint.loopback:
+            return False
+        return any(serves(endpoint.backend, model) for model in models)
 
     def _begun(self, name: str) -> Future[Found]:
         future = self._looked_up.get(name)
