@@ -215,6 +215,34 @@ async def test_a_call_that_is_cancelled_takes_the_key_from_nobody(
     assert slow.asked == ["work"]
 
 
+async def test_a_call_that_is_cancelled_between_two_keys_leaves_nothing_half_known(
+    use_keyring: Callable[[KeyringBackend], None], tmp_path: Path
+) -> None:
+    slow = SlowKeyring()
+    use_keyring(slow)
+    backends = [
+        OpenAIBackend(name="here", api_key_ref="work", base_url=HERE),
+        OpenAIBackend(name="there", api_key_ref="other", base_url=HERE),
+        ScriptedBackend(name="next", supported_models=("gpt-4o",), priority=2),
+    ]
+    keys = Keys(
+        {"XDG_CONFIG_HOME": str(tmp_path), "XML_PIPELINE_KEY_WORK": "two words"}, keyring=OSKeyring(30)
+    )
+    async with Router(backends, keys=keys, retries=0) as router:
+        assert len(router.routes("gpt-4o")[0]) == 3
+        first = asyncio.create_task(router.complete("gpt-4o", "Hi"))
+        await asyncio.to_thread(slow.reached.wait)
+        while not backends[0].key_problem:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert len(router.routes("gpt-4o")[0]) == 2
+        slow.may.set()
+        assert (await router.complete("gpt-4o", "Hi")).backend == "next"
+        assert [each.name for each in router.routes("gpt-4o")[0]] == ["next"]
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [

@@ -54,13 +54,14 @@ class KeySearch:
             if each.backend.key_pending and (everybody or self._could_be_asked(each, models))
         ]
         begun = [(each, self._begun(each.api_key_ref)) for each in wanted]
-        for backend, answer in begun:
-            try:
-                found = await asyncio.wrap_future(answer)
-                backend.take_key(found.key)
-            except (KeyStoreError, ConfigError) as error:
-                backend.key_problem = str(error)
-        if wanted:
+        try:
+            for backend, answer in begun:
+                try:
+                    found = await asyncio.wrap_future(answer)
+                    backend.take_key(found.key)
+                except (KeyStoreError, ConfigError) as error:
+                    backend.key_problem = str(error)
+        finally:  # also when a caller gives up between two of them
             self.waiting = self._waits()
             self._found()
 
@@ -75,12 +76,12 @@ class KeySearch:
     def _begun(self, name: str) -> Future[Found]:
         future = self._looked_up.get(name)
         if future is None:
-            future = self._looked_up[name] = Future()
+            future = Future()
             future.set_running_or_notify_cancel()  # a caller that gives up takes it from nobody else
-            keys = self.keys
             threading.Thread(
-                target=_look_up, args=(keys, name, future), name="xml-pipeline-key", daemon=True
+                target=_look_up, args=(self.keys, name, future), name="xml-pipeline-key", daemon=True
             ).start()
+            self._looked_up[name] = future
         return future
 
 
