@@ -39,4 +39,4 @@ mutants: $(VENV)/.dev
 	$(BIN)/python -m tools.mutants $(ROOMS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info state.db*

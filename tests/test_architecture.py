@@ -296,6 +296,7 @@ ELSEWHERE = {
     "journal.history": "by what commands show: cli/test_history",
     "journal.owner": "by whom it keeps out: journal/test_sqlite, journal/test_recovery",
     "journal.protocol": "is a protocol: journal/test_seam",
+    "journal.space": "by what is deleted and folded: journal/test_changes, cli/test_keeping",
     "journal.span": "by what is written with it: config/test_effects, cli/test_keeping",
     "pump.addressing": "by what it allows: pump/test_authority",
     "pump.admission": "by what it is for: pump/test_backpressure",

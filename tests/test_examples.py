@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.console.processes import ROOT, run
+from tests.console.real_terminal import CTRL_D, ENTER, RealTerminal
 
 
 def test_console_answers_without_a_key(tmp_path: Path) -> None:
@@ -23,6 +24,23 @@ def test_console_answers_without_a_key(tmp_path: Path) -> None:
     assert rows[4].startswith("researcher  ")
     for part in ("without a key: anthropic (set ANTHROPIC_API_KEY)", "offline", "not running: ollama"):
         assert part in done.stderr
+
+
+def test_console_dies_in_the_middle_of_an_answer_and_goes_on(tmp_path: Path) -> None:
+    with RealTerminal(tmp_path, "-m", "examples.console") as terminal:
+        terminal.until("in flight")
+        terminal.type("What does the library say about tides?" + ENTER)
+        terminal.until("researcher → library.search")
+        terminal.type("/kill" + ENTER)
+        terminal.until("killed; starting again")
+        terminal.until("researcher #1 goes on: What does the library say about tides?")
+        terminal.until("The library keeps tides on shelf 6, asked 2 times")
+        terminal.until("> ")
+        terminal.type("/usage" + ENTER)
+        terminal.until("1 call,")
+        terminal.until("> ")
+        terminal.type(CTRL_D)
+        assert terminal.end() == 0
 
 
 def test_console_fails_when_an_answer_is_an_error(tmp_path: Path) -> None:

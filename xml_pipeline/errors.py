@@ -268,6 +268,18 @@ class KeyStoreError(XmlPipelineError):
     """An API key cannot be had, stored or removed; the text says where, why, and what to do, and holds no key."""
 
 
+class Ended(BaseException):
+    """A signal ended a program in order; like KeyboardInterrupt it is no error that somebody should catch.
+
+    Attributes:
+        code: the exit code that says so: 128 and the signal's number.
+    """
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.code = 128 + signal
+
+
 class LLMError(XmlPipelineError):
     """Root of what a call to a language model can raise."""
 

@@ -155,7 +155,10 @@ class DeadLettered(Fact):
 
 @dataclass(frozen=True, slots=True)
 class QuestionAsked(Fact):
-    """A message waits for a person: `organism.questions()` lists it."""
+    """A message waits for a person: `organism.questions()` lists it.
+
+    With a journal it comes once more in each later life in which it still waits, `replayed`.
+    """
 
     conversation_id: str
     thread_id: str

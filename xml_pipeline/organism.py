@@ -14,7 +14,7 @@ from typing_extensions import Unpack
 from xml_pipeline.errors import ConfigError, Problem, cut, did_you_mean
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
-from xml_pipeline.journal import Journal
+from xml_pipeline.journal import Durable, Journal
 from xml_pipeline.payload.text import own_text
 from xml_pipeline.pump import (
     ConversationLimits,
@@ -48,6 +48,7 @@ from xml_pipeline.threads.ids import random_ids
 
 if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
+    from xml_pipeline.door import Door
     from xml_pipeline.llm import Router
 
 __all__ = ["OUTSIDE", "Organism", "Question", "Session", "Status", "ThreadInfo"]
@@ -71,6 +72,13 @@ class Organism:
     """Listeners under one pump; an async context manager.
 
     `Organism.from_file("organism.yaml")` or `Organism.build(name=...)` make one.
+
+    Attributes:
+        name: what it is called.
+        description: what it is for.
+        default: the listener that a console writes to without a name; None for none.
+        shutdown_seconds: how long a stop waits for running handlers before it cancels them.
+        journal: the file in which its work survives; None when it does not.
     """
 
     def __init__(
@@ -99,13 +107,17 @@ class Organism:
         self.description = description
         self.default = default
         self._listeners: dict[str, Listener] = {}
-        self._shutdown_seconds = patience
+        self.shutdown_seconds = patience
         self._router = router
         self._new_id = new_id or random_ids()
         self._streams: dict[EventStream, Hook] = {}
+        self.journal = journal.path if isinstance(journal, Durable) else None
         self._ended = False
+        self._hurried = False
         self._state = "new"
         self._stopping: asyncio.Task[None] | None = None
+        self._journal = journal
+        self._door: Door | None = None
         self._observers = Observers()
         self._pump = Pump(
             self._listeners,
@@ -282,6 +294,11 @@ class Organism:
             await self._pump.runners.stop()
             await self._close()
             raise
+        try:
+            await self._open_door()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Take nothing new, let what runs finish for `shutdown_seconds`, then cancel it. Never hangs.
@@ -304,13 +321,30 @@ class Organism:
         try:
             await asyncio.shield(self._stopping)
         except asyncio.CancelledError:
+            self._hurried = True  # it may not have begun to wait
             self._pump.hurry()
             raise
 
+    async def _open_door(self) -> None:
+        """Take requests of commands about the journal, if there is one."""
+        if self._journal is None:
+            return
+        from xml_pipeline.door import Desk, Door, Running
+        from xml_pipeline.journal.sqlite import SqliteJournal
+
+        if isinstance(self._journal, SqliteJournal):
+            desk = Desk(self._journal, Running(self._pump, self._new_id), self._new_id)
+            self._door = Door(self._journal.path, desk.serve)
+            await self._door.open()
+
     async def _end(self) -> None:
+        if self._door is not None:
+            self._door.shut()
         try:
-            await self._pump.stop(self._shutdown_seconds)
+            await self._pump.stop(0.0 if self._hurried else self.shutdown_seconds)
         finally:
+            if self._door is not None:
+                await self._door.close()
             await self._close()
 
     async def _close(self) -> None:
@@ -432,6 +466,23 @@ class Organism:
         """
         return await self._session(sender).send(to, payload, key=key)
 
+    async def join(self, conversation_id: str) -> Any:
+        """Wait for the answer of a conversation, also of one that began in an earlier life, or is over.
+
+        Whoever stops waiting ends nothing.
+
+        Args:
+            conversation_id: as `send` returned it, or `xp log` shows it.
+
+        Returns:
+            The answer's payload.
+
+        Raises:
+            ConfigError: the organism has no journal.
+            AnswerError, NoReply, OrganismClosed, JournalError, RuntimeError: as `ask`.
+        """
+        return await self._anybody.join(conversation_id)
+
     def _session(self, sender: str) -> Session:
         return Session(self._pump, sender_name(self._pump, sender), "", self._new_id)
 
@@ -463,15 +514,19 @@ class Organism:
         key = self._pump.session_id(f"{name}/{own_text(id)}")
         return Session(self._pump, name, key, self._new_id, named=True, ttl=length)
 
-    async def exchange(self, data: bytes, *, timeout: float | None = None) -> bytes:
+    async def exchange(self, data: bytes, *, timeout: float | None = None, key: str | None = None) -> bytes:
         """A raw envelope in, the answer's envelope out. Its `thread` is not used: threads are private.
+
+        Args:
+            data: the envelope.
+            timeout, key: as `ask`.
 
         Raises:
             EnvelopeError: no acceptable envelope, or it names no receiver.
             PayloadError: its payload does not fit the receiver.
             Others: as `ask`, except that an error answer is returned as its envelope.
         """
-        return await exchange(self._pump, data, timeout, self._new_id)
+        return await exchange(self._pump, data, timeout, self._new_id, key)
 
     # --- people ---
 
@@ -592,7 +647,7 @@ class Organism:
         return Status(
             in_flight=pump.admission.in_flight,
             running=pump.scheduler.running,
-            conversations=len(conversations),
+            conversations=len(conversations) + len(pump.sleepers or ()),
             threads=sum(len(each.threads) for each in conversations.values()),
             handled=pump.handled,
             dead_letters=len(pump.dead_letters),

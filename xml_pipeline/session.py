@@ -101,15 +101,29 @@ class Session:
                 raise _nobody(to)
         else:
             message = await self.message(to, payload, timeout, key)
-        answer = message.payload  # inside, an error is a message like any other; here it is raised (ADR 4)
-        if isinstance(answer, SystemError):
-            raise AnswerError(answer, answer.code, answer.message)
-        if isinstance(answer, Huh):
-            raise AnswerError(answer, "validation", str(answer))
+        answer = _told(message)
         if not isinstance(answer, answer_type):
             got, wanted = type(answer).__name__, answer_type.__name__
             raise AnswerError(answer, "validation", f"the answer is a {got}; a {wanted} was asked for")
         return answer
+
+    async def join(self, conversation_id: str) -> Any:
+        """As `Organism.join`."""
+        pump = self._pump
+        if pump.loop is not asyncio.get_running_loop():
+            raise _not_here(pump)
+        self._check_open()
+        if pump.keys is None:
+            raise ConfigError(
+                "only with a journal can a conversation be joined: organism: {journal: state.db}"
+            )
+        pump.wake(conversation_id)
+        future: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
+        pump.keys.wait(conversation_id, future)
+        message = await future
+        if message is None:
+            raise NoReply(f"the conversation {conversation_id} ended and nobody answered")
+        return _told(message)
 
     async def send(self, to: str, payload: Any, *, key: str | None = None) -> str:
         """As `Organism.send`, within this session."""
@@ -190,7 +204,9 @@ class Session:
             self.close()
 
 
-async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Callable[[], str]) -> bytes:
+async def exchange(
+    pump: Pump, data: bytes, timeout: float | None, new_id: Callable[[], str], key: str | None = None
+) -> bytes:
     """A raw envelope in, the answer's envelope out; `Organism.exchange` documents it."""
     if not isinstance(data, bytes):
         raise TypeError(f"an envelope is bytes, not {type(data).__name__}")
@@ -206,7 +222,7 @@ async def exchange(pump: Pump, data: bytes, timeout: float | None, new_id: Calla
         raise pump.terms.addressing.refused(target, root)
     payload = target.requests[root].decode(envelope.payload, size=len(data))
     session = Session(pump, sender_name(pump, envelope.from_id), "", new_id)
-    answer = await session.message(envelope.to, payload, timeout)
+    answer = await session.message(envelope.to, payload, timeout, key)
     cause = escape(envelope.message_id)  # an id from outside is any text
     reply = Heading(answer.from_id, envelope.from_id, envelope.thread_id, answer.message_id, cause, cause)
     return Message.sealed(reply, answer.payload, codec_for(answer.payload)).data
@@ -221,6 +237,16 @@ def _named(pump: Pump, key: str) -> str:
             "a key= needs a journal, which knows it after a crash too: organism: {journal: state.db}"
         )
     return DerivedIds(f"key/{key}").new_id()
+
+
+def _told(message: Message) -> Any:
+    """The answer; inside, an error is a message like any other, here it is raised (ADR 4)."""
+    answer = message.payload
+    if isinstance(answer, SystemError):
+        raise AnswerError(answer, answer.code, answer.message)
+    if isinstance(answer, Huh):
+        raise AnswerError(answer, "validation", str(answer))
+    return answer
 
 
 def _nobody(to: str) -> NoReply:

@@ -13,7 +13,7 @@ class Status:
     Attributes:
         in_flight: messages accepted and not handled yet.
         running: handlers at work.
-        conversations: open ones.
+        conversations: open ones, those of an earlier life that are not back yet among them.
         threads: open ones.
         handled: messages handled since the start.
         dead_letters: kept ones.

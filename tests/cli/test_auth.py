@@ -17,6 +17,9 @@ from keyring.backend import KeyringBackend
 from tests.cli.conftest import XP, Done
 from tests.console.processes import ROOT, environment, run
 from tests.keys.backends import FOLDER, HangingKeyring, LockedKeyring, MemoryKeyring
+from xml_pipeline.keys import Secret
+from xml_pipeline.keys.file import KeyFile
+from xml_pipeline.keys.sealed import Cost
 
 KEY = "sk-ant-cAn9Key0w8Vq3Zt7Lp2Xm5Rb"
 PASSPHRASE = "öffne dich, sesam"
@@ -323,3 +326,15 @@ def test_two_passphrases_that_differ_change_nothing(folder: Path) -> None:
     assert storing.end() == 1
     assert "differ; nothing was changed" in storing.shown
     assert not (folder / "xml-pipeline").exists()
+
+
+@pytest.mark.parametrize("journal", ["", ", journal: state.db"])
+def test_ctrl_c_ends_the_question_for_a_passphrase(folder: Path, journal: str) -> None:
+    listener = "listeners: [{name: agent, agent: true, description: Talks., model: m, prompt: Talk.}]\n"
+    (folder / "organism.yaml").write_text(ORGANISM.replace("probe", f"probe{journal}") + listener)
+    file = KeyFile(folder / "xml-pipeline" / "keys.json", Cost(n=1 << 4, r=1))
+    file.set("work", Secret(KEY), Secret(PASSPHRASE))
+    asking = Terminal(folder, "ask", "agent", "Hello", "-f", str(folder / "organism.yaml"))
+    asking.answer("Passphrase of the key 'work'", "\x03")
+    assert asking.end() == 130, asking.shown
+    assert "Traceback" not in asking.shown

@@ -91,7 +91,7 @@ class Wanted:
 
 
 class Slow:
-    """Answers when it is let, and tells when it was called and cancelled."""
+    """Answers when it is let, or when it is called again, and tells when it was called and cancelled."""
 
     def __init__(self) -> None:
         self.called = asyncio.Event()
@@ -101,7 +101,8 @@ class Slow:
     async def __call__(self, payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
         self.called.set()
         try:
-            await self.go.wait()
+            if metadata.attempt == 1:
+                await self.go.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
@@ -124,6 +125,28 @@ class Writer:
                 TextGenerated(metadata.conversation_id, metadata.thread_id, "writer", piece)
             )
         return HandlerResponse.respond(Answer(payload.text.replace("|", "")))
+
+
+class Typist:
+    """An agent that writes without end; called again, it answers."""
+
+    def attach(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+
+    async def __call__(self, payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+        while metadata.attempt == 1:
+            await asyncio.sleep(0.01)
+            self._surroundings.emit(
+                TextGenerated(metadata.conversation_id, metadata.thread_id, "typist", f"{payload.text} ")
+            )
+        return HandlerResponse.respond(Answer(f"{payload.text}, at last"))
+
+
+async def stubborn(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+    """Blocks the event loop, for ever."""
+    while metadata.attempt == 1:
+        pass
+    return HandlerResponse.respond(Answer(payload.text))
 
 
 async def greeter(payload: Greeting, metadata: HandlerMetadata) -> HandlerResponse:
@@ -166,17 +189,24 @@ async def counter(payload: Ping, metadata: HandlerMetadata) -> HandlerResponse:
     return HandlerResponse.respond(Answer(metadata.session_id))
 
 
+async def diary(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+    """All that it was ever told."""
+    texts = [each.text for each in metadata.recall(Task)]
+    return HandlerResponse.respond(Answer(", ".join([*texts, payload.text])), remember=payload)
+
+
 def build(slow: Slow | None = None, writer: Writer | None = None, **options: Any) -> Organism:
     organism = Organism.build(name="house", **{"default": "greeter", "shutdown_seconds": 0.0, **options})
     organism.listener(greeter, peers=["shouter"])
     organism.listener(shouter)
     organism.listener(add, name="calculator.add")
-    for handler in (shop, broken, silent, counter):
+    for handler in (shop, broken, silent, counter, stubborn, diary):
         organism.listener(handler)
     organism.listener(asker, peers=["boss"])
     organism.human("boss", accepts=[Task], description="Decides.")
     organism.listener(slow or Slow(), name="slow")
     organism.listener(writer or Writer(), name="writer", agent=True, peers=["calculator.add"])
+    organism.listener(Typist(), name="typist", agent=True)
     return organism
 
 

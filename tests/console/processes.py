@@ -14,9 +14,10 @@ KEYS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "XAI_API_KEY", "GEMINI_API_KEY", 
 
 
 def environment(state: Path, **more: str) -> dict[str, str]:
-    """A user's environment without keys, whose state directory is `state`."""
+    """A user's environment without keys, whose state directory is `state`; the example's journal is there too."""
     kept = {name: value for name, value in os.environ.items() if name not in KEYS}
-    return {**kept, "XDG_STATE_HOME": str(state), "XML_PIPELINE_FORBID_REAL_REQUESTS": "1", **more}
+    mine = {"XDG_STATE_HOME": str(state), "JOURNAL": str(state / "xml-pipeline" / "example.db")}
+    return {**kept, **mine, "XML_PIPELINE_FORBID_REAL_REQUESTS": "1", **more}
 
 
 def start(*arguments: str, state: Path, cwd: Path = ROOT, **more: str) -> subprocess.Popen[str]:

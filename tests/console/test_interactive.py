@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import io
 import os
-import pty
-import re
-import subprocess
-import sys
-import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,18 +15,18 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from tests.console.organisms import Slow, Writer, build
-from tests.console.processes import ROOT, environment
+from tests.console.processes import ROOT
+from tests.console.real_terminal import (
+    AT_THE_TOP,
+    CTRL_C,
+    CTRL_D,
+    ENTER,
+    ESCAPE,
+    WHERE_IS_THE_CURSOR,
+    RealTerminal,
+)
 from xml_pipeline.agents import Task
 from xml_pipeline.console import interactive
-
-CTRL_C = "\x03"
-CTRL_D = "\x04"
-ENTER = "\r"
-
-
-_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-WHERE_IS_THE_CURSOR = "\x1b[6n"
-AT_THE_TOP = "\x1b[1;1R"
 
 
 class Glass(io.StringIO):
@@ -55,7 +49,7 @@ class Glass(io.StringIO):
 
     async def until(self, text: str) -> None:
         """Wait until it shows `text` after what was waited for before."""
-        while (place := _ESCAPE.sub("", self.getvalue()).find(text, self.seen)) < 0:
+        while (place := ESCAPE.sub("", self.getvalue()).find(text, self.seen)) < 0:
             self.changed.clear()
             await self.changed.wait()
         self.seen = place + len(text)
@@ -179,49 +173,6 @@ async def test_history_is_a_private_file(tmp_path: Path) -> None:
     async with terminal_session(history) as screen:
         await screen.type("\x1b[A" + ENTER, shows="HELLO, ALICE!")
     assert history.stat().st_mode & 0o077 == 0
-
-
-def _control_the_terminal() -> None:
-    """So that Ctrl-C is a signal while nobody reads its key."""
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-
-class RealTerminal:
-    """A process in a pseudo-terminal of its own."""
-
-    def __init__(self, state: Path, **more: str) -> None:
-        self._parent, child = pty.openpty()
-        self._seen = ""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.console.talk"],
-            stdin=child,
-            stdout=child,
-            stderr=child,
-            cwd=ROOT,
-            env=environment(state, TERM="xterm", **more),
-            start_new_session=True,
-            preexec_fn=_control_the_terminal,
-        )
-        os.close(child)
-
-    def __enter__(self) -> RealTerminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self._parent)
-
-    def type(self, text: str) -> None:
-        os.write(self._parent, text.encode())
-
-    def until(self, text: str) -> None:
-        while text not in self._seen:
-            data = os.read(self._parent, 65536).decode(errors="replace")
-            if WHERE_IS_THE_CURSOR in data:
-                self.type(AT_THE_TOP)
-            self._seen += data
-        self._seen = self._seen.split(text, 1)[1]
 
 
 def test_in_a_real_terminal_the_console_talks_and_leaves(tmp_path: Path) -> None:

@@ -3,16 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sqlite3
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.pump.scenes import Answer, Go, Note, Question, call, gather, respond
 from xml_pipeline import Gathered, HandlerMetadata, Keep, Organism, SystemError
+from xml_pipeline.journal.file import opened
+from xml_pipeline.journal.owner import Owner
+from xml_pipeline.journal.space import fold
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
+
+
+def killed(path: Path) -> Path:
+    """A journal as the death of its process would leave it now, under another name."""
+    copy = path.with_name(f"after {path.name}")
+    for end in ("", "-wal"):
+        source = path.with_name(path.name + end)
+        if source.exists():
+            shutil.copy(source, copy.with_name(copy.name + end))
+    return copy
+
+
+@contextmanager
+def written(path: Path) -> Iterator[sqlite3.Connection]:
+    """The connection that writes, while nobody else has the journal."""
+    owner = Owner(path)
+    connection = opened(path, "full")
+    try:
+        yield connection
+        fold(connection, path)
+    finally:
+        connection.close()
+        owner.release()
 
 
 class World:
@@ -26,6 +54,10 @@ class World:
         self.later = 0.0  # seconds that passed for the journal beside those that passed
         self.jumped = 0.0  # seconds by which its clock was set
         self.keep: float | None = None
+
+    def die(self) -> None:
+        """From now on there is what is written down by now; the life that runs does nothing to it any more."""
+        self.path = killed(self.path)
 
     def clock(self) -> float:
         return time.time() + self.later + self.jumped

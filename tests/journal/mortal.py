@@ -1,4 +1,4 @@
-"""Changes to a journal that is not in use, each made by a process that dies at its n-th statement.
+"""Changes to a journal that nobody else uses, each made by a process that dies at its n-th statement.
 
 `python -m tests.journal.mortal FILE COPY CONVERSATION WHAT`: for each line read the file is copied, and the copy
 changed by a process that dies one statement later than the one before it; how it ended is printed.
@@ -6,37 +6,54 @@ changed by a process that dies one statement later than the one before it; how i
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 import sys
-import time
 from pathlib import Path
 
-from xml_pipeline.journal.erasure import erase
-from xml_pipeline.journal.letters import retry
-from xml_pipeline.journal.offline import alone, compact, together
+from xml_pipeline.door import Desk, Request, Resting
+from xml_pipeline.door.requests import Cancel, Compact, Drop, Erase, Retry
+from xml_pipeline.journal.sqlite import SqliteJournal
+from xml_pipeline.pump.machine import Machine
 from xml_pipeline.threads.ids import random_ids
 
 
-def change(copy: Path, conversation_id: str, what: str, nth: int) -> None:
-    left = nth
+class Mortal(SqliteJournal):
+    """A journal whose process dies at its n-th statement."""
 
-    def dies(statement: str) -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
+    left = 0
 
-    with alone(copy) as journal:
-        journal.set_trace_callback(dies)
-        if what == "erase":
-            erase(journal, conversation_id)
-        elif what == "compact":
-            compact(journal, time.time() + 1000)
-        else:
-            with together(journal):
-                retry(journal, 1, time.time(), random_ids())
+    def _work(self, connection: sqlite3.Connection) -> None:
+        def dies(statement: str) -> None:
+            self.left -= 1
+            if not self.left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        connection.set_trace_callback(dies)
+        super()._work(connection)
+        connection.set_trace_callback(None)  # what follows is no part of the change
+
+
+def request(what: str, conversation_id: str) -> Request:
+    of_everything: dict[str, Request] = {
+        "erase": Erase(conversation_id),
+        "compact": Compact(-1000.0),
+        "retry": Retry(1),
+        "drop": Drop(),
+        "cancel": Cancel(conversation_id),
+    }
+    return of_everything[what]
+
+
+async def change(copy: Path, wanted: Request, nth: int) -> None:
+    journal = Mortal(copy, synchronous="full")
+    journal.left = nth
+    kept = await journal.start(lambda error: None)
+    await Desk(journal, Resting(journal, kept, Machine({})), random_ids()).serve(wanted)
+    await journal.close()
 
 
 def main() -> None:
@@ -48,7 +65,7 @@ def main() -> None:
         child = os.fork()
         if not child:
             try:
-                change(copy, conversation_id, what, nth)
+                asyncio.run(change(copy, request(what, conversation_id), nth))
             except BaseException:
                 import traceback
 

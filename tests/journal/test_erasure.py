@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.journal.lives import World
+from tests.journal.lives import World, written
 from tests.journal.test_recovery import came_to
 from tests.pump.scenes import Answer, Go, Note, Question, call, respond
 from xml_pipeline import HandlerMetadata, Keep, Organism, once
@@ -16,7 +16,6 @@ from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.erasure import erase
 from xml_pipeline.journal.file import looked_at, read_only
 from xml_pipeline.journal.history import Wanted, conversations, faults, happenings
-from xml_pipeline.journal.offline import alone
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
 
@@ -71,14 +70,14 @@ async def test_messages_states_memories_and_parts_go_and_the_structure_stays(tmp
     journal = looked_at(path)
     before = [(each.at, each.what, each.from_id, each.to, each.name) for each in happenings(journal, name)]
     journal.close()
-    with alone(path) as writer:
+    with written(path) as writer:
         writer.execute(
             "INSERT INTO calls (number, conversation, message, run, nth, threads, agent, backend, model, priced,"
             " began, prompt, output) VALUES (1, ?, 'm', 0, 0, '', '', '', '', '', 1.0, 1, 1)",
             (name,),
         )
         writer.execute("INSERT INTO answers VALUES (1, x'', ?)", (SECRET.encode(),))
-    with alone(path) as writer:
+    with written(path) as writer:
         erase(writer, name)
     assert hidden(path)
     assert told(path) == []
@@ -94,7 +93,7 @@ async def test_what_a_session_remembers_of_others_stays(world: World) -> None:
     async with world.life() as organism:
         for text in ("one", SECRET, "three"):
             await organism.session(id="s").ask("greeter", Note(text))
-    with alone(world.path) as journal:
+    with written(world.path) as journal:
         erase(journal, ids(world.path)[1])
         erase(journal, ids(world.path)[2])
     assert hidden(world.path)
@@ -110,7 +109,7 @@ async def test_a_session_of_the_same_name_keeps_what_it_remembers(world: World) 
             await session.ask("greeter", Note("old"))
         organism.session(id="s").close()
         await organism.session(id="s").ask("greeter", Note("new"))
-    with alone(world.path) as journal:
+    with written(world.path) as journal:
         erase(journal, ids(world.path)[0])
     async with world.life() as organism:
         assert await organism.session(id="s").ask("greeter", Note("x")) == Note("new+x")
@@ -121,7 +120,7 @@ async def test_what_is_open_or_unknown_is_not_erased(world: World) -> None:
         await organism.send("top", Go(1))
         await came_to(lambda: organism._pump.questions)
     (name,) = ids(world.path)
-    with alone(world.path) as journal:
+    with written(world.path) as journal:
         with pytest.raises(JournalError, match="is not over"):
             erase(journal, name)
         with pytest.raises(JournalError, match="there is no conversation nobody"):
@@ -137,7 +136,7 @@ async def test_a_row_that_cannot_be_read_stops_it_before_anything_is_changed(wor
         vandal.execute("UPDATE steps SET events = x'00' WHERE seq > 1")
     vandal.close()
     (name,) = ids(world.path)
-    with alone(world.path) as journal, pytest.raises(JournalError, match="so nothing was erased"):
+    with written(world.path) as journal, pytest.raises(JournalError, match="so nothing was erased"):
         erase(journal, name)
     assert not hidden(world.path)
 
@@ -149,10 +148,10 @@ async def test_a_reader_that_holds_on_is_told_of(world: World) -> None:
     reader = read_only(world.path)
     reader.execute("BEGIN")
     assert reader.execute("SELECT count(*) FROM steps").fetchall()
-    with pytest.raises(JournalError, match="because somebody reads it"), alone(world.path) as journal:
+    with pytest.raises(JournalError, match="because somebody reads it"), written(world.path) as journal:
         erase(journal, name)
     reader.close()
-    with alone(world.path) as journal:
+    with written(world.path) as journal:
         erase(journal, name)
     assert hidden(world.path)
     assert told(world.path) == []
@@ -162,7 +161,7 @@ async def test_an_erased_row_that_is_changed_or_moved_is_found(world: World) -> 
     async with world.life() as organism:
         await organism.ask("top", Go(0))
     (name,) = ids(world.path)
-    with alone(world.path) as journal:
+    with written(world.path) as journal:
         erase(journal, name)
         journal.execute("UPDATE steps SET at = at + 1 WHERE seq = (SELECT max(seq) FROM steps)")
     (fault,) = told(world.path)

@@ -288,6 +288,7 @@ async def test_a_poisonous_message_is_given_up_after_five_lives_and_harms_no_oth
         for _ in range(20):
             await organism.send("slow", Question("innocent"))
         await came_to(lambda: len(world.calls) == 21)
+        world.die()
     for attempt in range(2, 6):
         world.calls = []
         async with world.life() as organism:
@@ -295,6 +296,7 @@ async def test_a_poisonous_message_is_given_up_after_five_lives_and_harms_no_oth
             if attempt == 2:
                 await came_to(lambda: len(world.calls) == 4)  # few at a time
             assert ("helper", "Question", attempt) in world.calls
+            world.die()
         world.stuck = {"helper"}
     world.stuck = set()
     async with world.life() as organism:
@@ -304,6 +306,22 @@ async def test_a_poisonous_message_is_given_up_after_five_lives_and_harms_no_oth
         assert told.to == "outside"  # where nobody waits for the error
         assert "interrupted 5 times" in letter.reason
         assert len(world.calls) < 21
+
+
+async def test_a_stop_is_not_held_against_what_it_cuts_off(world: World) -> None:
+    world.stuck = {"helper"}
+    async with world.life() as organism:
+        await organism.send("helper", Question("long"), key="k")
+        await came_to(lambda: len(world.calls) == 1)
+        world.die()
+    for life in range(2, 9):
+        async with world.life() as organism:
+            await came_to(lambda: len(world.calls) == life)  # noqa: B023 - within this life
+    world.stuck = set()
+    async with world.life() as organism:
+        assert await organism.ask("helper", Question("long"), key="k") == Answer("helped")
+        assert not organism.dead_letters()
+    assert [attempt for _, _, attempt in world.calls] == list(range(1, 10))
 
 
 async def test_of_two_classes_of_one_name_the_one_that_the_handlers_module_knows_is_meant(

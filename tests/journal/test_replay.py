@@ -19,6 +19,7 @@ from xml_pipeline.journal.file import read_only, steps_of
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import ConversationLimits, Listener, Machine, listener
 from xml_pipeline.pump.replay import Replay, replayed
+from xml_pipeline.threads.record import Redelivered
 
 
 @pytest.fixture
@@ -74,6 +75,25 @@ async def test_what_is_as_it_was_makes_no_difference_and_calls_nobody(world: Wor
     assert [each.gaps for each in found] == [[]] * 6
     assert all(each.compared == each.steps > 1 for each in found)
     assert world.calls == calls
+
+
+async def test_what_a_death_and_what_a_stop_cut_off_is_replayed(world: World) -> None:
+    world.stuck = {"helper"}
+    for life in (1, 2, 3, 4):
+        async with world.life() as organism:
+            if life == 1:
+                await organism.send("helper", Question("x"), key="k")
+            await came_to(lambda: len(world.calls) == life)  # noqa: B023 - within this life
+            if life != 3:
+                world.die()
+    world.stuck = set()
+    async with world.life() as organism:
+        assert await organism.ask("helper", Question("x"), key="k") == Answer("helped")
+    (found,) = replay(world)
+    assert (found.difference, found.gaps) == (None, [])
+    (steps,) = recorded(world.path).values()
+    again = [event for step in steps for event in step.events if isinstance(event, Redelivered)]
+    assert [each.interrupted for each in again] == [1, 2, 2, 3]
 
 
 async def other(payload: Note, metadata: HandlerMetadata) -> None: ...

@@ -94,7 +94,8 @@ async def test_nobody_else_may_read_it(world: World) -> None:
     async with world.life() as organism:
         await organism.ask("helper", Question("x"))
         for file in world.path.parent.iterdir():
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+            mode = 0o700 if file.is_dir() else 0o600
+            assert stat.S_IMODE(file.stat().st_mode) == mode, file
 
 
 async def test_the_log_is_folded_into_the_database_when_nothing_happens(tmp_path: Path) -> None:

@@ -156,15 +156,16 @@ async def test_no_handler_starts_after_the_deadline() -> None:
         await asking
 
 
+@pytest.mark.parametrize("before", [0, 1])
 @virtual
-async def test_a_stop_that_is_cancelled_stops_at_once() -> None:
-    """As a second Ctrl-C does."""
+async def test_a_stop_that_is_cancelled_stops_at_once(before: float) -> None:
+    """As a second Ctrl-C does; also before it has begun to wait."""
     organism = sleepers(1e6, 1e5)
     await organism.start()
     asking = asyncio.ensure_future(organism.ask("outer", Go()))
     await asyncio.sleep(1)
     stopping = asyncio.ensure_future(organism.stop())
-    await asyncio.sleep(1)
+    await asyncio.sleep(before)
     stopping.cancel()
     loop = asyncio.get_running_loop()
     started = loop.time()

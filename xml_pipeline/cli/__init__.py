@@ -1,7 +1,7 @@
 """The command `xml-pipeline`, also `xp`; `parser.COMMANDS` lists what it can do.
 
 Exit codes: 0 all is well; 1 mistakes were found, or an answer was an error; 2 the command line itself is wrong;
-130 after Ctrl-C.
+130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from xml_pipeline.cli.guard import guarded_streams
 from xml_pipeline.cli.parser import build_parser
-from xml_pipeline.errors import ConfigError, XmlPipelineError
+from xml_pipeline.errors import ConfigError, Ended, XmlPipelineError
 from xml_pipeline.terminal import GuardedStream, Line, line, plain
 
 INTERRUPTED = 130
@@ -42,6 +42,8 @@ def _run(argv: Sequence[str] | None, out: GuardedStream) -> int:
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Ended as ended:
+        return ended.code
     except BaseException as error:  # also what a handler's module may raise and no program should
         if error is not out.lost:
             traceback.print_exc()  # the interpreter would write it past the guard

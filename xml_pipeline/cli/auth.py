@@ -134,7 +134,7 @@ def remove_key(arguments: argparse.Namespace) -> int:
 def unlock(router: Router) -> None:
     """Ask for the passphrase of keys that it needs, while a person can still be asked.
 
-    Once an event loop runs, and a console, nobody can: keys are then looked up without asking.
+    Once the organism and its console run, nobody can: keys are then looked up without asking.
 
     Args:
         router: its backends say which keys are needed.

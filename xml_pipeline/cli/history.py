@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from xml_pipeline.cli.command import FILE_OPTION, all_of, argument, command, config, one_of, positive
 from xml_pipeline.cli.times import MOMENT, moment
 from xml_pipeline.errors import ConfigError
-from xml_pipeline.terminal import count, json_text, line, plain, table, visible
+from xml_pipeline.terminal import count, json_text, line, plain, table, visible, xml_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from msgspec import Struct
 
     from xml_pipeline.journal.following import Follower
-    from xml_pipeline.journal.history import Happening, Summary
+    from xml_pipeline.journal.history import Happening, Letter, Summary
 
 LOOKS = 0.5  # seconds between two looks of `log --follow`
 CUT = 160  # characters of a payload or a reason in a list
@@ -136,20 +136,37 @@ def list_dead(arguments: argparse.Namespace) -> int:
 
     found = dead_letters(opened(arguments), most=arguments.most)
     if arguments.json:
-        letters = [
-            {
-                "number": each.number,
-                "conversation": each.conversation,
-                **fields_of(each.what),
-            }
-            for each in found
-        ]
-        print(json_text(letters))
+        print(json_text([_letter(each) for each in found]))
         return 0
     for each in found:
         print(f"{each.number:>4}  {each.conversation[:13]}  {_told(each.what, whole=False)}")
     print(count(len(found), "dead letter"))
     return 0
+
+
+@command(
+    "dead show",
+    "show a dead letter: who sent it to whom, why it is dead, and what it says",
+    argument("letter", type=positive, metavar="LETTER", help="its number in `dead list`"),
+    AS_JSON,
+    WHERE,
+)
+def show_dead(arguments: argparse.Namespace) -> int:
+    """Print all of it."""
+    from xml_pipeline.journal.history import dead_letter
+
+    found, body = dead_letter(opened(arguments), arguments.letter)
+    if arguments.json:
+        print(json_text({**_letter(found), "payload": body}))
+        return 0
+    print(_told(found.what, whole=True))
+    print(plain(line(f"conversation {found.conversation}")))
+    print(xml_text(body))
+    return 0
+
+
+def _letter(each: Letter) -> dict[str, object]:
+    return {"number": each.number, "conversation": each.conversation, **fields_of(each.what)}
 
 
 @command("journal check", "check that the journal is whole, and that this version can read all of it", WHERE)

@@ -1,13 +1,18 @@
-"""Commands that change a journal while no organism uses it, and `journal export`, which writes all of it out."""
+"""Commands that change a journal, through its organism or while nobody uses it, and `journal export`."""
 
 from __future__ import annotations
 
 import argparse
-import time
+from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.command import argument, command, one_of, positive
 from xml_pipeline.cli.history import WHERE, fields_of, journal_file, opened
-from xml_pipeline.terminal import count, json_text, visible
+from xml_pipeline.cli.times import span
+from xml_pipeline.terminal import json_text, visible
+
+if TYPE_CHECKING:
+    from xml_pipeline.door import Request
+    from xml_pipeline.pump.machine import Machine
 
 CONVERSATION = argument("conversation", metavar="CONVERSATION", help="its id, or how that begins")
 LETTERS = one_of(
@@ -18,68 +23,50 @@ LETTERS = one_of(
 
 
 @command(
-    "dead retry",
-    "send a dead letter again, to the same listener, with the next start of the organism",
-    LETTERS,
-    WHERE,
+    "dead retry", "send a dead letter again, to the same listener, in a new conversation", LETTERS, WHERE
 )
 def retry_dead(arguments: argparse.Namespace) -> int:
     """Let conversations begin; 1 when a letter cannot be sent again."""
-    from xml_pipeline.journal.letters import Unsendable, numbers, retry
-    from xml_pipeline.journal.offline import alone, together
-    from xml_pipeline.threads.ids import random_ids
+    from xml_pipeline.door.requests import Retry
 
-    new_id, told, failed, sent = random_ids(), [], 0, 0
-    with alone(journal_file(arguments).path) as journal, together(journal):
-        waiting = numbers(journal) if arguments.all else [arguments.letter]
-        while waiting:
-            number = waiting.pop(0)
-            try:
-                conversation_id = retry(journal, number, time.time(), new_id)
-            except Unsendable as reason:
-                failed += 1
-                told.append(f"dead letter {number} cannot be sent again: {reason}; `dead drop` drops it")
-                continue
-            sent += 1
-            told.append(f"dead letter {number} is sent with the next start: conversation {conversation_id}")
-            left = set(numbers(journal))
-            waiting = [each for each in waiting if each in left]  # two may be about one message
-    for row in told:
-        print(visible(row))
-    print(f"{count(sent, 'message')} to be sent")
-    return 1 if failed else 0
+    return changed(arguments, Retry(arguments.letter))
 
 
 @command("dead drop", "take a dead letter off the list; its conversation may be deleted then", LETTERS, WHERE)
 def drop_dead(arguments: argparse.Namespace) -> int:
     """Forget letters."""
-    from xml_pipeline.journal.letters import drop, numbers
-    from xml_pipeline.journal.offline import alone, together
+    from xml_pipeline.door.requests import Drop
 
-    with alone(journal_file(arguments).path) as journal, together(journal):
-        dropped = numbers(journal) if arguments.all else [arguments.letter]
-        for number in dropped:
-            drop(journal, number)
-    print(f"{count(len(dropped), 'dead letter')} dropped")
-    return 0
+    return changed(arguments, Drop(arguments.letter))
+
+
+@command(
+    "cancel", "end a conversation: its handlers are cancelled, and nobody is answered", CONVERSATION, WHERE
+)
+def cancel(arguments: argparse.Namespace) -> int:
+    """End it for good."""
+    from xml_pipeline.door.requests import Cancel
+
+    return changed(arguments, Cancel(arguments.conversation))
 
 
 @command(
     "journal compact",
     "delete the conversations that need not be kept any more, and make the file as small as it can be",
+    argument(
+        "--keep",
+        type=span,
+        metavar="TIME",
+        help="keep what ended later than so long ago: 90s, 15m, 12h, 7d (default: what the organism says)",
+    ),
     WHERE,
 )
 def compact_journal(arguments: argparse.Namespace) -> int:
-    """Delete what `keep` of organism.yaml allows; with --journal alone, nothing."""
-    from xml_pipeline.journal.offline import alone, compact
+    """Delete what `--keep` or `keep` of organism.yaml allows; with --journal alone, nothing."""
+    from xml_pipeline.door.requests import Compact
 
-    file = journal_file(arguments)
-    before = file.path.stat().st_size if file.path.is_file() else 0
-    with alone(file.path) as journal:
-        deleted = compact(journal, None if file.keep is None else time.time() - file.keep)
-    after = file.path.stat().st_size
-    print(f"{count(deleted, 'conversation')} deleted; {before:,} bytes before, {after:,} now")
-    return 0
+    keep = arguments.keep if arguments.keep is not None else journal_file(arguments).keep
+    return changed(arguments, Compact(keep))
 
 
 @command(
@@ -111,12 +98,17 @@ def export_journal(arguments: argparse.Namespace) -> int:
 )
 def erase_conversation(arguments: argparse.Namespace) -> int:
     """Overwrite messages, states, answers, parts and memory entries."""
-    from xml_pipeline.journal.erasure import erase
-    from xml_pipeline.journal.history import conversation_named
-    from xml_pipeline.journal.offline import alone
+    from xml_pipeline.door.requests import Erase
 
-    with alone(journal_file(arguments).path) as journal:
-        name = conversation_named(journal, arguments.conversation)
-        erase(journal, name)
-    print(f"conversation {name} is erased")
-    return 0
+    return changed(arguments, Erase(arguments.conversation))
+
+
+def changed(arguments: argparse.Namespace, request: Request, machine: Machine | None = None) -> int:
+    """Let something be changed, by the organism that runs or alone, and print what is told; 1 when a part failed."""
+    from xml_pipeline.door import alone, carried_out
+
+    path = journal_file(arguments).path
+    told = carried_out(path, request, lambda: alone(path, request, machine))
+    for row in told.rows:
+        print(visible(row))
+    return 1 if told.failed else 0

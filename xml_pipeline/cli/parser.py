@@ -8,9 +8,10 @@ from typing import NoReturn, TypeAlias
 from xml_pipeline.cli.auth import list_keys, remove_key, set_key
 from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
-from xml_pipeline.cli.history import check_journal, list_dead, log, show
+from xml_pipeline.cli.history import check_journal, list_dead, log, show, show_dead
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
 from xml_pipeline.cli.keeping import (
+    cancel,
     compact_journal,
     drop_dead,
     erase_conversation,
@@ -18,6 +19,7 @@ from xml_pipeline.cli.keeping import (
     retry_dead,
 )
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
+from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
 from xml_pipeline.cli.replay import replay
 from xml_pipeline.cli.talk import ask, run, send
@@ -34,7 +36,11 @@ COMMANDS = (
     log,
     show,
     replay,
+    cancel,
+    questions,
+    answer,
     list_dead,
+    show_dead,
     retry_dead,
     drop_dead,
     check_journal,
@@ -62,7 +68,7 @@ GROUPS = {
 
 EXIT_CODES = (
     "exit codes: 0 all is well; 1 mistakes were found, or an answer was an error; 2 the command line itself is"
-    " wrong; 130 after Ctrl-C"
+    " wrong; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP"
 )
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.auth import unlock
-from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, organism, seconds
+from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, config, organism, seconds
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
 
 if TYPE_CHECKING:
+    from xml_pipeline.config import OrganismConfig
     from xml_pipeline.organism import Organism
 
 
@@ -37,78 +38,130 @@ def run(arguments: argparse.Namespace) -> int:
     return asyncio.run(console.main(receiver, log=Path(arguments.log) if arguments.log else None))
 
 
+def _key(text: str) -> str:
+    """A type of `argument`: what may be a key."""
+    if not text or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"a text of printable characters is needed, not {text!r}")
+    return text
+
+
+KEY = argument(
+    "--key",
+    type=_key,
+    metavar="KEY",
+    help="names the request for ever: asked again, it joins what runs or gives the answer that was given"
+    " (needs a journal)",
+)
+TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long to wait (default: no limit)")
+
+
 @command(
     "ask",
-    "ask a listener once and print its answer",
+    "ask a listener once and print its answer; when the organism runs already, that one is asked",
     argument("listener", metavar="LISTENER", help="whom to ask"),
     argument("message", metavar="MESSAGE", help="what the console takes: text, key=value, or XML"),
-    argument(
-        "--key",
-        metavar="KEY",
-        help="names the request for ever: asked again, it joins what runs or gives the answer that was given"
-        " (needs a journal)",
-    ),
-    argument("--timeout", type=seconds, metavar="SECONDS", help="how long to wait (default: no limit)"),
+    KEY,
+    TIMEOUT,
     FILE_OPTION,
 )
 def ask(arguments: argparse.Namespace) -> int:
     """Print the answer; 1 when it is an error."""
-    import asyncio
+    from lxml import etree
 
+    from xml_pipeline.cli.prospects import machine_of
     from xml_pipeline.console.fill import accepted, fill
-    from xml_pipeline.console.render import answer, error
+    from xml_pipeline.console.render import answer, problem
     from xml_pipeline.console.state_dir import start_log
-    from xml_pipeline.errors import AnswerError, RoutingError, no_such
+    from xml_pipeline.envelope import Heading, Message, decode
+    from xml_pipeline.envelope.system import is_error
+    from xml_pipeline.errors import RoutingError, no_such
+    from xml_pipeline.organism import OUTSIDE, Organism
+    from xml_pipeline.payload import codec_of
+    from xml_pipeline.pump.recovery import Reviver, Unreadable
+    from xml_pipeline.threads.ids import random_ids
 
     start_log()
-    receiver = organism(arguments)
-    name = arguments.listener
+    found = config(arguments, "all")
+    receiver = Organism.from_config(found)
+    name, new_id = arguments.listener, random_ids()
     if name not in receiver.listeners:
         raise RoutingError(no_such("listener", name, receiver.listeners))
     payload = fill(name, accepted(receiver.listeners[name]), arguments.message)
-    unlock(receiver.router)
+    heading = Heading(OUTSIDE, name, new_id(), new_id())
+    machine = machine_of(found, receiver)
+    terms = machine.terms
+    said = Message.sealed(heading, payload, codec_of(type(payload)), None, terms.wire_limits).data
+    envelope = decode(_exchanged(found, receiver, said, arguments), terms.kept_limits)
     try:
-        given = asyncio.run(_ask(receiver, name, payload, arguments))
-    except AnswerError as failed:
-        for row in error(failed):
-            print(plain(row), file=sys.stderr)
-        return 1
-    for row in answer(given):
-        print(plain(row))
-    return 0
-
-
-async def _ask(receiver: Organism, name: str, payload: Any, arguments: argparse.Namespace) -> Any:
-    async with receiver:
-        return await receiver.ask(name, payload, timeout=arguments.timeout, key=arguments.key)
+        given = Reviver(machine.state, terms.listeners, terms.kept_limits).said_by(name, envelope.payload)
+    except Unreadable:  # whoever runs has classes that are not here
+        print(xml_text(etree.tostring(envelope.payload, encoding="unicode")))
+        return 0
+    failed = is_error(given)
+    for row in problem(given) if failed else answer(given):
+        print(plain(row), file=sys.stderr if failed else sys.stdout)
+    return 1 if failed else 0
 
 
 @command(
     "send",
-    "send one raw envelope and print the envelope of its answer",
+    "send one raw envelope and print the envelope of its answer; when the organism runs already, that one gets it",
     argument("envelope", metavar="ENVELOPE", help="an XML file, or - for the standard input"),
-    argument("--timeout", type=seconds, metavar="SECONDS", help="how long to wait (default: no limit)"),
+    KEY,
+    TIMEOUT,
     FILE_OPTION,
 )
 def send(arguments: argparse.Namespace) -> int:
     """Print the answer's envelope; 1 when it is an error."""
-    import asyncio
-
     from xml_pipeline.console.state_dir import start_log
     from xml_pipeline.envelope import Huh, SystemError, decode
+    from xml_pipeline.organism import Organism
     from xml_pipeline.payload import codec_of
 
     start_log()
-    receiver, envelope = organism(arguments), _read(arguments.envelope)
-    unlock(receiver.router)
-    answer = asyncio.run(_exchange(receiver, envelope, arguments.timeout))
+    found = config(arguments, "all")
+    answer = _exchanged(found, Organism.from_config(found), _read(arguments.envelope), arguments)
     print(xml_text(answer.decode()))
     return 1 if decode(answer).payload.tag in {codec_of(Huh).root, codec_of(SystemError).root} else 0
 
 
-async def _exchange(receiver: Organism, data: bytes, timeout: float | None) -> bytes:
-    async with receiver:
-        return await receiver.exchange(data, timeout=timeout)
+def _exchanged(
+    found: OrganismConfig, receiver: Organism, data: bytes, arguments: argparse.Namespace
+) -> bytes:
+    """The answer's envelope, from the organism that runs on the journal, else from one that runs meanwhile."""
+    import asyncio
+
+    from xml_pipeline.console.signals import live
+    from xml_pipeline.door import Told, carried_out
+    from xml_pipeline.door.requests import Exchange
+    from xml_pipeline.organism import Organism
+
+    fresh = [receiver]
+    again = f"the same with `--key {arguments.key}` gives its answer" if arguments.key else ""
+
+    async def alone() -> Told:
+        organism = (
+            fresh.pop() if fresh else Organism.from_config(found)
+        )  # one that was refused starts no more
+        unlock(organism.router)  # not before: an organism that runs already has its keys
+
+        async def work() -> bytes:
+            return await organism.exchange(data, timeout=arguments.timeout, key=arguments.key)
+
+        return Told([(await live(organism, work, again=again)).decode()])
+
+    journal = found.organism.journal
+    if journal is None:
+        return asyncio.run(alone()).rows[0].encode()
+    request = Exchange(_text(data), arguments.timeout, arguments.key)
+    return carried_out(found.base / journal.path, request, alone).rows[0].encode()
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise EnvelopeError("envelope", "the envelope is not in UTF-8") from None
 
 
 def _read(name: str) -> bytes:

@@ -24,3 +24,15 @@ def moment(text: str) -> float:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(f"a time is needed, as {MOMENT}, not {text!r}") from None
+
+
+def span(text: str) -> float:
+    """A type of `argument`: how long, as `90s`, `15m`, `12h` or `7d`; in seconds."""
+    from xml_pipeline.journal.span import seconds_of
+
+    try:
+        return seconds_of(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"how long is needed, as 90s, 15m, 12h or 7d, not {text!r}"
+        ) from None

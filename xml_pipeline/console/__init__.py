@@ -8,11 +8,14 @@ from __future__ import annotations
 import io
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 from xml_pipeline.console import plain
+from xml_pipeline.console.signals import live
 from xml_pipeline.console.state_dir import private_file, start_log, state_dir
+from xml_pipeline.errors import Ended
 from xml_pipeline.organism import Organism
 
 __all__ = ["main"]
@@ -27,7 +30,8 @@ async def main(organism: Organism, *, log: Path | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 if, in a script, any answer was an error or any line could not be understood; 130
-        after Ctrl-C in a script.
+        after Ctrl-C in a script, 143 after SIGTERM, 129 after SIGHUP. After a signal the process ends in bounded
+        time, whatever handlers do: `shutdown_seconds` and ten more.
 
     Raises:
         ConfigError: the organism cannot start.
@@ -39,20 +43,26 @@ async def main(organism: Organism, *, log: Path | None = None) -> int:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a letter that it cannot show must not end the talk
+    try:
+        return await live(organism, partial(_talk, organism, directory, logged))
+    except Ended as ended:
+        return ended.code
+
+
+async def _talk(organism: Organism, directory: Path | None, logged: str) -> int:
     person = sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
-    async with organism:
-        if person and os.environ.get("TERM") != "dumb":
-            try:
-                from xml_pipeline.console import interactive
-            except ImportError:
-                pass
-            else:
-                history = private_file(directory, "history") if directory is not None else None
-                return await interactive.run(organism, history=history, log=logged)
-        with _nowhere() as nothing:
-            fd = (sys.stdin or nothing).fileno()
-            out, err = sys.stdout or nothing, sys.stderr or nothing
-            return await plain.run(organism, fd, out, err, log=logged, prompt=person)
+    if person and os.environ.get("TERM") != "dumb":
+        try:
+            from xml_pipeline.console import interactive
+        except ImportError:
+            pass
+        else:
+            history = private_file(directory, "history") if directory is not None else None
+            return await interactive.run(organism, history=history, log=logged)
+    with _nowhere() as nothing:
+        fd = (sys.stdin or nothing).fileno()
+        out, err = sys.stdout or nothing, sys.stderr or nothing
+        return await plain.run(organism, fd, out, err, log=logged, prompt=person)
 
 
 def _nowhere() -> TextIO:

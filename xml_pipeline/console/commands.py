@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xml_pipeline.console import overview
+from xml_pipeline.console import dead, kill, overview
 from xml_pipeline.console.parse import Command, InputError
 from xml_pipeline.console.people import question_of
 from xml_pipeline.errors import did_you_mean, no_such
@@ -113,6 +113,25 @@ def _answer(console: Console, rest: str) -> None:
     console.tell(question_of(console.organism, start), body.strip())
 
 
+def _dead(console: Console, rest: str) -> None:
+    journal = console.organism.journal
+    if journal is None and not rest:
+        console.screen.show(overview.dead_letters(console.organism))
+        return
+    verb, number, file = dead.wanted(rest, journal)
+    if verb == "list":
+        console.screen.show(dead.page(file))
+    elif verb == "show":
+        console.screen.show(dead.shown(file, number or 0))
+    else:
+        console.errand(dead.changed(file, verb, number))
+
+
+def _kill(console: Console, _: str) -> None:
+    kill.check(console.organism, person=console.person)
+    kill.die()
+
+
 def _quit(console: Console, _: str) -> None:
     console.quitting = True
 
@@ -128,9 +147,16 @@ COMMANDS = {
         Entry("usage", "", "tokens and cost of each agent", _page(overview.usage)),
         Entry("status", "", "messages, threads, backends", _status),
         Entry("trace", "on|off", "show every message on its way", _trace, "on off"),
-        Entry("dead", "", "messages that ended without a receiver", _page(overview.dead_letters)),
+        Entry(
+            "dead",
+            "[NUMBER | retry NUMBER | drop NUMBER]",
+            "messages that ended without a receiver; show one, send it again, forget it",
+            _dead,
+            "retry drop",
+        ),
         Entry("answer", "ID TEXT", "answer one of several questions that wait for a person", _answer),
         Entry("cancel", "[ID]", "cancel what runs: all of it, or one number", _cancel),
+        Entry("kill", "", "kill this process as `kill -9` would, and start it again on its journal", _kill),
         Entry("quit", "", "leave, after the answers that are still to come", _quit),
     )
 }

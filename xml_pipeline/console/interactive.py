@@ -25,7 +25,7 @@ from xml_pipeline.console.complete import complete
 from xml_pipeline.console.overview import toolbar
 from xml_pipeline.console.plain import HOW_TO_QUIT, PROMPT
 from xml_pipeline.console.session import Console
-from xml_pipeline.console.stdin import interrupts
+from xml_pipeline.console.signals import interrupts
 from xml_pipeline.organism import Organism
 from xml_pipeline.terminal import GuardedStream, Line, line, plain, visible, wrapped
 
@@ -138,11 +138,12 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
         0: a person saw the errors.
     """
     screen = TerminalScreen()
-    screen.show(await banner(organism))
-    screen.flush()
     printing = asyncio.create_task(screen.print())
     try:
         async with Console(organism, screen, log=log) as console:
+            screen.show(await banner(organism))
+            screen.flush()
+            console.go_on()
 
             def interrupt() -> None:
                 if not console.cancel():

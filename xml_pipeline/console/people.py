@@ -11,6 +11,7 @@ from xml_pipeline.console.fill import accepted
 from xml_pipeline.console.parse import InputError
 from xml_pipeline.organism import Organism, Question
 from xml_pipeline.payload import Codec, codec_of
+from xml_pipeline.pump import Listener
 from xml_pipeline.terminal import Line, labelled, line
 
 SHOWN_ID = 8
@@ -28,21 +29,27 @@ def shown(question: Question, *, several: bool) -> list[Line]:
 
 
 def answer_classes(
-    organism: Organism, question: Question, requests: Mapping[str, type]
+    organism: Organism, question: Question, requests: Mapping[str, str]
 ) -> Sequence[Codec[Any]]:
     """What the one who asked takes as an answer: a plain text, unless its handler accepts other classes.
 
     Args:
         organism: where the question waits.
         question: the one that is answered.
-        requests: thread id → class of its first message. What a thread was itself asked is no answer it waits for.
+        requests: thread id → root name of its first message. What a thread was asked is no answer it waits for.
     """
     found = [each for each in organism.threads() if each.thread_id == question.thread_id]
+    if not found:
+        return (codec_of(Answer),)
+    return taken_by(organism.listeners.get(found[0].caller), requests.get(found[0].parent_id, ""))
+
+
+def taken_by(caller: Listener | None, task: str) -> Sequence[Codec[Any]]:
+    """What whoever asked a person takes as an answer; `task` names the payload that they work on themselves."""
     text = codec_of(Answer)
-    caller = organism.listeners.get(found[0].caller) if found else None
     if caller is None or caller.agent:
         return (text,)
-    taken = [codec for codec in accepted(caller) if codec.cls is not requests.get(found[0].parent_id)]
+    taken = [codec for codec in accepted(caller) if codec.root != task]
     return (text,) if not taken or text in taken else taken
 
 

@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 from xml_pipeline.console.banner import banner
 from xml_pipeline.console.session import Console
-from xml_pipeline.console.stdin import LINE_BYTES, LineReader, interrupts
+from xml_pipeline.console.signals import interrupts
+from xml_pipeline.console.stdin import LINE_BYTES, LineReader
 from xml_pipeline.organism import Organism
 from xml_pipeline.terminal import Line, line, plain
 
@@ -82,9 +83,10 @@ async def run(
             ended.set_result(code)
 
     screen = PlainScreen(out, err, lambda: end(1))
-    screen.note(await banner(organism))
     reader = LineReader(fd)
-    async with Console(organism, screen, log=log, streaming=False, numbered=prompt) as console:
+    async with Console(organism, screen, log=log, streaming=False, person=prompt) as console:
+        screen.note(await banner(organism))
+        console.go_on()
 
         def interrupt() -> None:
             if not console.cancel():

@@ -108,6 +108,11 @@ def trace(from_id: str, to: str, payload: Any, *, whole: bool) -> Line:
     return line(("dim", f"{head}Gathered {count(len(payload.answers), 'answer')}: {answers}"))
 
 
+def goes_on(number: int, to: str, said: str) -> Line:
+    """An ask of an earlier life, whose answer is still to come."""
+    return line(("name", to), ("dim", f" #{number} goes on: {said}"))
+
+
 def ended(event: ThreadEnded) -> Line:
     """How a call ended, where that may surprise."""
     return line(("dim", f"  {event.listener} {event.how}: {event.note}"))

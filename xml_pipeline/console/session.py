@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
 from xml_pipeline import events
 from xml_pipeline.console import commands, people, render
+from xml_pipeline.console.earlier import Left, left_open, requests
 from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
 from xml_pipeline.console.transcript import Ask, Screen, Transcript
+from xml_pipeline.envelope import codec_for
 from xml_pipeline.errors import XmlPipelineError, listing, no_such
 from xml_pipeline.organism import Organism, Question, Session
 from xml_pipeline.terminal import Line, line
@@ -20,6 +22,11 @@ from xml_pipeline.terminal import Line, line
 SENDER = "console"
 """What listeners see as `from_id`; a listener of this name makes it `console-2`, and so on."""
 
+
+SESSION = "console"
+"""With a journal, the name of the session: another console on it goes on with what this one leaves open."""
+
+LEFT = "left open; the next start goes on with it"
 
 _current: ContextVar[Ask | None] = ContextVar("xml_pipeline_console_ask", default=None)
 
@@ -31,6 +38,7 @@ class Console:
         failed: whether any answer was an error, or any line could not be understood.
         tracing: whether every message is shown.
         quitting: whether the person wants to leave.
+        person: whether there is one, and no script.
         log: where the log goes, as a path; "" for nowhere.
     """
 
@@ -41,7 +49,7 @@ class Console:
         *,
         log: str = "",
         streaming: bool = True,
-        numbered: bool = True,
+        person: bool = True,
     ) -> None:
         self.organism = organism
         self.screen = screen
@@ -49,28 +57,53 @@ class Console:
         self.failed = False
         self.tracing = False
         self.quitting = False
+        self.person = person
         self.running: dict[int, Ask] = {}  # by the number that `/cancel` takes
         self._streaming = streaming
-        self._transcript = Transcript(screen, numbered=numbered)
+        self._transcript = Transcript(screen, numbered=person)
         self._number = 0
         self._sender = _free_name(organism)
         self._session: Session
+        self._left: list[Left] = []
+        self._errands: set[asyncio.Task[None]] = set()
+        self._farewell = "cancelled"  # what is said of an ask that is waited for no longer; "" for nothing
+        self._told: set[str] = set()  # threads of questions that are answered
         self._threads: dict[str, Ask] = {}
         self._asked: set[str] = set()
-        self._requests: dict[str, type] = {}
+        self._requests: dict[str, str] = {}
         self._question = asyncio.Event()
 
     async def __aenter__(self) -> Console:
-        self._session = self.organism.session(self._sender)
+        journal = self.organism.journal
+        if journal is None:
+            self._session = self.organism.session(self._sender)
+        else:
+            self._session = self.organism.session(self._sender, id=SESSION)
+            self._left = left_open(journal, self._sender)
         self.organism.add_hook(self._on_event)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.cancel()
-        await self.drain()
+        if self.organism.journal is None:
+            self.cancel()
+            await self.drain()
+        elif left := self._tasks():
+            self._farewell = LEFT if error is None else ""  # whoever ends all tells it in one line
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left)
+            return
         self._session.close()
+
+    def go_on(self) -> None:
+        """Wait for the answers to what an earlier life of this console left open."""
+        for left in self._left:
+            ask = self._begun(left.listener, left.conversation_id)
+            self._threads |= dict.fromkeys(left.threads, ask)
+            self._await(ask, self.organism.join(left.conversation_id))
+            self._transcript.note([render.goes_on(ask.number, ask.to, left.said)])
 
     # --- what is typed ---
 
@@ -106,17 +139,25 @@ class Console:
         if listener is None:
             raise InputError(no_such("listener", to, table))
         payload = fill(to, accepted(listener), say.body)
-        self._number += 1
-        ask = self.running[self._number] = Ask(self._number, to)
-        ask.task = asyncio.create_task(self._run(ask, payload), name=f"ask {ask.number}")
+        ask = self._begun(to)
+        self._await(ask, self._session.ask(to, payload))
         return ask
 
-    async def _run(self, ask: Ask, payload: Any) -> None:
+    def _begun(self, to: str, conversation_id: str = "") -> Ask:
+        self._number += 1
+        ask = self.running[self._number] = Ask(self._number, to, conversation_id=conversation_id)
+        return ask
+
+    def _await(self, ask: Ask, answering: Coroutine[Any, Any, Any]) -> None:
+        ask.task = asyncio.create_task(self._run(ask, answering), name=f"ask {ask.number}")
+
+    async def _run(self, ask: Ask, answering: Coroutine[Any, Any, Any]) -> None:
         _current.set(ask)
         try:
-            answer = await self._session.ask(ask.to, payload)
+            answer = await answering
         except asyncio.CancelledError:
-            self._fail(ask, [line(("warn", "cancelled"))])
+            if self._farewell:
+                self._fail(ask, [line(("warn", self._farewell))])
         except XmlPipelineError as error:
             self._fail(ask, render.error(error, log=self.log))
         else:
@@ -129,18 +170,41 @@ class Console:
         self.failed = True
         self._transcript.failed(ask, lines)
 
+    # --- what takes a moment and is no message ---
+
+    def errand(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
+        """Show what comes of it; the next line of a script waits for it."""
+        task = asyncio.create_task(self._shown(doing))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    async def _shown(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
+        try:
+            self.screen.show(await doing)
+        except XmlPipelineError as error:
+            self.complain(render.error(error))
+
     # --- people ---
 
     def _oldest_question(self) -> Question:
-        waiting = self.organism.questions()
+        waiting = self._unanswered()
         if not waiting:
             raise InputError("nobody waits for an answer: `!text` answers the question of a `human` listener")
         return waiting[0]
 
     def tell(self, question: Question, body: str) -> None:
-        """Answer a question. Raises as `fill`."""
-        classes = people.answer_classes(self.organism, question, self._requests)
+        """Answer a question. Raises as `fill`, and JournalError."""
+        journal = self.organism.journal
+        known = self._requests if journal is None else requests(journal, question.conversation_id)
+        classes = people.answer_classes(self.organism, question, known)
         self.organism.answer(question.thread_id, fill(question.listener, classes, body, sign="!"))
+        self._told.add(question.thread_id)
+
+    def _unanswered(self) -> list[Question]:
+        """Questions that wait for a person; with a journal one that is answered is listed until that is durable."""
+        waiting = self.organism.questions()
+        self._told &= {question.thread_id for question in waiting}
+        return [question for question in waiting if question.thread_id not in self._told]
 
     def _show_questions(self) -> None:
         waiting = self.organism.questions()
@@ -153,13 +217,26 @@ class Console:
 
     async def settled(self) -> None:
         """Return when nothing runs any more, or a person is asked something first."""
-        while self.running and not self.organism.questions():
-            self._question.clear()
-            asked = asyncio.create_task(self._question.wait())
-            try:
-                await asyncio.wait([*self._tasks(), asked], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                asked.cancel()
+        while self._errands or (self.running and not self._stuck()):
+            await self._news()
+
+    async def _news(self) -> None:
+        """Return with the next answer, or when a person is asked."""
+        self._question.clear()
+        asked = asyncio.create_task(self._question.wait())
+        try:
+            await asyncio.wait([*self._tasks(), *self._errands, asked], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+
+    def _stuck(self) -> list[Ask]:
+        """Those whose answers cannot come without a person."""
+        waiting = {question.conversation_id for question in self._unanswered()}
+        return [
+            ask
+            for ask in self.running.values()
+            if ask.conversation_id in waiting and not (ask.task is not None and ask.task.cancelling())
+        ]
 
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [ask.task for ask in self.running.values() if ask.task is not None]
@@ -177,11 +254,15 @@ class Console:
         return len(asks)
 
     async def drain(self) -> None:
-        """Wait for all answers that can come without a person; cancel the others."""
+        """Wait for all answers that can come without a person; cancel the others, or leave them to the journal."""
         while self.running:
             await self.settled()
-            waiting = {question.conversation_id for question in self.organism.questions()}
-            stuck = [ask for ask in self.running.values() if ask.conversation_id in waiting]
+            stuck = self._stuck()
+            if self.organism.journal is not None:
+                if len(stuck) == len(self.running):
+                    return
+                await self._news()
+                continue
             for ask in stuck:
                 self.cancel(ask.number)
             if stuck:
@@ -207,6 +288,8 @@ class Console:
             case events.TextGenerated():
                 if self._streaming and event.thread_id in self._threads:
                     self._transcript.grow(self._threads[event.thread_id], event.text)
+            case events.QuestionAsked():
+                asyncio.get_running_loop().call_soon(self._show_questions)
             case events.MessageDelivered():
                 self._delivered(event)
             case events.BudgetWarning() | events.BackendStateChanged(state="dead"):
@@ -216,14 +299,12 @@ class Console:
 
     def _delivered(self, event: events.MessageDelivered) -> None:
         table = self.organism.listeners
-        self._requests.setdefault(event.thread_id, type(event.payload))
+        self._requests.setdefault(event.thread_id, codec_for(event.payload).root)
         sender, receiver = table.get(event.from_id), table.get(event.to)
-        if receiver is not None and receiver.human:
-            asyncio.get_running_loop().call_soon(self._show_questions)
         calls_tool = sender is not None and sender.agent and receiver is not None and sender is not receiver
         if self.tracing or (calls_tool and self._streaming):
             if receiver is not None:
-                self._transcript.interrupt()
+                self._transcript.interrupt(event.conversation_id)
             self._transcript.note([render.trace(event.from_id, event.to, event.payload, whole=self.tracing)])
 
 

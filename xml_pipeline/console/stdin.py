@@ -1,14 +1,11 @@
-"""Lines of a file descriptor, and Ctrl-C, in the event loop."""
+"""Lines of a file descriptor, in the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import queue
-import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TypeAlias
 
 _Wanted: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Future[bytes]]
@@ -68,18 +65,3 @@ class LineReader:
 def _deliver(future: asyncio.Future[bytes], line: bytes) -> None:
     if not future.done():
         future.set_result(line)
-
-
-@contextmanager
-def interrupts(act: Callable[[], None]) -> Iterator[None]:
-    """Within this block SIGINT calls `act` in the running loop; where that is impossible it ends the program."""
-    loop = asyncio.get_running_loop()
-    try:
-        loop.add_signal_handler(signal.SIGINT, act)
-    except (NotImplementedError, ValueError, RuntimeError):  # Windows, or not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)

@@ -86,8 +86,12 @@ class Transcript:
         rest = visible(self._text[self._printed :])
         self._screen.live((*self._label(ask), ("", rest)) if rest else ())
 
-    def interrupt(self) -> None:
-        """What was generated so far is no longer the end: put it on the screen, and begin anew."""
+    def interrupt(self, conversation_id: str) -> None:
+        """What was generated so far in a conversation is no longer the end: put it on the screen, and begin anew."""
+        if self._growing is not None and self._growing.conversation_id == conversation_id:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
         ask = self._growing
         if ask is not None and self._text:
             if self._text[self._printed :].strip():
@@ -111,7 +115,7 @@ class Transcript:
 
     def _end(self, ask: Ask) -> None:
         if self._growing is ask:
-            self.interrupt()
+            self._interrupt()
             self._growing = None
 
     def _print(self, ask: Ask, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -48,12 +49,14 @@ class Durable(Journal, Protocol):
     """A journal that outlives the process: stopping suspends, starting goes on.
 
     Attributes:
+        path: the file.
         trouble: why steps cannot be made durable just now (a full disk); "" when they can. They are tried again, and
             nothing new is let in meanwhile.
         ledger: of the tries at models, in the same place: what is decided is durable no sooner than what it was
             decided by.
     """
 
+    path: Path
     trouble: str
     ledger: Ledger
 

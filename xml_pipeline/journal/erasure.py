@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from msgspec import MsgspecError
+from msgspec import MsgspecError, Struct
 from msgspec.structs import fields, replace
 
 from xml_pipeline.envelope import Message
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import digest
 from xml_pipeline.journal.history import ERASED
-from xml_pipeline.journal.offline import together
 from xml_pipeline.journal.rows import packed, unpacked
+from xml_pipeline.journal.space import together
 from xml_pipeline.threads.record import Entry, Event, Remembered
 
 _WORDS = {"reason", "detail"}  # fields of events that may quote a body
 
 
-def erase(connection: sqlite3.Connection, conversation_id: str) -> None:
+class Erased(Struct, frozen=True):
+    """What was erased and may be known elsewhere, too.
+
+    Attributes:
+        session: the lasting one that the conversation was in, or "".
+        entries: what was remembered in it.
+    """
+
+    session: str
+    entries: list[Remembered]
+
+
+def erase(connection: sqlite3.Connection, conversation_id: str) -> Erased:
     """Take the bodies out of a conversation: messages, states, what it remembered, what models answered, parts.
 
-    Nothing of them is in the file afterwards, also not in a place that is free.
+    Nothing of them is in the file afterwards, also not in a place that is free; in the log beside it until that is
+    folded (`space.fold`).
 
     Raises:
         JournalError: there is no such conversation, or it is not over.
@@ -37,16 +52,28 @@ def erase(connection: sqlite3.Connection, conversation_id: str) -> None:
         raise JournalError(
             f"conversation {conversation_id} is not over, and needs what would be erased; let it end, or cancel it"
         )
+    with _overwriting(connection):
+        with together(connection):
+            entries = _erase_steps(connection, number, session, conversation_id)
+            connection.execute("UPDATE letters SET reason = ? WHERE conversation = ?", (ERASED, number))
+            connection.execute(
+                "DELETE FROM answers WHERE call IN (SELECT number FROM calls WHERE conversation = ?)",
+                (conversation_id,),
+            )
+            connection.execute("UPDATE parts SET value = x'' WHERE conversation = ?", (conversation_id,))
+        connection.execute("VACUUM")  # a page may hold copies of what was moved
+    return Erased(session, entries)
+
+
+@contextmanager
+def _overwriting(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is deleted in this block is overwritten; others use the connection too, and pay for it no longer."""
+    (before,) = connection.execute("PRAGMA secure_delete").fetchone()
     connection.execute("PRAGMA secure_delete = ON")
-    with together(connection):
-        _erase_steps(connection, number, session, conversation_id)
-        connection.execute("UPDATE letters SET reason = ? WHERE conversation = ?", (ERASED, number))
-        connection.execute(
-            "DELETE FROM answers WHERE call IN (SELECT number FROM calls WHERE conversation = ?)",
-            (conversation_id,),
-        )
-        connection.execute("UPDATE parts SET value = x'' WHERE conversation = ?", (conversation_id,))
-    connection.execute("VACUUM")  # a page may hold copies of what was moved
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[before]}")
 
 
 def bare(event: Event) -> Event:
@@ -64,8 +91,10 @@ def _empty(name: str, value: Any) -> Any:
     return ERASED if value and name in _WORDS else value
 
 
-def _erase_steps(connection: sqlite3.Connection, number: int, session: str, conversation_id: str) -> None:
-    chain = digest.first(conversation_id)
+def _erase_steps(
+    connection: sqlite3.Connection, number: int, session: str, conversation_id: str
+) -> list[Remembered]:
+    chain, entries = digest.first(conversation_id), []
     rows = connection.execute(
         "SELECT seq, size, at, events, digest FROM steps WHERE conversation = ? ORDER BY seq", (number,)
     ).fetchall()
@@ -85,9 +114,11 @@ def _erase_steps(connection: sqlite3.Connection, number: int, session: str, conv
         )
         for event in events:
             if isinstance(event, Remembered) and event.lasting and event.entry.data:
+                entries.append(event)
                 # The entry is named by its bytes too: the session may have ended, and another one have its name.
                 connection.execute(
                     "UPDATE memories SET entry = x'' WHERE session = ? AND memory = ? AND ordinal = ? AND entry = ?",
                     (session, event.memory, event.ordinal, event.entry.data),
                 )
         chain = own
+    return entries

@@ -40,12 +40,14 @@ class Wanted(Struct, frozen=True):
         open_only: those that are not over.
         since: those that began then or later, in seconds of Unix time.
         until: those that began earlier.
+        caller: those that it began; "" for any.
     """
 
     listener: str = ""
     open_only: bool = False
     since: float = float("-inf")
     until: float = float("inf")
+    caller: str = ""
 
 
 class Summary(Struct, frozen=True):
@@ -98,7 +100,7 @@ def conversations(
     rows = connection.execute(
         "SELECT number, id, caller, listener, began, ended FROM conversations"
         " WHERE number > ? AND (? = '' OR listener = ?) AND (NOT ? OR ended IS NULL) AND began >= ? AND began < ?"
-        " ORDER BY number DESC LIMIT ?",
+        " AND (? = '' OR caller = ?) ORDER BY number DESC LIMIT ?",
         (
             after,
             wanted.listener,
@@ -106,6 +108,8 @@ def conversations(
             wanted.open_only,
             wanted.since,
             wanted.until,
+            wanted.caller,
+            wanted.caller,
             -1 if most is None else most,
         ),
     ).fetchall()
@@ -189,6 +193,24 @@ def dead_letters(connection: sqlite3.Connection, *, most: int) -> list[Letter]:
         (most,),
     ).fetchall()
     return [Letter(number, name, Happening(at, "dead", *rest)) for number, name, at, *rest in reversed(rows)]
+
+
+def dead_letter(connection: sqlite3.Connection, number: int) -> tuple[Letter, str]:
+    """A dead letter, and its message's payload as XML. Raises JournalError: there is none of this number."""
+    row = connection.execute(
+        "SELECT id, at, sender, receiver, root, reason, message FROM letters"
+        " JOIN conversations ON conversations.number = conversation WHERE letters.number = ?",
+        (number,),
+    ).fetchone()
+    if row is None:
+        raise JournalError(f"there is no dead letter {number}; `xml-pipeline dead list` lists them")
+    name, at, *rest, message_id = row
+    body = ""
+    for step in steps_of(connection, name):
+        for event in step.events:
+            if isinstance(event, Accepted | DeadLetter) and event.message.message_id == message_id:
+                body = event.message.content if event.message.data else body
+    return Letter(number, name, Happening(at, "dead", *rest)), body or ERASED
 
 
 def faults(connection: sqlite3.Connection) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""Dead letters are sent again, or dropped, while no organism uses the journal (`journal.offline`).
+"""Dead letters are sent again, or dropped.
 
-To send one again is to let a conversation begin in the file, as `send` would have: the next start finds it open and
-goes on with it.
+To send one again is to let a conversation begin in the journal, as `send` would have. Whoever runs the organism then
+goes on with it: at once, or with the next start.
 """
 
 from __future__ import annotations
@@ -13,15 +13,28 @@ from msgspec import Struct
 
 from xml_pipeline.envelope import SYSTEM, GatheredCodec, Heading, Message
 from xml_pipeline.errors import EnvelopeError, JournalError
-from xml_pipeline.journal import digest
-from xml_pipeline.journal.file import CONVERSATION, OPEN, STEP, steps_of
+from xml_pipeline.journal.file import steps_of
 from xml_pipeline.journal.protocol import Step
-from xml_pipeline.journal.rows import packed
+from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import Accepted, Began, DeadLetter, Event, Opening
 
 
 class Unsendable(Exception):
     """A dead letter that cannot be sent again; the text says why."""
+
+
+class Again(Struct, frozen=True):
+    """A dead letter that is sent again.
+
+    Attributes:
+        step: the first of the new conversation.
+        message_id: of the message that the letter is about.
+        taken: the statement that takes all letters about it off the list; it holds together with the step.
+    """
+
+    step: Step
+    message_id: str
+    taken: tuple[str, tuple[int, str]]
 
 
 class _Letter(Struct, frozen=True):
@@ -39,23 +52,19 @@ def numbers(connection: sqlite3.Connection) -> list[int]:
     return [number for (number,) in connection.execute("SELECT number FROM letters ORDER BY number")]
 
 
-def drop(connection: sqlite3.Connection, number: int) -> None:
-    """Take a dead letter off the list, within a transaction. Raises JournalError: there is none of this number."""
-    _found(connection, number)
+def drop(connection: sqlite3.Connection, number: int) -> str:
+    """Take a dead letter off the list; the id of its message. Raises JournalError: there is none of this number."""
+    letter = _found(connection, number)
     connection.execute("DELETE FROM letters WHERE number = ?", (number,))
+    return letter.message_id
 
 
-def retry(connection: sqlite3.Connection, number: int, now: float, new_id: Callable[[], str]) -> str:
-    """Send the payload of a dead letter to the same listener, in a new conversation; within a transaction.
-
-    All letters about the same message leave the list.
+def again(connection: sqlite3.Connection, number: int, now: float, new_id: Callable[[], str]) -> Again:
+    """What sends the payload of a dead letter to the same listener, in a new conversation. Writes nothing.
 
     Args:
         now: in seconds of Unix time.
         new_id: where ids come from.
-
-    Returns:
-        the id of the new conversation.
 
     Raises:
         JournalError: there is none of this number.
@@ -66,29 +75,24 @@ def retry(connection: sqlite3.Connection, number: int, now: float, new_id: Calla
     why_not = _why_not(message, letter.caller)
     if why_not:
         raise Unsendable(why_not)
-    conversation_id, thread_id, message_id, session_id = new_id(), new_id(), new_id(), new_id()
+    conversation_id = new_id()
+    ids = DerivedIds(f"{conversation_id}/Injected")  # the same that a rule would have given (`pump.machine`)
+    message_id, thread_id, session_id = ids.new_id(), ids.new_id(), ids.new_id()
     caller, to = letter.caller, message.to
     heading = Heading(caller, to, thread_id, message_id, conversation_id=conversation_id, at=now)
     try:
-        again = message.under(heading)
+        sent = message.under(heading)
     except EnvelopeError as error:
         raise Unsendable(f"it is no message any more: {error}") from error
     by_conversation = call is not None and call.memory == f"{letter.conversation_id}/{to}"
     memory = f"{conversation_id}/{to}" if by_conversation else session_id
     events: list[Event] = [
         Began(caller, to, conversation_id, lasting=False, awaited=False),
-        Accepted(again, Opening("", caller, message_id, 1, session_id, memory)),
+        Accepted(sent, Opening("", caller, message_id, 1, session_id, memory, posted=True)),
     ]
-    row = packed(events)
-    link = digest.following(digest.first(conversation_id), 0, len(events), now, row)
-    (last,) = connection.execute("SELECT max(number) FROM conversations").fetchone()
-    connection.execute(CONVERSATION, (last + 1, conversation_id, caller, to, "", now))
-    connection.execute(OPEN, (last + 1,))
-    connection.execute(STEP, (last + 1, 0, len(events), now, row, link))
-    connection.execute(
-        "DELETE FROM letters WHERE conversation = ? AND message = ?", (letter.conversation, letter.message_id)
-    )
-    return conversation_id
+    statement = "DELETE FROM letters WHERE conversation = ? AND message = ?"
+    taken = (statement, (letter.conversation, letter.message_id))
+    return Again(Step(conversation_id, 0, now, events), letter.message_id, taken)
 
 
 def _found(connection: sqlite3.Connection, number: int) -> _Letter:

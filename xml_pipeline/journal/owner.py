@@ -21,6 +21,10 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+class InUse(JournalError):
+    """Another process owns the journal."""
+
+
 class Owner:
     """Holds the lock of one file until `release`.
 
@@ -28,7 +32,8 @@ class Owner:
         path: of the journal; the lock is a file beside it, which stays.
 
     Raises:
-        JournalError: another process holds it; its id and the time it began are told.
+        InUse: another process holds it; its id and the time it began are told.
+        JournalError: the lock cannot be made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +48,7 @@ class Owner:
         except OSError:
             with open(self._descriptor) as file:
                 holder = file.read(200).strip() or "another process"
-            raise JournalError(
+            raise InUse(
                 f"the journal {path} is in use by {holder}; one organism at a time may use it"
             ) from None
         began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime())

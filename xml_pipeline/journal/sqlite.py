@@ -18,7 +18,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from msgspec import Struct
 
@@ -50,6 +50,7 @@ from xml_pipeline.threads.record import (
     ends_conversation,
 )
 
+T = TypeVar("T")
 Synchronous: TypeAlias = Literal["normal", "full"]
 
 _BATCH = 1000  # steps in one transaction, more or less
@@ -103,6 +104,12 @@ class _Rows(Struct):
     other: Sequence[tuple[str, tuple[Any, ...]]] = ()
 
 
+class _Change(Struct):
+    """What somebody else does with the connection that writes, between two batches."""
+
+    carry_out: Callable[[sqlite3.Connection], None]
+
+
 class SqliteJournal:
     """Steps in a SQLite file; a `journal.Durable`.
 
@@ -141,15 +148,15 @@ class SqliteJournal:
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
         self.ledger = Calls(self)
-        self._failure: JournalError | None = None
-        self._queue: SimpleQueue[list[_Rows] | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
         self._gathered: list[
             _Rows
         ] = []  # in this turn of the event loop: waking the thread costs more than a step
         self._thread: threading.Thread | None = None
+        self._failure: JournalError | None = None
         self._stopping = threading.Event()
         self._known: dict[str, _Known] = {}
-        self._waiting: set[asyncio.Future[None]] = set()  # for a row to be durable
+        self._waiting: set[asyncio.Future[Any]] = set()  # for a row to be durable, or a change to be made
         self._last_number = 0
         self._reader: sqlite3.Connection | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -168,6 +175,7 @@ class SqliteJournal:
         try:
             kept = await begun
         except BaseException:
+            self._queue.put(None)  # whoever is cancelled may have opened it
             thread.join()
             raise
         self._thread = thread
@@ -271,9 +279,7 @@ class SqliteJournal:
         """
         if self._failure is not None:
             raise self._failure
-        durable: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.add(durable)
-        durable.add_done_callback(self._waiting.discard)
+        durable: asyncio.Future[None] = self._awaited()
         rows = _Rows(lambda: None if durable.done() else durable.set_result(None))
         rows.other = [(statement, values)]
         self._hand_over(rows)
@@ -303,6 +309,75 @@ class SqliteJournal:
         await self.written(
             "UPDATE parts SET value = ? WHERE message = ? AND key = ?", (value, message_id, key)
         )
+
+    def _awaited(self) -> asyncio.Future[Any]:
+        """A future that fails when the journal does."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.add(future)
+        future.add_done_callback(self._waiting.discard)
+        return future
+
+    # --- what somebody else changes (`door.desk`) ---
+
+    async def add(self, step: Step, also: Sequence[tuple[str, tuple[Any, ...]]] = ()) -> None:
+        """Append a step, and with it statements that hold together with it or not at all; wait until it is durable.
+
+        Raises:
+            JournalError: as `append`; or it can be written no more.
+        """
+        self._refuse_if_troubled()
+        durable = self._awaited()
+        self.append(
+            step.conversation_id,
+            step.seq,
+            step,
+            lambda: None if durable.done() else durable.set_result(None),
+        )
+        rows = self._gathered[-1]
+        rows.other = [*rows.other, *also]
+        await durable
+
+    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Let `work` use the connection that writes, in its thread, when all that was appended before is durable.
+
+        What is appended meanwhile waits. `work` leaves no transaction open.
+
+        Raises:
+            JournalError: it cannot be used; or what `work` raises.
+        """
+        self._refuse_if_troubled()
+        done = self._awaited()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def carry_out(connection: sqlite3.Connection) -> None:
+            try:
+                result = work(connection)
+            except sqlite3.Error as error:
+                self._tell(settle, None, unusable(self.path, error))
+            except StopIteration as error:  # no future takes it
+                self._tell(settle, None, RuntimeError(repr(error)))
+            except Exception as error:
+                self._tell(settle, None, error)
+            else:
+                self._tell(settle, result, None)
+
+        self._flush()
+        self._queue.put(_Change(carry_out))
+        found: T = await done
+        return found
+
+    def _refuse_if_troubled(self) -> None:
+        if self._failure is not None or self.trouble:
+            raise self._failure or JournalError(self.trouble)
+        if self._thread is None or self._stopping.is_set():
+            raise JournalError(f"the journal {self.path} is closed")
 
     async def close(self) -> None:
         """As `Durable.close`. While the disk is full it gives up what could not be written."""
@@ -343,9 +418,9 @@ class SqliteJournal:
                 kept = self._kept(connection)
                 self.ledger.start(connection, self.clock())
             except BaseException as error:
-                self._tell(begun.set_exception, unusable(self.path, error))
+                self._tell(_settle, begun, unusable(self.path, error))
                 return
-            self._tell(begun.set_result, kept)
+            self._tell(_settle, begun, kept)
             try:
                 self._work(connection)
                 with _if_there_is_room():
@@ -412,7 +487,7 @@ class SqliteJournal:
                     folded = True
                 continue
             batch: list[_Rows] = []
-            while more is not None:
+            while isinstance(more, list):
                 batch += more
                 if len(batch) >= _BATCH or self._queue.empty():
                     break
@@ -421,6 +496,9 @@ class SqliteJournal:
                 self._commit(connection, batch)
                 folded = False
                 self._tell(self._durable, batch)
+            if isinstance(more, _Change):
+                more.carry_out(connection)
+                folded = False
             if more is None:
                 return
 
@@ -459,6 +537,16 @@ class SqliteJournal:
             else:
                 self.trouble = ""
                 return
+
+
+def _settle(begun: asyncio.Future[Kept], outcome: Kept | JournalError) -> None:
+    """Say what a start came to, unless nobody waits for it any more."""
+    if begun.done():
+        return
+    if isinstance(outcome, JournalError):
+        begun.set_exception(outcome)
+    else:
+        begun.set_result(outcome)
 
 
 def _nobody() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import unicodedata
 from collections.abc import Mapping
@@ -25,11 +26,18 @@ def can_ask() -> bool:
 
 
 def typed(prompt: str) -> Secret:
-    """What a person types, without showing it. Raises KeyStoreError: nothing."""
+    """What a person types, without showing it; Ctrl-C raises KeyboardInterrupt, also from within an event loop.
+
+    Raises:
+        KeyStoreError: nothing was typed.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return Secret(getpass(prompt))
     except (EOFError, OSError):
         raise KeyStoreError("nothing was typed; nothing was changed") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def chosen(environ: Mapping[str, str], *, new: bool) -> Secret:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from xml_pipeline.envelope import Message
 from xml_pipeline.pump.listener import Listener
-from xml_pipeline.threads import Thread
+from xml_pipeline.threads import State, Thread
 
 MOST_INTERRUPTIONS = 5
 POISONOUS = f"its handler was interrupted {MOST_INTERRUPTIONS} times, by the end of the process"
@@ -23,4 +26,14 @@ def failed_for_good(times: int, detail: str) -> str:
 
 def careful(thread: Thread, listener: Listener) -> bool:
     """Whether it is written down that a handler is called, before it is."""
-    return bool(thread.interrupted) or listener.effects == "once"
+    return thread.posted or bool(thread.interrupted) or listener.effects == "once"
+
+
+def begun_again(state: State, listeners: Mapping[str, Listener]) -> list[Message]:
+    """Messages whose handlers were called again, as is written down, and may be called once more."""
+    return [
+        thread.inbox[thread.started]
+        for conversation in state.conversations.values()
+        for thread in conversation.threads.values()
+        if thread.started and thread.listener in listeners and listeners[thread.listener].effects != "once"
+    ]

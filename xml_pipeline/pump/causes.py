@@ -128,8 +128,9 @@ class Causes:
                 return Starting(self._pending(conversation, message), at)
             case Redelivered(message=message):
                 thread = conversation.threads[message.thread_id]
-                if first.interrupted > thread.interrupted:
-                    return Interrupted(self._pending(conversation, message), at)
+                if not first.detail:
+                    stopped = first.interrupted == thread.interrupted
+                    return Interrupted(self._pending(conversation, message), at, stopped)
                 return Failed(self._pending(conversation, message), "handler", "", first.detail, at)
         if ends_conversation(last):
             error = self._said(last.message).payload if type(last) is Accepted else None

@@ -69,11 +69,15 @@ class Failed(Struct, frozen=True, gc=False):
 
 
 class Interrupted(Struct, frozen=True, gc=False):
-    """A message's handler was cut off through no fault of its own: the process died under it."""
+    """A message's handler was cut off through no fault of its own: the process died under it.
+
+    `stopped`: it was an orderly stop, which says nothing against the message.
+    """
 
     message: Message
 
     at: float = 0.0
+    stopped: bool = False
 
 
 class Starting(Struct, frozen=True, gc=False):

@@ -24,7 +24,7 @@ class Keys:
         read: gives an answer that was written down its payload again.
         asks: who waits for the answer of each conversation.
         disappoint: raises an error for all of them.
-        goes_on: whether a conversation of an earlier life is at work, or its end is on its way to the journal.
+        goes_on: whether a conversation is at work, or its end is on its way to the journal.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Keys:
             KeyConflict: it began with another request.
             JournalError: it cannot be read, or was erased.
         """
-        end = None
+        steps: list[Step] = []
         begun = self._requests.get(fact.conversation_id)
         if begun is None:
             steps = self._steps(fact.conversation_id)
@@ -59,25 +59,43 @@ class Keys:
             if not opening.data:
                 raise JournalError("this key was given to a request that was erased; ask with another one")
             begun = opening.to, opening.content
-            end = next((event for event in steps[-1].events if ends_conversation(event)), None)
         if begun != _request(fact):
             raise KeyConflict(
                 "this key was given to another request before; a key names one request for ever"
             )
-        if answer is None:
-            return True
-        begun_here = fact.conversation_id in self._requests
+        if answer is not None:
+            if steps:
+                self._answer(fact.conversation_id, steps, answer)
+            else:
+                self._asks.setdefault(fact.conversation_id, []).append(answer)
+        return True
+
+    def wait(self, conversation_id: str, answer: Answer) -> None:
+        """Let `answer` get the answer of any conversation, with a key or without one.
+
+        Raises:
+            JournalError: there is none of this id, its answer was erased, or it cannot be read.
+        """
+        steps = self._steps(conversation_id)
+        if not steps and not self._goes_on(conversation_id):
+            raise JournalError(f"there is no conversation {conversation_id} in the journal")
+        self._answer(conversation_id, steps, answer)
+
+    def _answer(self, conversation_id: str, steps: list[Step], answer: Answer) -> None:
+        events = steps[-1].events if steps else ()
+        end = next((event for event in events if ends_conversation(event)), None)
         if type(end) is Accepted:
+            if not end.message.data:
+                raise JournalError(f"the answer of conversation {conversation_id} was erased")
             answer.set_result(self._read(end.message))
         elif type(end) is Over:
             answer.set_result(None)
-        elif not begun_here and not self._goes_on(fact.conversation_id):
-            raise JournalError(
-                f"conversation {fact.conversation_id} neither goes on nor is over: the journal is damaged"
-            )
+        elif self._goes_on(conversation_id):
+            self._asks.setdefault(conversation_id, []).append(answer)
         else:
-            self._asks.setdefault(fact.conversation_id, []).append(answer)
-        return True
+            raise JournalError(
+                f"conversation {conversation_id} neither goes on nor is over: the journal is damaged"
+            )
 
     @contextmanager
     def begin(self, fact: Injected) -> Iterator[None]:

@@ -29,7 +29,7 @@ from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step, Uptime
 from xml_pipeline.ledger import Ledger
 from xml_pipeline.pump.admission import Admission
-from xml_pipeline.pump.attempts import careful
+from xml_pipeline.pump.attempts import begun_again, careful
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import (
     Aborted,
@@ -53,7 +53,7 @@ from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
 from xml_pipeline.pump.offload import ProcessEnded
 from xml_pipeline.pump.parts import Parts
-from xml_pipeline.pump.projection import delivered, observed
+from xml_pipeline.pump.projection import asked_before, delivered, observed
 from xml_pipeline.pump.recovery import Revived, Reviver, gone, sessions_of
 from xml_pipeline.pump.repeats import Repeats
 from xml_pipeline.pump.response import HandlerMetadata, restored
@@ -151,9 +151,11 @@ class Pump:
         if self._durable is not None:
             reviver = Reviver(self.state, listeners, self.terms.kept_limits)
             self.sleepers = Sleepers(self._durable, reviver, self.admission, self._go_on)
-            self.keys = Keys(
-                self._durable.steps, reviver.answer, self._asks, self._disappoint, self._deadlines.has
-            )
+
+            def goes_on(name: str) -> bool:
+                return name in self._due or self._deadlines.has(name)
+
+            self.keys = Keys(self._durable.steps, reviver.answer, self._asks, self._disappoint, goes_on)
         self._skipped: set[str] = set()  # taken, but buried by a step that is not durable yet
         self._timers: dict[str, dict[str, Timer]] = {}  # of gathers, by thread
         self._renamed: dict[str, str] = {}  # names of lasting sessions that were closed while they ran
@@ -205,9 +207,8 @@ class Pump:
         if self.tenant is not None:
             await self.tenant.take_up(self._durable.ledger)
         self.state.sessions.update(sessions_of(kept))
-        for (
-            session_id
-        ) in self.state.sessions:  # of several of a name the newest is meant, the others were closed
+        # of several of a name the newest is meant, the others were closed
+        for session_id in self.state.sessions:
             name, again, number = session_id.partition(_AGAIN)
             if again and int(number) > int(self.session_id(name).partition(_AGAIN)[2] or 0):
                 self._renamed[name] = session_id
@@ -236,6 +237,8 @@ class Pump:
                 self._bell.cancel()
             await self.runners.stop()
             if self._durable is not None:
+                for message in begun_again(self.state, self.listeners):
+                    self._step(message.conversation_id, Interrupted(message, self.clock(), stopped=True))
                 await self._durable.close()
                 self._commit = _too_late  # a handler that is deaf to its cancel may return still
                 self._let_go_of_all()
@@ -480,6 +483,8 @@ class Pump:
                 self.scheduler.hold(thread.id)
         for message in revived.asked:
             self.questions[message.thread_id] = message
+            if self._hooks:
+                self.observers.tell(asked_before(message))
         for message in revived.behind:
             self.scheduler.add(message, message.message_id)
         self.admission.in_flight += conversation.due

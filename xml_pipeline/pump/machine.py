@@ -289,7 +289,7 @@ class Rules(DerivedIds, kw_only=True):
         message = fact.message
         if (thread := self._thread_of(message)) is None:
             return
-        times = thread.interrupted + 1
+        times = thread.interrupted + (not fact.stopped)
         if self.terms.listeners[message.to].effects == "once":
             self._fail(thread, message, "interrupted", NOT_TWICE, DIED)
         elif times == MOST_INTERRUPTIONS:

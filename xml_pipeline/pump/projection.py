@@ -104,6 +104,11 @@ def delivered(message: Message) -> events.Event:
     )  # fmt: skip
 
 
+def asked_before(message: Message) -> events.Event:
+    """A person was asked in an earlier life, and is asked still."""
+    return events.QuestionAsked(message.conversation_id, message.thread_id, message.message_id, replayed=True)
+
+
 def _ended(
     cid: str, thread_id: str, listener: str, how: str, sessions: tuple[str, ...], seq: int, note: str
 ) -> Iterator[events.Event]:

@@ -143,6 +143,10 @@ class Reviver:
         """A message with its payload, whether or not anybody takes it now. Raises Unreadable."""
         return self._read(message, self._listeners.get(message.to))
 
+    def said_by(self, sender: str, element: Any) -> Any:
+        """What a listener said to the outside, as an instance. Raises Unreadable."""
+        return self._fitting(str(element.tag), lambda: self._decoded(None, sender, element))
+
     def kept(self, entry: Entry, listener: Listener | None) -> Any:
         """An entry of a listener's memory, as an instance. Raises Unreadable."""
         return self._fitting(

@@ -7,10 +7,11 @@ they follow when the others are back, or have to wait for room themselves.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from xml_pipeline.errors import JournalError, described
+from xml_pipeline.errors import JournalError, OrganismClosed, described
 from xml_pipeline.journal import Durable, OpenConversation
 from xml_pipeline.pump.admission import Admission
 from xml_pipeline.pump.log import logger
@@ -36,6 +37,9 @@ class Sleepers:
         self._go_on = go_on
         self._asleep: dict[str, None] = {}
         self._lost: dict[str, str] = {}  # what cannot be brought back, and why
+        self._added: deque[str] = deque()
+        self._adding: asyncio.Task[None] | None = None
+        self._stopped = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, open_: Sequence[OpenConversation]) -> None:
@@ -47,10 +51,37 @@ class Sleepers:
             self._admission.hold()
             self._tasks.append(asyncio.create_task(self._resume(owing, waiting), name="xml-pipeline-resume"))
 
+    def add(self, conversation_id: str) -> None:
+        """Bring this one back too, in its turn among the newcomers."""
+        self._asleep[conversation_id] = None
+        if self._stopped:
+            return
+        self._added.append(conversation_id)
+        if len(self._added) == 1:
+            self._adding = asyncio.create_task(self._wake_added(), name="xml-pipeline-resume-added")
+
     def stop(self) -> None:
         """Let those that are not back sleep on."""
-        for task in self._tasks:
-            task.cancel()
+        self._stopped = True
+        for task in (*self._tasks, self._adding):
+            if task is not None:
+                task.cancel()
+
+    async def _wake_added(self) -> None:
+        while self._added:
+            held = self._admission.watched or self._admission.full
+            if held:
+                try:
+                    await self._admission.wait()
+                except OrganismClosed:
+                    return
+            try:
+                self._wake_quietly(self._added[0])
+            finally:
+                if held:
+                    self._admission.leave()  # the reserved place; its message has its own by now
+            await asyncio.sleep(0)
+            self._added.popleft()
 
     async def _resume(self, owing: list[str], waiting: list[str]) -> None:
         try:
@@ -74,9 +105,12 @@ class Sleepers:
             await self._wake_in_turn(conversation_id)
 
     async def _wake_in_turn(self, conversation_id: str) -> None:
+        self._wake_quietly(conversation_id)
+        await asyncio.sleep(0)
+
+    def _wake_quietly(self, conversation_id: str) -> None:
         with suppress(JournalError):  # it is in the log
             self.wake(conversation_id)
-        await asyncio.sleep(0)
 
     def wake(self, conversation_id: str) -> None:
         """Bring one back, if it sleeps.

@@ -42,6 +42,8 @@ class Opening(Struct, frozen=True, omit_defaults=True, gc=False):
         slot: the place in the caller's gather that the answer fills, if any.
         seen: of a memory that outlives the conversation, the number of the newest entry and how many the thread sees;
             None where there is none. Other conversations may add to it before this one is read again.
+        posted: whether it was put into the journal by somebody who calls no handlers: until its start is written
+            down, nobody has begun with it.
     """
 
     parent: str
@@ -52,6 +54,7 @@ class Opening(Struct, frozen=True, omit_defaults=True, gc=False):
     memory: str
     slot: Slot | None = None
     seen: tuple[int, int] | None = None
+    posted: bool = False
 
 
 class Began(Struct, frozen=True, omit_defaults=True, gc=False, tag="began/1"):

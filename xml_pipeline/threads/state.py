@@ -81,6 +81,7 @@ class Thread(Struct):
         started: the message of which it is written down that its handler is called; "" for none.
         interrupted: how often handlers of the message that is worked on were interrupted.
         failed: how often they raised.
+        posted: as of its `Opening`.
     """
 
     id: str
@@ -102,6 +103,7 @@ class Thread(Struct):
     started: str = ""
     interrupted: int = 0
     failed: int = 0
+    posted: bool = False
 
     @property
     def phase(self) -> Phase:
@@ -281,6 +283,7 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
             slot,
             memory,
             {message.message_id: message},
+            posted=opens.posted,
         )
         conversation.messages += 1
         conversation.due += 1

@@ -1,4 +1,4 @@
-"""A journal while no organism uses it: the only time at which anybody else may change it."""
+"""Room in the file: what need not be kept goes, the file becomes small, and nothing is left in the log beside it."""
 
 from __future__ import annotations
 
@@ -8,34 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.file import looked_at, opened, unusable
-from xml_pipeline.journal.owner import Owner
 from xml_pipeline.journal.retention import delete_ended
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[sqlite3.Connection]:
-    """The one connection that writes, to a journal that nobody else uses as long as the block lasts.
-
-    Raises:
-        JournalError: an organism uses it (which process is told), there is none, or it cannot be used.
-    """
-    looked_at(path).close()
-    try:
-        owner = Owner(path)
-    except JournalError as error:
-        raise JournalError(f"{error}; stop it first, and try again") from None
-    try:
-        connection = opened(path, "full")
-        try:
-            yield connection
-            fold(connection, path)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise unusable(path, error) from error
-    finally:
-        owner.release()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A journal that nobody uses is changed all, or not at all, at whatever statement the process dies."""
+"""A journal is changed all, or not at all, at whatever statement the process dies."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.journal.lives import World
+from tests.journal.lives import World, written
 from tests.journal.test_recovery import came_to
 from tests.pump.scenes import Go, Note, Question
+from xml_pipeline.door import alone
+from xml_pipeline.door.requests import Erase
 from xml_pipeline.errors import JournalError, XmlPipelineError
 from xml_pipeline.journal.file import looked_at
-from xml_pipeline.journal.history import dead_letters, faults
-from xml_pipeline.journal.offline import alone
+from xml_pipeline.journal.history import faults
+from xml_pipeline.journal.letters import numbers
+from xml_pipeline.journal.owner import InUse
+from xml_pipeline.journal.sqlite import SqliteJournal
 
 COUNTS = (
     "SELECT count(*) FROM conversations",
@@ -48,7 +52,7 @@ def counted(path: Path) -> tuple[int, ...]:
         journal.close()
 
 
-@pytest.mark.parametrize("what", ["erase", "compact", "retry"])
+@pytest.mark.parametrize("what", ["erase", "compact", "retry", "drop"])
 def test_it_is_changed_all_or_not_at_all(world: World, what: str) -> None:
     journal = looked_at(world.path)
     (name,) = journal.execute("SELECT id FROM conversations WHERE listener = 'greeter'").fetchone()
@@ -80,13 +84,19 @@ def test_it_is_changed_all_or_not_at_all(world: World, what: str) -> None:
 
 
 async def test_what_fails_in_it_leaves_the_journal_to_others(world: World) -> None:
-    with pytest.raises(JournalError, match="cannot be used"), alone(world.path) as journal:
-        journal.execute("SELECT * FROM nothing")
-    with pytest.raises(JournalError, match="is in use by"), alone(world.path), alone(world.path):
-        pass
-    async with world.life():
-        with pytest.raises(JournalError, match="stop it first, and try again"), alone(world.path):
-            pass
-    journal = looked_at(world.path)
-    assert dead_letters(journal, most=9)
-    journal.close()
+    with pytest.raises(JournalError, match="no conversation begins with 'x'"):
+        await alone(world.path, Erase("x"))
+    with written(world.path), pytest.raises(InUse, match="is in use by process"):
+        await alone(world.path, Erase("x"))
+    journal = SqliteJournal(world.path)
+    await journal.start(lambda error: None)
+    try:
+        with pytest.raises(JournalError, match="cannot be used"):
+            await journal.change(lambda connection: connection.execute("SELECT * FROM nothing"))
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await journal.change(lambda connection: next(iter(())))
+        assert await journal.change(numbers) == [1]
+    finally:
+        await journal.close()
+    with pytest.raises(JournalError, match="is closed"):
+        await journal.change(numbers)

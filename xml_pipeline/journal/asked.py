@@ -1,0 +1,84 @@
+"""Which questions wait for a person, as the journal tells it: while the organism runs, and while nobody does."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from xml_pipeline.errors import JournalError
+from xml_pipeline.journal.file import steps_of
+from xml_pipeline.threads.record import Accepted, Asked, DeadLetter, Ended, Handled
+
+
+class Waiting(Struct, frozen=True):
+    """A message that waits for a person.
+
+    Attributes:
+        thread: names it for whoever answers.
+        conversation: what it is part of.
+        at: when it came, in seconds of Unix time.
+        listener: the person.
+        caller: who asked: a listener, or the outside name.
+        task: the name of the payload that the caller itself works on; "" for the outside.
+        name: of the payload.
+        content: of the payload, as XML.
+    """
+
+    thread: str
+    conversation: str
+    at: float
+    listener: str
+    caller: str
+    task: str
+    name: str
+    content: str
+
+
+def waiting(connection: sqlite3.Connection) -> Iterator[Waiting]:
+    """All that wait, the oldest conversation first. Raises JournalError."""
+    for (name,) in connection.execute(
+        "SELECT id FROM open JOIN conversations USING (number) ORDER BY number"
+    ).fetchall():
+        yield from _waiting_in(connection, name)
+
+
+def waiting_named(connection: sqlite3.Connection, start: str) -> Waiting:
+    """The one whose thread begins so. Raises JournalError."""
+    found = [each for each in waiting(connection) if each.thread.startswith(start)]
+    if len(found) != 1:
+        problem = "several questions begin" if found else "no question begins"
+        raise JournalError(f"{problem} with '{start}'; `xml-pipeline questions` lists them")
+    return found[0]
+
+
+def _waiting_in(connection: sqlite3.Connection, conversation: str) -> Iterator[Waiting]:
+    found: dict[str, Waiting] = {}  # by thread: it has one person, who is asked one thing at a time
+    opened: dict[str, Accepted] = {}
+    bodies: dict[str, str] = {}
+    for step in steps_of(connection, conversation):
+        for event in step.events:
+            match event:
+                case Accepted(message=message):
+                    bodies[message.message_id] = message.content
+                    if event.opens is not None:
+                        opened[message.thread_id] = event
+                    found.pop(event.ends, None)
+                case Asked(message=message):
+                    begin = opened[message.thread_id]
+                    assert begin.opens is not None
+                    above = opened.get(begin.opens.parent)
+                    found[message.thread_id] = Waiting(
+                        message.thread_id,
+                        conversation,
+                        step.at,
+                        message.to,
+                        begin.opens.caller,
+                        "" if above is None else above.message.root,
+                        message.root,
+                        bodies[message.message_id],
+                    )
+                case Handled() | Ended() | DeadLetter(pending=True):
+                    found.pop(event.thread_id, None)
+    yield from found.values()
