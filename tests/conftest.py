@@ -6,11 +6,16 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
+    from tests.keys.backends import MemoryKeyring
 
 # A loaded machine is no failure; in CI the same examples run every time.
 settings.register_profile(
@@ -53,16 +58,42 @@ def loopback_only() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_keys_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys and proxies of whoever runs the tests change nothing."""
-
+    """Keys and proxies of whoever runs the tests change nothing, and nothing touches that person's keyring."""
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+    monkeypatch.delenv("XML_PIPELINE_PASSPHRASE", raising=False)
     for name in list(os.environ):
-        if name.endswith("_API_KEY") or name.upper() in (
-            "HTTP_PROXY",
-            "HTTPS_PROXY",
-            "ALL_PROXY",
-            "NO_PROXY",
+        if (
+            name.endswith("_API_KEY")
+            or name.startswith("XML_PIPELINE_KEY_")
+            or name.upper()
+            in (
+                "HTTP_PROXY",
+                "HTTPS_PROXY",
+                "ALL_PROXY",
+                "NO_PROXY",
+            )
         ):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def use_keyring() -> Iterator[Callable[[KeyringBackend], None]]:
+    """Make a backend the keyring of this process, until the test ends."""
+    import keyring
+
+    before = keyring.get_keyring()
+    yield keyring.set_keyring
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def memory(use_keyring: Callable[[KeyringBackend], None]) -> MemoryKeyring:
+    """A keyring that works."""
+    from tests.keys.backends import MemoryKeyring
+
+    made = MemoryKeyring()
+    use_keyring(made)
+    return made
 
 
 class Unseen(logging.Handler):

@@ -11,6 +11,7 @@
     │   ├── NoReply               the conversation ended and nobody answered
     │   └── AskTimeout            no answer in time (also a TimeoutError)
     ├── OrganismClosed            the organism does not take messages (any more)
+    ├── KeyStoreError             an API key cannot be had, stored or removed
     └── LLMError
         ├── NoBackendError        no configured backend serves the model
         ├── BudgetExceededError   the call would pass a budget; no money was spent
@@ -261,6 +262,10 @@ class Interrupted(XmlPipelineError):
 
 class JournalError(XmlPipelineError):
     """Work cannot be made durable, or a journal cannot be used; the text says which file, why, and what to do."""
+
+
+class KeyStoreError(XmlPipelineError):
+    """An API key cannot be had, stored or removed; the text says where, why, and what to do, and holds no key."""
 
 
 class Ended(BaseException):

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import keyring
 import pytest
+from keyring.backends.fail import Keyring
 from pydantic import BaseModel
 
 from tests.config.running import (
@@ -42,6 +44,7 @@ from tests.config.running import (
 from tests.console.organisms import Paper
 from tests.emulators import Answer as Said
 from tests.emulators import Fault, OllamaEmulator, OpenAIEmulator, closed_port
+from tests.keys.backends import MemoryKeyring
 from xml_pipeline import AnswerError, Organism
 from xml_pipeline.agents import Answer, Task
 from xml_pipeline.config import OrganismConfig
@@ -846,6 +849,19 @@ def _name(project: Project) -> None:
 def _api_key_env(project: Project) -> None:
     environ = {"OTHER": OpenAIEmulator.default_key, "OPENAI_API_KEY": "not this"}
     _sent_to_openai(project, environ, api_key_env="OTHER")
+
+
+@effect("llm.backends[].api_key_ref")
+def _api_key_ref(project: Project) -> None:
+    environ = {"XML_PIPELINE_KEY_WORK": OpenAIEmulator.default_key, "OPENAI_API_KEY": "not this"}
+    _sent_to_openai(project, environ, api_key_ref="work")
+    keyring.set_keyring(held := MemoryKeyring())
+    try:
+        held.set_password("xml-pipeline", "work", OpenAIEmulator.default_key)
+        _sent_to_openai(project, {"OPENAI_API_KEY": "not this"}, api_key_ref="work")
+    finally:
+        keyring.set_keyring(Keyring())
+    assert held.asked == ["work"]
 
 
 @effect("llm.backends[].headers")

@@ -18,8 +18,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.console.processes import ROOT, environment
+from tests.console.processes import ROOT, environment, run
+from tests.keys.backends import FOLDER, MemoryKeyring
+from xml_pipeline import AnswerError, Organism
+from xml_pipeline.agents import Task
+from xml_pipeline.config import load
 from xml_pipeline.errors import BackendError, ConfigError
+from xml_pipeline.keys import Secret
+from xml_pipeline.keys.file import KeyFile
+from xml_pipeline.keys.sealed import Cost
 from xml_pipeline.llm import Router, TransportSettings
 from xml_pipeline.llm.http.secrets import PART, Scrubber
 from xml_pipeline.llm.providers.anthropic import AnthropicBackend
@@ -28,6 +35,7 @@ from xml_pipeline.llm.providers.ollama import OllamaBackend
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.openai_compatible import OpenAICompatibleBackend
 from xml_pipeline.llm.section import LLMSection, build_router
+from xml_pipeline.testing import Recorder
 
 KEY = "cAn9-Key_w8Vq3Zt7Lp2Xm5Rb"
 HEADER = "hDr4/Gate+Way7=Tk9Qs2Wf6"
@@ -241,8 +249,80 @@ def test_no_repr_of_a_configuration_shows_a_secret() -> None:
         assert not leaks(str(holder))
 
 
+PASSPHRASE = "pHr2 Ase7 öF8kLm3Vx"
+SOURCES = ("environment", "keyring", "file")
+
+
+def kept(source: str, folder: Path) -> dict[str, str]:
+    """Put the key where the reference `work` finds it; the variables that lead there."""
+    if source == "environment":
+        return {"XML_PIPELINE_KEY_WORK": KEY}
+    file = KeyFile(folder / "xml-pipeline" / "keys.json", Cost(n=1 << 4, r=1))
+    if source == "file":
+        file.set("work", Secret(KEY), Secret(PASSPHRASE))
+        return {"XDG_CONFIG_HOME": str(folder), "XML_PIPELINE_PASSPHRASE": PASSPHRASE}
+    file.note("work")
+    (folder / "keyring.json").write_text(json.dumps([["xml-pipeline", "work", KEY]]))
+    return {
+        "XDG_CONFIG_HOME": str(folder),
+        "PYTHON_KEYRING_BACKEND": "tests.keys.backends.FolderKeyring",
+        FOLDER: str(folder),
+    }
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_listing_of_keys_shows_more_than_how_one_begins(source: str, tmp_path: Path) -> None:
+    done = run("-m", "xml_pipeline.cli", "auth", "list", state=tmp_path, env=kept(source, tmp_path))
+    assert done.returncode == 0
+    assert not leaks(done.stdout + done.stderr, (*CANARIES, PASSPHRASE)), done.stdout
+
+
+def bytes_below(folder: Path) -> str:
+    """What a journal has written there."""
+    return "".join(path.read_bytes().decode("latin-1") for path in folder.glob("state.db*"))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+async def test_no_trace_of_a_key_by_name_in_journal_log_events_and_messages(
+    source: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, memory: MemoryKeyring
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    variables = kept(source, tmp_path)
+    if source == "keyring":
+        memory.set_password("xml-pipeline", "work", KEY)
+    async with echoing(PLACES["message"](" ".join(CANARIES))) as port:
+        (tmp_path / "organism.yaml").write_text(
+            "organism: {name: probe, journal: state.db}\n"
+            "listeners: [{name: agent, agent: true, description: Talks., model: m, prompt: Talk.}]\n"
+            "llm:\n"
+            "  retries: 0\n"
+            "  backends:\n"
+            "    - {provider: openai, supported_models: [m], api_key_ref: work,"
+            f" base_url: 'http://127.0.0.1:{port}'}}\n"
+        )
+        organism = Organism.from_config(load(tmp_path / "organism.yaml", environ=variables))
+        recorder = Recorder(organism)
+        async with organism:
+            with pytest.raises(AnswerError) as caught:
+                await organism.ask("agent", Task("Hello"))
+            holders = (
+                organism.router,
+                organism.router.describe(),
+                vars(organism.router),
+                organism.dead_letters(),
+            )
+            said = [*shown(caught.value), *map(repr, recorder.events), *map(repr, holders)]
+    assert memory.asked == (["work"] if source == "keyring" else memory.asked[:1])
+    written = bytes_below(tmp_path)
+    assert "Hello" in written
+    for text in (*said, written, caplog.text):
+        assert not leaks(text, (*CANARIES[:1], PASSPHRASE)), text
+
+
 @pytest.mark.parametrize("command", [("list",), ("test", "openai"), ("ask", "m", "Hi")], ids=" ".join)
-async def test_no_command_shows_a_secret(command: tuple[str, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["", *SOURCES])
+async def test_no_command_shows_a_secret(command: tuple[str, ...], source: str, tmp_path: Path) -> None:
+    variables = kept(source, tmp_path) if source else {"OPENAI_API_KEY": KEY}
     async with echoing(PLACES["message"](" ".join(CANARIES))) as port:
         (tmp_path / "organism.yaml").write_text(
             "organism: {name: probe}\n"
@@ -253,7 +333,7 @@ async def test_no_command_shows_a_secret(command: tuple[str, ...], tmp_path: Pat
             "    - provider: openai\n"
             "      base_url: http://127.0.0.1:9\n"
             "      supported_models: [m]\n"
-            "      headers: {x-gate: '${GATE}'}\n"
+            "      headers: {x-gate: '${GATE}'}\n" + ("      api_key_ref: work\n" if source else "")
         )
         proxy = f"http://{PROXY_USER}:{quote(PROXY_PASSWORD, safe='')}@127.0.0.1:{port}/?key={KEY}"
         process = await asyncio.create_subprocess_exec(
@@ -262,8 +342,9 @@ async def test_no_command_shows_a_secret(command: tuple[str, ...], tmp_path: Pat
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=ROOT,
-            env=environment(tmp_path, OPENAI_API_KEY=KEY, GATE=HEADER, PROXY=proxy),
+            env=environment(tmp_path, GATE=HEADER, PROXY=proxy, **variables),
         )
         out, _ = await process.communicate()
     assert b"usage" not in out
-    assert not leaks(out.decode()), out.decode()
+    assert not leaks(out.decode(), (*CANARIES, PASSPHRASE)), out.decode()
+    assert b"nowhere to be had" not in out

@@ -326,7 +326,10 @@ def test_every_key_of_a_backend_arrives(needs_key: Any) -> None:
     assert (backend.rate_limit_tpm, backend.rate_limit_rpm) == (1000, 10)
     assert tuple(backend.supported_models) == ("a", "b*")
     assert (backend.model_map, backend.headers) == ({"x": "y"}, {"X-Team": "blue"})
-    assert {*given, "provider", "options"} == set(BackendSection.model_fields)
+    assert {*given, "provider", "options", "api_key_ref"} == set(BackendSection.model_fields)
+    del given["api_key_env"]
+    referred = built({"XML_PIPELINE_KEY_WORK": "its-key"}, provider="needs-key", api_key_ref="work", **given)
+    assert (referred.api_key, referred.api_key_ref) == ("its-key", "work")
 
 
 def test_the_usual_variable_is_read_when_none_is_named(needs_key: Any) -> None:

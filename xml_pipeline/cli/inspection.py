@@ -69,6 +69,14 @@ def check(arguments: argparse.Namespace) -> int:
     print(f"{_shown(organism_file(arguments))}: ok: {_summary(found, router)}")
     for each in doubtful(found, backends):
         print(f"note: {_shown(each)}")
+    for name, backend in (router.backends if router else {}).items():
+        if router and backend.key_pending:
+            where = router.keys.places(backend.api_key_ref)
+            print(
+                _shown(
+                    f"note: the key '{backend.api_key_ref}' of {name} is looked for when it is used: {where}"
+                )
+            )
     for left in found.unchecked[:NAMES_LISTED]:
         print(f"not checked without an import: {_shown(left)}")
     if len(found.unchecked) > NAMES_LISTED:

@@ -7,6 +7,7 @@ import sys
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from xml_pipeline.cli.auth import unlock
 from xml_pipeline.cli.command import FILE_OPTION, argument, command, config, positive
 from xml_pipeline.errors import ConfigError, LLMError, PayloadError, no_such
 from xml_pipeline.terminal import count, money, plain, table, visible
@@ -34,7 +35,8 @@ def list_backends(arguments: argparse.Namespace) -> int:
     if not found:
         print("no backends: add some under `llm: backends:` in organism.yaml")
         return 0
-    _print_table(("BACKEND", "PROVIDER", "KEY", "MODELS", "LIMITS", "HEALTH"), *map(_row, found))
+    keys = [_key(router, each) for each in found]
+    _print_table(("BACKEND", "PROVIDER", "KEY", "MODELS", "LIMITS", "HEALTH"), *map(_row, found, keys))
     if router.models:
         print()
         _print_table(
@@ -48,10 +50,24 @@ def _print_table(*rows: tuple[str, ...]) -> None:
         print(plain(each).rstrip())
 
 
-def _row(each: BackendStatus) -> tuple[str, ...]:
+def _key(router: Router, each: BackendStatus) -> str:
+    """Where its key is; a name is looked up, without anybody's passphrase."""
+    if each.key == "missing":
+        return f"missing: set {each.key_variable}"
+    if each.key == "present":
+        return f"present in environment ({each.key_variable})"
+    if not each.key_ref:
+        return each.key
+    found = router.keys.listed(each.key_ref)
+    if found.place:
+        return f"present in {found.place} ({each.key_ref})"
+    problem = f" ({found.problem})" if found.problem else ""
+    return f"missing{problem}: xp auth set {each.key_ref}"
+
+
+def _row(each: BackendStatus, key: str) -> tuple[str, ...]:
     from xml_pipeline.console.overview import health
 
-    key = f"missing: set {each.key_variable}" if each.key == "missing" else each.key
     models = [*each.models, *(f"{name} as {there}" for name, there in each.model_map.items())]
     limits = [f"{each.max_concurrent} at once"]
     if each.rate_limit_tpm is not None:
@@ -74,7 +90,9 @@ def ask_model(arguments: argparse.Namespace) -> int:
     """Stream an answer, then say who gave it and what it cost."""
     import asyncio
 
-    asyncio.run(_ask(_router(arguments), arguments.model, arguments.text, arguments.max_tokens))
+    router = _router(arguments)
+    unlock(router)
+    asyncio.run(_ask(router, arguments.model, arguments.text, arguments.max_tokens))
     return 0
 
 
@@ -123,10 +141,11 @@ def test_backend(arguments: argparse.Namespace) -> int:
     if backend is None:
         raise ConfigError(no_such("backend", arguments.backend, configured.backends))
     if backend.key_missing:
-        variable = backend.api_key_env or backend.default_key_env
-        raise ConfigError(f"the backend '{arguments.backend}' has no key: set {variable}")
+        raise ConfigError(f"the backend '{arguments.backend}' has no key: set {backend.key_variable}")
     model = arguments.model or _model_of(arguments.backend, backend, found)
-    return asyncio.run(_test(router_of(_only(found, arguments.backend, configured), alone=True), model))
+    router = router_of(_only(found, arguments.backend, configured), alone=True)
+    unlock(router)
+    return asyncio.run(_test(router, model))
 
 
 def _only(found: OrganismConfig, name: str, configured: Router) -> OrganismConfig:

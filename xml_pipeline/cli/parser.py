@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
+from xml_pipeline.cli.auth import list_keys, remove_key, set_key
 from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
 from xml_pipeline.cli.history import check_journal, list_dead, log, show, show_dead
@@ -50,12 +51,16 @@ COMMANDS = (
     list_backends,
     ask_model,
     test_backend,
+    set_key,
+    list_keys,
+    remove_key,
     version,
 )
 """In the order in which help lists them."""
 
 GROUPS = {
     "llm": "look at the models and try them",
+    "auth": "store API keys, list and remove them",
     "dead": "look at messages that ended without a receiver",
     "journal": "look after the journal",
 }
@@ -74,12 +79,21 @@ class _Help(argparse.HelpFormatter):
         super().__init__(prog, max_help_position=28, width=100)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors quote no key that stands where none belongs."""
+
+    def error(self, message: str) -> NoReturn:
+        from xml_pipeline.keys.names import without_keys
+
+        super().error(without_keys(message))
+
+
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `act` to the function that carries it out."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="xml-pipeline",
         description="Run, check and inspect an organism: listeners that exchange typed, validated messages.",
         epilog=EXIT_CODES,

@@ -36,7 +36,11 @@ def _commands(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str,
 
 
 def _section(name: str, parser: argparse.ArgumentParser) -> str:
-    actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
+    actions = [
+        action
+        for action in parser._actions
+        if not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS
+    ]
     usage = " ".join([name, *(_usage(action) for action in sorted(actions, key=_is_positional))])
     rows = [f"- `{_head(action)}`: {action.help}" for action in actions]
     shown = ["", *rows] if rows else []
@@ -49,7 +53,8 @@ def _is_positional(action: argparse.Action) -> bool:
 
 def _usage(action: argparse.Action) -> str:
     if _is_positional(action):
-        return f"[{action.metavar}]" if action.nargs == "?" else str(action.metavar)
+        optional = action.nargs in ("?", argparse.REMAINDER)
+        return f"[{action.metavar}]" if optional else str(action.metavar)
     return f"[{_head(action).split(', ')[0]}]"
 
 

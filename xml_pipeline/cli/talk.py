@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xml_pipeline.cli.auth import unlock
 from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, config, organism, seconds
 from xml_pipeline.errors import EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
@@ -32,7 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     from xml_pipeline import console
 
-    return asyncio.run(console.main(organism(arguments), log=Path(arguments.log) if arguments.log else None))
+    receiver = organism(arguments)
+    unlock(receiver.router)
+    return asyncio.run(console.main(receiver, log=Path(arguments.log) if arguments.log else None))
 
 
 def _key(text: str) -> str:
@@ -140,6 +143,7 @@ def _exchanged(
         organism = (
             fresh.pop() if fresh else Organism.from_config(found)
         )  # one that was refused starts no more
+        unlock(organism.router)  # not before: an organism that runs already has its keys
 
         async def work() -> bytes:
             return await organism.exchange(data, timeout=arguments.timeout, key=arguments.key)

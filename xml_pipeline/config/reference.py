@@ -67,7 +67,8 @@ One file declares an organism: its listeners, their limits and the models they m
   variables, everywhere in values; `$$` is one `$`. The result has the type that its key asks for. Between braces
   and brackets they need quotes: `{{tokens: "${{LIMIT}}"}}`. A `.env` file beside organism.yaml adds variables; those
   of the process go first, and neither is changed. Values from variables are not shown in errors.
-- **Keys of providers** do not stand in the file: write `api_key_env: NAME`. What looks like a key is refused.
+- **Keys of providers** do not stand in the file: write `api_key_env: NAME`, or `api_key_ref: NAME` for one that
+  `xp auth set NAME` stored. What looks like a key is refused.
 - **Import paths** are `module.name` or `module:name`. Modules beside organism.yaml are found first. The directory
   is searched while the file is loaded only, so such modules import each other at their top, not inside functions.
 - **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside

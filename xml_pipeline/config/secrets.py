@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from xml_pipeline.config.document import Path
+from xml_pipeline.keys.names import surely_a_key
 
 _SECRET_KEY = re.compile(
     r"(?i)(.*[_-])?(api[_-]?key|token|secret|password|passwd)|.*[_-]key|authorization|cookie"
 )
 _KEYISH = re.compile(r"(?i)key")
 _KEY_START = re.compile(r"(sk|pk|rk|xai|gsk|hf|r8)[-_]\S+|AIza\S+")
-# Anywhere else only what can be nothing but a key: a provider's prefix, then long and with a digit.
-_SURELY = re.compile(r"(?:bearer\s+)?(?:(?:sk|xai|gsk|hf|r8)[-_](?=\S*\d)\S{20,}|AIza\S{30,})", re.IGNORECASE)
 
 
 def literal_keys(
@@ -54,11 +53,14 @@ def _message(name: str, value: str, from_environment: bool, known: bool) -> str:
         )
     if not known and _SECRET_KEY.fullmatch(name) and not from_environment:
         return "secrets do not stand in this file; write `${NAME}` and set that environment variable"
-    if name.endswith("_env") and (_KEY_START.fullmatch(value) or _SURELY.fullmatch(value)):
+    if name == "api_key_ref" and surely_a_key(value):
+        return "holds a key; `api_key_ref` takes the name under which `xp auth set NAME` stored it"
+    if name.endswith("_env") and (_KEY_START.fullmatch(value) or surely_a_key(value)):
         return f"holds a key; `{name}` takes the name of the environment variable that holds it"
     if from_environment:
         return ""
-    if (_KEYISH.search(name) and _KEY_START.fullmatch(value)) or _SURELY.fullmatch(value):
+    keyish = _KEYISH.search(name) and name != "api_key_ref"  # whose names may begin as keys do: `xai-work`
+    if (keyish and _KEY_START.fullmatch(value)) or surely_a_key(value):
         return (
             "holds what looks like an API key; keep it in an environment variable and write"
             " `api_key_env: NAME` at the backend"

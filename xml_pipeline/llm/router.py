@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from random import random as default_random
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
 
 from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
@@ -32,6 +32,7 @@ from xml_pipeline.llm.lines import Lines
 from xml_pipeline.llm.options import CallOptions, StreamOptions, request_of
 from xml_pipeline.llm.routing.circuit_breaker import CoolingPolicy
 from xml_pipeline.llm.routing.endpoint import BackendStatus, Endpoint, status_of
+from xml_pipeline.llm.routing.key_search import KeySearch
 from xml_pipeline.llm.routing.leases import Changes, Policy
 from xml_pipeline.llm.routing.retry import RetryPolicy
 from xml_pipeline.llm.routing.strategies import Strategy, strategy_of
@@ -52,6 +53,9 @@ from xml_pipeline.llm.types import (
 )
 from xml_pipeline.payload import Codec, codec_of
 
+if TYPE_CHECKING:
+    from xml_pipeline.keys.keys import Keys
+
 logger = logging.getLogger(__name__)
 
 
@@ -71,6 +75,7 @@ class Router:
         transport: connections, proxies, certificates.
         on_event: gets `LLMCalled`, `BudgetWarning`, `BackendStateChanged`; an organism sets its own when it is None.
         hook: gets the same, whatever becomes of `on_event`.
+        keys: where keys are looked up that backends name by `api_key_ref`; default: by the process's environment.
         clock, random: injected times and jitter.
         ledger: where each try is written down, so that budgets outlive the process; an organism with a journal has it
             there. None for nowhere.
@@ -95,6 +100,7 @@ class Router:
         transport: TransportSettings | None = None,
         on_event: Hook | None = None,
         hook: Hook | None = None,
+        keys: Keys | None = None,
         clock: Clock | None = None,
         random: Callable[[], float] | None = None,
         ledger: LedgerFile | None = None,
@@ -132,6 +138,7 @@ class Router:
                 on_change=self._emit,
             )
         self._table = RoutingTable(list(self._endpoints.values()), chains_of(models or {}))
+        self._search = KeySearch(self._endpoints.values(), keys, self._table.forget)
 
     # Calling
 
@@ -154,6 +161,8 @@ class Router:
         request = request_of(model, messages, options)
         if self._file is not None:
             await self._file.ready(self.take_up)
+        if self._search.waiting:
+            await self._search.end(self._table.chain(model))
         response_type = options.get("response_type")
         if response_type is not None:
             return await self._structured(request, options, codec_of(response_type))
@@ -215,6 +224,8 @@ class Router:
         request = request_of(model, messages, options, streaming=True)
         if self._file is not None:
             await self._file.ready(self.take_up)
+        if self._search.waiting:
+            await self._search.end(self._table.chain(model))
         call = self._recalled(request)
         if call.answer is not None:
             for event in as_events(call.answer):
@@ -298,6 +309,11 @@ class Router:
     def backends(self) -> Mapping[str, Backend]:
         """The backends by their unique names."""
         return {name: endpoint.backend for name, endpoint in self._endpoints.items()}
+
+    @property
+    def keys(self) -> Keys:
+        """Where the keys are looked up that backends name by `api_key_ref`."""
+        return self._search.keys
 
     @property
     def models(self) -> Mapping[str, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,7 @@ from pydantic_core import CoreSchema
 
 from xml_pipeline.errors import ConfigError, Problem, did_you_mean
 from xml_pipeline.events import Hook
+from xml_pipeline.keys.names import variable_of
 from xml_pipeline.ledger import LedgerFile
 from xml_pipeline.llm.accounting.budgets import UNITS, Budget, Budgets
 from xml_pipeline.llm.accounting.periods import Per, zone_named
@@ -42,6 +43,9 @@ from xml_pipeline.llm.providers.scripted import ScriptedBackend
 from xml_pipeline.llm.router import Router, chains_of, unique_name
 from xml_pipeline.llm.routing.strategies import strategy_of
 from xml_pipeline.llm.routing.table import RoutingTable
+
+if TYPE_CHECKING:
+    from xml_pipeline.keys.keys import Keys
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
@@ -73,6 +77,11 @@ class BackendSection(Section):
     api_key_env: str = Field(
         "", description="Environment variable that holds the key; the provider's usual one."
     )
+    api_key_ref: str = Field(
+        "",
+        description="Name of the key that `xp auth set` stored; instead of `api_key_env`. Looked up when the backend"
+        " could be asked first: in `XML_PIPELINE_KEY_NAME`, the OS keyring, an encrypted file.",
+    )
     base_url: str = Field("", description="Address, as https://host/v1; the provider's usual one.")
     priority: int = Field(1, description="Lower is preferred by `failover`.")
     rate_limit_tpm: Count | None = Field(
@@ -102,7 +111,7 @@ class BackendSection(Section):
         if isinstance(data, Mapping) and "api_key" in data:
             raise ValueError(
                 "keys do not stand in this file; write `api_key_env: NAME` with the name of the environment"
-                " variable that holds the key"
+                " variable that holds the key, or `api_key_ref: NAME` for one that `xp auth set NAME` stored"
             )
         return data
 
@@ -134,7 +143,8 @@ class BackendSection(Section):
             ConfigError: the key cannot be sent, or a provider's own class refuses a field.
         """
         kind = PROVIDER_CLASSES[self.provider]
-        variable = self.api_key_env or kind.default_key_env
+        reference = self.api_key_ref
+        variable = variable_of(reference) if reference else self.api_key_env or kind.default_key_env
         return kind(**self._fields(kind), api_key=environ.get(variable, "") if variable else "")
 
     def _fields(self, kind: type[Backend]) -> dict[str, Any]:
@@ -487,8 +497,10 @@ def build_router(
         if written.path and ledger is None:
             ledger = _ledger_file(base / written.path)
     backends = [one.backend(environ) for one in section.backends]
-    if section.offline and all(backend.key_missing for backend in backends):
-        backends.append(ScriptedBackend(name="offline"))
+    if section.offline and all(backend.key_missing or backend.key_pending for backend in backends):
+        offline = ScriptedBackend(name="offline")
+        offline.stands_in = True
+        backends.append(offline)
     return Router(
         backends,
         strategy=section.strategy,
@@ -508,6 +520,7 @@ def build_router(
         transport=TransportSettings(
             section.connect_timeout, section.proxy, section.ca_file, section.trust_env
         ),
+        keys=_keys(environ) if any(backend.key_pending for backend in backends) else None,
         on_event=on_event,
         hook=section._hook,
         clock=clock,
@@ -521,6 +534,12 @@ def _ledger_file(path: Path) -> LedgerFile:
     from xml_pipeline.journal.ledger_file import LedgerFile  # SQLite: only for who writes it down
 
     return LedgerFile(path)
+
+
+def _keys(environ: Mapping[str, str]) -> Keys:
+    from xml_pipeline.keys.keys import Keys  # nobody pays for it who names no key
+
+    return Keys(environ)
 
 
 def _checked(section: Mapping[str, Any]) -> LLMSection:

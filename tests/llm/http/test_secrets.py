@@ -6,9 +6,10 @@ import logging
 
 import pytest
 
+from xml_pipeline.keys import Secret
 from xml_pipeline.llm import LLMRequest, LLMResponse, Router
 from xml_pipeline.llm.http.backend import Backend
-from xml_pipeline.llm.http.secrets import Secret, scrub
+from xml_pipeline.llm.http.secrets import scrub
 
 KEY = "sk-proj-Abc123def456"
 

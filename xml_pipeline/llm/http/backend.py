@@ -38,12 +38,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from xml_pipeline.errors import BackendError, ConfigError, InvalidRequestError, MalformedAnswerError, cut
+from xml_pipeline.errors import (
+    BackendError,
+    ConfigError,
+    InvalidRequestError,
+    KeyStoreError,
+    MalformedAnswerError,
+    cut,
+)
+from xml_pipeline.keys.names import checked_name, sendable, variable_of
+from xml_pipeline.keys.secret import Secret
 from xml_pipeline.llm.http.assembly import Assembly, as_events, checked
 from xml_pipeline.llm.http.body import Body
 from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest, expect_object
 from xml_pipeline.llm.http.framing import Frame, Framer, LineFramer, SSEFramer
-from xml_pipeline.llm.http.secrets import Secret
 from xml_pipeline.llm.http.transport import USER_AGENT, Connection
 from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse, StreamEvent, StreamOpened
 from xml_pipeline.payload.text import encodable
@@ -87,6 +95,7 @@ class Backend:
         base_url: origin and path prefix; the key is sent there and nowhere else.
         api_key: the key; masked in every repr.
         api_key_env: the variable it came from, shown instead of it.
+        api_key_ref: the name under which it is looked up when the backend could be asked first (see `keys`).
         priority: lower is preferred by `failover`.
         rate_limit_tpm: tokens a minute, None for no limit.
         rate_limit_rpm: requests a minute, None for no limit.
@@ -101,6 +110,7 @@ class Backend:
     base_url: str = ""
     api_key: str = field(default="", repr=False)
     api_key_env: str = ""
+    api_key_ref: str = ""
     priority: int = 1
     rate_limit_tpm: int | None = None
     rate_limit_rpm: int | None = None
@@ -108,6 +118,9 @@ class Backend:
     supported_models: Sequence[str] = ()
     model_map: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key_problem: str = field(
+        default="", init=False, repr=False, compare=False
+    )  # why `api_key_ref` gave no key
 
     yaml_keys: ClassVar[str] = (
         ""  # "module:Class" of the pydantic model of its own keys; "" for its own fields
@@ -118,6 +131,7 @@ class Backend:
     usual_models: ClassVar[tuple[str, ...]] = ()  # globs of `serves_model`, for messages only
     endpoints: ClassVar[tuple[str, ...]] = ()  # paths in lower case that a `base_url` must not end with
     detached = False  # True: answers are asked for with `_submit`, and fetched by their names with `_fetch`
+    stands_in = False  # True: asked while no other backend of its router has a key
     offline: ClassVar[bool] = (
         False  # True: opens no connection, and may run where real requests are forbidden
     )
@@ -125,7 +139,7 @@ class Backend:
     def __post_init__(self) -> None:
         self.check(vars(self))
         name = self.name or self.provider or type(self).__name__
-        self.api_key = _checked_key(self.api_key, self.api_key_env or self.default_key_env, name)
+        self.api_key = _checked_key(self.api_key, self.key_variable, name)
         self.base_url = self.base_url.rstrip("/")
         self.headers = {header: Secret(value) for header, value in self.headers.items()}
 
@@ -140,6 +154,15 @@ class Backend:
         """
         name = given.get("name") or given.get("provider", cls.provider) or cls.__name__
         _check_url(given.get("base_url", cls.base_url), name, cls.endpoints)
+        if reference := given.get("api_key_ref"):
+            if given.get("api_key_env"):
+                raise ConfigError(
+                    f"backend {name}: api_key_env and api_key_ref are two places for one key; write one of them"
+                )
+            try:
+                checked_name(reference)
+            except KeyStoreError as error:
+                raise ConfigError(f"backend {name}: api_key_ref: {error}") from None
 
     # What a provider supplies
 
@@ -182,8 +205,22 @@ class Backend:
 
     @property
     def key_missing(self) -> bool:
-        """Whether this backend cannot be used because it has no key."""
-        return self.requires_key and not self.api_key
+        """Whether this backend cannot be used because it has no key: none is set, or its name led to none."""
+        return (self.requires_key or bool(self.api_key_ref)) and not self.api_key and not self.key_pending
+
+    @property
+    def key_pending(self) -> bool:
+        """Whether its key has a name, and was not looked up yet."""
+        return bool(self.api_key_ref) and not self.api_key and not self.key_problem
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable of its key; "" for none."""
+        return variable_of(self.api_key_ref) if self.api_key_ref else self.api_key_env or self.default_key_env
+
+    def take_key(self, key: str) -> None:
+        """Use this key from now on. Raises ConfigError: it cannot be sent."""
+        self.api_key = _checked_key(key, "", self.name or self.provider)
 
     async def _do_completion(self, client: Any, request: LLMRequest) -> LLMResponse:
         """One request, one answer; raises a typed error, or any error of the client.
@@ -294,14 +331,14 @@ class Backend:
 
 def _checked_key(key: str, variable: str, name: str) -> Secret:
     """The key without what copying leaves around it."""
-    stripped = key.strip() if isinstance(key, str) else ""
-    if (key and not isinstance(key, str)) or not stripped.isascii() or any(c.isspace() for c in stripped):
+    made = sendable(key or "")
+    if made is None:
         where = f" in the environment variable {variable}" if variable else ""
         raise ConfigError(
-            f"backend {name}: the key{where} holds blanks or characters beyond ASCII, which no HTTP header can"
-            " carry; copy it again"
+            f"backend {name}: the key{where} holds blanks, control characters or characters beyond ASCII, which no"
+            " HTTP header can carry; copy it again"
         )
-    return Secret(stripped)
+    return made
 
 
 def _check_url(url: str, name: str, endpoints: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Keys that do not show themselves, and texts cleaned of them.
+"""Texts cleaned of keys.
 
 A server that echoes a key does so whole, cut, half masked or encoded. So what is looked for is any part of a secret
 that is long enough to be one, in the text as it stands and as its escapes read, and the ends of one beside a mask.
@@ -11,7 +11,8 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-MASK = "***"
+from xml_pipeline.keys.secret import MASK
+
 PART = 8  # characters of a secret that are taken for a part of it
 _SHORTEST = 4  # characters below which a word is no secret
 _END = 64  # characters of a secret beside a mask that are looked at
@@ -32,19 +33,6 @@ _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _WORDS = frozenset(
     ("accept", "accept-language", "content-type", "http-referer", "referer", "user-agent", "x-title")
 )
-
-
-class Secret(str):
-    """A string whose `repr` is masked.
-
-    `str()` and f-strings give the value, because `f"Bearer {self.api_key}"` is how a backend uses its key;
-    everything that shows objects (`repr`, dataclass reprs, tracebacks of locals, `%r`) gives `***`.
-    """
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"Secret({MASK!r})" if self else "Secret('')"
 
 
 def in_headers(headers: Mapping[str, str]) -> tuple[str, ...]:

@@ -94,9 +94,8 @@ def _advice(asked: Completion, error: BackendError) -> str:
     text = _ADVICE.get(type(error), "")
     if backend is None or ("{url}" in text and not backend.base_url):
         return ""
-    variable = backend.api_key_env or backend.default_key_env
-    return text.format(
-        name=error.backend,
-        url=backend.base_url,
-        variable=f" (environment variable {variable})" if variable else "",
-    )
+    variable = backend.key_variable
+    where = f" (environment variable {variable})" if variable else ""
+    if backend.api_key_ref:
+        where = f": `xp auth set {backend.api_key_ref}` stores another one"
+    return text.format(name=error.backend, url=backend.base_url, variable=where)

@@ -237,6 +237,7 @@ class BackendStatus:
     offline: bool
     key: str
     key_variable: str
+    key_ref: str
     models: tuple[str, ...]
     model_map: dict[str, str]
     priority: int
@@ -254,15 +255,15 @@ class BackendStatus:
 def status_of(endpoint: Endpoint, now: float, usage: UsageTotals) -> BackendStatus:
     """The status of one backend; `now` is of the router's monotonic clock."""
     backend, limiter = endpoint.backend, endpoint.limiter
-    variable = backend.api_key_env or backend.default_key_env
-    missing = backend.key_missing
+    variable, missing = backend.key_variable, backend.key_missing
     return BackendStatus(
         name=endpoint.name,
         provider=backend.provider,
         base_url=backend.base_url,
         offline=backend.offline,
-        key="present" if backend.api_key else "missing" if missing else "not needed",
+        key=_key(backend),
         key_variable=variable,
+        key_ref=backend.api_key_ref,
         models=tuple(backend.supported_models),
         model_map=dict(backend.model_map),
         priority=backend.priority,
@@ -270,12 +271,20 @@ def status_of(endpoint: Endpoint, now: float, usage: UsageTotals) -> BackendStat
         rate_limit_tpm=backend.rate_limit_tpm,
         rate_limit_rpm=backend.rate_limit_rpm,
         health="no key" if missing else _health(endpoint, now, usage),
-        reason=f"set {variable}" if missing else endpoint.breaker.reason(now),
+        reason=(backend.key_problem or f"set {variable}") if missing else endpoint.breaker.reason(now),
         in_flight=limiter.in_flight,
         waiting=limiter.waiting,
         tokens_available=limiter.tokens_available(now),
         usage=usage,
     )
+
+
+def _key(backend: Backend) -> str:
+    if backend.api_key:
+        return "present"
+    if backend.key_missing:
+        return "missing"
+    return "not looked up" if backend.key_pending else "not needed"
 
 
 def _health(endpoint: Endpoint, now: float, usage: UsageTotals) -> str:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from xml_pipeline.errors import ConfigError, NoBackendError
+from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.routing.endpoint import Endpoint, Route, serves
 
 _MODELS_SHOWN = 8  # of one backend, in an error
@@ -88,15 +89,24 @@ class RoutingTable:
         groups = self.routes(model)
         return on_this_machine(model, groups) if real_requests_forbidden() else groups
 
+    def forget(self) -> None:
+        """Look again: keys have come, or will not come."""
+        self._routes.clear()
+
     def _step(self, model: str) -> Iterable[Route]:
         for endpoint in self._endpoints:
-            if not endpoint.backend.key_missing and serves(endpoint.backend, model):
+            backend = endpoint.backend
+            if not backend.key_missing and serves(backend, model) and not self._waits_for_others(backend):
                 yield Route(endpoint, model)
+
+    def _waits_for_others(self, backend: Backend) -> bool:
+        """Whether it stands in for others, and one of them can be asked."""
+        others = (each.backend for each in self._endpoints)
+        return backend.stands_in and any(not each.stands_in and not each.key_missing for each in others)
 
     def _nobody(self, model: str, chain: Sequence[str]) -> NoBackendError:
         keyless = [
-            f"backend {endpoint.name!r} serves {name!r} but has no key; set the environment variable"
-            f" {endpoint.backend.api_key_env or endpoint.backend.default_key_env or '(name one in api_key_env)'}"
+            f"backend {endpoint.name!r} serves {name!r} but has no key; {_advice(endpoint.backend)}"
             for name in chain
             for endpoint in self._endpoints
             if endpoint.backend.key_missing and serves(endpoint.backend, name)
@@ -132,6 +142,11 @@ class RoutingTable:
         for endpoint in self._endpoints:
             names.update(dict.fromkeys((*endpoint.backend.supported_models, *endpoint.backend.model_map)))
         return [name for name in names if not any(sign in name for sign in "*?[")]
+
+
+def _advice(backend: Backend) -> str:
+    variable = backend.key_variable or "(name one in api_key_env)"
+    return backend.key_problem or f"set the environment variable {variable}"
 
 
 def _described(endpoint: Endpoint) -> str:

@@ -110,7 +110,6 @@ class OpenAICompatibleBackend(Backend):
     ] = True
     native_schema: Annotated[bool, Key("Whether it takes a JSON Schema for its answer.")] = True
 
-    requires_key: ClassVar[bool] = False
     endpoints: ClassVar[tuple[str, ...]] = ("/chat/completions", "/completions", "/responses", "/models")
 
     def __post_init__(self) -> None:
@@ -132,8 +131,9 @@ class OpenAICompatibleBackend(Backend):
         super().check(given)
 
     @property
-    def key_missing(self) -> bool:
-        return self._preset.needs_key and not self.api_key
+    def requires_key(self) -> bool:  # type: ignore[override]  # a fixed value elsewhere, the preset's here
+        """Whether the preset's server answers nobody without a key."""
+        return self._preset.needs_key
 
     @property
     def price_provider(self) -> str:  # type: ignore[override]  # a fixed text elsewhere, the preset's here
