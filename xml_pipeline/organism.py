@@ -111,6 +111,7 @@ class Organism:
         self._listeners: dict[str, Listener] = {}
         self.shutdown_seconds = patience
         self._router = router
+        self._borrowed: Router | None = None  # that `configure_router` set
         self._new_id = new_id or random_ids()
         self._streams: dict[EventStream, Hook] = {}
         self.journal = journal.path if isinstance(journal, Durable) else None
@@ -340,7 +341,7 @@ class Organism:
         default = sys.modules.get("xml_pipeline.llm.default")  # not imported by anybody, not set by anybody
         router: Router | None = None if default is None else default.configured()
         if router is not None and self._journal is not None and not router.keeps_books:
-            self._pump.tenant = router
+            self._pump.tenant = self._borrowed = router
 
     async def _open_door(self) -> None:
         """Take requests of commands about the journal, if there is one."""
@@ -373,8 +374,8 @@ class Organism:
 
             withdraw(self._router)
             await self._router.aclose()
-        elif self._pump.tenant is not None:
-            self._pump.tenant.let_go()
+        elif self._borrowed is not None:
+            self._borrowed.let_go()
 
     async def __aenter__(self) -> Organism:
         await self.start()

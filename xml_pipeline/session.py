@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, overload
 
 from xml_pipeline.attribution import current_caller
@@ -13,6 +14,7 @@ from xml_pipeline.errors import (
     AskTimeout,
     ConfigError,
     EnvelopeError,
+    JournalError,
     NoReply,
     OrganismClosed,
     PayloadError,
@@ -29,6 +31,8 @@ from xml_pipeline.pump.settings import seconds
 from xml_pipeline.threads.ids import DerivedIds
 
 T = TypeVar("T")
+
+_WRITTEN = 1.0  # seconds for which a request that took too long waits for its end to be durable
 
 
 class Session:
@@ -156,6 +160,8 @@ class Session:
             if not limit.expired():
                 raise
             self._pump.cancel(fact.conversation_id)
+            if self._pump.durable:
+                await self._end_written()
             raise AskTimeout(f"'{to}' did not answer within {timeout:g} s") from None
         except asyncio.CancelledError:
             self._pump.abandon(fact.conversation_id)
@@ -163,6 +169,12 @@ class Session:
         if message is None:
             raise _nobody(to)
         return message
+
+    async def _end_written(self) -> None:
+        """Wait until an end is durable, so that the next life does not go on with it; not for a disk that is full."""
+        with suppress(TimeoutError, JournalError):
+            async with asyncio.timeout(_WRITTEN):
+                await self._pump.flush()
 
     async def _inject(
         self, fact: Injected, answer: asyncio.Future[Message | None] | None, *, named: bool

@@ -455,3 +455,15 @@ async def test_a_session_that_was_opened_again_while_an_older_one_runs_remembers
     async with world.life() as organism:
         organism.session(id="alice").close()
         assert await organism.session(id="alice").ask("greeter", Note("d")) == Note("d")
+
+
+async def test_a_request_that_took_too_long_is_over_when_its_caller_is_told(world: World) -> None:
+    world.stuck = {"helper"}
+    async with world.life() as organism:
+        with pytest.raises(AskTimeout):
+            await organism.ask("helper", Question("x"), timeout=0.05)
+        world.die()
+    world.stuck = set()
+    async with world.life() as organism:
+        await finished(organism)
+    assert len(world.calls) == 1
