@@ -238,6 +238,20 @@ async def test_a_failing_model_is_told_to_the_caller_with_its_reason() -> None:
     assert scene.open_tasks() == 0
 
 
+@pytest.mark.parametrize("prose", ["I have found two of three.", ""])
+@virtual
+async def test_a_budget_that_ends_a_task_in_the_middle_leaves_what_there_is(prose: str) -> None:
+    usage = {"prompt_tokens": 3000, "completion_tokens": 100}
+    first = LLMResponse(prose, "m", usage, tool_calls=[ADD], finish_reason="tool_calls")
+    scene = Scene(first, "never", budgets=Budgets(agents={"bot": [Budget(tokens=3500)]}))
+    with pytest.raises(AnswerError) as caught:
+        await scene.ask("2+40?")
+    answer = caught.value.answer
+    assert isinstance(answer, SystemError)
+    assert (answer.code, answer.partial) == ("budget", prose or "<Sum><value>42</value></Sum>")
+    assert "what there was of an answer comes with this message" in answer.message
+
+
 @virtual
 async def test_a_used_up_budget_is_told_as_such() -> None:
     scene = Scene(said("unused"), budgets=Budgets(agents={"bot": [Budget(tokens=5)]}))

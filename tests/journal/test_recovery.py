@@ -24,9 +24,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "state.db")
 
 
-async def came_to(condition: Callable[[], object]) -> None:
+async def came_to(condition: Callable[[], object], seconds: float = 20) -> None:
     """Let the loop turn, and the journal's thread write, until something is so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.002)
 

@@ -136,7 +136,7 @@ class LLMAgent:
         try:
             return await self._work(task, metadata)
         except BudgetExceededError:
-            raise  # the pump says so to the caller, with a code of its own
+            raise  # there is nothing yet; the pump says so to the caller, with a code of its own
         except LLMError as error:
             code: Code = "timeout" if isinstance(error, BackendTimeoutError) else "handler"
             raise _given_up(Fault(code, f"no model answered: {error}")) from error
@@ -150,7 +150,15 @@ class LLMAgent:
                     text = f"no answer after {task.turns} of {self.settings.max_turns} turns (max_turns)"
                     raise _given_up(Fault("limit", text))
                 task = replace(task, turns=task.turns + 1)
-            reading = self._reader.read(await self._ask(task, metadata))
+            try:
+                response = await self._ask(task, metadata)
+            except BudgetExceededError as error:
+                partial = task.so_far()
+                if not partial:
+                    raise
+                logger.warning("'%s' ends a task with what it has: %s", self.name, error)
+                return Keep(replace(task, answered=True).kept(), _ended_by_budget(partial))
+            reading = self._reader.read(response)
             problem = reading.problem
             if problem is not None:
                 task = replace(task, corrections=task.corrections + 1)
@@ -227,6 +235,11 @@ class LLMAgent:
                     metadata.message_id, metadata.attempt,
                 )
             )  # fmt: skip
+
+
+def _ended_by_budget(partial: str) -> HandlerResponse:
+    text = "the budget for this work is used up; what there was of an answer comes with this message"
+    return HandlerResponse.respond(SystemError("budget", text, partial))
 
 
 def _given_up(fault: Fault) -> TaskFailed:

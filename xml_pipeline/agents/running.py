@@ -18,9 +18,11 @@ from xml_pipeline.agents.reading import Reading
 from xml_pipeline.agents.toolbox import BadCall
 from xml_pipeline.agents.wording import document, inside_result, is_plain, result_text
 from xml_pipeline.envelope import is_error
-from xml_pipeline.llm.types import Message
+from xml_pipeline.llm.types import Message, shown_text
 from xml_pipeline.payload import xmlify
+from xml_pipeline.payload.text import carriable
 
+_MOST_PARTIAL = 100_000  # characters of what there is of an answer
 VERSION = 1
 """Of what stands in the two classes below; another number is not read."""
 
@@ -97,6 +99,13 @@ class RunningTask:
         """The task as an entry of the agent's memory, with long results shortened; None when it is too large."""
         kept = within(bounds, (self.exchange,))
         return RememberedTask(VERSION, _json(kept[0])) if kept else None
+
+    def so_far(self) -> str:
+        """What there is of an answer: what the model wrote beside its calls, or else what those brought."""
+        said = [shown_text(each.answer) for each in self.exchange.rounds]
+        results = [each.text for turn in self.exchange.rounds for each in turn.results if not each.is_error]
+        parts = [text.strip() for text in said if text.strip()] or results
+        return carriable("\n\n".join(parts)[:_MOST_PARTIAL])
 
     def add(self, message: Message, results: tuple[Result, ...] = (), note: str = "") -> RunningTask:
         """A round is complete."""

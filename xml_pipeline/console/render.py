@@ -91,8 +91,10 @@ def problem(payload: SystemError | Huh, *, log: str = "") -> list[Line]:
     advice = (
         f"the log says more about it: {log}" if log and payload.code == "handler" else ADVICE[payload.code]
     )
+    partial = [line(("dim", "so far:")), *lines(payload.partial)] if payload.partial else []
     return [
         *lines(f"error ({payload.code}): {payload.message or 'no details'}", "error"),
+        *partial,
         line(("dim", advice)),
     ]
 

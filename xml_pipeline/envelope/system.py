@@ -26,10 +26,14 @@ MAX_TEXT = 2_000  # characters of one part of a broken rule; a class's own code 
 @xmlify
 @dataclass(frozen=True)
 class SystemError:  # the design's name; import it from here, the builtin is never meant
-    """Something in the system went wrong with a message; the code says what kind of thing."""
+    """Something in the system went wrong with a message; the code says what kind of thing.
+
+    `partial` is what there was of an answer, where an agent's budget was used up in the middle of its work.
+    """
 
     code: Code
     message: str = ""
+    partial: str | None = None
 
 
 @xmlify
