@@ -13,6 +13,7 @@ from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
 from xml_pipeline.llm import Router
+from xml_pipeline.llm.presets import Routing
 from xml_pipeline.llm.section import LLMSection, build_router
 from xml_pipeline.pump import ConversationLimits, Listener, ListenerOptions, PumpSettings, listener
 
@@ -80,7 +81,7 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
     problems: list[Problem] = []
     for position, each in enumerate(config.listeners):
         try:
-            built.append(_listener(each, config.resolved))
+            built.append(_listener(each, config.resolved, config.llm.routing))
         except ConfigError as error:
             problems.extend(
                 Problem(problem.message, problem.path or f"listeners[{position}]")
@@ -91,7 +92,7 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
     return built
 
 
-def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
+def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mapping[str, str]) -> Listener:
     options: ListenerOptions = {
         "description": each.description,
         "peers": each.peers,
@@ -106,7 +107,7 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
     options["operation"] = each.operation
     if each.kind == "agent":
         answer = resolved[each.answer_class] if each.answer_class else Answer
-        settings = _agent_settings(each, answer)
+        settings = _agent_settings(each, answer, routing)
         return agent_listener(each.name, settings, tasks=accepts or (Task,), **options)
     options.update(
         {
@@ -122,10 +123,9 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any]) -> Listener:
     return listener(each.name, resolved[each.handler or ""], **options)
 
 
-def _agent_settings(each: ListenerConfig, answer_class: type) -> AgentSettings:
-    assert each.model is not None, "an agent without a model is refused with the file"
+def _agent_settings(each: ListenerConfig, answer_class: type, routing: Mapping[str, str]) -> AgentSettings:
     return AgentSettings(
-        each.model,
+        each.model or Routing(routing).model(each.operation),
         each.prompt or "",
         max_turns=each.max_turns,
         max_tokens=each.max_tokens,

@@ -803,6 +803,52 @@ def _models(project: Project) -> None:
     assert completed(project.organism(llm=section), model="s").model == "small"
 
 
+@effect(
+    "llm.models.NAME.chain",
+    "llm.models.NAME.temperature",
+    "llm.models.NAME.max_output_tokens",
+    "llm.models.NAME.reasoning_effort",
+    "llm.models.NAME.cache_ttl",
+)
+def _presets(project: Project) -> None:
+    preset = {
+        "chain": ["m"],
+        "temperature": 0.5,
+        "max_output_tokens": 7,
+        "reasoning_effort": "low",
+        "cache_ttl": "1h",
+    }
+    organism = project.organism(llm=llm(models={"smart": preset}))
+    completed(organism, model="smart")
+    (request,) = requests(organism)
+    assert (request.model, request.temperature, request.max_tokens) == ("m", 0.5, 7)
+    assert (request.reasoning_effort, request.cache_ttl) == ("low", "1h")
+
+
+@effect("llm.models.NAME.thinking")
+def _thinking(project: Project) -> None:
+    organism = project.organism(llm=llm(models={"smart": {"chain": "m", "thinking": "off"}}))
+    completed(organism, model="smart")
+    assert requests(organism)[0].reasoning_effort == "none"
+
+
+@effect(*(f"llm.models.NAME.timeouts.{name}" for name in ("request", "attempt", "first_token", "idle")))
+def _own_times(project: Project) -> None:
+    times = {"request": 1, "attempt": 2, "first_token": 3, "idle": 4}
+    organism = project.organism(llm=llm(models={"smart": {"chain": "m", "timeouts": times}}))
+    found = organism.router._how["smart"].timeouts
+    assert found is not None
+    assert (found.request, found.attempt, found.first_token, found.idle) == (1, 2, 3, 4)
+
+
+@effect("llm.routing")
+def _routing(project: Project) -> None:
+    section = llm(routing={"talk": "small", "default": "big"})
+    organism = project.organism(agent("bot", operation="talk", model=None), llm=section)
+    ask(organism, "bot", Task("hi"))
+    assert requests(organism)[0].model == "small"
+
+
 def _price_case(key: str, **usage: int) -> None:
     @effect(f"llm.prices.NAME.{key}")
     def price(project: Project) -> None:

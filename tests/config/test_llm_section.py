@@ -68,7 +68,7 @@ def test_a_budget_stands_in_one_place() -> None:
         ("{strategy: failver}", "llm.strategy", "did you mean 'failover'"),
         ("{retrys: 3}", "llm.retrys", "did you mean 'retries'?"),
         ("{retries: many}", "llm.retries", "must be a whole number, not 'many'"),
-        ("{models: {smart: 5}}", "llm.models.smart", "must be text or a list, not 5"),
+        ("{models: {smart: 5}}", "llm.models.smart", "must be text or a list or a mapping"),
         ("{models: {smart: [5]}}", "llm.models.smart[0]", "must be text, not 5"),
         ("{models: {smart.1: [gpt, 5]}}", 'llm.models["smart.1"][1]', "must be text, not 5"),
         ("{budgets: {organism: {usd: lots}}}", "llm.budgets.organism.usd", "must be a number, not 'lots'"),

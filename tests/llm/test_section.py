@@ -246,6 +246,12 @@ def observe(event: Event) -> None:
     OBSERVED.append(event)
 
 
+@effect("routing")
+def _routing() -> None:
+    one = router(routing={"default": "m"}, backends=[scripted("a")])
+    assert asyncio.run(one.complete(None, "hello")).backend == "a"
+
+
 @effect("ledger")
 def _ledger() -> None:
     assert router(ledger="usage.db").has_file  # its effect in a file: tests/config/test_effects.py

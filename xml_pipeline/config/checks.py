@@ -38,7 +38,7 @@ def check(document: Document) -> None:
     names = _names(document, entries)
     known = _Known(names)
     for path, entry in entries:
-        _check_kind(document, path, entry)
+        _check_kind(document, path, entry, _routed(data, entry))
         _check_peers(document, path, entry, known)
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
@@ -129,7 +129,14 @@ def _check_ledger(document: Document, data: Mapping[str, object]) -> None:
         )
 
 
-def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> None:
+def _routed(data: Mapping[str, object], entry: Mapping[str, object]) -> bool:
+    """Whether `llm.routing` says which model serves an agent that names none."""
+    llm = data.get("llm")
+    routing = llm.get("routing") if isinstance(llm, Mapping) else None
+    return isinstance(routing, Mapping) and ("default" in routing or entry.get("operation") in routing)
+
+
+def _check_kind(document: Document, path: Path, entry: Mapping[str, object], routed: bool) -> None:
     handler, agent, human = entry.get("handler"), entry.get("agent", False), entry.get("human", False)
     if not isinstance(agent, bool) or not isinstance(human, bool):
         return
@@ -156,9 +163,11 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object]) -> 
         )
         _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
         return
-    if entry.get("model") is None and (*path, "model") not in document.broken:
+    if not routed and entry.get("model") is None and (*path, "model") not in document.broken:
         document.report(
-            path, "is an agent without a `model`; write `model: NAME` (a model or an alias of `llm`)"
+            path,
+            "is an agent without a `model`; write `model: NAME` (a model or an alias of `llm`), or name one"
+            " in `llm.routing`",
         )
     if "prompt" in entry and "prompt_file" in entry:
         document.report((*path, "prompt_file"), "there is a `prompt` too; keep one of the two", at_key=True)

@@ -47,8 +47,11 @@ def models_of(document: Document) -> tuple[NamedModel, ...]:
         if entry.get("model")
     ]
     for alias, chain in ((data.get("llm") or {}).get("models") or {}).items():
-        here = ("llm", "models", alias)
+        here: documents.Path = ("llm", "models", alias)
+        if isinstance(chain, dict):
+            here, chain = (*here, "chain"), chain["chain"]
         paths += [(*here, index) for index in range(len(chain))] if isinstance(chain, list) else [here]
+    paths += [("llm", "routing", operation) for operation in (data.get("llm") or {}).get("routing") or {}]
     return tuple(_named(document, path) for path in paths)
 
 

@@ -267,12 +267,13 @@ class ListenerConfig(Section):
     operation: Annotated[str, For(handlers=True, agents=True)] = Field(
         default="",
         pattern=f"^({NAME.pattern})?$",
-        description="What its calls of models are for, as `llm.budgets.operations` and reports know it.",
+        description="What its calls of models are for, as `llm.budgets.operations`, `llm.routing` and reports"
+        " know it.",
     )
     model: Annotated[str | None, AGENTS] = Field(
         default=None,
         min_length=1,
-        description="The model, or an alias of the `llm` section. Every built-in agent needs one.",
+        description="The model, or a name of `llm.models`; default: what `llm.routing` says for its operation.",
     )
     prompt: Annotated[str | None, AGENTS] = Field(
         default=None, description="The system prompt; how to call the peers is added to it."

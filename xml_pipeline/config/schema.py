@@ -27,7 +27,7 @@ def json_schema() -> dict[str, Any]:
     listener = schema["$defs"]["ListenerConfig"]
     listener["anyOf"] = [
         {"required": ["handler"]},
-        {"properties": {"agent": _TRUE}, "required": ["agent", "model"]},
+        {"properties": {"agent": _TRUE}, "required": ["agent"]},
         {"properties": {"human": _TRUE}, "required": ["human"]},
     ]
     listeners = schema["properties"]["listeners"]

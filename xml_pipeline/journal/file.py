@@ -138,8 +138,11 @@ CREATE TABLE IF NOT EXISTS sessions (
 ) WITHOUT ROWID;
 """
 
-# What calls are for, and what they would have cost without a cache; what was taken back of budgets.
+# What calls are for, and what they would have cost without a cache; what was taken back of budgets. An index of some
+# rows only is not used where SQLite cannot see that those are meant.
 _MONEY = """
+DROP INDEX calls_in;
+CREATE INDEX calls_in ON calls (conversation, message);
 ALTER TABLE calls ADD COLUMN operation TEXT NOT NULL DEFAULT '';
 ALTER TABLE calls ADD COLUMN plain INTEGER;
 ALTER TABLE calls ADD COLUMN amended REAL;

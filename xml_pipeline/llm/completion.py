@@ -72,6 +72,7 @@ class Completion:
         started, deadline: in seconds of the router's monotonic clock.
         in_words: the messages for backends that know no JSON Schema; empty without a `response_schema`.
         asked: which call of a handler it is; None outside of handlers, or where nothing is kept.
+        timeouts: of each try.
         usual_limit: tokens that the answer may have where the request states no limit; None for the provider's own.
         known: what an earlier life was told of an answer that its provider goes on with; None for nothing.
     """
@@ -86,6 +87,7 @@ class Completion:
     asked: Asked | None = None
     known: Recalled | None = None
     usual_limit: int | None = None
+    timeouts: Timeouts = Timeouts()
 
     @property
     def model(self) -> str:
@@ -131,6 +133,7 @@ class Completion:
             asked.extra,
             route.estimator.prompt_tokens(self.size),
             self.charge.agent,
+            asked.cache_ttl,
         )
         return emulated(request) if (in_words and asked.tools) or self._needs_words(route) else request
 

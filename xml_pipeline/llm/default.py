@@ -119,21 +119,21 @@ def use_router(router: Router) -> Iterator[Router]:
 
 
 async def complete(
-    model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[CallOptions]
+    model: str | None, messages: str | Iterable[Message | LLMResponse], **options: Unpack[CallOptions]
 ) -> LLMResponse:
     """`Router.complete` of the router in use here."""
     return await get_router().complete(model, messages, **options)
 
 
 def stream(
-    model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
+    model: str | None, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
 ) -> AsyncGenerator[StreamEvent, None]:
     """`Router.stream` of the router in use here."""
     return get_router().stream(model, messages, **options)
 
 
 def complete_sync(
-    model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[CallOptions]
+    model: str | None, messages: str | Iterable[Message | LLMResponse], **options: Unpack[CallOptions]
 ) -> LLMResponse:
     """`complete` for a program without an event loop; arguments, answer and errors are the same.
 
@@ -158,7 +158,7 @@ def complete_sync(
 
 
 def stream_sync(
-    model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
+    model: str | None, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
 ) -> Iterator[StreamEvent]:
     """`stream` for a program without an event loop: `for event in stream_sync(model, messages): ...`.
 

@@ -24,6 +24,7 @@ class StreamOptions(TypedDict, total=False):
         tools: payload classes, `ToolSpec`s or OpenAI-style dicts.
         tool_choice: `auto`, `none`, `required` or a tool's name.
         cache_prompt: ask for prompt caching where a provider wants to be asked.
+        cache_ttl: how long a cached prompt lives, `5m` or `1h`, where it can be said.
         cache_key: routes calls with equal beginnings to one cache, where a provider can.
         timeout: seconds for the whole call, instead of the configured `request_timeout`.
         extra: further keys of the provider's JSON body.
@@ -40,6 +41,7 @@ class StreamOptions(TypedDict, total=False):
     stop: str | Sequence[str] | None
     reasoning_effort: str | None
     cache_prompt: bool
+    cache_ttl: str
     cache_key: str
     timeout: float | None
     extra: Mapping[str, Any] | None
@@ -131,6 +133,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "stop": (_are_stops, "a text that is not empty, or a list of such texts"),
     "reasoning_effort": (lambda value: isinstance(value, str) and bool(value), "a word, as 'low' or 'high'"),
     "cache_prompt": (lambda value: isinstance(value, bool), "True or False"),
+    "cache_ttl": (lambda value: value in ("5m", "1h"), "'5m' or '1h'"),
     "cache_key": (lambda value: isinstance(value, str), "a text"),
     "timeout": (lambda value: _is_finite(value, 0) and value > 0, "a number of seconds above 0"),
     "extra": (

@@ -30,6 +30,7 @@ from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.lines import Lines
 from xml_pipeline.llm.options import CallOptions, StreamOptions, request_of
+from xml_pipeline.llm.presets import Preset, Routing, presets_of
 from xml_pipeline.llm.routing.circuit_breaker import CoolingPolicy
 from xml_pipeline.llm.routing.endpoint import BackendStatus, Endpoint, status_of
 from xml_pipeline.llm.routing.key_search import KeySearch
@@ -69,7 +70,8 @@ class Router:
         retry_base_delay: seconds of the first backoff, doubled with each failure of the same backend.
         retry_max_delay: seconds; the longest backoff, cooldown and granted `Retry-After`.
         timeouts: in seconds, see `Timeouts`.
-        models: alias → model name or fallback chain of names.
+        models: name → model, or fallback chain of models, or `Preset`.
+        routing: operation → model or name of `models`, for calls that name no model; `default` for all others.
         budgets: see `Budgets`.
         prices: exact model name or glob → `Price`, before the built-in prices.
         transport: connections, proxies, certificates.
@@ -94,7 +96,8 @@ class Router:
         retry_base_delay: float = 1.0,
         retry_max_delay: float = 60.0,
         timeouts: Timeouts | None = None,
-        models: Mapping[str, str | Sequence[str]] | None = None,
+        models: Mapping[str, str | Sequence[str] | Preset] | None = None,
+        routing: Mapping[str, str] | None = None,
         budgets: Budgets | None = None,
         prices: Mapping[str, Price] | None = None,
         transport: TransportSettings | None = None,
@@ -137,18 +140,25 @@ class Router:
                 transport=transport or TransportSettings(),
                 on_change=self._emit,
             )
-        self._table = RoutingTable(list(self._endpoints.values()), chains_of(models or {}))
+        presets = presets_of(models or {})
+        self._how = {name: preset for name, preset in presets.items() if preset.says_how}
+        self._routing = Routing(routing)
+        chains = {name: preset.chain for name, preset in presets.items()}
+        self._table = RoutingTable(list(self._endpoints.values()), chains)
         self._search = KeySearch(self._endpoints.values(), keys, self._table.forget)
 
     # Calling
 
     async def complete(
-        self, model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[CallOptions]
+        self,
+        model: str | None,
+        messages: str | Iterable[Message | LLMResponse],
+        **options: Unpack[CallOptions],
     ) -> LLMResponse:
         """Ask a model.
 
         Args:
-            model: a model's name, or an alias of the configuration.
+            model: a model's name, or an alias of the configuration; None for the one that `routing` says.
             messages: OpenAI-style dicts (see `types`), earlier responses, or one text.
             options: see `CallOptions`: agent_id, temperature, max_tokens, tools, response_type, timeout, …
 
@@ -158,7 +168,11 @@ class Router:
             StructuredOutputError: no valid payload of `response_type` after two repairs.
             BackendError: all backends failed (with the trail in `attempts`), or the request itself is wrong.
         """
+        if model is None:
+            model = self._routing.model(charge_of(None, options.get("operation") or "").operation)
         request = request_of(model, messages, options)
+        if self._how and (preset := self._how.get(request.model)) is not None:
+            request = preset.of(request)
         if self._file is not None:
             await self._file.ready(self.take_up)
         if self._search.waiting:
@@ -213,7 +227,10 @@ class Router:
             )
 
     async def stream(
-        self, model: str, messages: str | Iterable[Message | LLMResponse], **options: Unpack[StreamOptions]
+        self,
+        model: str | None,
+        messages: str | Iterable[Message | LLMResponse],
+        **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[StreamEvent, None]:
         """Ask a model, and get the answer in pieces.
 
@@ -221,7 +238,11 @@ class Router:
         response. Fails over unseen until the first piece, never after it. A consumer that stops early should
         close the iterator (`contextlib.aclosing`); it is charged for what came. Arguments and errors as `complete`.
         """
+        if model is None:
+            model = self._routing.model(charge_of(None, options.get("operation") or "").operation)
         request = request_of(model, messages, options, streaming=True)
+        if self._how and (preset := self._how.get(request.model)) is not None:
+            request = preset.of(request)
         if self._file is not None:
             await self._file.ready(self.take_up)
         if self._search.waiting:
@@ -249,17 +270,26 @@ class Router:
         groups = self._table.open_routes(request.model)
         charge = charge_of(options.get("agent_id"), options.get("operation") or "")
         now = shared.clock.monotonic()
+        timeouts = self._timeouts(request.model) if self._how else shared.timeouts
         if deadline is None:
-            deadline = now + (options.get("timeout") or shared.timeouts.request)
+            deadline = now + (options.get("timeout") or timeouts.request)
         size = prompt_size(request.messages, request.tools)
-        limit = (
-            None if request.extra and states_a_limit(request.extra) else self._book.budgets.default_max_tokens
+        limit: int | None = self._book.budgets.default_max_tokens
+        if request.extra and states_a_limit(request.extra):
+            limit = None
+        return Completion(
+            request, groups, charge, size, now, deadline, in_words, usual_limit=limit, timeouts=timeouts
         )
-        return Completion(request, groups, charge, size, now, deadline, in_words, usual_limit=limit)
+
+    def _timeouts(self, model: str) -> Timeouts:
+        preset = self._how.get(model)
+        return self._shared.timeouts if preset is None or preset.timeouts is None else preset.timeouts
 
     async def _structured(self, request: LLMRequest, options: CallOptions, codec: Codec[Any]) -> LLMResponse:
         shared = self._shared
-        deadline = shared.clock.monotonic() + (options.get("timeout") or shared.timeouts.request)
+        deadline = shared.clock.monotonic() + (
+            options.get("timeout") or self._timeouts(request.model).request
+        )
         request = replace(request, response_schema=schema_of(codec))
         rounds: list[LLMResponse] = []
         while True:
@@ -480,11 +510,6 @@ class _Call(NamedTuple):
             return completion
         completion = replace(completion, asked=self.asked)
         return completion if self.going_on is None else completion.going_on(self.going_on)
-
-
-def chains_of(models: Mapping[str, str | Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Alias → chain; one name is a chain of one."""
-    return {name: (chain,) if isinstance(chain, str) else chain for name, chain in models.items()}
 
 
 def unique_name(name: str, provider: str, taken: Container[str]) -> str:

@@ -196,7 +196,7 @@ class Run:
             BudgetExceededError, NoBackendError: it may not start, or not be tried again.
             RuntimeError: the router is in use in another event loop.
         """
-        hedge_after = self.shared.timeouts.hedge_after
+        hedge_after = self.completion.timeouts.hedge_after
         home = self.shared.enter()
         try:
             if self._must_prepare():
@@ -245,7 +245,7 @@ class Run:
 
     def _tell_of_hedges(self) -> None:
         shared = self.shared
-        if shared.timeouts.hedge_after is not None and not shared.told_of_hedges:
+        if self.completion.timeouts.hedge_after is not None and not shared.told_of_hedges:
             shared.told_of_hedges = True
             logger.warning(
                 "hedge_after holds for whole answers only: a stream asks one backend at a time."
@@ -377,7 +377,7 @@ class Run:
         Raises:
             BackendTimeoutError: the call's deadline passed.
         """
-        route, limit = lease.route, self.shared.timeouts.attempt
+        route, limit = lease.route, self.completion.timeouts.attempt
         left = self.completion.deadline - lease.started
         scope: asyncio.Timeout | None = None
         try:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -37,10 +38,11 @@ from xml_pipeline.llm.completion import Clock, Timeouts
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
 from xml_pipeline.llm.lines import Lines
+from xml_pipeline.llm.presets import Preset, presets_of
 from xml_pipeline.llm.providers import BUILTIN, PROVIDER_CLASSES
 from xml_pipeline.llm.providers.keys import HasSettings, keys_of
 from xml_pipeline.llm.providers.scripted import ScriptedBackend
-from xml_pipeline.llm.router import Router, chains_of, unique_name
+from xml_pipeline.llm.router import Router, unique_name
 from xml_pipeline.llm.routing.strategies import strategy_of
 from xml_pipeline.llm.routing.table import RoutingTable
 
@@ -219,6 +221,10 @@ def _elsewhere() -> set[str]:
     return {name for one in BUILTIN for name in keys_of(PROVIDER_CLASSES[one]).model_fields}
 
 
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
 class BudgetSection(Section):
     """One limit, in tokens, in US dollars, or in several of them."""
 
@@ -337,6 +343,50 @@ class PriceSection(Section):
     cache_write: Dollars | None = Field(None, description="Input written to a cache; as `input` when absent.")
 
 
+class TimeoutsSection(Section):
+    """How long the calls of one name may take, instead of the section's own times."""
+
+    request: Seconds | None = Field(None, description="Seconds for one call, all tries and waits included.")
+    attempt: Seconds | None = Field(None, description="Seconds for one try that does not stream.")
+    first_token: Seconds | None = Field(None, description="Seconds to a stream's first content.")
+    idle: Seconds | None = Field(None, description="Seconds between two pieces of a stream.")
+
+
+class PresetSection(Section):
+    """Models, and how they are asked by calls that name this and do not say."""
+
+    chain: Annotated[
+        tuple[str, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])
+    ] = Field(min_length=1, description="A model, or a chain of models to fall back on.")
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="Sampling temperature."
+    )
+    max_output_tokens: Count | None = Field(
+        None, description="Tokens that an answer may have, reasoning included."
+    )
+    reasoning_effort: str | None = Field(None, min_length=1, description="As `low`, `medium` or `high`.")
+    thinking: Literal["off", "low", "medium", "high"] | None = Field(
+        None, description="The same as `reasoning_effort`, in the words of models that think or do not."
+    )
+    cache_ttl: Literal["5m", "1h"] | None = Field(
+        None, description="How long a cached prompt lives (Anthropic)."
+    )
+    timeouts: TimeoutsSection | None = Field(None, description="Its own times.")
+
+    @model_validator(mode="after")
+    def _one_effort(self) -> PresetSection:
+        if self.thinking is not None and self.reasoning_effort is not None:
+            raise ValueError("`thinking` and `reasoning_effort` say the same; keep one")
+        return self
+
+    def preset(self, usual: Timeouts) -> Preset:
+        """The preset it describes; times that it does not state are the `usual` ones."""
+        effort = "none" if self.thinking == "off" else self.thinking or self.reasoning_effort
+        own = {} if self.timeouts is None else self.timeouts.model_dump(exclude_none=True)
+        times = replace(usual, **own) if own else None
+        return Preset(self.chain, self.temperature, self.max_output_tokens, effort, self.cache_ttl, times)
+
+
 class LedgerSection(Section):
     """Where it is written down what was used, and what it cost."""
 
@@ -410,8 +460,13 @@ class LLMSection(Section):
         False,
         description="When no backend has what it needs to be asked, answer from a scripted one that says so.",
     )
-    models: dict[str, str | tuple[str, ...]] = Field(
-        default_factory=dict, description="Alias: a model, or a chain of models to fall back on."
+    models: dict[str, str | tuple[str, ...] | PresetSection] = Field(
+        default_factory=dict,
+        description="Name: a model, a chain of models to fall back on, or a chain with its own parameters.",
+    )
+    routing: dict[str, str] = Field(
+        default_factory=dict,
+        description="Operation: the model, or name of `models`, of calls that name none; `default` for all others.",
     )
     budgets: BudgetsSection = Field(
         default_factory=lambda: BudgetsSection.model_validate({}), description="What may be spent."
@@ -445,8 +500,9 @@ class LLMSection(Section):
         try:
             for one in self.backends:
                 names.add(unique_name(one.name, one.provider, names))
+            presets = presets_of({name: _preset(each, Timeouts()) for name, each in self.models.items()})
             RoutingTable(
-                (), chains_of(self.models)
+                (), {name: preset.chain for name, preset in presets.items()}
             )  # refuses aliases that are empty or lead back to themselves
         except ConfigError as error:
             raise ValueError(str(error)) from None
@@ -486,6 +542,13 @@ def build_router(
     if not isinstance(section, LLMSection):
         section = _checked(section)
     environ = os.environ if environ is None else environ
+    timeouts = Timeouts(
+        section.request_timeout,
+        section.attempt_timeout,
+        section.first_token_timeout,
+        section.idle_timeout,
+        section.hedge_after,
+    )
     lines = None
     if (written := section.ledger) is not None:
         base = base or Path()
@@ -507,14 +570,9 @@ def build_router(
         retries=section.retries,
         retry_base_delay=section.retry_base_delay,
         retry_max_delay=section.retry_max_delay,
-        timeouts=Timeouts(
-            section.request_timeout,
-            section.attempt_timeout,
-            section.first_token_timeout,
-            section.idle_timeout,
-            section.hedge_after,
-        ),
-        models=section.models,
+        timeouts=timeouts,
+        models={name: _preset(each, timeouts) for name, each in section.models.items()},
+        routing=section.routing,
         budgets=section.budgets.budgets(),
         prices={name: Price(**dict(one)) for name, one in section.prices.items()},
         transport=TransportSettings(
@@ -528,6 +586,10 @@ def build_router(
         ledger=ledger,
         lines=lines,
     )
+
+
+def _preset(each: str | tuple[str, ...] | PresetSection, usual: Timeouts) -> str | tuple[str, ...] | Preset:
+    return each.preset(usual) if isinstance(each, PresetSection) else each
 
 
 def _ledger_file(path: Path) -> LedgerFile:

@@ -233,7 +233,7 @@ class StreamedAttempt:
         )
 
     def _watch(self, watchdog: Watchdog, content: bool = False) -> None:
-        timeouts, now = self._run.shared.timeouts, asyncio.get_running_loop().time()
+        timeouts, now = self._run.completion.timeouts, asyncio.get_running_loop().time()
         deadline = self._run.completion.deadline
         if self._assembly.finished is not None:
             if self._over is None or content:

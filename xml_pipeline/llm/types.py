@@ -255,6 +255,7 @@ class LLMRequest:
         extra: further keys of the provider's JSON body, merged last.
         prompt_tokens_estimate: estimated size of the prompt in tokens (Ollama sizes `num_ctx` by it).
         agent: who the call is charged to, or ""; never sent to a provider.
+        cache_ttl: how long a cached prompt lives, `5m` or `1h`, where it can be said; "" for the backend's.
     """
 
     model: str
@@ -273,6 +274,7 @@ class LLMRequest:
     extra: Mapping[str, Any] = field(default_factory=dict)
     prompt_tokens_estimate: int = 0
     agent: str = ""
+    cache_ttl: str = ""
 
 
 @dataclass(slots=True)

@@ -92,7 +92,7 @@ def encode_request(
     elif samples and request.top_p is not None:
         body["top_p"] = request.top_p
     if request.cache_prompt:
-        _mark(body, settings.cache_ttl)
+        _mark(body, request.cache_ttl or settings.cache_ttl)
     _limit_marks(body)
     if stream:
         body["stream"] = True
