@@ -795,29 +795,25 @@ def _offline(project: Project) -> None:
     assert answer.backend == "offline"
 
 
-@effect("llm.models")
+@effect("llm.models.NAME.chain")
 def _models(project: Project) -> None:
     backend = scripted(supported_models=["small"])
     section = {"models": {"smart": ["big", "small"], "s": "small"}, "backends": [backend]}
     assert completed(project.organism(llm=section), model="smart").model == "small"
     assert completed(project.organism(llm=section), model="s").model == "small"
+    section["models"] = {"smart": {"chain": ["big", "small"]}}
+    assert completed(project.organism(llm=section), model="smart").model == "small"
 
 
 @effect(
-    "llm.models.NAME.chain",
     "llm.models.NAME.temperature",
     "llm.models.NAME.max_output_tokens",
     "llm.models.NAME.reasoning_effort",
     "llm.models.NAME.cache_ttl",
 )
 def _presets(project: Project) -> None:
-    preset = {
-        "chain": ["m"],
-        "temperature": 0.5,
-        "max_output_tokens": 7,
-        "reasoning_effort": "low",
-        "cache_ttl": "1h",
-    }
+    preset: Section = {"chain": ["m"], "temperature": 0.5, "max_output_tokens": 7, "cache_ttl": "1h"}
+    preset["reasoning_effort"] = "low"
     organism = project.organism(llm=llm(models={"smart": preset}))
     completed(organism, model="smart")
     (request,) = requests(organism)
