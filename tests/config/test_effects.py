@@ -815,6 +815,7 @@ _price_case("input", prompt_tokens=3)
 _price_case("output", completion_tokens=3)
 _price_case("cached", prompt_tokens=5, cached_tokens=3)
 _price_case("cache_write", prompt_tokens=5, cache_write_tokens=3)
+_price_case("cache_write_1h", prompt_tokens=5, cache_write_tokens=4, cache_write_1h_tokens=3)
 
 
 # --- llm.backends ---

@@ -297,6 +297,20 @@ class Router:
 
     # Looking at it
 
+    async def priced_as(self, model: str) -> dict[tuple[str, str], str]:
+        """Whose prices hold for a model, by backend and by the model's name there.
+
+        As `openai/gpt-5.4`, or as `llm.prices` names it; `free` for what asks no model, "" where it is unknown.
+
+        Raises:
+            NoBackendError: nobody serves it.
+        """
+        await self._shared.prices.load()
+        wall = self._shared.clock.wall()
+        routes = [route for group in self.routes(model) for route in group]
+        found = [(route, route.rates(self._shared.prices, wall)) for route in routes]
+        return {(route.name, route.model): rates.name if rates else "" for route, rates in found}
+
     def forget_thread(self, thread_id: str) -> None:
         """Free what is kept for a thread: it has ended."""
         self._book.forget_thread(thread_id)

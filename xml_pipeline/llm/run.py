@@ -660,9 +660,11 @@ class Run:
         """What an attempt came to; `model` is the one that answered, when it has another name."""
         completion, route, shared = self.completion, lease.route, self.shared
         wall = shared.clock.wall()
-        rates = route.rates(shared.prices, wall, model) if model and model != route.model else None
+        tier = usage.service_tier
+        rates = route.rates(shared.prices, wall, model, tier) if model and model != route.model else None
         if rates is None:
-            rates = route.rates(shared.prices, wall)
+            rates = route.rates(shared.prices, wall, "", tier)
+        cost = None if rates is None else rates.micro_usd(usage)
         return Answered(
             completion.charge,
             route.name,
@@ -670,12 +672,16 @@ class Run:
             outcome,
             usage,
             True,
-            None if rates is None else rates.micro_usd(usage),
+            cost,
             lease.started,
             shared.clock.monotonic(),
             completion.size,
             None,
             self._extents.get(_asked_alike(route), (None,))[0] if self._extents else None,
+            rates.plain_micro_usd(usage)
+            if rates is not None and usage.cached_tokens + usage.cache_write_tokens
+            else cost,
+            "" if rates is None else rates.name,
         )
 
     def _ended_badly(self, error: BaseException) -> None:

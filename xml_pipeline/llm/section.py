@@ -335,6 +335,9 @@ class PriceSection(Section):
     output: Dollars = Field(description="Output, reasoning included.")
     cached: Dollars | None = Field(None, description="Input read from a cache; as `input` when absent.")
     cache_write: Dollars | None = Field(None, description="Input written to a cache; as `input` when absent.")
+    cache_write_1h: Dollars | None = Field(
+        None, description="Input written to a cache for an hour; as `cache_write` when absent."
+    )
 
 
 class LedgerSection(Section):

@@ -38,6 +38,7 @@ _USAGE_KEYS = (
     "cached_tokens",
     "cache_write_tokens",
     "reasoning_tokens",
+    "cache_write_1h_tokens",
 )
 
 
@@ -102,6 +103,10 @@ class Usage(dict[str, int]):
         cache_write_tokens: input tokens written to it.
         reasoning_tokens: output tokens spent on reasoning.
         estimated: True when the provider reported nothing and the numbers are our estimate.
+        cache_write_1h_tokens: those of `cache_write_tokens` that are kept for an hour, where a provider tells; they
+            cost more than those kept for minutes.
+        service_tier: how the provider says that it served the call, as `priority`, `flex` or `fast`, because that
+            decides the price; "" when it does not say. No key of the dict.
     """
 
     prompt_tokens: int = 0
@@ -110,6 +115,8 @@ class Usage(dict[str, int]):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cache_write_1h_tokens: int = 0
+    service_tier: str = ""
 
     def __post_init__(self) -> None:
         dict.update(self, {key: getattr(self, key) for key in _USAGE_KEYS})
@@ -141,6 +148,7 @@ class Usage(dict[str, int]):
             counts["cached_tokens"] or 0,
             counts["cache_write_tokens"] or 0,
             counts["reasoning_tokens"] or 0,
+            cache_write_1h_tokens=counts["cache_write_1h_tokens"] or 0,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

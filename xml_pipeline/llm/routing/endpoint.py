@@ -187,9 +187,9 @@ class Route:
             logger.info("backend %s: %s has no %s; put into words from now on", self.name, self.model, what)
         return True
 
-    def rates(self, prices: PriceTable, wall: float, model: str = "") -> Rates | None:
-        """What the model (or another one) costs there, None when unknown."""
-        rates = prices.rates(self.price_provider, model or self.model, wall)
+    def rates(self, prices: PriceTable, wall: float, model: str = "", tier: str = "") -> Rates | None:
+        """What the model (or another one) costs there, served in a tier, None when unknown."""
+        rates = prices.rates(self.price_provider, model or self.model, wall, tier)
         return FREE if rates is None and self.backend.offline else rates
 
     def typed(self, raised: Exception) -> BackendError:

@@ -202,7 +202,7 @@ class ChatDialect(Dialect):
         return LLMResponse(
             content=content,
             model=str(data.get("model") or request.model),
-            usage=self.usage_in(data.get("usage")),
+            usage=self.usage_in(data.get("usage"), data.get("service_tier")),
             finish_reason=self.finish_reason(finish, calls=bool(calls)),
             raw=data,
             tool_calls=calls,
@@ -253,9 +253,9 @@ class ChatDialect(Dialect):
         return ""
 
     @staticmethod
-    def usage_in(usage: Any) -> Usage:
+    def usage_in(usage: Any, tier: object) -> Usage:
         """Usage; xAI's `completion_tokens` leaves the reasoning out, which shows in its `total_tokens`."""
-        found = USAGE.read(usage)
+        found = USAGE.read(usage, tier)
         reasoning = found.reasoning_tokens
         if reasoning and usage.get("total_tokens") == found.total_tokens + reasoning:
             return replace(found, completion_tokens=found.completion_tokens + reasoning)
