@@ -132,6 +132,7 @@ class Completion:
             asked.extra,
             route.estimator.prompt_tokens(self.size),
             self.charge.agent,
+            asked.changing,
         )
         return emulated(request) if (in_words and asked.tools) or self._needs_words(route) else request
 

@@ -23,10 +23,13 @@ _KEPT = (
     *("content", "model", "finish_reason", "reasoning", "provider_data", "request_id", "backend", "provider"),
     *("cost", "latency", "repairs", "stop_reason", "stop_sequence"),
 )
+_SAYS_NOTHING = frozenset(
+    ("messages", "cache_prompt", "cache_key", "changing")
+)  # of the answer, beside `messages`
 _DEFAULTS: dict[str, Any] = {
     each.name: {} if each.default is MISSING else each.default
     for each in fields(LLMRequest)
-    if each.name != "messages"
+    if each.name not in _SAYS_NOTHING
 }
 
 

@@ -11,7 +11,7 @@ Messages are OpenAI-style dicts, because that is what people have and what a cus
 
 `provider_data` holds what one dialect needs back untouched (thinking blocks with their signatures, Gemini's
 `thoughtSignature`), under that dialect's name; every other dialect drops it. So a history survives failover.
-A part or a message may carry `"cache_control": {"type": "ephemeral"}`; dialects without it drop it.
+A part, a message or a tool may carry `"cache_control": {"type": "ephemeral"}`; dialects without it drop it.
 """
 
 from __future__ import annotations
@@ -168,11 +168,14 @@ class ToolSpec:
         name: as the model sees it.
         description: what it does and when to use it.
         parameters: JSON Schema of the arguments, an object.
+        cache_control: a mark for the provider's prompt cache after this tool, as `{"type": "ephemeral"}`; dialects
+            without it drop it.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    cache_control: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +261,9 @@ class LLMRequest:
         tool_choice: None, `auto`, `none`, `required`, or the one tool's name.
         response_schema: structured output asked for natively.
         reasoning_effort: None or the provider's word (`low`, `medium`, `high`, …).
-        cache_prompt: ask for prompt caching where it must be asked for (Anthropic's `cache_control`).
+        cache_prompt: ask for prompt caching where it must be asked for (Anthropic's `cache_control`): a later call
+            begins as this one does.
+        changing: how many of the last messages that later call will not have; they are not worth a write.
         cache_key: a stable key that routes equal prefixes to one cache, or "".
         extra: further keys of the provider's JSON body, merged last.
         prompt_tokens_estimate: estimated size of the prompt in tokens (Ollama sizes `num_ctx` by it).
@@ -281,6 +286,7 @@ class LLMRequest:
     extra: Mapping[str, Any] = field(default_factory=dict)
     prompt_tokens_estimate: int = 0
     agent: str = ""
+    changing: int = 1
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,15 @@ class TestChat:
         sent = body("openai", ask("gpt-4o", {"role": "user", "content": [part]}, answered, USER))
         assert "cache_control" not in json.dumps(sent)
         assert "provider_data" not in json.dumps(sent)
+
+    def test_gateways_get_the_marks_of_messages_and_tools(self) -> None:
+        mark = {"type": "ephemeral"}
+        message = {"role": "user", "content": "Hi", "cache_control": mark}
+        request = ask("anthropic/claude-sonnet-5", message, tools=[replace(ADD, cache_control=mark)])
+        sent = body("openai-compatible", request, preset="openrouter")
+        assert sent["messages"][0]["content"] == [{"type": "text", "text": "Hi", "cache_control": mark}]
+        assert sent["tools"][0]["cache_control"] == mark
+        assert "cache_control" not in json.dumps(body("openai", replace(request, model="gpt-4o")))
 
     def test_openrouter_keeps_marks_and_gets_its_reasoning_back(self) -> None:
         details = [{"type": "reasoning.text", "text": "Hm.", "signature": "s"}]

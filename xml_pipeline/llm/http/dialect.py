@@ -170,6 +170,10 @@ class Dialect(ABC):
         """Tokens that `encode` lets the model write beyond `request.max_tokens`, at most; budgets reserve them."""
         return 0
 
+    def least_cacheable(self, model: str) -> int | None:
+        """Tokens that the beginning of a prompt needs to be cached at all; None where that is not known."""
+        return None
+
     def finish_reason(self, word: Any, *, calls: bool = False) -> str:
         """The neutral finish reason of the API's word, where it is none of its own.
 
