@@ -73,7 +73,8 @@ class Router:
         budgets: see `Budgets`.
         prices: exact model name or glob → `Price`, before the built-in prices.
         transport: connections, proxies, certificates.
-        on_event: gets `LLMCalled`, `BudgetWarning`, `BackendStateChanged`; an organism sets its own when it is None.
+        on_event: gets `LLMCalled`, `BudgetWarning`, `CacheCollapsed`, `BackendStateChanged`; an organism sets its own
+            when it is None.
         hook: gets the same, whatever becomes of `on_event`.
         keys: where keys are looked up that backends name by `api_key_ref`; default: by the process's environment.
         clock, random: injected times and jitter.
@@ -381,7 +382,7 @@ class Router:
 
     @property
     def on_event(self) -> Hook | None:
-        """The observer of `LLMCalled`, `BudgetWarning` and `BackendStateChanged`; may be set later."""
+        """The observer of calls, budgets, caches and backends, as the constructor has it; may be set later."""
         return self._on_event
 
     @on_event.setter

@@ -37,6 +37,7 @@ from xml_pipeline.llm.accounting.budgets import BudgetBook, Meter, Most, Reserva
 from xml_pipeline.llm.accounting.estimate import answer_size
 from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
+from xml_pipeline.llm.cache_health import CacheWatch
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
 from xml_pipeline.llm.entrance import carriable_answer
@@ -71,6 +72,7 @@ class Shared:
         calls: in flight.
         told_of_hedges: whether it was said that streams have none.
         ledger: where each attempt is written down; None for nowhere.
+        caches: what turns left in their providers' prompt caches.
         lines: where it is written as JSON, for other programs; None for nowhere.
     """
 
@@ -86,6 +88,7 @@ class Shared:
     told_of_hedges: bool = False
     ledger: Ledger | None = None
     lines: Lines | None = None
+    caches: CacheWatch = field(default_factory=CacheWatch)
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)
@@ -552,6 +555,10 @@ class Run:
         response.cost = fact.cost
         response.latency = fact.at - self.completion.started
         self.settle(lease, fact, response)
+        if self.completion.request.cache_prompt and fact.charge.thread_id:
+            collapsed = shared.caches.turn(fact, self.completion.request, route.backend.cache_seconds)
+            if collapsed is not None:
+                shared.emit(collapsed)
         if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
             route.read_limits(response, shared.clock.wall())
         response.attempts = tuple(self.leases.attempts)

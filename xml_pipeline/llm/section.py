@@ -381,7 +381,7 @@ class LLMSection(Section):
     )
     on_event: str | None = Field(
         None,
-        description="Import path of a function that gets every `LLMCalled`, `BudgetWarning` and"
+        description="Import path of a function that gets every `LLMCalled`, `BudgetWarning`, `CacheCollapsed` and"
         " `BackendStateChanged`.",
     )
     strategy: str = Field(

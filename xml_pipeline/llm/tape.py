@@ -53,14 +53,15 @@ def difference(asked: Asked, other: Asked) -> str:
 def _parts(request: LLMRequest) -> Iterator[tuple[str, bytes]]:
     """What is asked, part by part; a field as it usually is says nothing, so a new one changes no digest."""
     for number, message in enumerate(request.messages):
-        yield f"messages[{number}]", _bytes(message)
+        yield f"messages[{number}]", as_bytes(message)
     for name, usual in _DEFAULTS.items():
         value = getattr(request, name)
         if value is not usual and value != usual:
-            yield name, _bytes(value)
+            yield name, as_bytes(value)
 
 
-def _bytes(value: object) -> bytes:
+def as_bytes(value: object) -> bytes:
+    """A part of a request, the same for what says the same."""
     try:
         return msgspec.json.encode(value, enc_hook=_plain, order="deterministic")
     except (TypeError, ValueError, UnicodeError):  # half a character, a key of another kind

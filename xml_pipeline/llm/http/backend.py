@@ -204,6 +204,11 @@ class Backend:
         return kind._do_completion is not Backend._do_completion or kind._do_stream is not Backend._do_stream
 
     @property
+    def cache_seconds(self) -> float:
+        """How long its provider keeps the beginning of a prompt that nobody reads again: five minutes at most."""
+        return 300.0
+
+    @property
     def key_missing(self) -> bool:
         """Whether this backend cannot be used because it has no key: none is set, or its name led to none."""
         return (self.requires_key or bool(self.api_key_ref)) and not self.api_key and not self.key_pending

@@ -79,6 +79,10 @@ class AnthropicBackend(Backend):
     def supports(self, feature: Feature, model: str) -> bool:
         return feature != "schema" or rule_for(model).schema
 
+    @property
+    def cache_seconds(self) -> float:
+        return 3600.0 if self.cache_ttl == "1h" else 300.0
+
     def _make_dialect(self) -> Dialect:
         return AnthropicDialect(
             MessagesSettings(self.max_tokens, self.cache_ttl, self.api_version, self.beta)
