@@ -11,6 +11,7 @@ import pytest
 
 from tests.emulators import Answer, Emulator
 from tests.emulators.anthropic import AnthropicEmulator
+from tests.emulators.gemini import GeminiEmulator
 from tests.emulators.openai import OpenAIEmulator
 from xml_pipeline.errors import BudgetExceededError
 from xml_pipeline.journal.ledger_file import LedgerFile
@@ -18,8 +19,10 @@ from xml_pipeline.llm import Budget, Budgets, Router, StreamEnd
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.providers.anthropic import AnthropicBackend
+from xml_pipeline.llm.providers.gemini import GeminiBackend
 from xml_pipeline.llm.providers.openai import OpenAIBackend
 
+GEMINI = "gemini-3.8-flash-tts"  # the package knows tiers of few of Google's models
 WHEN = 1_795_608_000.0  # 25 November 2026: the prices below are those of that day
 
 
@@ -81,6 +84,16 @@ async def test_a_tier_is_priced_as_it_was_served(tmp_path: Path, api: str, strea
     assert row["priced"] == "openai/gpt-5.4 (priority)"
     assert row["micro_usd"] == row["plain"] == prompt * 5 + 10 * 30
     assert cost == pytest.approx(row["micro_usd"] / 1e6)
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+async def test_gemini_names_the_tier_in_a_header(tmp_path: Path, streams: bool) -> None:
+    async with GeminiEmulator() as server:
+        headers = {"x-gemini-service-tier": "flex"}
+        server.script.then(Answer("Yes.", completion_tokens=10, headers=headers))
+        backend = GeminiBackend(base_url=f"{server.base_url}/v1beta", api_key=server.key)
+        _, row = await asked(backend, GEMINI, tmp_path / "usage.db", streams=streams)
+    assert row["priced"] == f"google/{GEMINI} (flex)"
 
 
 async def test_a_tier_that_is_asked_for_is_reserved() -> None:

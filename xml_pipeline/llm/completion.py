@@ -242,7 +242,10 @@ class Completion:
 
 def tiers_in(extra: Mapping[str, Any]) -> list[str]:
     """The tiers that further keys of a provider's body ask for: they may have prices of their own."""
-    return [value for name, value in extra.items() if name in _TIERS and isinstance(value, str)]
+    asked = (value for name, value in extra.items() if name in _TIERS and isinstance(value, str))
+    return [
+        tier.lower().removeprefix("service_tier_") for tier in asked
+    ]  # Gemini's enumeration has the prefix
 
 
 def states_a_limit(extra: Mapping[str, Any], depth: int = 4) -> bool:

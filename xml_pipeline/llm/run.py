@@ -549,6 +549,8 @@ class Run:
         if not usage.prompt_tokens or not usage.completion_tokens:
             received = 0 if usage.completion_tokens else answer_size(response)
             usage = response.usage = self._completed(lease, usage, received)
+        if route.backend.tier_header and response.headers is not None:
+            usage = response.usage = route.tiered(usage, response.headers)
         fact = self._fact(lease, "answered", usage, response.model)
         response.backend = route.name
         response.provider = route.backend.provider

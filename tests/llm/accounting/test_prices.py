@@ -183,6 +183,17 @@ async def test_a_tier_has_prices_of_its_own_and_a_name() -> None:
     assert own.name == "own"
 
 
+def test_ten_turns_with_a_long_prefix_cost_what_the_price_list_says() -> None:
+    rates = TABLE.rates("anthropic", "claude-opus-4-6", NOW.timestamp())
+    assert rates is not None
+    fixed, fresh, turns = 12_000, 5_000, 10
+    plain = turns * rates.micro_usd(Usage(fixed + fresh, 0))
+    read = (turns - 1) * rates.micro_usd(Usage(fixed + fresh, 0, fixed))
+    minutes = rates.micro_usd(Usage(fixed + fresh, 0, 0, fixed)) + read
+    hour = rates.micro_usd(Usage(fixed + fresh, 0, 0, fixed, cache_write_1h_tokens=fixed)) + read
+    assert (plain, minutes, hour) == (850_000, 379_000, 424_000)
+
+
 async def test_a_price_that_changes_with_the_hour_changes_then() -> None:
     prices = await table()
     when = datetime(2026, 3, 12, 23, 59, tzinfo=UTC).timestamp()  # the day before this model got cheaper

@@ -72,6 +72,25 @@ class TestChat:
         assert "cache_control" not in json.dumps(sent)
         assert "provider_data" not in json.dumps(sent)
 
+    @pytest.mark.parametrize("preset", ["openrouter", "litellm"])
+    def test_gateways_are_asked_to_cache_for_claude(self, preset: str) -> None:
+        turns = [
+            {"role": "system", "content": "rules"},
+            USER,
+            {"role": "assistant", "content": "Yes?"},
+            {"role": "user", "content": "Go on"},
+        ]
+
+        def marked(model: str, **options: Any) -> list[int]:
+            sent = body("openai-compatible", ask(model, *turns, **options), preset=preset)
+            return [at for at, each in enumerate(sent["messages"]) if "cache_control" in json.dumps(each)]
+
+        claude = "anthropic/claude-sonnet-5"
+        assert marked(claude) == []
+        assert marked(claude, cache_prompt=True) == [0, 1]
+        assert marked(claude, cache_prompt=True, changing=0) == [0, 3]
+        assert marked("openai/gpt-5.4", cache_prompt=True) == []
+
     def test_gateways_get_the_marks_of_messages_and_tools(self) -> None:
         mark = {"type": "ephemeral"}
         message = {"role": "user", "content": "Hi", "cache_control": mark}

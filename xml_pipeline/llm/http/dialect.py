@@ -43,7 +43,7 @@ from xml_pipeline.llm.types import MOST_TOKENS, LLMRequest, LLMResponse, StreamE
 
 Path = tuple[str, ...]
 
-_LONGEST_TIER = 32  # characters; it is a word
+LONGEST_TIER = 32  # characters; it is a word
 
 
 class UsageKeys(NamedTuple):
@@ -90,7 +90,7 @@ class UsageKeys(NamedTuple):
             written,
             reasoning or 0,
             cache_write_1h_tokens=min(for_an_hour or 0, written),
-            service_tier=tier[:_LONGEST_TIER] if isinstance(tier, str) else "",
+            service_tier=tier[:LONGEST_TIER] if isinstance(tier, str) else "",
         )
 
 

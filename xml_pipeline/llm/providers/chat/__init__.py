@@ -71,6 +71,18 @@ class Flavour:
     local: bool = False
 
 
+def marked_messages(messages: Sequence[Message], changing: int) -> list[Message]:
+    """With marks for Anthropic's prompt cache, which gateways pass on: after the system prompt, and after the last
+    message of a user that comes again."""
+    marked = list(messages)
+    stable = range(len(marked) - changing)
+    for role in ("system", "user"):
+        found = next((index for index in reversed(stable) if marked[index]["role"] == role), None)
+        if found is not None:
+            marked[found] = {"cache_control": {"type": "ephemeral"}, **marked[found]}
+    return marked
+
+
 class ChatDialect(Dialect):
     """Chat completions in one flavour."""
 
@@ -95,7 +107,10 @@ class ChatDialect(Dialect):
         rule = rule_for(request.model, flavour.rules) if flavour.rules else ANY
         names: ToolNames | None = None  # of the tools that occur; most requests have none
         messages: list[dict[str, Any]] = []
-        for message in request.messages:
+        asked = request.messages
+        if flavour.cache_control and request.cache_prompt and "claude" in request.model.lower():
+            asked = marked_messages(asked, request.changing)
+        for message in asked:
             role, content = message["role"], message.get("content")
             if (
                 type(content) is str
