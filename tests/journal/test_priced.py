@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulators import Answer, Emulator
+from tests.emulators import Answer, Emulator, Fault
 from tests.emulators.anthropic import AnthropicEmulator
 from tests.emulators.gemini import GeminiEmulator
 from tests.emulators.openai import OpenAIEmulator
@@ -107,6 +107,18 @@ async def test_a_tier_that_is_asked_for_is_reserved() -> None:
             assert not server.requests
             await router.complete("gpt-5.4", "Hello", max_tokens=400)
         assert len(server.requests) == 1
+
+
+async def test_a_tier_that_was_asked_for_holds_where_nobody_tells(tmp_path: Path) -> None:
+    async with OpenAIEmulator() as server:
+        server.script.then(Answer(fault=Fault.RESET), Answer("Yes.", service_tier="default"))
+        backend = OpenAIBackend(base_url=server.base_url, api_key=server.key, api="chat")
+        path, options = tmp_path / "usage.db", {"retries": 1, "retry_base_delay": 0.001}
+        router = Router([backend], ledger=LedgerFile(path), clock=Clock(wall=lambda: WHEN), **options)
+        async with router:
+            await router.complete("gpt-5.4", "Hello", max_tokens=50, extra={"service_tier": "priority"})
+    lost, answered = rows(path)
+    assert (lost["priced"], answered["priced"]) == ("openai/gpt-5.4 (priority)", "openai/gpt-5.4")
 
 
 async def test_an_unknown_price_stays_unknown(tmp_path: Path) -> None:

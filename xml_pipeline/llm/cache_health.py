@@ -19,7 +19,7 @@ from xml_pipeline.llm.types import LLMRequest
 
 logger = logging.getLogger(__name__)
 
-MAX_TURNS = 4096  # conversations whose last turn is remembered, the least recently used forgotten first
+MAX_THREADS = 1024  # whose last turns are remembered, the least recently used forgotten first
 LEAST = 512  # tokens; below that nobody caches anything
 _FAR_LESS = 2  # times
 
@@ -57,10 +57,14 @@ class _Turn(NamedTuple):
 
 
 class CacheWatch:
-    """The last turns of the conversations of one router."""
+    """The last turns in the threads of one router."""
 
     def __init__(self) -> None:
-        self._turns: OrderedDict[tuple[str, str, str], _Turn] = OrderedDict()
+        self._threads: OrderedDict[str, dict[tuple[str, str], _Turn]] = OrderedDict()
+
+    def forget(self, thread_id: str) -> None:
+        """The thread has ended: it has no further turn."""
+        self._threads.pop(thread_id, None)
 
     def turn(self, fact: Answered, request: LLMRequest, seconds: float) -> CacheCollapsed | None:
         """Take in what a turn came to; what collapsed, if anything did, which is logged as well.
@@ -75,11 +79,13 @@ class CacheWatch:
         changing = min(request.changing, len(request.messages))
         stable = parts[: len(parts) - changing]
         left = usage.cached_tokens + usage.cache_write_tokens
-        key = charge.thread_id, charge.agent, request.model
-        before = self._turns.pop(key, None)
-        self._turns[key] = _Turn(stable, left, fact.at, (fact.backend, fact.model))
-        if len(self._turns) > MAX_TURNS:
-            self._turns.popitem(last=False)
+        turns = self._threads.setdefault(charge.thread_id, {})
+        self._threads.move_to_end(charge.thread_id)
+        if len(self._threads) > MAX_THREADS:
+            self._threads.popitem(last=False)
+        key = charge.operation, request.model
+        before = turns.get(key)
+        turns[key] = _Turn(stable, left, fact.at, (fact.backend, fact.model))
         if before is None or before.tokens < LEAST or usage.cached_tokens * _FAR_LESS >= before.tokens:
             return None
         moved = _moved(before.parts, parts)

@@ -93,6 +93,11 @@ class Completion:
         """As the caller named it."""
         return self.request.model
 
+    @property
+    def tier(self) -> str:
+        """The tier that is asked for, or ""; it holds where a provider does not say in which one it served."""
+        return next(iter(tiers_in(self.request.extra)), "")
+
     def going_on(self, known: Recalled) -> Completion:
         """The call, with the backend first that goes on with its answer; as it is, if there is no such backend."""
         route = next(

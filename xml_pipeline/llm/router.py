@@ -315,6 +315,7 @@ class Router:
     def forget_thread(self, thread_id: str) -> None:
         """Free what is kept for a thread: it has ended."""
         self._book.forget_thread(thread_id)
+        self._shared.caches.forget(thread_id)
 
     def forget_conversation(self, conversation_id: str) -> None:
         """Free what is kept for a conversation: it has ended."""

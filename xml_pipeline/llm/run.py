@@ -433,7 +433,7 @@ class Run:
             lease.row, lease.response_id = known.number, known.response_id
             return
         wall = self.shared.clock.wall()
-        rates = route.rates(self.shared.prices, wall)
+        rates = route.rates(self.shared.prices, wall, "", completion.tier)
         lease.row, durable = ledger.begin(begun(completion, lease, self._expected(lease), rates, wall))
         await durable
 
@@ -669,7 +669,7 @@ class Run:
         """What an attempt came to; `model` is the one that answered, when it has another name."""
         completion, route, shared = self.completion, lease.route, self.shared
         wall = shared.clock.wall()
-        tier = usage.service_tier
+        tier = usage.service_tier or (completion.tier if completion.request.extra else "")
         rates = route.rates(shared.prices, wall, model, tier) if model and model != route.model else None
         if rates is None:
             rates = route.rates(shared.prices, wall, "", tier)
