@@ -11,7 +11,7 @@ changes nothing. Ids are opaque.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +241,33 @@ class BudgetWarning(Signal):
     limit: float
     spent: float
     unit: str
+
+
+CacheReason = Literal["unexpected", "ttl_expired", "compacted", "unknown", "unreported"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCollapsed(Signal):
+    """A turn of a conversation read far less from a prompt cache than the turn before had left there.
+
+    Attributes:
+        reason: `compacted`: an older message was shortened or left out; `ttl_expired`: the turn came too late;
+            `unknown`: another backend or model was asked; `unreported`: the provider did not count; `unexpected`:
+            none of these.
+        part: the first part that is not as it was, as `tools[0]` or `messages[2]` of what was asked; "" for none.
+        expected_tokens: that the turn before had read or written.
+        cached_tokens: that were read.
+    """
+
+    agent: str
+    thread_id: str
+    conversation_id: str
+    backend: str
+    model: str
+    reason: CacheReason
+    part: str
+    expected_tokens: int
+    cached_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

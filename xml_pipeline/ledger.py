@@ -72,6 +72,8 @@ class Came(NamedTuple):
         estimated: whether the provider did not count all of them.
         confirmed: False when nobody will tell whether it was billed.
         micro_usd: what they cost; None when the price is unknown.
+        plain: what they would have cost with nothing cached, in micro-USD; None when the price is unknown.
+        priced_as: whose price holds for what came, as `Try.priced_as`.
         stop_reason: of the answer, or "".
         tool_calls: in the answer.
         error: the type of what went wrong, or "".
@@ -89,6 +91,8 @@ class Came(NamedTuple):
     estimated: bool
     confirmed: bool
     micro_usd: int | None
+    plain: int | None
+    priced_as: str
     stop_reason: str
     tool_calls: int
     error: str

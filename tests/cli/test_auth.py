@@ -202,7 +202,7 @@ def test_llm_list_tells_where_each_key_is(
     def listed() -> list[str]:
         done = xp("llm", "list")
         assert done.returncode == 0
-        return [" ".join(row.split()) for row in done.stdout.splitlines()[1:]]
+        return [" ".join(row.split()) for row in done.stdout.partition("\n\n")[0].splitlines()[1:]]
 
     here, other, xai = listed()
     assert "missing: xp auth set work" in here

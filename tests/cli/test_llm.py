@@ -65,6 +65,11 @@ async def test_list_shows_backends_with_their_keys_and_limits(lab: Lab) -> None:
     assert "offline, healthy" in offline
     assert here.endswith("not tried")
     assert "gpt-4o → offline" in out
+    priced = out[out.index("PRICED AS") :].splitlines()[1:]
+    assert [line.split() for line in priced] == [
+        ["gpt-4o", "here", "openai/gpt-4o"],
+        ["offline", "offline", "free"],
+    ]
 
 
 async def test_ask_streams_and_says_who_answered(lab: Lab) -> None:

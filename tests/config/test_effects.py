@@ -857,6 +857,7 @@ _price_case("input", prompt_tokens=3)
 _price_case("output", completion_tokens=3)
 _price_case("cached", prompt_tokens=5, cached_tokens=3)
 _price_case("cache_write", prompt_tokens=5, cache_write_tokens=3)
+_price_case("cache_write_1h", prompt_tokens=5, cache_write_tokens=4, cache_write_1h_tokens=3)
 
 
 # --- llm.backends ---
@@ -999,7 +1000,7 @@ def _context_lengths(project: Project) -> None:
 
 @effect("llm.backends[].max_tokens", "llm.backends[].cache_ttl")
 def _anthropic_body(project: Project) -> None:
-    request = replace(HI, model="claude-x", cache_prompt=True)
+    request = replace(HI, model="claude-x", cache_prompt=True, changing=0)
     body = _wire(project, request, provider="anthropic", max_tokens=77, cache_ttl="1h").body
     assert body["max_tokens"] == 77
     assert body["messages"][-1]["content"][-1]["cache_control"]["ttl"] == "1h"

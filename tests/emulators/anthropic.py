@@ -105,10 +105,10 @@ class AnthropicEmulator(Emulator):
             "cache_creation_input_tokens": answer.cache_write_tokens,
             "cache_read_input_tokens": answer.cached_tokens,
             "cache_creation": {
-                "ephemeral_5m_input_tokens": answer.cache_write_tokens,
-                "ephemeral_1h_input_tokens": 0,
+                "ephemeral_5m_input_tokens": answer.cache_write_tokens - answer.cache_write_1h_tokens,
+                "ephemeral_1h_input_tokens": answer.cache_write_1h_tokens,
             },
-            "service_tier": "standard",
+            "service_tier": answer.service_tier or "standard",
         }
 
     def output_usage(self, answer: Answer, request: Recorded) -> dict[str, Any]:

@@ -173,7 +173,7 @@ class OpenAIEmulator(Emulator):
             "object": "chat.completion",
             "created": CREATED,
             "model": request.model,
-            "service_tier": "default",
+            "service_tier": answer.service_tier or "default",
             "system_fingerprint": "fp_emulated",
             "choices": [
                 {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish(answer)}
@@ -221,6 +221,7 @@ class OpenAIEmulator(Emulator):
                 "object": "chat.completion.chunk",
                 "created": CREATED,
                 "model": request.model,
+                "service_tier": answer.service_tier or "default",
                 "choices": [],
                 "usage": self.usage(answer, request),
             }

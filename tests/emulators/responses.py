@@ -213,6 +213,7 @@ def render(server: OpenAIEmulator, answer: Answer, request: Recorded) -> dict[st
         "model": request.model,
         "output": items(server, answer, request),
         "parallel_tool_calls": True,
+        "service_tier": answer.service_tier or "default",
         "temperature": 1.0,
         "tool_choice": request.body.get("tool_choice", "auto"),
         "tools": request.body.get("tools", []),

@@ -68,6 +68,8 @@ class Answer:
     """A good answer, or one that `fault` spoils.
 
     Attributes:
+        cache_write_1h_tokens: of `cache_write_tokens`, where the API tells them apart.
+        service_tier: as the API says it; "" for its usual one.
         finish: `stop`, `length`, `content_filter`; tool calls make it `tool_calls` by themselves.
         gate: the first byte of the response waits for this event.
         pace: every content frame after the first waits for one release of this semaphore.
@@ -81,6 +83,8 @@ class Answer:
     finish: str = "stop"
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    service_tier: str = ""
     completion_tokens: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     gate: asyncio.Event | None = None

@@ -19,6 +19,7 @@ WRONG: list[tuple[str, list[Any], str]] = [
     ("reasoning_effort", ["", 3], "a word"),
     ("cache_prompt", ["yes", 1], "True or False"),
     ("cache_key", [5, b"x"], "a text"),
+    ("changing", [-1, 0.5, True, "1"], "a whole number from 0"),
     ("timeout", [0, -1, float("inf"), float("nan"), "5"], "above 0"),
     ("extra", [[], "x", {1: 2}], "a dict"),
     ("agent_id", [5, b"x"], "who is charged"),
@@ -38,7 +39,7 @@ async def test_values_that_are_right_pass() -> None:
     asked = backend("a")
     right: dict[str, Any] = {
         "temperature": 0, "top_p": 1, "max_tokens": 1, "seed": -1, "stop": ["a", "b"], "reasoning_effort": "low",
-        "cache_prompt": True, "cache_key": "k", "timeout": 0.5, "extra": {"a": None}, "agent_id": "me",
+        "cache_prompt": True, "changing": 0, "cache_key": "k", "timeout": 0.5, "extra": {"a": None}, "agent_id": "me",
     }  # fmt: skip
     await Router([asked]).complete("m", "Hello", **right)
     await Router([asked]).complete("m", "Hello", **dict.fromkeys(right))

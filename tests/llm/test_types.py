@@ -20,6 +20,7 @@ def test_usage_is_attributes_and_a_read_only_mapping() -> None:
         "cached_tokens": 60,
         "cache_write_tokens": 5,
         "reasoning_tokens": 7,
+        "cache_write_1h_tokens": 0,
     }
     assert usage["total_tokens"] == usage.total_tokens == 120
     assert usage.get("nothing") is None

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
@@ -65,6 +66,7 @@ class LLMAgent:
         self._surroundings: Surroundings
         self._prompt = Prompt("native", settings.prompt)
         self._reader: Reader
+        self._calls_peers = False
 
     @property
     def options(self) -> AgentOptions:
@@ -85,6 +87,7 @@ class LLMAgent:
         self._prompt = self.prompt_as_sent(listeners)
         toolbox = Toolbox.of(listeners[self.name], listeners)
         self._reader = Reader(toolbox, self._prompt.mode, self.settings.answer_class)
+        self._calls_peers = bool(toolbox.tools)
         logger.info("agent '%s' has the prompt %s", self.name, self._prompt.sha256)
 
     def prompt_as_sent(self, table: Mapping[str, Listener], router: Router | None = None) -> Prompt:
@@ -199,11 +202,25 @@ class LLMAgent:
             "temperature": settings.temperature,
             "max_tokens": settings.max_tokens,
             "tools": prompt.tools,
-            "cache_prompt": bool(prompt.tools),
+            **self._caching(task, metadata, len(messages)),
         }
         if not self._surroundings.observed or settings.answer_class is not Answer:
             return await complete(settings.model, messages, **options)
         return await self._streamed(messages, options, metadata)
+
+    def _caching(self, task: RunningTask, metadata: HandlerMetadata, messages: int) -> dict[str, Any]:
+        """What a later turn will begin with: nothing is cached that nobody will read again."""
+        settings = self.settings
+        remembers = settings.memory in ("session", "conversation")
+        if not remembers and (not self._calls_peers or task.turns >= settings.max_turns):
+            return {}
+        seen = len(self._prompt.messages) + 1 if settings.memory == "none" else messages
+        key = f"{self.name} {metadata.conversation_id}"
+        return {
+            "cache_prompt": True,
+            "changing": messages - seen,
+            "cache_key": blake2b(key.encode(), digest_size=16).hexdigest(),
+        }
 
     def _history(self, task: RunningTask, metadata: HandlerMetadata) -> list[Message]:
         """What the model sees of the past: earlier tasks and this one, or this one's latest round only."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.auth import unlock
 from xml_pipeline.cli.command import FILE_OPTION, argument, command, config, positive
-from xml_pipeline.errors import ConfigError, LLMError, PayloadError, no_such
+from xml_pipeline.errors import ConfigError, LLMError, NoBackendError, PayloadError, no_such
 from xml_pipeline.terminal import count, money, plain, table, visible
 
 if TYPE_CHECKING:
@@ -27,9 +27,11 @@ def _router(arguments: argparse.Namespace) -> Router:
     return router_of(config(arguments, "models"), alone=True)
 
 
-@command("llm list", "list backends: keys, models, limits, health", FILE_OPTION)
+@command("llm list", "list backends: keys, models, limits, health, prices", FILE_OPTION)
 def list_backends(arguments: argparse.Namespace) -> int:
-    """Print a table of the backends, and one of the aliases."""
+    """Print a table of the backends, one of the aliases, and whose prices hold for the models."""
+    import asyncio
+
     router = _router(arguments)
     found = router.describe()
     if not found:
@@ -42,7 +44,23 @@ def list_backends(arguments: argparse.Namespace) -> int:
         _print_table(
             ("ALIAS", "MODELS"), *((name, " → ".join(chain)) for name, chain in router.models.items())
         )
+    priced = asyncio.run(_priced(router, found))
+    if priced:
+        print()
+        _print_table(("MODEL", "BACKEND", "PRICED AS"), *priced)
     return 0
+
+
+async def _priced(router: Router, found: list[BackendStatus]) -> list[tuple[str, str, str]]:
+    """A row for each model that the file names, and each backend that serves it."""
+    named = [name for chain in router.models.values() for name in chain]
+    written = [name for each in found for name in (*each.models, *each.model_map)]
+    named += [name for name in written if not any(sign in name for sign in "*?[")]
+    rows: dict[tuple[str, str], str] = {}
+    for name in named:
+        with suppress(NoBackendError):  # `ALIAS` shows it, and each call says so
+            rows.update(await router.priced_as(name))
+    return [(there, backend, priced or "unknown") for (backend, there), priced in sorted(rows.items())]
 
 
 def _print_table(*rows: tuple[str, ...]) -> None:

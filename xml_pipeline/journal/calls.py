@@ -16,7 +16,8 @@ _BEGUN = (
 _NAMED = "UPDATE calls SET response = ? WHERE number = ?"
 _ENDED = (
     "UPDATE calls SET outcome = ?, ended = ?, prompt = ?, output = ?, cached = ?, cache_write = ?, reasoning = ?,"
-    " estimated = ?, confirmed = ?, micro_usd = ?, stop = ?, tools = ?, error = ? WHERE number = ?"
+    " estimated = ?, confirmed = ?, micro_usd = ?, plain = ?, priced = ?, stop = ?, tools = ?, error = ?"
+    " WHERE number = ?"
 )
 _ANSWERED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _OF = "FROM calls LEFT JOIN answers ON call = number WHERE conversation = ? AND message = ? AND run = ?"

@@ -23,6 +23,7 @@ _LIMITS = frozenset(
     ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "num_predict")
 )
 _ANSWERS = frozenset(("n", "best_of", "candidateCount", "candidate_count"))
+_TIERS = frozenset(("service_tier", "serviceTier", "speed"))
 LEAST_OUTPUT = 256  # tokens; below this a call without max_tokens waits for others to settle, or is refused
 
 
@@ -94,6 +95,11 @@ class Completion:
         """As the caller named it."""
         return self.request.model
 
+    @property
+    def tier(self) -> str:
+        """The tier that is asked for, or ""; it holds where a provider does not say in which one it served."""
+        return next(iter(tiers_in(self.request.extra)), "")
+
     def going_on(self, known: Recalled) -> Completion:
         """The call, with the backend first that goes on with its answer; as it is, if there is no such backend."""
         route = next(
@@ -134,6 +140,7 @@ class Completion:
             route.estimator.prompt_tokens(self.size),
             self.charge.agent,
             asked.cache_ttl,
+            asked.changing,
         )
         return emulated(request) if (in_words and asked.tools) or self._needs_words(route) else request
 
@@ -161,13 +168,17 @@ class Completion:
             NoBackendError: no price is known at all.
         """
         known = {route: rates for route in self.routes() if (rates := route.rates(prices, wall))}
+        tiers = tiers_in(self.request.extra)
+        dearer = [
+            rates for route in known for tier in tiers if (rates := route.rates(prices, wall, "", tier))
+        ]
         if not known:
             raise NoBackendError(
                 f"a USD budget applies, and the price of {self.model!r} is unknown, so no call can be held to it."
                 " Add the model under llm.prices (0 for a free one)"
             )
         groups = (tuple(route for route in group if route in known) for group in self.groups)
-        return replace(self, groups=tuple(group for group in groups if group)), list(known.values())
+        return replace(self, groups=tuple(group for group in groups if group)), [*known.values(), *dearer]
 
     def free(self, prices: PriceTable, wall: float) -> Completion | None:
         """The call with the routes alone that cost nothing; None if there are none, or no others."""
@@ -235,6 +246,14 @@ class Completion:
         if self.request.max_tokens == max_tokens:
             return self
         return replace(self, request=replace(self.request, max_tokens=max_tokens))
+
+
+def tiers_in(extra: Mapping[str, Any]) -> list[str]:
+    """The tiers that further keys of a provider's body ask for: they may have prices of their own."""
+    asked = (value for name, value in extra.items() if name in _TIERS and isinstance(value, str))
+    return [
+        tier.lower().removeprefix("service_tier_") for tier in asked
+    ]  # Gemini's enumeration has the prefix
 
 
 def states_a_limit(extra: Mapping[str, Any], depth: int = 4) -> bool:

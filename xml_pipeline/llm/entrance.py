@@ -109,17 +109,19 @@ def distinct(calls: Iterable[ToolCall]) -> Iterator[ToolCall]:
     Some servers give two calls one id, or none: the second gets a number. A call that repeats another one whole, its
     id too, is left out.
     """
-    seen: dict[str, tuple[str, str]] = {}
+    said: set[tuple[str, str, str]] = set()
+    taken: set[str] = set()
     numbers: dict[str, int] = {}
     for call in calls:
-        content = (call.name, call.arguments_text)
-        if call.id and seen.get(call.id) == content:
+        whole = (call.id, call.name, call.arguments_text)
+        if call.id and whole in said:
             continue
+        said.add(whole)
         call_id = wanted = call.id or "call"
-        while call_id in seen:
+        while call_id in taken:
             numbers[wanted] = numbers.get(wanted, 1) + 1
             call_id = f"{wanted}-{numbers[wanted]}"
-        seen[call_id] = content
+        taken.add(call_id)
         yield call if call_id == call.id else replace(call, id=call_id)
 
 

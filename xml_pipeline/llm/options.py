@@ -23,7 +23,9 @@ class StreamOptions(TypedDict, total=False):
         max_tokens: output limit, reasoning included.
         tools: payload classes, `ToolSpec`s or OpenAI-style dicts.
         tool_choice: `auto`, `none`, `required` or a tool's name.
-        cache_prompt: ask for prompt caching where a provider wants to be asked.
+        cache_prompt: ask for prompt caching where a provider wants to be asked: later calls begin as this one.
+        changing: how many of the last messages those later calls will not have (1 by default): they are not
+            written to a cache.
         cache_ttl: how long a cached prompt lives, `5m` or `1h`, where it can be said.
         cache_key: routes calls with equal beginnings to one cache, where a provider can.
         timeout: seconds for the whole call, instead of the configured `request_timeout`.
@@ -42,6 +44,7 @@ class StreamOptions(TypedDict, total=False):
     reasoning_effort: str | None
     cache_prompt: bool
     cache_ttl: str
+    changing: int
     cache_key: str
     timeout: float | None
     extra: Mapping[str, Any] | None
@@ -134,6 +137,7 @@ _VALUES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "reasoning_effort": (lambda value: isinstance(value, str) and bool(value), "a word, as 'low' or 'high'"),
     "cache_prompt": (lambda value: isinstance(value, bool), "True or False"),
     "cache_ttl": (lambda value: value in ("5m", "1h"), "'5m' or '1h'"),
+    "changing": (lambda value: is_whole(value) and value >= 0, "a whole number from 0"),
     "cache_key": (lambda value: isinstance(value, str), "a text"),
     "timeout": (lambda value: _is_finite(value, 0) and value > 0, "a number of seconds above 0"),
     "extra": (
@@ -234,7 +238,13 @@ def _tool(tool: Any) -> ToolSpec:
         function = tool.get("function", tool)
         if isinstance(function, Mapping) and isinstance(function.get("name"), str):
             parameters = function.get("parameters") or {"type": "object", "properties": {}}
-            return ToolSpec(function["name"], str(function.get("description") or ""), parameters)
+            mark = tool.get("cache_control") or function.get("cache_control")
+            if mark is not None and not isinstance(mark, Mapping):
+                name = function["name"]
+                raise InvalidRequestError(
+                    f"the cache_control of tool {name} is a dict, as {{'type': 'ephemeral'}}, not {cut(mark)}"
+                )
+            return ToolSpec(function["name"], str(function.get("description") or ""), parameters, mark)
     raise InvalidRequestError(
         f"a tool is a ToolSpec, a payload class or a dict with function.name, not {cut(tool)}"
     )

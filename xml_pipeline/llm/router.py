@@ -75,7 +75,8 @@ class Router:
         budgets: see `Budgets`.
         prices: exact model name or glob → `Price`, before the built-in prices.
         transport: connections, proxies, certificates.
-        on_event: gets `LLMCalled`, `BudgetWarning`, `BackendStateChanged`; an organism sets its own when it is None.
+        on_event: gets `LLMCalled`, `BudgetWarning`, `CacheCollapsed`, `BackendStateChanged`; an organism sets its own
+            when it is None.
         hook: gets the same, whatever becomes of `on_event`.
         keys: where keys are looked up that backends name by `api_key_ref`; default: by the process's environment.
         clock, random: injected times and jitter.
@@ -327,9 +328,24 @@ class Router:
 
     # Looking at it
 
+    async def priced_as(self, model: str) -> dict[tuple[str, str], str]:
+        """Whose prices hold for a model, by backend and by the model's name there.
+
+        As `openai/gpt-5.4`, or as `llm.prices` names it; `free` for what asks no model, "" where it is unknown.
+
+        Raises:
+            NoBackendError: nobody serves it.
+        """
+        await self._shared.prices.load()
+        wall = self._shared.clock.wall()
+        routes = [route for group in self.routes(model) for route in group]
+        found = [(route, route.rates(self._shared.prices, wall)) for route in routes]
+        return {(route.name, route.model): rates.name if rates else "" for route, rates in found}
+
     def forget_thread(self, thread_id: str) -> None:
         """Free what is kept for a thread: it has ended."""
         self._book.forget_thread(thread_id)
+        self._shared.caches.forget(thread_id)
 
     def forget_conversation(self, conversation_id: str) -> None:
         """Free what is kept for a conversation: it has ended."""
@@ -397,7 +413,7 @@ class Router:
 
     @property
     def on_event(self) -> Hook | None:
-        """The observer of `LLMCalled`, `BudgetWarning` and `BackendStateChanged`; may be set later."""
+        """The observer of calls, budgets, caches and backends, as the constructor has it; may be set later."""
         return self._on_event
 
     @on_event.setter

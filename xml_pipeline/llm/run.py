@@ -37,6 +37,7 @@ from xml_pipeline.llm.accounting.budgets import BudgetBook, Meter, Most, Reserva
 from xml_pipeline.llm.accounting.estimate import answer_size
 from xml_pipeline.llm.accounting.prices import PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, Outcome, UsageTally
+from xml_pipeline.llm.cache_health import CacheWatch
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
 from xml_pipeline.llm.entrance import carriable_answer
@@ -71,6 +72,7 @@ class Shared:
         calls: in flight.
         told_of_hedges: whether it was said that streams have none.
         ledger: where each attempt is written down; None for nowhere.
+        caches: what turns left in their providers' prompt caches.
         lines: where it is written as JSON, for other programs; None for nowhere.
     """
 
@@ -86,6 +88,7 @@ class Shared:
     told_of_hedges: bool = False
     ledger: Ledger | None = None
     lines: Lines | None = None
+    caches: CacheWatch = field(default_factory=CacheWatch)
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)
@@ -430,7 +433,7 @@ class Run:
             lease.row, lease.response_id = known.number, known.response_id
             return
         wall = self.shared.clock.wall()
-        rates = route.rates(self.shared.prices, wall)
+        rates = route.rates(self.shared.prices, wall, "", completion.tier)
         lease.row, durable = ledger.begin(begun(completion, lease, self._expected(lease), rates, wall))
         await durable
 
@@ -546,12 +549,18 @@ class Run:
         if not usage.prompt_tokens or not usage.completion_tokens:
             received = 0 if usage.completion_tokens else answer_size(response)
             usage = response.usage = self._completed(lease, usage, received)
+        if route.backend.tier_header and response.headers is not None:
+            usage = response.usage = route.tiered(usage, response.headers)
         fact = self._fact(lease, "answered", usage, response.model)
         response.backend = route.name
         response.provider = route.backend.provider
         response.cost = fact.cost
         response.latency = fact.at - self.completion.started
         self.settle(lease, fact, response)
+        if self.completion.request.cache_prompt and fact.charge.thread_id:
+            collapsed = shared.caches.turn(fact, self.completion.request, route.backend.cache_seconds)
+            if collapsed is not None:
+                shared.emit(collapsed)
         if route.limiter.has_rate_limits:  # after settling: the provider's count has this call in it
             route.read_limits(response, shared.clock.wall())
         response.attempts = tuple(self.leases.attempts)
@@ -660,9 +669,11 @@ class Run:
         """What an attempt came to; `model` is the one that answered, when it has another name."""
         completion, route, shared = self.completion, lease.route, self.shared
         wall = shared.clock.wall()
-        rates = route.rates(shared.prices, wall, model) if model and model != route.model else None
+        tier = usage.service_tier or (completion.tier if completion.request.extra else "")
+        rates = route.rates(shared.prices, wall, model, tier) if model and model != route.model else None
         if rates is None:
-            rates = route.rates(shared.prices, wall)
+            rates = route.rates(shared.prices, wall, "", tier)
+        cost = None if rates is None else rates.micro_usd(usage)
         return Answered(
             completion.charge,
             route.name,
@@ -670,12 +681,16 @@ class Run:
             outcome,
             usage,
             True,
-            None if rates is None else rates.micro_usd(usage),
+            cost,
             lease.started,
             shared.clock.monotonic(),
             completion.size,
             None,
             self._extents.get(_asked_alike(route), (None,))[0] if self._extents else None,
+            rates.plain_micro_usd(usage)
+            if rates is not None and usage.cached_tokens + usage.cache_write_tokens
+            else cost,
+            "" if rates is None else rates.name,
         )
 
     def _ended_badly(self, error: BaseException) -> None:

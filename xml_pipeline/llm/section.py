@@ -341,6 +341,9 @@ class PriceSection(Section):
     output: Dollars = Field(description="Output, reasoning included.")
     cached: Dollars | None = Field(None, description="Input read from a cache; as `input` when absent.")
     cache_write: Dollars | None = Field(None, description="Input written to a cache; as `input` when absent.")
+    cache_write_1h: Dollars | None = Field(
+        None, description="Input written to a cache for an hour; as `cache_write` when absent."
+    )
 
 
 class TimeoutsSection(Section):
@@ -428,7 +431,7 @@ class LLMSection(Section):
     )
     on_event: str | None = Field(
         None,
-        description="Import path of a function that gets every `LLMCalled`, `BudgetWarning` and"
+        description="Import path of a function that gets every `LLMCalled`, `BudgetWarning`, `CacheCollapsed` and"
         " `BackendStateChanged`.",
     )
     strategy: str = Field(

@@ -15,7 +15,7 @@ from xml_pipeline.payload import Codec
 from xml_pipeline.payload.text import carriable, deeply
 
 MAX_REPAIRS = 2
-_COUNTS = [field.name for field in fields(Usage) if field.name != "estimated"]
+_COUNTS = [field.name for field in fields(Usage) if field.name not in ("estimated", "service_tier")]
 
 
 def schema_of(codec: Codec[Any]) -> ResponseSchema:
@@ -65,7 +65,11 @@ def joined(rounds: Sequence[LLMResponse]) -> LLMResponse:
     if len(rounds) > 1:
         usages = [Usage.of(one.usage) for one in rounds]
         sums = {name: sum(getattr(usage, name) for usage in usages) for name in _COUNTS}
-        last.usage = Usage(**sums, estimated=any(usage.estimated for usage in usages))
+        last.usage = Usage(
+            **sums,
+            estimated=any(usage.estimated for usage in usages),
+            service_tier=usages[-1].service_tier,
+        )
         costs = [one.cost for one in rounds]
         last.cost = None if None in costs else sum(cost for cost in costs if cost is not None)
         last.attempts = tuple(attempt for one in rounds for attempt in one.attempts)

@@ -23,10 +23,13 @@ _KEPT = (
     *("content", "model", "finish_reason", "reasoning", "provider_data", "request_id", "backend", "provider"),
     *("cost", "latency", "repairs", "stop_reason", "stop_sequence"),
 )
+_SAYS_NOTHING = frozenset(
+    ("messages", "cache_prompt", "cache_key", "changing")
+)  # of the answer, beside `messages`
 _DEFAULTS: dict[str, Any] = {
     each.name: {} if each.default is MISSING else each.default
     for each in fields(LLMRequest)
-    if each.name != "messages"
+    if each.name not in _SAYS_NOTHING
 }
 
 
@@ -50,14 +53,15 @@ def difference(asked: Asked, other: Asked) -> str:
 def _parts(request: LLMRequest) -> Iterator[tuple[str, bytes]]:
     """What is asked, part by part; a field as it usually is says nothing, so a new one changes no digest."""
     for number, message in enumerate(request.messages):
-        yield f"messages[{number}]", _bytes(message)
+        yield f"messages[{number}]", as_bytes(message)
     for name, usual in _DEFAULTS.items():
         value = getattr(request, name)
         if value is not usual and value != usual:
-            yield name, _bytes(value)
+            yield name, as_bytes(value)
 
 
-def _bytes(value: object) -> bytes:
+def as_bytes(value: object) -> bytes:
+    """A part of a request, the same for what says the same."""
     try:
         return msgspec.json.encode(value, enc_hook=_plain, order="deterministic")
     except (TypeError, ValueError, UnicodeError):  # half a character, a key of another kind

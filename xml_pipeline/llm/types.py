@@ -11,7 +11,7 @@ Messages are OpenAI-style dicts, because that is what people have and what a cus
 
 `provider_data` holds what one dialect needs back untouched (thinking blocks with their signatures, Gemini's
 `thoughtSignature`), under that dialect's name; every other dialect drops it. So a history survives failover.
-A part or a message may carry `"cache_control": {"type": "ephemeral"}`; dialects without it drop it.
+A part, a message or a tool may carry `"cache_control": {"type": "ephemeral"}`; dialects without it drop it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _USAGE_KEYS = (
     "cached_tokens",
     "cache_write_tokens",
     "reasoning_tokens",
+    "cache_write_1h_tokens",
 )
 
 
@@ -102,6 +103,10 @@ class Usage(dict[str, int]):
         cache_write_tokens: input tokens written to it.
         reasoning_tokens: output tokens spent on reasoning.
         estimated: True when the provider reported nothing and the numbers are our estimate.
+        cache_write_1h_tokens: those of `cache_write_tokens` that are kept for an hour, where a provider tells; they
+            cost more than those kept for minutes.
+        service_tier: how the provider says that it served the call, as `priority`, `flex` or `fast`, because that
+            decides the price; "" when it does not say. No key of the dict.
     """
 
     prompt_tokens: int = 0
@@ -110,6 +115,8 @@ class Usage(dict[str, int]):
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+    cache_write_1h_tokens: int = 0
+    service_tier: str = ""
 
     def __post_init__(self) -> None:
         dict.update(self, {key: getattr(self, key) for key in _USAGE_KEYS})
@@ -141,6 +148,7 @@ class Usage(dict[str, int]):
             counts["cached_tokens"] or 0,
             counts["cache_write_tokens"] or 0,
             counts["reasoning_tokens"] or 0,
+            cache_write_1h_tokens=counts["cache_write_1h_tokens"] or 0,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -160,11 +168,14 @@ class ToolSpec:
         name: as the model sees it.
         description: what it does and when to use it.
         parameters: JSON Schema of the arguments, an object.
+        cache_control: a mark for the provider's prompt cache after this tool, as `{"type": "ephemeral"}`; dialects
+            without it drop it.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+    cache_control: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +261,9 @@ class LLMRequest:
         tool_choice: None, `auto`, `none`, `required`, or the one tool's name.
         response_schema: structured output asked for natively.
         reasoning_effort: None or the provider's word (`low`, `medium`, `high`, …).
-        cache_prompt: ask for prompt caching where it must be asked for (Anthropic's `cache_control`).
+        cache_prompt: ask for prompt caching where it must be asked for (Anthropic's `cache_control`): a later call
+            begins as this one does.
+        changing: how many of the last messages that later call will not have; they are not worth a write.
         cache_key: a stable key that routes equal prefixes to one cache, or "".
         extra: further keys of the provider's JSON body, merged last.
         prompt_tokens_estimate: estimated size of the prompt in tokens (Ollama sizes `num_ctx` by it).
@@ -275,6 +288,7 @@ class LLMRequest:
     prompt_tokens_estimate: int = 0
     agent: str = ""
     cache_ttl: str = ""
+    changing: int = 1
 
 
 @dataclass(slots=True)

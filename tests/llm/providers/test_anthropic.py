@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,17 +56,56 @@ class TestAnthropic:
         assert sent["thinking"] == {"type": "adaptive"}
         assert sent["output_config"] == {"effort": "xhigh"}
 
-    def test_caching_marks_the_prefix_and_the_end(self) -> None:
+    def test_caching_marks_the_prefix_and_never_the_last_message(self) -> None:
         rule = {"role": "system", "content": "rules"}
         sent = body(
             "anthropic", ask("claude-sonnet-5", rule, USER, tools=[ADD], cache_prompt=True), cache_ttl="1h"
         )
         mark = {"type": "ephemeral", "ttl": "1h"}
         assert sent["system"][-1]["cache_control"] == mark
-        assert sent["messages"][-1]["content"][-1]["cache_control"] == mark
+        assert "cache_control" not in sent["messages"][-1]["content"][-1]
         assert "cache_control" not in sent["tools"][-1]
         without = body("anthropic", ask("claude-sonnet-5", tools=[ADD], cache_prompt=True))
         assert without["tools"][-1]["cache_control"] == {"type": "ephemeral"}
+
+    @pytest.mark.parametrize(
+        ("changing", "marked"), [(0, (2, 0)), (1, (1, 0)), (2, (0, 0)), (3, None), (99, None)]
+    )
+    def test_the_last_message_that_comes_again_is_marked(
+        self, changing: int, marked: tuple[int, int] | None
+    ) -> None:
+        turns = [USER, {"role": "assistant", "content": "Yes?"}, {"role": "user", "content": "Go on"}]
+        sent = body("anthropic", ask("claude-sonnet-5", *turns, cache_prompt=True, changing=changing))
+        found = [
+            (turn, block)
+            for turn, message in enumerate(sent["messages"])
+            for block, content in enumerate(message["content"])
+            if "cache_control" in content
+        ]
+        assert found == ([] if marked is None else [marked])
+
+    def test_a_mark_of_a_tool_is_kept(self) -> None:
+        mark = {"type": "ephemeral", "ttl": "1h"}
+        tools = [replace(ADD, cache_control=mark), replace(ADD, name="sub")]
+        sent = body("anthropic", ask("claude-sonnet-5", USER, tools=tools))
+        assert [tool.get("cache_control") for tool in sent["tools"]] == [mark, None]
+
+    @pytest.mark.parametrize(
+        ("model", "tokens"),
+        [
+            ("claude-opus-5", 512),
+            ("claude-sonnet-5", 1024),
+            ("claude-sonnet-4-6", 1024),
+            ("claude-opus-4-8", 1024),
+            ("claude-opus-4-7", 2048),
+            ("claude-3-5-haiku-latest", 2048),
+            ("claude-opus-4-6", 4096),
+            ("claude-haiku-4-5-20251001", 4096),
+            ("claude-new-9", None),
+        ],
+    )
+    def test_a_prefix_needs_so_many_tokens_to_be_cached(self, model: str, tokens: int | None) -> None:
+        assert dialect("anthropic").least_cacheable(model) == tokens
 
     def test_own_marks_are_kept_up_to_four(self) -> None:
         mark = {"type": "ephemeral"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,34 @@ class TestChat:
         sent = body("openai", ask("gpt-4o", {"role": "user", "content": [part]}, answered, USER))
         assert "cache_control" not in json.dumps(sent)
         assert "provider_data" not in json.dumps(sent)
+
+    @pytest.mark.parametrize("preset", ["openrouter", "litellm"])
+    def test_gateways_are_asked_to_cache_for_claude(self, preset: str) -> None:
+        turns = [
+            {"role": "system", "content": "rules"},
+            USER,
+            {"role": "assistant", "content": "Yes?"},
+            {"role": "user", "content": "Go on"},
+        ]
+
+        def marked(model: str, **options: Any) -> list[int]:
+            sent = body("openai-compatible", ask(model, *turns, **options), preset=preset)
+            return [at for at, each in enumerate(sent["messages"]) if "cache_control" in json.dumps(each)]
+
+        claude = "anthropic/claude-sonnet-5"
+        assert marked(claude) == []
+        assert marked(claude, cache_prompt=True) == [0, 1]
+        assert marked(claude, cache_prompt=True, changing=0) == [0, 3]
+        assert marked("openai/gpt-5.4", cache_prompt=True) == []
+
+    def test_gateways_get_the_marks_of_messages_and_tools(self) -> None:
+        mark = {"type": "ephemeral"}
+        message = {"role": "user", "content": "Hi", "cache_control": mark}
+        request = ask("anthropic/claude-sonnet-5", message, tools=[replace(ADD, cache_control=mark)])
+        sent = body("openai-compatible", request, preset="openrouter")
+        assert sent["messages"][0]["content"] == [{"type": "text", "text": "Hi", "cache_control": mark}]
+        assert sent["tools"][0]["cache_control"] == mark
+        assert "cache_control" not in json.dumps(body("openai", replace(request, model="gpt-4o")))
 
     def test_openrouter_keeps_marks_and_gets_its_reasoning_back(self) -> None:
         details = [{"type": "reasoning.text", "text": "Hm.", "signature": "s"}]

@@ -300,6 +300,7 @@ async def test_options_reach_the_backend_in_neutral_shapes() -> None:
             {
                 "type": "function",
                 "function": {"name": "add", "description": "adds", "parameters": {"type": "object"}},
+                "cache_control": {"type": "ephemeral"},
             }
         ],
         tool_choice={"type": "function", "function": {"name": "add"}},
@@ -309,6 +310,7 @@ async def test_options_reach_the_backend_in_neutral_shapes() -> None:
         seed=7,
         reasoning_effort="low",
         cache_prompt=True,
+        changing=2,
         cache_key="k",
         extra={"user": "u"},
     )
@@ -318,6 +320,7 @@ async def test_options_reach_the_backend_in_neutral_shapes() -> None:
     assert request.tool_choice == "add"
     assert (request.stop, request.temperature, request.top_p, request.seed) == (("END",), None, 0.5, 7)
     assert (request.reasoning_effort, request.cache_prompt, request.cache_key) == ("low", True, "k")
+    assert (request.changing, request.tools[0].cache_control) == (2, {"type": "ephemeral"})
     assert request.extra == {"user": "u"}
     assert request.prompt_tokens_estimate > 0
 

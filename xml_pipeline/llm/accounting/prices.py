@@ -2,22 +2,28 @@
 
 Prices come from the configuration's own table first, then from the snapshot that the genai-prices package
 carries (nothing is downloaded). A model without a price costs None, never 0.
+
+A price is read once into whole numbers, fine enough for every price that the package has: so sums are exact, and are
+rounded once, at their end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from fnmatch import fnmatchcase
+from math import ceil
 from typing import Any
 
 from xml_pipeline.errors import ConfigError, cut
 from xml_pipeline.llm.types import Usage, is_amount
 
-_SCALE = 1_000_000  # a price of 1 USD per million tokens is 1 micro-USD per token; kept in millionths of that
-REFRESH_SECONDS = 900.0  # prices may depend on date and hour
+_SCALE = 10**18
+"""Parts of a micro-USD that prices are kept in; 1 USD per million tokens is one micro-USD per token."""
+REFRESH_SECONDS = 900.0  # prices may depend on date and hour; all of them change on a quarter of an hour
 _PLENTY = 1 << 40  # tokens; more than any call uses
 MAX_REMEMBERED = 4096  # models whose rates are kept ready
 
@@ -31,6 +37,7 @@ class Price:
         output: output, reasoning included.
         cached: input read from a cache; as `input` when None.
         cache_write: input written to a cache; as `input` when None.
+        cache_write_1h: input written to a cache for an hour; as `cache_write` when None.
 
     Raises:
         ConfigError: one of them is no number from 0.
@@ -40,6 +47,7 @@ class Price:
     output: float
     cached: float | None = None
     cache_write: float | None = None
+    cache_write_1h: float | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -50,7 +58,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class _Tiers:
-    """A price that depends on the length of the prompt: millionths of a micro-USD per token."""
+    """A price that depends on the length of the prompt, for each token."""
 
     base: int
     steps: tuple[tuple[int, int], ...] = ()
@@ -62,20 +70,29 @@ class _Tiers:
                 price = step
         return price
 
+    def most(self, prompt_tokens: int) -> int:
+        """The highest price of any prompt that is not longer."""
+        return max(self.base, *(step for start, step in self.steps if prompt_tokens > start), 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
     """The prices of one model, ready for sums of integers.
 
     Attributes:
-        input, output, cached, cache_write: of each kind of token.
-        name: whose prices they are, as `openai/gpt-5.4`; of the configuration's own, as it names the model.
+        input, output, cached, cache_write, cache_write_1h, reasoning: of each kind of token.
+        request: of the call itself, whatever it uses.
+        name: whose prices they are, as `openai/gpt-5.4`, with the tier where it has prices of its own, as
+            `openai/gpt-5.4 (flex)`; of the configuration's own, as it names the model.
     """
 
     input: _Tiers
     output: _Tiers
     cached: _Tiers
     cache_write: _Tiers
+    cache_write_1h: _Tiers
+    reasoning: _Tiers
+    request: int = 0
     name: str = ""
 
     def micro_usd(self, usage: Usage) -> int:
@@ -83,43 +100,69 @@ class Rates:
         prompt = usage.prompt_tokens
         cached = min(usage.cached_tokens, prompt)  # both are parts of the prompt, whatever a provider says
         written = min(usage.cache_write_tokens, prompt - cached)
-        total = (prompt - cached - written) * self.input.at(prompt)
-        total += usage.completion_tokens * self.output.at(prompt)
+        total = self.request + (prompt - cached - written) * self.input.at(prompt)
         if cached:
             total += cached * self.cached.at(prompt)
         if written:
-            total += written * self.cache_write.at(prompt)
+            hour = min(usage.cache_write_1h_tokens, written)
+            total += hour * self.cache_write_1h.at(prompt) + (written - hour) * self.cache_write.at(prompt)
+        if self.reasoning is self.output:
+            total += usage.completion_tokens * self.output.at(prompt)
+        else:
+            reasoning = min(usage.reasoning_tokens, usage.completion_tokens)
+            total += (usage.completion_tokens - reasoning) * self.output.at(prompt)
+            total += reasoning * self.reasoning.at(prompt)
         return -(-total // _SCALE)
+
+    def plain_micro_usd(self, usage: Usage) -> int:
+        """What the call would have cost with nothing read from a cache and nothing written to one; as `micro_usd`."""
+        return self.micro_usd(replace(usage, cached_tokens=0, cache_write_tokens=0))
 
     @property
     def free(self) -> bool:
         """Whether nothing costs anything."""
-        kinds = (self.input, self.output, self.cached, self.cache_write)
-        return not any(kind.base or any(step for _, step in kind.steps) for kind in kinds)
+        kinds = (*self._prompts, self.output, self.reasoning)
+        return not self.request and not any(
+            kind.base or any(step for _, step in kind.steps) for kind in kinds
+        )
+
+    @property
+    def _prompts(self) -> tuple[_Tiers, ...]:
+        return self.input, self.cached, self.cache_write, self.cache_write_1h
 
     def output_for(self, micro_usd: int, prompt_tokens: int) -> int:
         """Output tokens that so much money pays for beside the prompt; may be negative."""
         if self.free:
             return _PLENTY
-        price = self.output.at(prompt_tokens)
+        price = max(self.output.most(prompt_tokens), self.reasoning.most(prompt_tokens))
         left = micro_usd - self.highest(prompt_tokens, 0)
         return left * _SCALE // price if price else (_PLENTY if left >= 0 else left)
 
     def highest(self, prompt_tokens: int, completion_tokens: int) -> int:
-        """An upper bound of the cost before the call: micro-USD, rounded up."""
-        dearest = max(self.input.at(prompt_tokens), self.cache_write.at(prompt_tokens))
-        total = prompt_tokens * dearest + completion_tokens * self.output.at(prompt_tokens)
+        """An upper bound of the cost before the call, whatever its tokens turn out to be: micro-USD, rounded up."""
+        dearest = max(kind.most(prompt_tokens) for kind in self._prompts)
+        answer = max(self.output.most(prompt_tokens), self.reasoning.most(prompt_tokens))
+        total = self.request + prompt_tokens * dearest + completion_tokens * answer
         return -(-total // _SCALE)
 
 
-FREE = Rates(_Tiers(0), _Tiers(0), _Tiers(0), _Tiers(0), "free")
+_NOTHING = _Tiers(0)
+FREE = Rates(*(_NOTHING,) * 6, name="free")
+
+
+def _exact(price: object) -> int:
+    """A price in USD per million tokens, as it is written, per token; rounded up beyond what is kept."""
+    return ceil(Decimal(str(price)) * _SCALE)
 
 
 def _own(price: Price, name: str) -> Rates:
-    def tiers(value: float | None) -> _Tiers:
-        return _Tiers(round((price.input if value is None else value) * _SCALE))
+    def tiers(value: float | None, usual: _Tiers) -> _Tiers:
+        return usual if value is None else _Tiers(_exact(value))
 
-    return Rates(tiers(price.input), tiers(price.output), tiers(price.cached), tiers(price.cache_write), name)
+    plain, output = _Tiers(_exact(price.input)), _Tiers(_exact(price.output))
+    written = tiers(price.cache_write, plain)
+    cached, hour = tiers(price.cached, plain), tiers(price.cache_write_1h, written)
+    return Rates(plain, output, cached, written, hour, output, name=name)
 
 
 class PriceTable:
@@ -131,7 +174,7 @@ class PriceTable:
 
     def __init__(self, own: Mapping[str, Price] | None = None) -> None:
         self._own = {name: _own(price, name) for name, price in (own or {}).items()}
-        self._found: dict[tuple[str, str], tuple[float, Rates | None]] = {}
+        self._found: dict[tuple[str, str, str], tuple[float, Rates | None]] = {}
         self._snapshot: Any = None
 
     def own(self, model: str) -> Rates | None:
@@ -151,27 +194,30 @@ class PriceTable:
         return (
             self._snapshot is None
             and bool(provider)
-            and (provider, model) not in self._found
+            and (provider, model, "") not in self._found
             and self.own(model) is None
         )
 
-    def rates(self, provider: str, model: str, now: float) -> Rates | None:
+    def rates(self, provider: str, model: str, now: float, tier: str = "") -> Rates | None:
         """The rates of a model, None when unknown.
 
         Args:
             provider: its id in genai-prices; "" for none, then only own prices count.
             model: as the provider names it.
             now: unix time in seconds.
+            tier: how the provider says that it serves, such as `priority`, `flex`, `batch` or `fast`; "" when it does
+                not say. Own prices hold for all of them.
         """
-        found = self._found.get((provider, model))
+        found = self._found.get((provider, model, tier))
         if found is not None and now < found[0]:
             return found[1]
         rates = self.own(model)
         if rates is None and provider and self._snapshot is not None:
-            rates = _from_snapshot(self._snapshot, provider, model, now)
+            rates = _from_snapshot(self._snapshot, provider, model, now, tier)
         if len(self._found) >= MAX_REMEMBERED:
             self._found.clear()
-        self._found[(provider, model)] = (now + REFRESH_SECONDS, rates)
+        until = now - now % REFRESH_SECONDS + REFRESH_SECONDS
+        self._found[(provider, model, tier)] = (until, rates)
         return rates
 
 
@@ -181,31 +227,46 @@ def _load_snapshot() -> Any:
     return get_snapshot()
 
 
-def _from_snapshot(snapshot: Any, provider: str, model: str, now: float) -> Rates | None:
+def _from_snapshot(snapshot: Any, provider: str, model: str, now: float, tier: str) -> Rates | None:
     try:
         source, info = snapshot.find_provider_model(model, None, provider, None)
     except LookupError:
         return None
-    prices = info.get_prices(datetime.fromtimestamp(now, UTC))
+    when = datetime.fromtimestamp(now, UTC)
+    name, prices = f"{source.id}/{info.id}", info.get_prices(when)
+    if tier:
+        # Providers say it in different words: `service_tier: flex`, `processing: batch`, `speed: fast`.
+        others = info.get_prices(when, {"service_tier": tier, "processing": tier, "speed": tier})
+        if others != prices:
+            name, prices = f"{name} ({tier})", others
+    return _compiled(prices, name)
 
-    def tiers(price: Any) -> _Tiers | None:
+
+def _compiled(prices: Any, name: str) -> Rates | None:
+    """genai-prices' prices as whole numbers; a kind without a price of its own is a part of a wider one."""
+
+    def tiers(kind: str, usual: _Tiers | None = None) -> _Tiers | None:
+        price = getattr(prices, kind)
         if price is None:
-            return None
+            return usual
         steps = getattr(price, "tiers", None)
         if steps is None:
-            return _Tiers(int(price * _SCALE))
-        return _Tiers(
-            int(price.base * _SCALE), tuple((tier.start, int(tier.price * _SCALE)) for tier in steps)
-        )
+            return _Tiers(_exact(price))
+        return _Tiers(_exact(price.base), tuple((step.start, _exact(step.price)) for step in steps))
 
-    plain, output = tiers(prices.input_mtok), tiers(prices.output_mtok)
-    if plain is None and output is None:
+    plain, output = tiers("input_mtok"), tiers("output_mtok", _NOTHING)
+    if plain is None and prices.output_mtok is None:
         return None
-    plain = plain or _Tiers(0)
+    plain, output = plain or _NOTHING, output or _NOTHING
+    written = tiers("cache_write_mtok", plain) or plain
+    each = prices.requests_kcount
     return Rates(
         plain,
-        output or _Tiers(0),
-        tiers(prices.cache_read_mtok) or plain,
-        tiers(prices.cache_write_mtok) or plain,
-        f"{source.id}/{info.id}",
+        output,
+        tiers("cache_read_mtok", plain) or plain,
+        tiers("cache_write_5m_mtok", written) or written,
+        tiers("cache_write_1h_mtok", written) or written,
+        tiers("output_reasoning_mtok", output) or output,
+        0 if each is None else _exact(each * 1000),
+        name,
     )

@@ -186,6 +186,8 @@ class Answered:
         size: of the prompt, in bytes.
         error: why it failed, or None.
         extent: of the prompt, None where no budget asked for it.
+        plain: what it would have cost with no cache, in micro-USD; None when the price is unknown.
+        priced_as: whose price that is, as `openai/gpt-5.4`; "" when it is unknown.
     """
 
     charge: Charge
@@ -200,6 +202,8 @@ class Answered:
     size: int
     error: BackendError | None = None
     extent: Extent | None = None
+    plain: int | None = None
+    priced_as: str = ""
 
     @property
     def cost(self) -> float | None:

@@ -128,6 +128,7 @@ class Backend:
     default_key_env: ClassVar[str] = ""
     requires_key: ClassVar[bool] = False
     price_provider: ClassVar[str] = ""
+    tier_header: ClassVar[str] = ""  # of an answer: `Usage.service_tier`, where its body does not say it
     usual_models: ClassVar[tuple[str, ...]] = ()  # globs of `serves_model`, for messages only
     endpoints: ClassVar[tuple[str, ...]] = ()  # paths in lower case that a `base_url` must not end with
     detached = False  # True: answers are asked for with `_submit`, and fetched by their names with `_fetch`
@@ -202,6 +203,11 @@ class Backend:
         """Whether this class does its own I/O: its methods then get an `httpx.AsyncClient`."""
         kind = type(self)
         return kind._do_completion is not Backend._do_completion or kind._do_stream is not Backend._do_stream
+
+    @property
+    def cache_seconds(self) -> float:
+        """How long its provider keeps the beginning of a prompt that nobody reads again: five minutes at most."""
+        return 300.0
 
     @property
     def key_missing(self) -> bool:

@@ -43,6 +43,8 @@ from xml_pipeline.llm.types import MOST_TOKENS, LLMRequest, LLMResponse, StreamE
 
 Path = tuple[str, ...]
 
+LONGEST_TIER = 32  # characters; it is a word
+
 
 class UsageKeys(NamedTuple):
     """Where an API writes its token counts: for each field of `Usage` the keys that lead there; several are added."""
@@ -52,23 +54,44 @@ class UsageKeys(NamedTuple):
     cached: tuple[Path, ...]
     cache_write: tuple[Path, ...]
     reasoning: tuple[Path, ...]
+    cache_write_1h: tuple[Path, ...]
 
     @classmethod
     def of(
-        cls, prompt: str, completion: str, cached: str = "", cache_write: str = "", reasoning: str = ""
+        cls,
+        prompt: str,
+        completion: str,
+        cached: str = "",
+        cache_write: str = "",
+        reasoning: str = "",
+        cache_write_1h: str = "",
     ) -> UsageKeys:
         """Written short: `input_tokens details.cached` is the sum of a count and of one inside an object."""
-        kinds = (prompt, completion, cached, cache_write, reasoning)
+        kinds = (prompt, completion, cached, cache_write, reasoning, cache_write_1h)
         return cls(*(tuple(tuple(path.split(".")) for path in kind.split()) for kind in kinds))
 
-    def read(self, usage: Any) -> Usage:
-        """The usage in an API's object; one whose prompt or answer is no possible count is as good as none."""
-        counts = [_total(usage, paths) for paths in self]
-        prompt, completion, cached, cache_write, reasoning = counts
+    def read(self, usage: Any, tier: object = "") -> Usage:
+        """The usage in an API's object; one whose prompt or answer is no possible count is as good as none.
+
+        Args:
+            usage: the object.
+            tier: `Usage.service_tier`, where the API says it; what is no text is left out.
+        """
+        counts = [_total(usage, paths) if paths else 0 for paths in self]
+        prompt, completion, cached, cache_write, reasoning, for_an_hour = counts
         if prompt is None or completion is None:
             return Usage()
         cached = min(cached or 0, prompt)  # parts of the prompt, and priced as such
-        return Usage(prompt, completion, cached, min(cache_write or 0, prompt - cached), reasoning or 0)
+        written = min(cache_write or 0, prompt - cached)
+        return Usage(
+            prompt,
+            completion,
+            cached,
+            written,
+            reasoning or 0,
+            cache_write_1h_tokens=min(for_an_hour or 0, written),
+            service_tier=tier[:LONGEST_TIER] if isinstance(tier, str) else "",
+        )
 
 
 def _total(usage: Any, paths: Sequence[Path]) -> int | None:
@@ -146,6 +169,10 @@ class Dialect(ABC):
     def beyond_limit(self, request: LLMRequest) -> int:
         """Tokens that `encode` lets the model write beyond `request.max_tokens`, at most; budgets reserve them."""
         return 0
+
+    def least_cacheable(self, model: str) -> int | None:
+        """Tokens that the beginning of a prompt needs to be cached at all; None where that is not known."""
+        return None
 
     def finish_reason(self, word: Any, *, calls: bool = False) -> str:
         """The neutral finish reason of the API's word, where it is none of its own.

@@ -73,12 +73,20 @@ def described(shape: dict[str, Any], tool: ToolSpec) -> dict[str, Any]:
     return shape
 
 
-def function_tools(request: LLMRequest, names: ToolNames) -> list[dict[str, Any]]:
-    """The tools offered, in the shape that chat completions and Ollama share."""
+def marked(shape: dict[str, Any], tool: ToolSpec) -> dict[str, Any]:
+    """`described`, with the tool's mark for the prompt cache, if it has one."""
+    if tool.cache_control:
+        shape["cache_control"] = dict(tool.cache_control)
+    return described(shape, tool)
+
+
+def function_tools(request: LLMRequest, names: ToolNames, *, marks: bool = False) -> list[dict[str, Any]]:
+    """The tools offered, in the shape that chat completions and Ollama share; `marks`: with their cache marks."""
     return [
         {
             "type": "function",
             "function": described({"name": names.wire(tool.name), "parameters": dict(tool.parameters)}, tool),
+            **({"cache_control": dict(tool.cache_control)} if marks and tool.cache_control else {}),
         }
         for tool in request.tools
     ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from xml_pipeline.errors import BackendError, LLMError
@@ -13,11 +13,12 @@ from xml_pipeline.llm.accounting.estimate import Estimator
 from xml_pipeline.llm.accounting.prices import FREE, PriceTable, Rates
 from xml_pipeline.llm.accounting.usage import Answered, UsageTotals
 from xml_pipeline.llm.http.backend import Backend
+from xml_pipeline.llm.http.dialect import LONGEST_TIER
 from xml_pipeline.llm.http.secrets import Scrubber, in_headers, words_in_headers
 from xml_pipeline.llm.http.transport import Transport, TransportSettings, as_backend_error, is_loopback
 from xml_pipeline.llm.limits.rate_limiter import Permit, RateLimiter
 from xml_pipeline.llm.routing.circuit_breaker import CircuitBreaker, CoolingPolicy
-from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse
+from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse, Usage
 from xml_pipeline.payload.text import encodable
 
 logger = logging.getLogger(__name__)
@@ -161,6 +162,11 @@ class Route:
             if limits is not None:
                 self.limiter.correct(limits)
 
+    def tiered(self, usage: Usage, headers: Mapping[str, str]) -> Usage:
+        """The usage with the tier that the provider's headers name."""
+        tier = headers.get(self.backend.tier_header, "")
+        return replace(usage, service_tier=tier[:LONGEST_TIER]) if tier else usage
+
     def supports(self, feature: Feature) -> bool:
         """Whether the model there has the feature natively, as far as is known."""
         return (self.model, feature) not in self.endpoint.refused and self.backend.supports(
@@ -187,9 +193,9 @@ class Route:
             logger.info("backend %s: %s has no %s; put into words from now on", self.name, self.model, what)
         return True
 
-    def rates(self, prices: PriceTable, wall: float, model: str = "") -> Rates | None:
-        """What the model (or another one) costs there, None when unknown."""
-        rates = prices.rates(self.price_provider, model or self.model, wall)
+    def rates(self, prices: PriceTable, wall: float, model: str = "", tier: str = "") -> Rates | None:
+        """What the model (or another one) costs there, served in a tier, None when unknown."""
+        rates = prices.rates(self.price_provider, model or self.model, wall, tier)
         return FREE if rates is None and self.backend.offline else rates
 
     def typed(self, raised: Exception) -> BackendError:

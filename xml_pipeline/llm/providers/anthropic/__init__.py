@@ -12,7 +12,7 @@ from xml_pipeline.llm.http.classify import ErrorRule
 from xml_pipeline.llm.http.dialect import Dialect, WireRequest
 from xml_pipeline.llm.providers.anthropic.answer import AnthropicStreamDecoder, decode_message
 from xml_pipeline.llm.providers.anthropic.request import MessagesSettings, encode_request, thinking_tokens
-from xml_pipeline.llm.providers.anthropic.rules import rule_for
+from xml_pipeline.llm.providers.anthropic.rules import least_cacheable, rule_for
 from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse
 
 
@@ -38,6 +38,9 @@ class AnthropicDialect(Dialect):
 
     def beyond_limit(self, request: LLMRequest) -> int:
         return thinking_tokens(request, rule_for(request.model))
+
+    def least_cacheable(self, model: str) -> int | None:
+        return least_cacheable(model)
 
     def decode(self, data: Any, request: LLMRequest) -> LLMResponse:
         if isinstance(data, dict) and data.get("type") == "error":
@@ -75,6 +78,10 @@ class AnthropicBackend(Backend):
 
     def supports(self, feature: Feature, model: str) -> bool:
         return feature != "schema" or rule_for(model).schema
+
+    @property
+    def cache_seconds(self) -> float:
+        return 3600.0 if self.cache_ttl == "1h" else 300.0
 
     def _make_dialect(self) -> Dialect:
         return AnthropicDialect(

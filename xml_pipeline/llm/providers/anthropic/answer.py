@@ -29,6 +29,7 @@ from xml_pipeline.llm.types import (
     TextDelta,
     ToolCall,
     ToolCallDelta,
+    Usage,
     UsageReport,
 )
 
@@ -39,9 +40,16 @@ USAGE = UsageKeys.of(
     cached="cache_read_input_tokens",
     cache_write="cache_creation_input_tokens",
     reasoning="output_tokens_details.thinking_tokens",
+    cache_write_1h="cache_creation.ephemeral_1h_input_tokens",
 )
 _THINKING = ("thinking", "redacted_thinking")
 _REPLAYED = ("thinking", "redacted_thinking", "text", "tool_use")
+
+
+def usage_in(usage: Any) -> Usage:
+    """What a message used; a fast answer has prices of its own, as a tier has."""
+    found: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
+    return USAGE.read(found, "fast" if found.get("speed") == "fast" else found.get("service_tier"))
 
 
 def decode_message(dialect: Dialect, data: Any, request: LLMRequest) -> LLMResponse:
@@ -55,7 +63,7 @@ def decode_message(dialect: Dialect, data: Any, request: LLMRequest) -> LLMRespo
     return LLMResponse(
         content="".join(_text(block, "text") for block in blocks if block.get("type") == "text"),
         model=str(data.get("model") or request.model),
-        usage=USAGE.read(data.get("usage")),
+        usage=usage_in(data.get("usage")),
         finish_reason=dialect.finish_reason(data.get("stop_reason")),
         raw=data,
         tool_calls=tuple(_call(block, names) for block in blocks if block.get("type") == "tool_use"),
@@ -178,7 +186,7 @@ class AnthropicStreamDecoder(StreamDecoder):
         if not isinstance(usage, dict):
             return ()
         self._usage.update({key: value for key, value in usage.items() if value is not None})
-        return (UsageReport(USAGE.read(self._usage)),)
+        return (UsageReport(usage_in(self._usage)),)
 
     def _start(self, chunk: Mapping[str, Any]) -> Sequence[StreamEvent]:
         start = expect_object(chunk.get("content_block"))

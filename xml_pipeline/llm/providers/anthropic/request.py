@@ -34,9 +34,10 @@ from xml_pipeline.llm.providers.history import (
     unsupported,
 )
 from xml_pipeline.llm.providers.schemas import closed_schema, in_words
-from xml_pipeline.llm.providers.tool_names import ToolNames, described
+from xml_pipeline.llm.providers.tool_names import ToolNames, marked
 from xml_pipeline.llm.types import LLMRequest, Message
 
+_MARKABLE = ("text", "tool_result", "tool_use", "image")
 MAX_MARKS = 4
 """`cache_control` marks that one request may carry."""
 
@@ -59,8 +60,9 @@ def encode_request(
     names = ToolNames.of(request)
     system = _system(request)
     turns = _Turns(names, dialect)
-    for message in request.messages:
-        turns.add(message)
+    changing = len(request.messages) - request.changing
+    for number, message in enumerate(request.messages):
+        turns.add(message, stable=number < changing)
     body: dict[str, Any] = {
         "model": request.model,
         "max_tokens": request.max_tokens or settings.max_tokens,
@@ -68,7 +70,7 @@ def encode_request(
     }
     if request.tools:
         body["tools"] = [
-            described(
+            marked(
                 {"name": names.wire(tool.name), "input_schema": {"type": "object", **tool.parameters}}, tool
             )
             for tool in request.tools
@@ -92,7 +94,7 @@ def encode_request(
     elif samples and request.top_p is not None:
         body["top_p"] = request.top_p
     if request.cache_prompt:
-        _mark(body, request.cache_ttl or settings.cache_ttl)
+        _mark(body, request.cache_ttl or settings.cache_ttl, turns.stable)
     _limit_marks(body)
     if stream:
         body["stream"] = True
@@ -165,16 +167,27 @@ def _open_loop_without_thinking(turns: list[dict[str, Any]]) -> bool:
 
 
 class _Turns:
-    """Messages → alternating turns of blocks."""
+    """Messages → alternating turns of blocks.
+
+    Attributes:
+        stable: the last block that can carry a mark of the messages that a later call has as well; None for none.
+    """
 
     def __init__(self, names: ToolNames, dialect: str) -> None:
         self._names = names
         self._ids = CallIds()
         self._dialect = dialect
         self._turns: list[dict[str, Any]] = []
+        self.stable: dict[str, Any] | None = None
 
-    def add(self, message: Message) -> None:
+    def add(self, message: Message, *, stable: bool) -> None:
         """Append a message to its turn."""
+        self._append(message)
+        if stable and self._turns:
+            blocks = (block for block in reversed(self._turns[-1]["content"]) if block["type"] in _MARKABLE)
+            self.stable = next(blocks, self.stable)
+
+    def _append(self, message: Message) -> None:
         role = message["role"]
         if role == "system":
             return
@@ -285,16 +298,14 @@ def _replayed(
     return thinking + _without_blank(texts) + uses
 
 
-def _mark(body: dict[str, Any], ttl: str) -> None:
-    """Ask to cache the stable prefix (tools and system) and the conversation so far."""
+def _mark(body: dict[str, Any], ttl: str, stable: dict[str, Any] | None) -> None:
+    """Ask to cache what a later call begins with: tools and system, and the messages up to the last stable one."""
     mark = {"type": "ephemeral"} if ttl == "5m" else {"type": "ephemeral", "ttl": ttl}
     prefix = body.get("system") or body.get("tools")
     if prefix:
         prefix[-1].setdefault("cache_control", mark)
-    for block in reversed(body["messages"][-1]["content"]):
-        if block["type"] in ("text", "tool_result", "image"):
-            block.setdefault("cache_control", mark)
-            break
+    if stable is not None:
+        stable.setdefault("cache_control", mark)
 
 
 def _limit_marks(body: dict[str, Any]) -> None:

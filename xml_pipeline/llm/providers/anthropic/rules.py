@@ -47,8 +47,23 @@ RULES = (
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16_384, "xhigh": 32_768, "max": 49_152}
 """Reasoning effort → thinking tokens, for models without adaptive thinking; 1,024 is the API's least."""
 
+LEAST_CACHEABLE = (
+    (re.compile(r"claude-opus-5(-|$)"), 512),
+    (re.compile(r"claude-(opus-4-7|3-5-haiku|3-haiku)"), 2048),
+    (re.compile(r"claude-(opus-4-[56]|haiku-4-5)"), 4096),
+    (re.compile(r"claude-(opus-4|sonnet-[45]|3-7-sonnet|3-5-sonnet|3-opus)(-|$)"), 1024),
+)
+"""Tokens below which a marked prefix is not cached, silently and at no cost
+(platform.claude.com/docs/en/build-with-claude/prompt-caching, late 2026); unlisted models say nothing."""
+
 EFFORTS = {"minimal": "low"}
 """Efforts that the API does not know → the nearest it does."""
+
+
+def least_cacheable(model: str) -> int | None:
+    """Tokens that a prefix needs to be cached; None where it is not known."""
+    name = model.lower()
+    return next((tokens for models, tokens in LEAST_CACHEABLE if models.match(name)), None)
 
 
 def rule_for(model: str) -> ClaudeRule:

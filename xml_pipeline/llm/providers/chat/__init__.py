@@ -53,6 +53,7 @@ class Flavour:
         limit: the name of the output limit.
         rules: what its models take; unlisted models take everything.
         cache_key: it knows `prompt_cache_key`.
+        cache_header: the header that it takes instead, or "".
         cache_control: it passes `cache_control` marks of parts on.
         replays: fields of its messages that it wants back in the next turn.
         call_replays: the same for its tool calls.
@@ -63,10 +64,23 @@ class Flavour:
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     rules: Sequence[ModelRule] = ()
     cache_key: bool = False
+    cache_header: str = ""
     cache_control: bool = False
     replays: tuple[str, ...] = ()
     call_replays: tuple[str, ...] = ()
     local: bool = False
+
+
+def marked_messages(messages: Sequence[Message], changing: int) -> list[Message]:
+    """With marks for Anthropic's prompt cache, which gateways pass on: after the system prompt, and after the last
+    message of a user that comes again."""
+    marked = list(messages)
+    stable = range(len(marked) - changing)
+    for role in ("system", "user"):
+        found = next((index for index in reversed(stable) if marked[index]["role"] == role), None)
+        if found is not None:
+            marked[found] = {"cache_control": {"type": "ephemeral"}, **marked[found]}
+    return marked
 
 
 class ChatDialect(Dialect):
@@ -93,9 +107,16 @@ class ChatDialect(Dialect):
         rule = rule_for(request.model, flavour.rules) if flavour.rules else ANY
         names: ToolNames | None = None  # of the tools that occur; most requests have none
         messages: list[dict[str, Any]] = []
-        for message in request.messages:
+        asked = request.messages
+        if flavour.cache_control and request.cache_prompt and "claude" in request.model.lower():
+            asked = marked_messages(asked, request.changing)
+        for message in asked:
             role, content = message["role"], message.get("content")
-            if type(content) is str and (role == "user" or role == "system"):
+            if (
+                type(content) is str
+                and (role == "user" or role == "system")
+                and "cache_control" not in message
+            ):
                 messages.append({"role": role, "content": content})
                 continue
             if names is None:
@@ -118,7 +139,7 @@ class ChatDialect(Dialect):
             body["reasoning_effort"] = effort
         if request.tools:
             names = names or ToolNames.of(request)
-            body["tools"] = function_tools(request, names)
+            body["tools"] = function_tools(request, names, marks=flavour.cache_control)
             if request.tool_choice is not None:
                 body["tool_choice"] = self._choice(request.tool_choice, names)
         if request.response_schema is not None:
@@ -129,12 +150,17 @@ class ChatDialect(Dialect):
                 body["response_format"] = response_format(request.response_schema)
         if flavour.local and len(messages) > 1 and messages[1]["role"] == "system":
             body["messages"] = leading_system(messages)
-        if request.cache_key and flavour.cache_key:
+        headers: dict[str, str] = {}
+        if request.cache_key and flavour.cache_header:
+            headers[flavour.cache_header] = request.cache_key
+        elif request.cache_key and flavour.cache_key:
             body["prompt_cache_key"] = request.cache_key
         if stream:
             body["stream"] = True
             body["stream_options"] = {"include_usage": True}
-        return WireRequest("/chat/completions", merge_extra(body, request) if request.extra else body)
+        return WireRequest(
+            "/chat/completions", merge_extra(body, request) if request.extra else body, headers
+        )
 
     def _choice(self, choice: str, names: ToolNames) -> Any:
         if choice in ("auto", "none", "required"):
@@ -154,6 +180,10 @@ class ChatDialect(Dialect):
             content = text_of(message)
         elif content is not None and not isinstance(content, str):
             content = [self._part(part, role) for part in content] or ""
+        mark = message.get("cache_control") if self.flavour.cache_control else None
+        if mark and content:
+            content = [{"type": "text", "text": content}] if isinstance(content, str) else content
+            content[-1] = {**content[-1], "cache_control": dict(mark)}
         shaped: dict[str, Any] = {"role": role, "content": content or ""}
         if role == "assistant":
             calls = calls_of(message)
@@ -202,7 +232,7 @@ class ChatDialect(Dialect):
         return LLMResponse(
             content=content,
             model=str(data.get("model") or request.model),
-            usage=self.usage_in(data.get("usage")),
+            usage=self.usage_in(data.get("usage"), data.get("service_tier")),
             finish_reason=self.finish_reason(finish, calls=bool(calls)),
             raw=data,
             tool_calls=calls,
@@ -253,9 +283,9 @@ class ChatDialect(Dialect):
         return ""
 
     @staticmethod
-    def usage_in(usage: Any) -> Usage:
+    def usage_in(usage: Any, tier: object) -> Usage:
         """Usage; xAI's `completion_tokens` leaves the reasoning out, which shows in its `total_tokens`."""
-        found = USAGE.read(usage)
+        found = USAGE.read(usage, tier)
         reasoning = found.reasoning_tokens
         if reasoning and usage.get("total_tokens") == found.total_tokens + reasoning:
             return replace(found, completion_tokens=found.completion_tokens + reasoning)

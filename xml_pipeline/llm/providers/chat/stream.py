@@ -37,6 +37,7 @@ class ChatStreamDecoder(StreamDecoder):
         self._last = -1
         self._model = request.model
         self._id = ""
+        self._tier: object = ""
         self._finished = False
 
     def feed(self, data: str, event: str) -> Sequence[StreamEvent]:
@@ -46,13 +47,14 @@ class ChatStreamDecoder(StreamDecoder):
         chunk = parse_chunk(data)
         self._dialect.raise_error(chunk)
         self._id = self._id or str(chunk.get("id") or "")
+        self._tier = chunk.get("service_tier") or self._tier
         self._model = str(chunk.get("model") or self._model)
         events: list[StreamEvent] = []
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             self._read_choice(choice, events)
         if isinstance(chunk.get("usage"), dict):
-            events.append(UsageReport(self._dialect.usage_in(chunk["usage"])))
+            events.append(UsageReport(self._dialect.usage_in(chunk["usage"], self._tier)))
         return events
 
     def _read_choice(self, choice: Any, events: list[StreamEvent]) -> None:

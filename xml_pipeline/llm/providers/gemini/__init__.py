@@ -73,6 +73,7 @@ class GeminiBackend(Backend):
     default_key_env: ClassVar[str] = "GEMINI_API_KEY"
     requires_key: ClassVar[bool] = True
     price_provider: ClassVar[str] = "google"
+    tier_header: ClassVar[str] = "x-gemini-service-tier"
     usual_models: ClassVar[tuple[str, ...]] = ("gemini-*",)
     endpoints: ClassVar[tuple[str, ...]] = ("/models",)
 

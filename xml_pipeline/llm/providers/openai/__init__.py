@@ -36,6 +36,9 @@ RULES = (
 Sources: platform.openai.com/docs/guides/reasoning and the GPT-6 migration guide (late 2026).
 """
 
+LEAST_CACHEABLE = 1024
+"""Tokens that a prompt has to have to be cached (platform.openai.com/docs/guides/prompt-caching)."""
+
 _MODEL = re.compile(r"(ft:)?(gpt-(?!oss)|chatgpt-|o[1-9](-|$))")
 
 
@@ -43,6 +46,9 @@ class OpenAIDialect(ChatOrResponsesDialect):
     """The APIs of api.openai.com."""
 
     name = "openai"
+
+    def least_cacheable(self, model: str) -> int | None:
+        return LEAST_CACHEABLE
 
 
 @dataclass

@@ -23,12 +23,16 @@ class ChatOrResponsesDialect(ChatDialect):
         rules: what its models take.
         api: `chat`, `responses`, or `auto`: chat completions, except where a model takes tools only at
             `/responses`.
+        cache_header: the header that its chat completions take for a `cache_key`, or "" for a key of the body.
     """
 
     name = "responses"
 
-    def __init__(self, rules: Sequence[ModelRule], api: str = "auto") -> None:
-        super().__init__(Flavour(limit="max_completion_tokens", rules=rules, cache_key=True))
+    def __init__(self, rules: Sequence[ModelRule], api: str = "auto", cache_header: str = "") -> None:
+        flavour = Flavour(
+            limit="max_completion_tokens", rules=rules, cache_key=True, cache_header=cache_header
+        )
+        super().__init__(flavour)
         self.api = api
 
     def _responds(self, request: LLMRequest) -> bool:

@@ -55,7 +55,7 @@ def decode_response(dialect: Dialect, data: Any, request: LLMRequest) -> LLMResp
     return LLMResponse(
         content="".join(_texts(items, "message", "content", ("text", "refusal"))),
         model=str(data.get("model") or request.model),
-        usage=USAGE.read(data.get("usage")),
+        usage=USAGE.read(data.get("usage"), data.get("service_tier")),
         finish_reason=why_it_ended(data, items),
         raw=data,
         tool_calls=calls,
@@ -183,7 +183,7 @@ class ResponsesStreamDecoder(StreamDecoder):
         items = [expect_object(item) for item in response.get("output") or ()]
         self.done = True
         return (
-            UsageReport(USAGE.read(response.get("usage"))),
+            UsageReport(USAGE.read(response.get("usage"), response.get("service_tier"))),
             StreamFinished(
                 why_it_ended(response, items),
                 str(response.get("model") or self._model),

@@ -29,6 +29,11 @@ RULES = (
 """What xAI's reasoning models refuse, and which efforts they know (docs.x.ai/docs/guides/reasoning, late 2026)."""
 
 
+CACHE_HEADER = "x-grok-conv-id"
+"""What chat completions take; the Responses API has `prompt_cache_key`
+(docs.x.ai/developers/advanced-api-usage/prompt-caching/maximizing-cache-hits)."""
+
+
 class XAIDialect(ChatOrResponsesDialect):
     """The APIs of api.x.ai."""
 
@@ -69,4 +74,4 @@ class XAIBackend(Backend):
         return model.lower().startswith("grok-")
 
     def _make_dialect(self) -> Dialect:
-        return XAIDialect(RULES, self.api)
+        return XAIDialect(RULES, self.api, CACHE_HEADER)
