@@ -44,7 +44,7 @@ from xml_pipeline.pump.offload import why_no_process
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name
-from xml_pipeline.snapshots import Question, Status, ThreadInfo
+from xml_pipeline.snapshots import Question, Status, ThreadInfo, status_of, threads_of
 from xml_pipeline.streams import EventStream
 from xml_pipeline.threads.ids import random_ids
 
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
     from xml_pipeline.door import Door
     from xml_pipeline.llm import Router
+    from xml_pipeline.llm.accounting.forecast import Estimate
 
 __all__ = ["OUTSIDE", "Organism", "Question", "Session", "Status", "ThreadInfo"]
 
@@ -666,35 +667,27 @@ class Organism:
         With a journal, of those that only wait for people the ones that are in memory: at most a thousand
         conversations. `questions()` lists what all of them wait for.
         """
-        return [
-            ThreadInfo(
-                thread.id,
-                thread.listener,
-                thread.caller,
-                conversation.id,
-                thread.session_id,
-                thread.depth,
-                len(thread.inbox),
-                thread.parent,
-                thread.phase,
-            )
-            for conversation in self._pump.state.conversations.values()
-            for thread in sorted(conversation.threads.values(), key=lambda thread: thread.depth)
-        ]
+        return threads_of(self._pump)
 
     def status(self) -> Status:
         """The organism at this moment, in numbers."""
-        pump = self._pump
-        conversations = pump.state.conversations
-        return Status(
-            in_flight=pump.admission.in_flight,
-            running=pump.scheduler.running,
-            conversations=len(conversations) + (0 if pump.sleepers is None else pump.sleepers.asleep),
-            threads=sum(len(each.threads) for each in conversations.values()),
-            handled=pump.handled,
-            dead_letters=len(pump.dead_letters),
-            waiting_for_people=len(pump.questions),
-        )
+        return status_of(self._pump)
+
+    async def estimate(self, to: str, payload: Any) -> Estimate:
+        """What a task for a built-in agent would cost; nobody is asked, and nothing has to be started.
+
+        Args:
+            to: the agent's listener.
+            payload: the task, as for `ask`.
+
+        Raises:
+            RoutingError: there is no such listener.
+            ConfigError: what it will ask cannot be known before: it is no built-in agent.
+            NoBackendError: nobody serves its model.
+        """
+        from xml_pipeline.agents.estimating import estimate_of
+
+        return await estimate_of(to, payload, self._listeners, self.router)
 
     def usage_instructions(self, name: str) -> str:
         """What the listener `name` is told about its peers. Raises RoutingError when there is none."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xml_pipeline.pump import Pump
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +62,36 @@ class Question:
     listener: str
     conversation_id: str
     payload: Any
+
+
+def threads_of(pump: Pump) -> list[ThreadInfo]:
+    """The open threads that are in memory, callers before callees."""
+    return [
+        ThreadInfo(
+            thread.id,
+            thread.listener,
+            thread.caller,
+            conversation.id,
+            thread.session_id,
+            thread.depth,
+            len(thread.inbox),
+            thread.parent,
+            thread.phase,
+        )
+        for conversation in pump.state.conversations.values()
+        for thread in sorted(conversation.threads.values(), key=lambda thread: thread.depth)
+    ]
+
+
+def status_of(pump: Pump) -> Status:
+    """In numbers."""
+    conversations = pump.state.conversations
+    return Status(
+        in_flight=pump.admission.in_flight,
+        running=pump.scheduler.running,
+        conversations=len(conversations) + (0 if pump.sleepers is None else pump.sleepers.asleep),
+        threads=sum(len(each.threads) for each in conversations.values()),
+        handled=pump.handled,
+        dead_letters=len(pump.dead_letters),
+        waiting_for_people=len(pump.questions),
+    )

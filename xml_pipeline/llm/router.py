@@ -22,9 +22,11 @@ from xml_pipeline.events import Event, Hook
 from xml_pipeline.ledger import Asked, Ledger, LedgerFile, Recalled
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
+from xml_pipeline.llm.accounting.forecast import Estimate
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
 from xml_pipeline.llm.accounting.usage import UsageTally, UsageTotals, charge_of
 from xml_pipeline.llm.completion import Clock, Completion, Timeouts, states_a_limit
+from xml_pipeline.llm.estimating import estimated
 from xml_pipeline.llm.http.assembly import as_events
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.http.transport import TransportSettings
@@ -313,6 +315,37 @@ class Router:
                 request = replace(request, messages=[*request.messages, *repair])
             else:
                 return joined(rounds)
+
+    async def estimate(
+        self,
+        model: str | None,
+        messages: str | Iterable[Message | LLMResponse],
+        *,
+        stable: int = 0,
+        turns: int = 1,
+        **options: Unpack[StreamOptions],
+    ) -> Estimate:
+        """What a call would cost; nobody is asked.
+
+        Args:
+            model, messages, options: as of `complete`.
+            stable: how many of the first messages every call of the task has.
+            turns: calls that the task may need at most.
+
+        Raises:
+            NoBackendError, InvalidRequestError, TypeError: as `complete`.
+        """
+        if model is None:
+            model = self._routing.model(charge_of(None, options.get("operation") or "").operation)
+        request = request_of(model, messages, options, streaming=True)
+        if (preset := self._how.get(request.model)) is not None:
+            request = preset.of(request)
+        completion, prices = self._completion(request, options), self._shared.prices
+        route = completion.groups[0][0]
+        if prices.needs_loading(route.price_provider, route.model):
+            await prices.load()
+        rates = route.rates(prices, self._shared.clock.wall())
+        return estimated(completion, route, rates, stable=stable, turns=turns)
 
     def routes(self, model: str) -> Groups:
         """The backends that would be asked for a model: one group for each step of a fallback chain.
