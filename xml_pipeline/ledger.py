@@ -8,6 +8,7 @@ come to at most.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
@@ -170,7 +171,13 @@ class Ledger(Protocol):
 
 
 class LedgerFile(Protocol):
-    """A ledger that is opened when somebody first asks a model."""
+    """A ledger that is opened when somebody first asks a model.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
 
     async def ready(self, take_up: Callable[[Ledger], Awaitable[None]]) -> None:
         """Wait until it is open in this event loop, and was taken up.

@@ -281,6 +281,7 @@ async def test_trace_shows_each_message_with_its_payload() -> None:
         ("/describe writer", ["agent", "calculator.add"]),
         ("/threads", ["no open threads"]),
         ("/usage", ["no model was called yet"]),
+        ("/cost", ["no model was called yet"]),
         ("/status", ["house", "0 messages", "/log"]),
         ("/dead", ["no dead letters"]),
     ],

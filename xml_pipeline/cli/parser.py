@@ -18,6 +18,7 @@ from xml_pipeline.cli.keeping import (
     export_journal,
     retry_dead,
 )
+from xml_pipeline.cli.ledger import cost, list_calls
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
 from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
@@ -51,6 +52,8 @@ COMMANDS = (
     list_backends,
     ask_model,
     test_backend,
+    cost,
+    list_calls,
     set_key,
     list_keys,
     remove_key,
@@ -59,7 +62,7 @@ COMMANDS = (
 """In the order in which help lists them."""
 
 GROUPS = {
-    "llm": "look at the models and try them",
+    "llm": "look at the models, try them, and see what they cost",
     "auth": "store API keys, list and remove them",
     "dead": "look at messages that ended without a receiver",
     "journal": "look after the journal",

@@ -342,9 +342,9 @@ class Router:
             await self._file.ready(self.take_up)
 
     @property
-    def has_file(self) -> bool:
-        """Whether its ledger is a file of its own."""
-        return self._file is not None
+    def file(self) -> LedgerFile | None:
+        """Its ledger, where that is a file of its own."""
+        return self._file
 
     @property
     def keeps_books(self) -> bool:
