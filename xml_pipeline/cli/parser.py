@@ -6,6 +6,7 @@ import argparse
 from typing import NoReturn, TypeAlias
 
 from xml_pipeline.cli.auth import list_keys, remove_key, set_key
+from xml_pipeline.cli.caps import amend_call, list_caps, reset_cap
 from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
 from xml_pipeline.cli.history import check_journal, list_dead, log, show, show_dead
@@ -54,6 +55,9 @@ COMMANDS = (
     test_backend,
     cost,
     list_calls,
+    amend_call,
+    list_caps,
+    reset_cap,
     set_key,
     list_keys,
     remove_key,
@@ -63,6 +67,7 @@ COMMANDS = (
 
 GROUPS = {
     "llm": "look at the models, try them, and see what they cost",
+    "llm caps": "look at the budgets, and begin one anew",
     "auth": "store API keys, list and remove them",
     "dead": "look at messages that ended without a receiver",
     "journal": "look after the journal",
@@ -107,10 +112,18 @@ def build_parser() -> argparse.ArgumentParser:
     groups: dict[str, _Commands] = {}
     for each in COMMANDS:
         group, _, name = each.name.rpartition(" ")
-        if group and group not in groups:
-            groups[group] = _commands(_parser(top, group, GROUPS[group]))
-        _add(groups[group] if group else top, name, each)
+        _add(_within(groups, group, top), name, each)
     return parser
+
+
+def _within(groups: dict[str, _Commands], group: str, top: _Commands) -> _Commands:
+    """The commands of a group, which may be one of another group's."""
+    if not group:
+        return top
+    if group not in groups:
+        above, _, name = group.rpartition(" ")
+        groups[group] = _commands(_parser(_within(groups, above, top), name, GROUPS[group]))
+    return groups[group]
 
 
 def _commands(parser: argparse.ArgumentParser) -> _Commands:

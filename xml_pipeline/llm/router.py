@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
 from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import Event, Hook
-from xml_pipeline.ledger import Asked, Ledger, LedgerFile, Recalled
+from xml_pipeline.ledger import Amended, Asked, Forgiven, Ledger, LedgerFile, Recalled
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.prices import Price, PriceTable
@@ -364,6 +364,14 @@ class Router:
         first, self._shared.ledger = self._shared.ledger is None, ledger
         if self._book.active and first:
             self._book.take_up(ledger, await ledger.spent_since(self._book.since()))
+
+    def forgiven(self, what: Forgiven) -> None:
+        """Hold something no more against a budget: it stands in the ledger so."""
+        self._book.forgive(what)
+
+    def amended(self, what: Amended) -> None:
+        """Go on with a call as it was put right in the ledger; usage stays as the provider told it."""
+        self._book.amend(what)
 
     @property
     def on_event(self) -> Hook | None:
