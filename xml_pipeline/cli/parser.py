@@ -76,7 +76,7 @@ GROUPS = {
 
 EXIT_CODES = (
     "exit codes: 0 all is well; 1 mistakes were found, or an answer was an error; 2 the command line itself is"
-    " wrong; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP"
+    " wrong; 3 a budget ended it; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP"
 )
 
 
