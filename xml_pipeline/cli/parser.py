@@ -9,6 +9,7 @@ from xml_pipeline.cli.auth import list_keys, remove_key, set_key
 from xml_pipeline.cli.caps import amend_call, list_caps, reset_cap
 from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
+from xml_pipeline.cli.editing import add_backend, route
 from xml_pipeline.cli.history import check_journal, list_dead, log, show, show_dead
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
 from xml_pipeline.cli.keeping import (
@@ -53,6 +54,8 @@ COMMANDS = (
     list_backends,
     ask_model,
     test_backend,
+    add_backend,
+    route,
     cost,
     list_calls,
     amend_call,
