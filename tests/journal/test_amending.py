@@ -12,22 +12,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.journal.test_spending import NOW, attempt, came, read
+from xml_pipeline.door import Desk
+from xml_pipeline.door.requests import Amend, Forgive
 from xml_pipeline.errors import JournalError
-from xml_pipeline.journal.amending import Cap, amend, forgive
+from xml_pipeline.journal.amending import Cap, forgive
 from xml_pipeline.journal.spending import Span
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.llm import Budget, Budgets
 from xml_pipeline.llm.accounting.budgets import BudgetBook, Meter, Most
-from xml_pipeline.llm.accounting.periods import period_of
 from xml_pipeline.llm.accounting.usage import Charge
 
-DAILY = (Budget(tokens=10**9, usd=10**6, per="day"), Budget(tokens=10**9, per="run"))
+DAILY = (
+    Budget(tokens=10**9, usd=10**6, per="day"),
+    Budget(tokens=10**9, per="hour"),
+    Budget(tokens=10**9, per="run"),
+)
 BUDGETS = Budgets(
     organism=DAILY,
     agents={"a": DAILY, "b*": DAILY},
     conversation=[Budget(tokens=10**9)],
     operations={"o": DAILY},
 )
+
+
+class _Holder:
+    """Who has the ledger: meters, and nothing else."""
+
+    def __init__(self, book: BudgetBook) -> None:
+        self.forgiven = book.forgive
+        self.amended = book.amend
 
 
 class Life:
@@ -37,6 +50,7 @@ class Life:
         self.journal = SqliteJournal(path, clock=lambda: self.now)
         self.now = now
         self.book = BudgetBook(BUDGETS, lambda: self.now, lambda event: None, lambda: None)
+        self.desk = Desk(self.journal, _Holder(self.book), str, lambda: self.now)  # type: ignore[arg-type]
 
     async def begin(self) -> None:
         await self.journal.start(lambda error: None)
@@ -53,19 +67,10 @@ class Life:
         self.journal.ledger.end(number, came(self.now, prompt=prompt, output=10, micro_usd=micro_usd))
 
     async def forgive(self, scope: str, per: Any) -> None:
-        start = 0.0 if scope.startswith("conversation") else float(self.journal.ledger.before)
-        cap = Cap(scope, "run", start)
-        if per == "day":
-            period = period_of("day", self.now)
-            cap = Cap(scope, per, period.start, period.end)
-        self.book.forgive(await self.journal.change(lambda connection: forgive(connection, cap, self.now)))
+        await self.desk.serve(Forgive(scope, per))
 
     async def amend(self, number: int, tokens: tuple[int, int] | None, micro_usd: int | None) -> None:
-        before = self.journal.ledger.before
-        made = await self.journal.change(
-            lambda connection: amend(connection, number, tokens, micro_usd, self.now, before)
-        )
-        self.book.amend(made)
+        await self.desk.serve(Amend(number, tokens, None if micro_usd is None else micro_usd / 1_000_000))
 
     def spent(self) -> dict[tuple[str, str, str], int]:
         charges = [Charge(agent=agent, operation=op) for agent in ("a", "bb") for op in ("", "o")]
@@ -83,7 +88,7 @@ acts = st.one_of(
     st.tuples(
         st.just("spend"), st.sampled_from(["a", "bb", "c"]), st.sampled_from(["", "o"]), numbers, numbers
     ),
-    st.tuples(st.just("forgive"), scopes, st.sampled_from(["run", "day"])),
+    st.tuples(st.just("forgive"), scopes, st.sampled_from(["run", "hour", "day"])),
     st.tuples(
         st.just("amend"), st.integers(1, 4), st.none() | st.tuples(numbers, numbers), st.none() | numbers
     ),
@@ -104,29 +109,33 @@ def test_the_meters_of_the_next_life_are_those_of_this_one(
 async def _told(path: Path, story: list[tuple[Any, ...]]) -> None:
     life, calls = Life(path, NOW), 0
     await life.begin()
-    for act, *rest in [*story, ("die",)]:
-        life.now += 1
-        if act == "tomorrow":
-            life.now += 86_400
-        elif act in ("die", "stop"):
-            before = life.spent()
-            if act == "die":
-                life.journal.ledger.stop = _nothing  # type: ignore[method-assign]
-            await life.journal.close()
-            life = Life(path, life.now)
-            await life.begin()
-            lasting = {
-                name for name in before if act == "die" or name[1] == "day" or name[0] == "conversation c"
-            }
-            after = life.spent()
-            assert {name: after[name] for name in lasting} == {name: before[name] for name in lasting}
-        elif act == "amend":
-            if rest[0] <= calls:
-                await life.amend(*rest)
-        else:
-            calls += act == "spend"
-            await getattr(life, act)(*rest)
-    await life.journal.close()
+    try:
+        for act, *rest in [*story, ("die",)]:
+            life.now += 61.37
+            if act == "tomorrow":
+                life.now += 86_400
+            elif act in ("die", "stop"):
+                before = life.spent()
+                if act == "die":
+                    life.journal.ledger.stop = _nothing  # type: ignore[method-assign]
+                await life.journal.close()
+                life = Life(path, life.now)
+                await life.begin()
+                after = life.spent()
+                ends = {
+                    name
+                    for name in before
+                    if act == "stop" and name[1] == "run" and "conversation" not in name[0]
+                }
+                assert {**after, **dict.fromkeys(ends, 0)} == {**before, **dict.fromkeys(ends, 0)}
+            elif act == "amend":
+                if rest[0] <= calls:
+                    await life.amend(*rest)
+            else:
+                calls += act == "spend"
+                await getattr(life, act)(*rest)
+    finally:
+        await life.journal.close()
 
 
 def _nothing(connection: object, now: float) -> None:
@@ -146,7 +155,8 @@ async def test_a_reset_is_of_one_scope_and_one_period(life: Life) -> None:
     await life.forgive("agent a", "day")
     spent = life.spent()
     assert spent["agent a", "day", "tokens"] == spent["agent a", "day", "usd"] == 0
-    assert spent["agent a", "run", "tokens"] == spent["organism", "day", "tokens"] == 110
+    assert spent["agent a", "run", "tokens"] == spent["agent a", "hour", "tokens"] == 110
+    assert spent["organism", "day", "tokens"] == 110
 
 
 async def test_what_is_on_its_way_is_not_forgiven(life: Life) -> None:

@@ -215,7 +215,7 @@ class Meter:
     def _is(self, forgiven: Forgiven) -> bool:
         """Whether this budget is the one of which something is forgiven, in the period of now."""
         same = (forgiven.scope, forgiven.per) == (self.scope, self.budget.per)
-        return same and (forgiven.per == "run" or self._period.start == forgiven.start)
+        return same and (forgiven.per == "run" or self._period.holds(forgiven.start))
 
     @property
     def ends(self) -> float:
