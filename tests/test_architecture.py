@@ -294,6 +294,7 @@ ELSEWHERE = {
     "journal.file": "by what it opens and refuses: journal/test_sqlite",
     "journal.following": "by what a command shows: cli/test_keeping",
     "journal.history": "by what commands show: cli/test_history",
+    "journal.looking": "by the budgets that are told with it: door/test_caps",
     "journal.owner": "by whom it keeps out: journal/test_sqlite, journal/test_recovery",
     "journal.protocol": "is a protocol: journal/test_seam",
     "journal.space": "by what is deleted and folded: journal/test_changes, cli/test_keeping",

@@ -8,6 +8,7 @@ come to at most.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
@@ -144,6 +145,46 @@ class Spent(NamedTuple):
     micro_usd: int
 
 
+class Forgiven(NamedTuple):
+    """What is not held against a budget any more.
+
+    Attributes:
+        scope: of the budget: `organism`, or `agent`, `operation`, `conversation` or `thread` and a name.
+        per: its period.
+        start: where that began: in seconds of Unix time, or, of a run, the number of the last call before it.
+        at: when it was forgiven, in seconds of Unix time.
+        prompt, output: tokens; less than none where a forgiven call was put right.
+        micro_usd: of those with a known price.
+    """
+
+    scope: str
+    per: str
+    start: float
+    at: float
+    prompt: int
+    output: int
+    micro_usd: int
+
+
+class Amended(NamedTuple):
+    """A call that a person put right.
+
+    Attributes:
+        number: of its row.
+        conversation_id: in which, or "".
+        change: what it came to more than was known, or (below 0) less.
+        forgiven: what of that is forgiven, because the call was.
+        was, now_is: its tokens, input and output, and what it cost in micro-USD; None when that is unknown.
+    """
+
+    number: int
+    conversation_id: str
+    change: Spent
+    forgiven: Sequence[Forgiven]
+    was: tuple[int, int, int | None]
+    now_is: tuple[int, int, int | None]
+
+
 class Ledger(Protocol):
     """Where the rows are."""
 
@@ -169,12 +210,25 @@ class Ledger(Protocol):
     def spent_in(self, conversation_id: str) -> Sequence[Spent]:
         """What was spent in a conversation, by its threads. Raises JournalError."""
 
+    @property
+    def before(self) -> int:
+        """The number of the last row before the run that goes on."""
+
+    def forgiven(self) -> Sequence[Forgiven]:
+        """All that was ever forgiven. Raises JournalError."""
+
     async def spent_since(self, when: float) -> Sequence[Spent]:
         """What agents spent on operations since a time (Unix seconds), and in this run. Raises JournalError."""
 
 
 class LedgerFile(Protocol):
-    """A ledger that is opened when somebody first asks a model."""
+    """A ledger that is opened when somebody first asks a model.
+
+    Attributes:
+        path: the file.
+    """
+
+    path: Path
 
     async def ready(self, take_up: Callable[[Ledger], Awaitable[None]]) -> None:
         """Wait until it is open in this event loop, and was taken up.

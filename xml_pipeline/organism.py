@@ -283,7 +283,7 @@ class Organism:
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
         self._check_listeners()
         if self._router is not None:
-            if self._journal is not None and self._router.has_file:
+            if self._journal is not None and self._router.file:
                 raise ConfigError("the journal holds the ledger too: give the router no file of its own")
             await self._router.open()
         self._state = "running"
@@ -345,16 +345,12 @@ class Organism:
             self._pump.tenant = self._borrowed = router
 
     async def _open_door(self) -> None:
-        """Take requests of commands about the journal, if there is one."""
-        if self._journal is None:
-            return
-        from xml_pipeline.door import Desk, Door, Running
-        from xml_pipeline.journal.sqlite import SqliteJournal
+        """Take requests of commands about the journal, or about a ledger of its own, if there is one."""
+        file = None if self._router is None else self._router.file
+        if self._journal is not None or file is not None:
+            from xml_pipeline.door.opening import door_of
 
-        if isinstance(self._journal, SqliteJournal):
-            desk = Desk(self._journal, Running(self._pump, self._new_id), self._new_id)
-            self._door = Door(self._journal.path, desk.serve)
-            await self._door.open()
+            self._door = await door_of(self._journal, file, self._pump, self._new_id)
 
     async def _end(self) -> None:
         if self._door is not None:

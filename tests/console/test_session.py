@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from tests.console.organisms import Paper, Slow, Writer, build
 from xml_pipeline.agents.contract import Task
 from xml_pipeline.console.session import Console
 from xml_pipeline.events import DeadLettered
+from xml_pipeline.journal.ledger_file import LedgerFile
+from xml_pipeline.llm import Router
+from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.organism import Organism
 
 
@@ -281,6 +285,7 @@ async def test_trace_shows_each_message_with_its_payload() -> None:
         ("/describe writer", ["agent", "calculator.add"]),
         ("/threads", ["no open threads"]),
         ("/usage", ["no model was called yet"]),
+        ("/cost", ["no model was called yet"]),
         ("/status", ["house", "0 messages", "/log"]),
         ("/dead", ["no dead letters"]),
     ],
@@ -338,3 +343,22 @@ async def test_leaving_with_asks_open_cancels_them() -> None:
             console.submit("@slow x")
             await slow.called.wait()
         assert paper.errors == ["slow #1: cancelled"]
+
+
+async def test_costs_come_from_the_ledger(tmp_path: Path) -> None:
+    backend = ScriptedBackend(
+        rules=(Rule(reply="x", usage={"prompt_tokens": 400, "completion_tokens": 100}),)
+    )
+    router = Router([backend], ledger=LedgerFile(tmp_path / "usage.db"))
+    paper = Paper()
+    async with Organism("x", [], router=router) as organism, Console(organism, paper) as talk:
+        await router.complete("m", "hello", agent_id="before")
+        talk.began = time.time() + 1
+        for command in ("/cost", "/cost all", "/cost all model", "/cost nonsense"):
+            talk.submit(command)
+            await talk.settled()
+    text = "\n".join(paper.rows)
+    assert "no model was called" in paper.rows[0]
+    assert "before" in text
+    assert "MODEL" in text
+    assert talk.failed, "there is no /cost nonsense"

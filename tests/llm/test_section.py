@@ -254,7 +254,7 @@ def _routing() -> None:
 
 @effect("ledger")
 def _ledger() -> None:
-    assert router(ledger="usage.db").has_file  # its effect in a file: tests/config/test_effects.py
+    assert router(ledger="usage.db").file is not None  # its effect in a file: tests/config/test_effects.py
 
 
 @effect("backends")

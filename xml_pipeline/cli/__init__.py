@@ -1,7 +1,7 @@
 """The command `xml-pipeline`, also `xp`; `parser.COMMANDS` lists what it can do.
 
 Exit codes: 0 all is well; 1 mistakes were found, or an answer was an error; 2 the command line itself is wrong;
-130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
+3 a budget ended what was asked for; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack
 
+from xml_pipeline.cli.command import OUT_OF_BUDGET
 from xml_pipeline.cli.guard import guarded_streams
 from xml_pipeline.cli.parser import build_parser
-from xml_pipeline.errors import ConfigError, Ended, XmlPipelineError
+from xml_pipeline.errors import BudgetExceededError, ConfigError, Ended, XmlPipelineError
 from xml_pipeline.terminal import GuardedStream, Line, line, plain
 
 INTERRUPTED = 130
@@ -39,7 +40,7 @@ def _run(argv: Sequence[str] | None, out: GuardedStream) -> int:
     except XmlPipelineError as error:
         text = str(error).replace("\n", "\n    ")  # what a server said cannot look like another error
         print(f"error: {text}", file=sys.stderr)
-        return 1
+        return OUT_OF_BUDGET if isinstance(error, BudgetExceededError) else 1
     except KeyboardInterrupt:
         return INTERRUPTED
     except Ended as ended:

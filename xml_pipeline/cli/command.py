@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from xml_pipeline.organism import Organism
 
 DEFAULT_FILE = "organism.yaml"
+OUT_OF_BUDGET = 3
+"""The exit code when a budget ended what was asked for."""
 
 Act: TypeAlias = Callable[[argparse.Namespace], int]
 Declare: TypeAlias = Callable[[argparse._ActionsContainer], None]

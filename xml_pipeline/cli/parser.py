@@ -6,8 +6,10 @@ import argparse
 from typing import NoReturn, TypeAlias
 
 from xml_pipeline.cli.auth import list_keys, remove_key, set_key
+from xml_pipeline.cli.caps import amend_call, list_caps, reset_cap
 from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
+from xml_pipeline.cli.editing import add_backend, route
 from xml_pipeline.cli.history import check_journal, list_dead, log, show, show_dead
 from xml_pipeline.cli.inspection import check, describe, graph, schema, version
 from xml_pipeline.cli.keeping import (
@@ -18,6 +20,7 @@ from xml_pipeline.cli.keeping import (
     export_journal,
     retry_dead,
 )
+from xml_pipeline.cli.ledger import cost, list_calls
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
 from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
@@ -51,6 +54,13 @@ COMMANDS = (
     list_backends,
     ask_model,
     test_backend,
+    add_backend,
+    route,
+    cost,
+    list_calls,
+    amend_call,
+    list_caps,
+    reset_cap,
     set_key,
     list_keys,
     remove_key,
@@ -59,7 +69,8 @@ COMMANDS = (
 """In the order in which help lists them."""
 
 GROUPS = {
-    "llm": "look at the models and try them",
+    "llm": "look at the models, try them, and see what they cost",
+    "llm caps": "look at the budgets, and begin one anew",
     "auth": "store API keys, list and remove them",
     "dead": "look at messages that ended without a receiver",
     "journal": "look after the journal",
@@ -68,7 +79,7 @@ GROUPS = {
 
 EXIT_CODES = (
     "exit codes: 0 all is well; 1 mistakes were found, or an answer was an error; 2 the command line itself is"
-    " wrong; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP"
+    " wrong; 3 a budget ended it; 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP"
 )
 
 
@@ -104,10 +115,18 @@ def build_parser() -> argparse.ArgumentParser:
     groups: dict[str, _Commands] = {}
     for each in COMMANDS:
         group, _, name = each.name.rpartition(" ")
-        if group and group not in groups:
-            groups[group] = _commands(_parser(top, group, GROUPS[group]))
-        _add(groups[group] if group else top, name, each)
+        _add(_within(groups, group, top), name, each)
     return parser
+
+
+def _within(groups: dict[str, _Commands], group: str, top: _Commands) -> _Commands:
+    """The commands of a group, which may be one of another group's."""
+    if not group:
+        return top
+    if group not in groups:
+        above, _, name = group.rpartition(" ")
+        groups[group] = _commands(_parser(_within(groups, above, top), name, GROUPS[group]))
+    return groups[group]
 
 
 def _commands(parser: argparse.ArgumentParser) -> _Commands:

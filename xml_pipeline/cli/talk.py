@@ -8,34 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.auth import unlock
-from xml_pipeline.cli.command import FILE_ARGUMENT, FILE_OPTION, argument, command, config, organism, seconds
-from xml_pipeline.errors import EnvelopeError
+from xml_pipeline.cli.command import (
+    FILE_ARGUMENT,
+    FILE_OPTION,
+    OUT_OF_BUDGET,
+    argument,
+    command,
+    config,
+    organism,
+    seconds,
+)
+from xml_pipeline.errors import ConfigError, EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
 
 if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
     from xml_pipeline.organism import Organism
-
-
-@command(
-    "run",
-    "talk to an organism in the console; reads lines when the input is no terminal",
-    *FILE_ARGUMENT,
-    argument(
-        "--log",
-        metavar="FILE",
-        help="where the log goes (default: console.log in the user's state directory)",
-    ),
-)
-def run(arguments: argparse.Namespace) -> int:
-    """Open the console."""
-    import asyncio
-
-    from xml_pipeline import console
-
-    receiver = organism(arguments)
-    unlock(receiver.router)
-    return asyncio.run(console.main(receiver, log=Path(arguments.log) if arguments.log else None))
 
 
 def _key(text: str) -> str:
@@ -56,6 +44,49 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
 
 
 @command(
+    "run",
+    "talk to an organism in the console; reads lines when the input is no terminal",
+    *FILE_ARGUMENT,
+    argument(
+        "--once",
+        metavar="TASK",
+        help="ask this alone, unattended: prints the answer as `ask` does, and exits with 0, 1, or 3 when a budget"
+        " ended it",
+    ),
+    argument("--to", metavar="LISTENER", help="with --once: whom to ask (default: the organism's default)"),
+    KEY,
+    TIMEOUT,
+    argument(
+        "--log",
+        metavar="FILE",
+        help="where the log goes (default: console.log in the user's state directory)",
+    ),
+)
+def run(arguments: argparse.Namespace) -> int:
+    """Open the console, or ask once."""
+    if arguments.once is not None:
+        return _once(arguments)
+    for name in ("to", "key", "timeout"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--{name} goes with --once TASK")
+    import asyncio
+
+    from xml_pipeline import console
+
+    receiver = organism(arguments)
+    unlock(receiver.router)
+    return asyncio.run(console.main(receiver, log=Path(arguments.log) if arguments.log else None))
+
+
+def _once(arguments: argparse.Namespace) -> int:
+    found = config(arguments, "all")
+    listener = arguments.to or found.organism.default
+    if listener is None:
+        raise ConfigError("whom to ask? The organism has no `default` listener: say --to LISTENER")
+    return _asked(arguments, found, listener, arguments.once)
+
+
+@command(
     "ask",
     "ask a listener once and print its answer; when the organism runs already, that one is asked",
     argument("listener", metavar="LISTENER", help="whom to ask"),
@@ -65,7 +96,11 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
     FILE_OPTION,
 )
 def ask(arguments: argparse.Namespace) -> int:
-    """Print the answer; 1 when it is an error."""
+    """Print the answer; 1 when it is an error, 3 when a budget ended it."""
+    return _asked(arguments, config(arguments, "all"), arguments.listener, arguments.message)
+
+
+def _asked(arguments: argparse.Namespace, found: OrganismConfig, name: str, text: str) -> int:
     from lxml import etree
 
     from xml_pipeline.cli.prospects import machine_of
@@ -80,13 +115,13 @@ def ask(arguments: argparse.Namespace) -> int:
     from xml_pipeline.pump.recovery import Reviver, Unreadable
     from xml_pipeline.threads.ids import random_ids
 
-    start_log()
-    found = config(arguments, "all")
+    log = getattr(arguments, "log", None)
+    start_log(Path(log) if log else None)
     receiver = Organism.from_config(found)
-    name, new_id = arguments.listener, random_ids()
+    new_id = random_ids()
     if name not in receiver.listeners:
         raise RoutingError(no_such("listener", name, receiver.listeners))
-    payload = fill(name, accepted(receiver.listeners[name]), arguments.message)
+    payload = fill(name, accepted(receiver.listeners[name]), text)
     heading = Heading(OUTSIDE, name, new_id(), new_id())
     machine = machine_of(found, receiver)
     terms = machine.terms
@@ -100,7 +135,15 @@ def ask(arguments: argparse.Namespace) -> int:
     failed = is_error(given)
     for row in problem(given) if failed else answer(given):
         print(plain(row), file=sys.stderr if failed else sys.stdout)
-    return 1 if failed else 0
+    return _code(codec_of(type(given)).root, getattr(given, "code", "")) if failed else 0
+
+
+def _code(root: str, code: object) -> int:
+    """The exit code of an answer that is an error."""
+    from xml_pipeline.envelope import SystemError
+    from xml_pipeline.payload import codec_of
+
+    return OUT_OF_BUDGET if root == codec_of(SystemError).root and code == "budget" else 1
 
 
 @command(
@@ -112,7 +155,7 @@ def ask(arguments: argparse.Namespace) -> int:
     FILE_OPTION,
 )
 def send(arguments: argparse.Namespace) -> int:
-    """Print the answer's envelope; 1 when it is an error."""
+    """Print the answer's envelope; 1 when it is an error, 3 when a budget ended it."""
     from xml_pipeline.console.state_dir import start_log
     from xml_pipeline.envelope import Huh, SystemError, decode
     from xml_pipeline.organism import Organism
@@ -122,7 +165,9 @@ def send(arguments: argparse.Namespace) -> int:
     found = config(arguments, "all")
     answer = _exchanged(found, Organism.from_config(found), _read(arguments.envelope), arguments)
     print(xml_text(answer.decode()))
-    return 1 if decode(answer).payload.tag in {codec_of(Huh).root, codec_of(SystemError).root} else 0
+    said = decode(answer).payload
+    failed = said.tag in {codec_of(Huh).root, codec_of(SystemError).root}
+    return _code(str(said.tag), said.findtext("{*}code")) if failed else 0
 
 
 def _exchanged(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xml_pipeline.console import dead, kill, overview
+from xml_pipeline.console import costs, dead, kill, overview
+from xml_pipeline.console.earlier import reading
 from xml_pipeline.console.parse import Command, InputError
 from xml_pipeline.console.people import question_of
 from xml_pipeline.errors import did_you_mean, no_such
+from xml_pipeline.journal.spending import BY, Span, spending
 from xml_pipeline.organism import Organism
 from xml_pipeline.terminal import Line, line
 
@@ -127,6 +130,23 @@ def _dead(console: Console, rest: str) -> None:
         console.errand(dead.changed(file, verb, number))
 
 
+def _cost(console: Console, rest: str) -> None:
+    words = rest.split()
+    since = float("-inf") if "all" in words else console.began
+    chosen = [word for word in words if word != "all"] or ["agent"]
+    if len(chosen) > 1 or chosen[0] not in BY:
+        raise InputError(f"/cost takes `all` and one of {', '.join(BY)}, not '{rest}'")
+    file = console.organism.router.file
+    ledger = console.organism.journal or (None if file is None else file.path)
+    if ledger is None or not ledger.exists():  # a ledger of its own is made with the first call
+        console.screen.show(overview.usage(console.organism))
+        return
+    by = BY[BY.index(chosen[0])]
+    with reading(ledger) as connection:
+        found = spending(connection, by, Span(since))
+    console.screen.show(costs.page(found, by, shutil.get_terminal_size((100, 24)).columns, most=costs.MOST))
+
+
 def _kill(console: Console, _: str) -> None:
     kill.check(console.organism, person=console.person)
     kill.die()
@@ -145,6 +165,13 @@ COMMANDS = {
         Entry("threads", "", "open threads, callees below their callers", _page(overview.threads)),
         Entry("thread", "ID", "one thread: its calls below, its tokens", _thread),
         Entry("usage", "", "tokens and cost of each agent", _page(overview.usage)),
+        Entry(
+            "cost",
+            "[all] [agent | model | backend | conversation | operation | day]",
+            "what was spent since this console began, or ever, with a ledger",
+            _cost,
+            " ".join(BY),
+        ),
         Entry("status", "", "messages, threads, backends", _status),
         Entry("trace", "on|off", "show every message on its way", _trace, "on off"),
         Entry(

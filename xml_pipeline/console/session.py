@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine, Iterable
 from contextvars import ContextVar
 from types import TracebackType
@@ -40,6 +41,7 @@ class Console:
         quitting: whether the person wants to leave.
         person: whether there is one, and no script.
         log: where the log goes, as a path; "" for nowhere.
+        began: when it was made, in seconds of Unix time.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Console:
         self.quitting = False
         self.person = person
         self.running: dict[int, Ask] = {}  # by the number that `/cancel` takes
+        self.began = time.time()
         self._streaming = streaming
         self._transcript = Transcript(screen, numbered=person)
         self._number = 0

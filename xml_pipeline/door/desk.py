@@ -9,14 +9,29 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from xml_pipeline.door.requests import Cancel, Compact, Drop, Erase, Exchange, Reply, Request, Retry, Told
+from xml_pipeline.door.requests import (
+    Amend,
+    Cancel,
+    Compact,
+    Drop,
+    Erase,
+    Exchange,
+    Forgive,
+    Reply,
+    Request,
+    Retry,
+    Told,
+)
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal import letters
+from xml_pipeline.journal.amending import Cap, amend, forgive
 from xml_pipeline.journal.erasure import Erased, erase
 from xml_pipeline.journal.history import conversation_named
 from xml_pipeline.journal.space import compact, fold, together
 from xml_pipeline.journal.sqlite import SqliteJournal
-from xml_pipeline.terminal import count
+from xml_pipeline.ledger import Amended, Forgiven
+from xml_pipeline.llm.accounting.periods import period_of, zone_named
+from xml_pipeline.terminal import count, money
 
 
 class Holder(Protocol):
@@ -36,6 +51,12 @@ class Holder(Protocol):
 
     def erased(self, conversation_id: str, what: Erased) -> None:
         """What was said in a conversation is erased."""
+
+    def forgiven(self, what: Forgiven) -> None:
+        """Something is held no more against a budget."""
+
+    def amended(self, what: Amended) -> None:
+        """A call was put right."""
 
     async def exchange(self, request: Exchange) -> bytes:
         """An envelope in, the answer's out; as `Organism.exchange`."""
@@ -89,6 +110,10 @@ class Desk:
                 self._holder.answer(request)
                 await self._settled()
                 return Told([f"thread {request.thread} is answered"])
+            case Forgive():
+                return await self._forgive(request)
+            case Amend():
+                return await self._amend(request)
 
     async def _retry(self, letter: int | None) -> Told:
         journal, rows, sent = self._journal, [], 0
@@ -145,9 +170,43 @@ class Desk:
         await self._settled()
         return Told([f"conversation {name} is cancelled"])
 
+    async def _forgive(self, request: Forgive) -> Told:
+        cap = self._cap(request)
+        made = await self._journal.change(lambda connection: forgive(connection, cap, self._clock()))
+        self._holder.forgiven(made)
+        what = f"{made.prompt:,} input and {made.output:,} output tokens, {money(made.micro_usd / 1_000_000)}"
+        return Told([f"{made.scope}, this {made.per}: {what} forgiven"])
+
+    def _cap(self, request: Forgive) -> Cap:
+        if request.per == "run":
+            lasts = request.scope.startswith(("conversation ", "thread "))  # they have one run
+            return Cap(request.scope, "run", 0.0 if lasts else float(self._journal.ledger.before))
+        period = period_of(request.per, self._clock(), zone_named(request.zone))
+        return Cap(request.scope, request.per, period.start, period.end)
+
+    async def _amend(self, request: Amend) -> Told:
+        micro_usd = None if request.usd is None else round(request.usd * 1_000_000)
+        made = await self._journal.change(
+            lambda connection: amend(
+                connection,
+                request.call,
+                request.tokens,
+                micro_usd,
+                self._clock(),
+                self._journal.ledger.before,
+            )
+        )
+        self._holder.amended(made)
+        return Told([f"call {made.number}: {_came(*made.now_is)}; it was {_came(*made.was)}"])
+
     async def _settled(self) -> None:
         """Wait until all that was appended so far is durable."""
         await self._journal.change(lambda connection: None)
+
+
+def _came(prompt: int, output: int, micro_usd: int | None) -> str:
+    cost = money(None if micro_usd is None else micro_usd / 1_000_000)
+    return f"{prompt:,} input and {output:,} output tokens, {cost}"
 
 
 def _dropped(connection: sqlite3.Connection, letter: int | None) -> list[str]:

@@ -15,6 +15,7 @@ from xml_pipeline.hardened import DEFAULT_LIMITS, parse
 from xml_pipeline.journal import Kept, Step
 from xml_pipeline.journal.erasure import Erased
 from xml_pipeline.journal.sqlite import SqliteJournal
+from xml_pipeline.ledger import Amended, Forgiven
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import Listener, Pump
 from xml_pipeline.pump.facts import Aborted, Answered, Fact
@@ -66,6 +67,16 @@ class Running:
         """As `Holder.exchange`."""
         data = request.envelope.encode()
         return await exchange(self._pump, data, request.timeout, self._new_id, request.key)
+
+    def forgiven(self, what: Forgiven) -> None:
+        """As `Holder.forgiven`: calls that wait for room go on."""
+        if self._pump.tenant is not None:
+            self._pump.tenant.forgiven(what)
+
+    def amended(self, what: Amended) -> None:
+        """As `Holder.amended`."""
+        if self._pump.tenant is not None:
+            self._pump.tenant.amended(what)
 
     def _keep(self, wanted: Callable[[Any], bool]) -> None:
         letters = self._pump.dead_letters
@@ -126,6 +137,12 @@ class Resting:
     async def exchange(self, request: Exchange) -> bytes:
         """As `Holder.exchange`."""
         raise JournalError("no organism runs that could answer; start it, and try again")
+
+    def forgiven(self, what: Forgiven) -> None:
+        """As `Holder.forgiven`."""
+
+    def amended(self, what: Amended) -> None:
+        """As `Holder.amended`."""
 
     def _found(self, conversation_id: str) -> Conversation | None:
         machine = self._machine

@@ -70,7 +70,7 @@ async def alone(journal: Path, request: Request, machine: Machine | None = None)
         XmlPipelineError: why it could not be done.
     """
     looked_at(journal).close()  # none is made here
-    file = SqliteJournal(journal, synchronous="full")
+    file = SqliteJournal(journal, synchronous="full", visits=True)
     broken: list[JournalError] = []
     kept = await file.start(broken.append)
     try:

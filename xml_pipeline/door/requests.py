@@ -5,10 +5,15 @@ The greeting comes first and names the version, so a caller that hears none has 
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from xml_pipeline.llm.accounting.periods import Per
+
+Tokens: TypeAlias = Annotated[int, Meta(ge=0, le=10**12)]
+Dollars: TypeAlias = Annotated[float, Meta(ge=0, le=10**9)]
 
 VERSION = 1
 LONGEST = 32 * 2**20  # bytes of a request: an envelope of the usual limit, with each sign of it escaped
@@ -90,7 +95,35 @@ class Exchange(_Said, frozen=True, tag="exchange"):
     key: str | None = None
 
 
-Request: TypeAlias = Retry | Drop | Erase | Compact | Cancel | Reply | Exchange
+class Forgive(_Said, frozen=True, tag="llm caps reset"):
+    """Hold what was spent so far no more against a budget.
+
+    Attributes:
+        scope: `organism`, or `agent`, `operation`, `conversation` or `thread` and a name.
+        per: its period: `run`, `hour`, `day`, `week` or `month`.
+        zone: whose calendar says when that began.
+    """
+
+    scope: str
+    per: Per
+    zone: str = "UTC"
+
+
+class Amend(_Said, frozen=True, tag="llm amend"):
+    """Put a call right; what is None stays as it is.
+
+    Attributes:
+        call: its number.
+        tokens: input and output.
+        usd: what it cost.
+    """
+
+    call: int
+    tokens: tuple[Tokens, Tokens] | None = None
+    usd: Dollars | None = None
+
+
+Request: TypeAlias = Retry | Drop | Erase | Compact | Cancel | Reply | Exchange | Forgive | Amend
 
 
 class Told(Struct, frozen=True, tag_field="is", tag="told"):

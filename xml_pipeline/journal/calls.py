@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from xml_pipeline.ledger import Asked, Came, Recalled, Spent, Try
+from xml_pipeline.ledger import Asked, Came, Forgiven, Recalled, Spent, Try
 
 _BEGUN = (
     "INSERT INTO calls (number, conversation, message, run, request, nth, threads, agent, operation, backend, model,"
@@ -22,7 +22,9 @@ _ENDED = (
 _ANSWERED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _OF = "FROM calls LEFT JOIN answers ON call = number WHERE conversation = ? AND message = ? AND run = ?"
 _SUMS = "sum(prompt), sum(output), coalesce(sum(micro_usd), 0) FROM calls"
-_WHEN = "CAST(coalesce(ended, began) / 900 AS INTEGER) * 900.0"
+SPENT_AT = "CAST(coalesce(ended, began) / 900 AS INTEGER) * 900.0"
+"""When a call counts as spent: to a quarter of an hour, for all zones begin their hours there."""
+
 _LONGEST = 86_400.0  # seconds from the beginning of a call to its end; more than any takes
 
 
@@ -47,32 +49,42 @@ class Writing(Protocol):
 class Calls:
     """The ledger of one journal.
 
+    Args:
+        file: where the rows are.
+        visits: whether nobody will call a model: no run begins, and none ends.
+
     Attributes:
         last: the number of the last row.
         before: the number of the last row before the run that goes on.
     """
 
-    def __init__(self, file: Writing) -> None:
+    def __init__(self, file: Writing, *, visits: bool = False) -> None:
         self._file = file
+        self._visits = visits
         self.last = 0
         self.before = 0
 
-    def start(self, connection: sqlite3.Connection, now: float) -> None:
-        """Mark what an earlier life began and never ended, and find the run: a death does not end one."""
+    def look(self, connection: sqlite3.Connection) -> bool:
+        """Find the run that goes on, and change nothing; False when none does: the last one ended properly."""
         (self.last,) = connection.execute("SELECT coalesce(max(number), 0) FROM calls").fetchone()
         run = connection.execute("SELECT before FROM runs WHERE ended IS NULL").fetchone()
-        if run is None:
+        self.before = self.last if run is None else run[0]
+        return run is not None
+
+    def start(self, connection: sqlite3.Connection, now: float) -> None:
+        """Mark what an earlier life began and never ended, and find the run: a death does not end one."""
+        if self.look(connection):
+            connection.execute(
+                "UPDATE calls SET outcome = 'unknown', ended = began WHERE number > ? AND ended IS NULL",
+                (self.before,),
+            )
+        elif not self._visits:
             connection.execute("INSERT INTO runs VALUES (?, ?, NULL)", (now, self.last))
-            self.before = self.last
-            return
-        (self.before,) = run
-        connection.execute(
-            "UPDATE calls SET outcome = 'unknown', ended = began WHERE number > ? AND ended IS NULL", run
-        )
 
     def stop(self, connection: sqlite3.Connection, now: float) -> None:
         """The run ends here."""
-        connection.execute("UPDATE runs SET ended = ? WHERE ended IS NULL", (now,))
+        if not self._visits:
+            connection.execute("UPDATE runs SET ended = ? WHERE ended IS NULL", (now,))
 
     def begin(self, started: Try) -> tuple[int, Awaitable[None]]:
         """As `Ledger.begin`."""
@@ -115,15 +127,33 @@ class Calls:
         """As `Ledger.spent_in`."""
         with self._file.reading() as reader:
             rows = reader.execute(
-                f"SELECT {_WHEN}, threads, {_SUMS} WHERE conversation = ? GROUP BY 1, 2", (conversation_id,)
+                f"SELECT {SPENT_AT}, threads, {_SUMS} WHERE conversation = ? GROUP BY 1, 2",
+                (conversation_id,),
             ).fetchall()
         return [Spent(at, "", "", tuple(threads.split()), True, *sums) for at, threads, *sums in rows]
+
+    def forgiven(self) -> Sequence[Forgiven]:
+        """As `Ledger.forgiven`."""
+        with self._file.reading() as reader:
+            return forgiven_in(reader)
 
     async def spent_since(self, when: float) -> Sequence[Spent]:
         """As `Ledger.spent_since`."""
         rows = await self._file.read_apart(
-            f"SELECT {_WHEN}, agent, operation, number > ?1, {_SUMS} WHERE number > ?1"
+            f"SELECT {SPENT_AT}, agent, operation, number > ?1, {_SUMS} WHERE number > ?1"
             " OR (began >= ?2 AND coalesce(ended, began) >= ?3) GROUP BY 1, 2, 3, 4",
             (self.before, when - _LONGEST, when),
         )
         return [Spent(at, agent, what, (), bool(in_run), *sums) for at, agent, what, in_run, *sums in rows]
+
+
+def forgiven_in(connection: sqlite3.Connection) -> list[Forgiven]:
+    """All that was ever forgiven."""
+    return [_forgiven(*row) for row in connection.execute("SELECT * FROM forgiven").fetchall()]
+
+
+def _forgiven(budget: str, at: float, prompt: int, output: int, micro_usd: int) -> Forgiven:
+    """A row of the table: `day@1790000000 agent writer` is one day's budget of an agent."""
+    period, _, scope = budget.partition(" ")
+    per, _, start = period.partition("@")
+    return Forgiven(scope, per, float(start), at, prompt, output, micro_usd)

@@ -67,6 +67,11 @@ class LedgerFile:
                 journal.end()
             atexit.unregister(self._end)
 
+    @property
+    def journal(self) -> SqliteJournal | None:
+        """The open file; None while it is not open."""
+        return self._journal
+
     def _end(self) -> None:
         """Let the file go without the event loop that opened it: it is over."""
         journal, self._journal = self._journal, None

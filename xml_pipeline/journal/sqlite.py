@@ -151,6 +151,7 @@ class SqliteJournal:
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
         idle: float = _IDLE,
+        visits: bool = False,
     ) -> None:
         self.path = Path(path)
         self.trouble = ""
@@ -160,7 +161,7 @@ class SqliteJournal:
         self._elapsed = elapsed
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
-        self.ledger = Calls(self)
+        self.ledger = Calls(self, visits=visits)
         self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
         self._written_all = threading.Event()  # what the thread took from the queue
         self._thread: threading.Thread | None = None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
 from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import Event, Hook
-from xml_pipeline.ledger import Asked, Ledger, LedgerFile, Recalled
+from xml_pipeline.ledger import Amended, Asked, Forgiven, Ledger, LedgerFile, Recalled
 from xml_pipeline.llm.accounting.budgets import Budget, BudgetBook, Budgets
 from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.forecast import Estimate
@@ -421,9 +421,9 @@ class Router:
             await self._file.ready(self.take_up)
 
     @property
-    def has_file(self) -> bool:
-        """Whether its ledger is a file of its own."""
-        return self._file is not None
+    def file(self) -> LedgerFile | None:
+        """Its ledger, where that is a file of its own."""
+        return self._file
 
     @property
     def keeps_books(self) -> bool:
@@ -443,6 +443,14 @@ class Router:
         first, self._shared.ledger = self._shared.ledger is None, ledger
         if self._book.active and first:
             self._book.take_up(ledger, await ledger.spent_since(self._book.since()))
+
+    def forgiven(self, what: Forgiven) -> None:
+        """Hold something no more against a budget: it stands in the ledger so."""
+        self._book.forgive(what)
+
+    def amended(self, what: Amended) -> None:
+        """Go on with a call as it was put right in the ledger; usage stays as the provider told it."""
+        self._book.amend(what)
 
     @property
     def on_event(self) -> Hook | None:

@@ -27,7 +27,8 @@ def test_every_moment_has_one_period_and_the_next_begins_where_it_ends(
     where = zone_named(zone)
     period = period_of(per, when, where)
     assert period.holds(when)
-    assert period_of(per, period.end, where).start == pytest.approx(period.end, abs=1e-3)
+    assert period_of(per, period.end, where).start == period.end
+    assert period_of(per, period.start, where) == period_of(per, (period.start + when) / 2, where) == period
     assert not period.holds(period.end)
     assert period_of(per, (period.start + when) / 2, where).end == pytest.approx(period.end, abs=1e-3)
 

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar, get_args
 
 from xml_pipeline.errors import BudgetExceededError, ConfigError, cut
 from xml_pipeline.events import BudgetWarning
-from xml_pipeline.ledger import Ledger, Recalled, Spent
+from xml_pipeline.ledger import Amended, Forgiven, Ledger, Recalled, Spent
 from xml_pipeline.llm.accounting.periods import ALWAYS, Per, Period, period_of, zone_named
 from xml_pipeline.llm.accounting.usage import Answered, Charge
 from xml_pipeline.llm.types import is_amount, is_whole
@@ -197,13 +197,30 @@ class Meter:
         self._period = period_of(self.budget.per, wall, self._zone)
         self.spent, self._warned = (spent, warned) if self._period == known else (0, 0)
 
-    def count(self, earlier: Iterable[Spent], wall: float) -> None:
-        """Take in what was spent in earlier lives, as far as it belongs to this period. Nobody is warned again."""
+    def count(self, earlier: Iterable[Spent], forgiven: Iterable[Forgiven], wall: float) -> None:
+        """Take in what was spent in earlier lives, as far as it belongs to this period, without what is forgiven.
+
+        Nobody is warned again.
+        """
         self.turn(wall)
         for spent in earlier:
             if spent.in_run if self.budget.per == "run" else self._period.holds(spent.at):
                 self.spent += amount_of(self.unit, spent.prompt, spent.output, spent.micro_usd)
+        for each in forgiven:
+            if self._is(each):
+                self.spent -= amount_of(self.unit, each.prompt, each.output, each.micro_usd)
+        self.spent = max(0, self.spent)
         self._warned = len(self._crossed())
+
+    def _is(self, forgiven: Forgiven) -> bool:
+        """Whether this budget is the one of which something is forgiven, in the period of now."""
+        same = (forgiven.scope, forgiven.per) == (self.scope, self.budget.per)
+        return same and (forgiven.per == "run" or self._period.holds(forgiven.start))
+
+    @property
+    def ends(self) -> float:
+        """When it begins anew, in seconds of Unix time; infinite for a run."""
+        return self._period.end
 
     def headroom(self) -> int:
         """What is neither spent nor reserved."""
@@ -336,6 +353,7 @@ class BudgetBook:
         self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
         self._ledger: Ledger | None = None
         self._earlier: Sequence[Spent] = ()  # in earlier lives
+        self._forgiven: Sequence[Forgiven] = ()
         self.active = bool(budgets)
 
     def since(self) -> float:
@@ -347,6 +365,7 @@ class BudgetBook:
     def take_up(self, ledger: Ledger, earlier: Iterable[Spent]) -> None:
         """Go on with what was spent since then; threads and conversations are looked up when they spend more."""
         self._ledger, self._earlier = ledger, tuple(earlier)
+        self._forgiven = tuple(filter(self._still_holds, ledger.forgiven()))
         self._count(self._organism, self._earlier)
         for named in (self._agents, self._operations):
             for name, meters in named.all():
@@ -408,6 +427,44 @@ class BudgetBook:
                     0, meter.spent - amount_of(meter.unit, known.prompt, known.output, known.micro_usd)
                 )
 
+    def forgive(self, what: Forgiven) -> None:
+        """Hold something no more against a budget, from now on and for budgets that are first used later."""
+        self._forgiven = (*self._forgiven, what)
+        wall = self._wall()
+        for meter in self._of_scope(what.scope):
+            meter.count((), (what,), wall)
+        self._on_settled()
+
+    def amend(self, what: Amended) -> None:
+        """Count a call as it was put right, in all budgets that count it."""
+        change, wall = what.change, self._wall()
+        forgiven = tuple(filter(self._still_holds, what.forgiven))
+        self._forgiven = (*self._forgiven, *forgiven)
+        self._earlier = (*self._earlier, change)
+        scopes = ["organism", f"agent {change.agent}", f"operation {change.operation}"]
+        scopes += [f"conversation {what.conversation_id}", *(f"thread {each}" for each in change.threads)]
+        for scope in scopes:
+            counts = change._replace(in_run=True) if scope.startswith(("conversation", "thread")) else change
+            for meter in self._of_scope(scope):
+                meter.count((counts,), forgiven, wall)
+        self._on_settled()
+
+    def _still_holds(self, forgiven: Forgiven) -> bool:
+        """Whether it is not of an earlier run; a conversation has one, with its threads, through all lives."""
+        if forgiven.per != "run" or forgiven.scope.startswith(("conversation ", "thread ")):
+            return True
+        return self._ledger is not None and forgiven.start == self._ledger.before
+
+    def _of_scope(self, scope: str) -> list[Meter]:
+        """The meters of one scope, as far as it has any by now."""
+        kind, _, name = scope.partition(" ")
+        match kind:
+            case "organism":
+                return self._organism
+            case "agent" | "operation":
+                return (self._agents if kind == "agent" else self._operations).made(name)
+        return self._threads.get((kind, name), [])
+
     def forget_thread(self, thread_id: str) -> None:
         """The thread is over."""
         self._threads.pop(("thread", thread_id), None)
@@ -450,7 +507,7 @@ class BudgetBook:
     def _count(self, meters: Sequence[Meter], earlier: Sequence[Spent]) -> None:
         if earlier:
             for meter in meters:
-                meter.count(earlier, self._wall())
+                meter.count(earlier, self._forgiven, self._wall())
 
     def _kept(
         self, scopes: OrderedDict[K, list[Meter]], key: K, name: str, limits: Sequence[Budget], most: int
@@ -501,6 +558,10 @@ class _Named:
     def of(self, name: str, earlier: Sequence[Spent]) -> list[Spent]:
         """What this one spent."""
         return [spent for spent in earlier if getattr(spent, self.kind) == name]
+
+    def made(self, name: str) -> list[Meter]:
+        """The meters of one name, as far as they were made."""
+        return self.meters.get(name) or self.others.get(name) or []
 
     def all(self) -> Iterator[tuple[str, list[Meter]]]:
         """Every name that has meters, and those."""

@@ -36,7 +36,9 @@ def period_of(per: Per, when: float, zone: tzinfo = UTC) -> Period:
         return ALWAYS
     there = datetime.fromtimestamp(when, zone)
     if per == "hour":  # by the clock there, but never shorter or longer where the clock is set
-        start = when - (there.minute * 60 + there.second + there.microsecond / 1e6)
+        start = float(round(when - (there.minute * 60 + there.second + there.microsecond / 1e6)))
+        if start > when:  # the last half of a microsecond, which is no longer told there
+            start -= 3600
         return Period(start, start + 3600)
     begins, step = _BEGINNINGS[per]
     first = begins(there.replace(hour=0, minute=0, second=0, microsecond=0, fold=0))
