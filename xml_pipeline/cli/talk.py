@@ -18,6 +18,7 @@ from xml_pipeline.cli.command import (
     organism,
     seconds,
 )
+from xml_pipeline.cli.forecast import DRY_RUN, goes_on
 from xml_pipeline.errors import ConfigError, EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
 
@@ -54,6 +55,7 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
         " ended it",
     ),
     argument("--to", metavar="LISTENER", help="with --once: whom to ask (default: the organism's default)"),
+    DRY_RUN,
     KEY,
     TIMEOUT,
     argument(
@@ -69,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("to", "key", "timeout"):
         if getattr(arguments, name) is not None:
             raise ConfigError(f"--{name} goes with --once TASK")
+    if arguments.dry_run:
+        raise ConfigError("--dry-run goes with --once TASK")
     import asyncio
 
     from xml_pipeline import console
@@ -91,6 +95,7 @@ def _once(arguments: argparse.Namespace) -> int:
     "ask a listener once and print its answer; when the organism runs already, that one is asked",
     argument("listener", metavar="LISTENER", help="whom to ask"),
     argument("message", metavar="MESSAGE", help="what the console takes: text, key=value, or XML"),
+    DRY_RUN,
     KEY,
     TIMEOUT,
     FILE_OPTION,
@@ -122,6 +127,8 @@ def _asked(arguments: argparse.Namespace, found: OrganismConfig, name: str, text
     if name not in receiver.listeners:
         raise RoutingError(no_such("listener", name, receiver.listeners))
     payload = fill(name, accepted(receiver.listeners[name]), text)
+    if arguments.dry_run and not goes_on(receiver, name, payload):
+        return 0
     heading = Heading(OUTSIDE, name, new_id(), new_id())
     machine = machine_of(found, receiver)
     terms = machine.terms
