@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from xml_pipeline.errors import MalformedAnswerError
-from xml_pipeline.llm import Usage
+from xml_pipeline.llm import ToolCall, Usage
 from xml_pipeline.llm.types import ResponseSchema
 
 from .dialects import ADD, USER, ask, body, dialect
@@ -84,11 +84,41 @@ class TestAnthropic:
         ]
         assert found == ([] if marked is None else [marked])
 
+    @pytest.mark.parametrize(("calls", "marked"), [(3, [2]), (12, [0, 2])])
+    def test_after_many_calls_at_once_the_end_of_the_turn_before_is_marked_too(
+        self, calls: int, marked: list[int]
+    ) -> None:
+        said = [ToolCall.of(f"c{number}", "add", {"a": number}).as_dict() for number in range(calls)]
+        results = [
+            {"role": "tool", "tool_call_id": f"c{number}", "name": "add", "content": "1"}
+            for number in range(calls)
+        ]
+        turns = [USER, {"role": "assistant", "content": None, "tool_calls": said}, *results]
+        request = ask("claude-sonnet-5", *turns, tools=[ADD], cache_prompt=True, changing=0)
+        sent = body("anthropic", request)
+        found = [
+            number for number, turn in enumerate(sent["messages"]) if "cache_control" in json.dumps(turn)
+        ]
+        assert found == marked
+        assert "cache_control" in sent["messages"][2]["content"][-1]
+
     def test_a_mark_of_a_tool_is_kept(self) -> None:
         mark = {"type": "ephemeral", "ttl": "1h"}
         tools = [replace(ADD, cache_control=mark), replace(ADD, name="sub")]
         sent = body("anthropic", ask("claude-sonnet-5", USER, tools=tools))
         assert [tool.get("cache_control") for tool in sent["tools"]] == [mark, None]
+
+    def test_no_mark_outlives_one_before_it(self) -> None:
+        tools = [replace(ADD, cache_control={"type": "ephemeral"})]
+        rule = {"role": "system", "content": "rules"}
+        sent = body(
+            "anthropic", ask("claude-sonnet-5", rule, USER, tools=tools, cache_prompt=True), cache_ttl="1h"
+        )
+        marks = [sent["tools"][0]["cache_control"], sent["system"][0]["cache_control"]]
+        assert [mark.get("ttl", "5m") for mark in marks] == [
+            "5m",
+            "5m",
+        ]  # the API refuses an hour after minutes
 
     @pytest.mark.parametrize(
         ("model", "tokens"),

@@ -38,6 +38,9 @@ from xml_pipeline.llm.providers.tool_names import ToolNames, marked
 from xml_pipeline.llm.types import LLMRequest, Message
 
 _MARKABLE = ("text", "tool_result", "tool_use", "image")
+LOOKED_BACK = 20
+"""Blocks before a mark in which the API looks for what it has cached
+(platform.claude.com/docs/en/build-with-claude/prompt-caching)."""
 MAX_MARKS = 4
 """`cache_control` marks that one request may carry."""
 
@@ -304,14 +307,29 @@ def _mark(body: dict[str, Any], ttl: str, stable: dict[str, Any] | None) -> None
     prefix = body.get("system") or body.get("tools")
     if prefix:
         prefix[-1].setdefault("cache_control", mark)
-    if stable is not None:
-        stable.setdefault("cache_control", mark)
+    for block in () if stable is None else _ends(body["messages"], stable):
+        block.setdefault("cache_control", mark)
+
+
+def _ends(turns: list[dict[str, Any]], stable: dict[str, Any]) -> list[dict[str, Any]]:
+    """The last stable block; and the last one of the call before, where the API would not look back so far."""
+    at = next(index for index, turn in enumerate(turns) if any(block is stable for block in turn["content"]))
+    if at < 2 or sum(len(turn["content"]) for turn in turns[at - 1 : at + 1]) < LOOKED_BACK:
+        return [stable]
+    before = [block for block in turns[at - 2]["content"] if block["type"] in _MARKABLE]
+    return [*before[-1:], stable]
 
 
 def _limit_marks(body: dict[str, Any]) -> None:
-    """Keep the last marks: each covers all that is before it."""
+    """Keep the last marks: each covers all that is before it, and none may outlive one before it."""
     blocks = [*body.get("tools", ()), *body.get("system", ())]
     blocks += [block for turn in body["messages"] for block in turn["content"]]
     marked = [block for block in blocks if "cache_control" in block]
     for block in marked[:-MAX_MARKS]:
         del block["cache_control"]
+    short = False
+    for block in marked[-MAX_MARKS:]:
+        mark = block["cache_control"]
+        short = short or mark.get("ttl", "5m") == "5m"
+        if short and "ttl" in mark:
+            block["cache_control"] = {**mark, "ttl": "5m"}
