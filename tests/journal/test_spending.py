@@ -48,7 +48,8 @@ def came(
     micro_usd: int | None = 50,
 ) -> Came:
     error = "ServerError" if outcome == "failed" else ""
-    return Came(outcome, at, prompt, output, cached, 0, 0, estimated, confirmed, micro_usd, "stop", 0, error)
+    counts = (prompt, output, cached, 0, 0, estimated, confirmed, micro_usd)
+    return Came(outcome, at, *counts, None, "m", "stop", 0, error)
 
 
 async def written(path: Path, rows: Sequence[tuple[Try, Came | None]]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,8 @@ DRY_RUN = argument(
 
 def goes_on(receiver: Organism, name: str, payload: Any) -> bool:
     """Print the estimate of a task; whether somebody at a terminal says to go on."""
+    import asyncio
+
     estimate = asyncio.run(_estimate(receiver, name, payload))
     print(f"would ask '{name}':")
     for row in table(_rows(estimate)):

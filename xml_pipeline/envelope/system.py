@@ -33,7 +33,7 @@ class SystemError:  # the design's name; import it from here, the builtin is nev
 
     code: Code
     message: str = ""
-    partial: str | None = None
+    partial: str | None = field(default=None, repr=False)
 
 
 @xmlify
