@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.journal.lives import World
@@ -204,6 +204,7 @@ moves = st.lists(
 
 
 @given(moves)
+@example([("began", "nameless"), ("died", "s/a"), ("remembers", "nameless"), ("ended", "nameless")])
 def test_nothing_is_kept_of_a_session_that_is_gone_and_all_of_one_that_is_not(
     moves: list[tuple[str, str]],
 ) -> None:

@@ -37,7 +37,8 @@ class Sessions:
             known: all that something is kept of. Nobody can come back to one that has no name.
         """
         self._running = Counter(filter(None, running))
-        self._closed = {*closed, *(each for each in known if not is_named(each))}
+        nameless = (each for each in (*known, *self._running) if not is_named(each))
+        self._closed = {*closed, *nameless}
         for each in sorted(self._closed - set(self._running)):
             yield from self._gone(each)
 
