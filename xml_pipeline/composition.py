@@ -64,7 +64,7 @@ def router_of(config: OrganismConfig, *, alone: bool = False) -> Router:
         from xml_pipeline.journal.ledger_file import LedgerFile
 
         journal = config.organism.journal
-        ledger = LedgerFile(config.base / journal.path, synchronous=journal.synchronous)
+        ledger = LedgerFile(config.base / journal.path, synchronous=journal.synchronous, visits=True)
     section = config.llm or LLMSection()
     return build_router(
         section, environ=config.environ, base=config.base, name=config.organism.name, ledger=ledger

@@ -23,11 +23,14 @@ class LedgerFile:
 
     Args:
         path: the file; it is made when it does not exist, readable by its owner alone.
-        synchronous: as of `SqliteJournal`.
+        synchronous, visits: as of `SqliteJournal`.
     """
 
-    def __init__(self, path: str | Path, *, synchronous: Synchronous = "normal") -> None:
+    def __init__(
+        self, path: str | Path, *, synchronous: Synchronous = "normal", visits: bool = False
+    ) -> None:
         self.path = Path(path)
+        self._visits = visits
         self._synchronous: Synchronous = synchronous
         self._journal: SqliteJournal | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -48,7 +51,7 @@ class LedgerFile:
             raise
 
     async def _open(self, take_up: Callable[[Ledger], Awaitable[None]]) -> None:
-        journal = SqliteJournal(self.path, synchronous=self._synchronous)
+        journal = SqliteJournal(self.path, synchronous=self._synchronous, visits=self._visits)
         await journal.start(_tell)
         self._journal = journal
         atexit.register(self._end)
