@@ -13,9 +13,11 @@ import importlib.util
 import logging
 import os
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,12 +25,14 @@ from httpx_aiohttp import AiohttpTransport
 
 from benchmarks.llm_stub import CHUNKS, stub_server
 from benchmarks.table import table
+from xml_pipeline.journal.ledger_file import LedgerFile
 from xml_pipeline.llm import PROVIDER_CLASSES, Router, TextDelta
 
 IN_FLIGHT = (1, 16, 256)
 CALLS = 1600  # of a fast client in one round; an eighth of it for the slow ones
 ROUNDS = 5
 BARE, HTTPX, OURS = "bare POST, same client", "bare POST, httpx over aiohttp", "complete()"
+WRITTEN = "complete(), with a ledger"
 OPENAI, LITELLM = "openai SDK", "litellm Router"
 SLOW = (OPENAI, LITELLM)
 MESSAGES = [
@@ -40,9 +44,9 @@ BODY = {"model": "stub", "messages": MESSAGES}
 Call = Callable[[], Awaitable[Any]]
 
 
-def router(url: str) -> Router:
+def router(url: str, ledger: LedgerFile | None = None) -> Router:
     backend = PROVIDER_CLASSES["openai-compatible"](base_url=url, api_key="stub", max_concurrent=1024)
-    return Router([backend])
+    return Router([backend], ledger=ledger)
 
 
 async def measure(call: Call, in_flight: int, calls: int) -> tuple[float, float]:
@@ -82,8 +86,17 @@ async def contenders(url: str) -> tuple[dict[str, Call], list[Callable[[], Await
     async def complete() -> None:
         await ours.complete("stub", MESSAGES)
 
-    calls: dict[str, Call] = {BARE: bare, OURS: complete, HTTPX: bare_httpx}
-    closers: list[Callable[[], Awaitable[Any]]] = [ours.aclose, client.aclose]
+    folder = tempfile.TemporaryDirectory()
+    written = router(url, LedgerFile(Path(folder.name) / "usage.db"))
+
+    async def complete_written() -> None:
+        await written.complete("stub", MESSAGES)
+
+    async def clean() -> None:
+        folder.cleanup()
+
+    calls: dict[str, Call] = {BARE: bare, OURS: complete, WRITTEN: complete_written, HTTPX: bare_httpx}
+    closers: list[Callable[[], Awaitable[Any]]] = [ours.aclose, written.aclose, clean, client.aclose]
     if importlib.util.find_spec("openai"):
         import openai
 
