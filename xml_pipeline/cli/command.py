@@ -91,6 +91,9 @@ FILE_OPTION = all_of(
         metavar="DIR",
         help="where the files have to be that it names, links followed (default: its directory)",
     ),
+    argument(
+        "--llm", metavar="FILE", help="a file with another `llm` section, in the place of the organism's"
+    ),
 )
 FILE_ARGUMENT = (
     argument(
@@ -120,7 +123,7 @@ def config(arguments: argparse.Namespace, imports: Imports) -> OrganismConfig:
     """That file, checked, with what it names imported as far as it is said. Raises ConfigError."""
     from xml_pipeline.config import load
 
-    return load(organism_file(arguments), root=arguments.root, imports=imports)
+    return load(organism_file(arguments), root=arguments.root, imports=imports, llm=arguments.llm)
 
 
 def organism(arguments: argparse.Namespace) -> Organism:

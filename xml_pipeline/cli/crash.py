@@ -43,6 +43,7 @@ def crash_test(arguments: argparse.Namespace) -> int:
     order = {
         "file": str(organism_file(arguments)),
         "root": arguments.root,
+        "llm": arguments.llm and str(Path(arguments.llm).absolute()),
         "listener": arguments.listener,
         "message": arguments.message,
         "timeout": arguments.timeout,

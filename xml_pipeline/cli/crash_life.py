@@ -82,7 +82,7 @@ async def _live(organism: Organism, order: dict[str, Any], fate: Fate) -> dict[s
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    config = load(order["file"], root=order["root"])
+    config = load(order["file"], root=order["root"], llm=order["llm"])
     config = config.model_copy(update={"llm": config.llm.model_copy(update={"offline": True})})
     fate = Fate(order["place"], order["nth"])
     organism = organism_of(config, journal=Doomed(Path(order["journal"]), fate))

@@ -121,6 +121,8 @@ def _loaded(path: Path, arguments: argparse.Namespace) -> tuple[OrganismConfig, 
     from xml_pipeline.config import load
     from xml_pipeline.config.serving import unserved
 
+    if arguments.llm is not None:
+        raise ConfigError("--llm names a file that stands in for this section; edit that file itself")
     found = load(path, root=arguments.root, imports="nothing")
     if found.llm is None or found.llm.modules:  # what these bring is not known without running their code
         return found, []

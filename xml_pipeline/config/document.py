@@ -143,6 +143,15 @@ class Document:
             return
         self.add(message, Place("", 0, 0, path))
 
+    def cut_off(self, path: Path) -> None:
+        """Forget the places below `path`, and at it: something else will stand there."""
+        size = len(path)
+        for known in (self.keys, self.values, self.hidden):
+            for each in [each for each in known if each[:size] == path]:
+                del known[each]
+        for marked in (self.expanded, self.broken):
+            marked.difference_update([each for each in marked if each[:size] == path])
+
     def graft(self, part: Document, moved: Callable[[Path], Path | None]) -> None:
         """Take over the places and problems of `part`; `moved` tells where a path of it stands here, if it does."""
         self.keys.update({at: place for path, place in part.keys.items() if (at := moved(path)) is not None})

@@ -81,6 +81,34 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
     return directories
 
 
+def replace_llm(document: Document, file: Path, around: Surroundings) -> None:
+    """Another file's `llm` section in the place of this one's: nothing of the two is mixed.
+
+    The file holds the section's keys, or `llm:` and nothing else. Whoever runs the organism names it, so it may lie
+    anywhere.
+    """
+    data: Any = document.data
+    try:
+        encoded = bytes_of(file)
+    except (OSError, ValueError) as error:
+        document.add(unreadable(file, error), Place(str(file), 0, 0, ()))
+        return
+    part = documents.read(encoded, file=str(file), environ=around.variables, allowance=around.allowance)
+    section: Any = part.data
+    inner = isinstance(section, dict) and list(section) == ["llm"]
+    if not isinstance(section, dict):
+        if not part.found:
+            part.report((), "holds no `llm` section: write its keys, as `backends:` and `models:`")
+        section = {}
+
+    def moved(path: documents.Path) -> documents.Path | None:
+        return path if inner and path else ("llm", *path)
+
+    document.cut_off(("llm",))
+    data["llm"] = section["llm"] if inner else section
+    document.graft(part, moved)
+
+
 def _append(document: Document, part: Document) -> None:
     """Add the listener, or the listeners, of a file."""
     listeners: list[object] = document.data["listeners"]  # type: ignore[index]  # made a mapping above

@@ -19,7 +19,7 @@ from xml_pipeline.config.binding import bind, import_paths
 from xml_pipeline.config.checks import check
 from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import Document, Place
-from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts
+from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
 from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import OrganismConfig
 from xml_pipeline.config.secrets import literal_keys
@@ -38,6 +38,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     root: Path | str | None = None,
     imports: Imports = "all",
+    llm: Path | str | None = None,
 ) -> OrganismConfig:
     """Read, interpolate and check an organism.yaml, then import what it names.
 
@@ -50,6 +51,7 @@ def load(
         root: the directory that the files it names (prompts, listener files) have to lie below, symbolic links
             followed; default: its own.
         imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
+        llm: a file whose `llm` section stands in the place of this one's, whole.
 
     Raises:
         ConfigError: with all problems (the first of them when there are very many), each with file, line, column
@@ -60,7 +62,7 @@ def load(
         text = bytes_of(file)
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(unreadable(file, error), "", str(path))]) from None
-    return loads(text, file=str(path), base=file.parent, environ=environ, root=root, imports=imports)
+    return loads(text, file=str(path), base=file.parent, environ=environ, root=root, imports=imports, llm=llm)
 
 
 def loads(
@@ -71,6 +73,7 @@ def loads(
     environ: Mapping[str, str] | None = None,
     root: Path | str | None = None,
     imports: Imports = "all",
+    llm: Path | str | None = None,
 ) -> OrganismConfig:
     """`load` for a text; `file` is the name that problems show, `base` the directory that paths start from.
 
@@ -89,6 +92,8 @@ def loads(
         if not document.found:
             document.report((), "holds no organism; it starts with `organism:` and its `name`")
         raise _error(document, file)
+    if llm is not None:
+        replace_llm(document, Path(llm), around)
     directories = {file: home, **include_listeners(document, around)}
     prompts = read_prompts(document, directories, around)
     _report_keys(document)
