@@ -35,10 +35,13 @@ class LedgerFile:
         self._journal: SqliteJournal | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready: asyncio.Task[None] | None = None
+        self._taken_up: asyncio.AbstractEventLoop | None = None
 
     async def ready(self, take_up: Callable[[Ledger], Awaitable[None]]) -> None:
         """As `ledger.LedgerFile.ready`."""
         here = asyncio.get_running_loop()
+        if self._taken_up is here:  # asked before every call
+            return
         if self._loop is not here or self._ready is None:
             self._end()
             self._loop, self._ready = here, asyncio.create_task(self._open(take_up))
@@ -56,10 +59,11 @@ class LedgerFile:
         self._journal = journal
         atexit.register(self._end)
         await take_up(journal.ledger)
+        self._taken_up = self._loop
 
     async def close(self) -> None:
         """As `ledger.LedgerFile.close`."""
-        journal, self._journal = self._journal, None
+        journal, self._journal, self._taken_up = self._journal, None, None
         ready, self._ready = self._ready, None
         if ready is not None and not ready.done():
             ready.cancel()
@@ -77,7 +81,7 @@ class LedgerFile:
 
     def _end(self) -> None:
         """Let the file go without the event loop that opened it: it is over."""
-        journal, self._journal = self._journal, None
+        journal, self._journal, self._taken_up = self._journal, None, None
         if journal is not None:
             journal.end()
             atexit.unregister(self._end)

@@ -11,11 +11,15 @@ from xml_pipeline.llm.tape import written
 from xml_pipeline.llm.types import LLMResponse, Usage
 
 
-def begun(completion: Completion, lease: Lease, expected: Usage, rates: Rates | None, wall: float) -> Try:
+def begun(completion: Completion, lease: Lease, rates: Rates | None, wall: float) -> Try:
     """A try before it is sent. It may come to what its budgets hold for it, or else to what is expected."""
-    charge, held = completion.charge, lease.held
-    usage = expected if held is None else Usage(held.most.prompt, held.most.output)
-    price = None if rates is None else rates.micro_usd(usage)
+    charge, held, estimator = completion.charge, lease.held, lease.route.estimator
+    if held is None:
+        prompt = estimator.prompt_tokens(completion.size)
+        output = estimator.output_tokens(completion.request.max_tokens)
+    else:
+        prompt, output = held.most.prompt, held.most.output
+    price = None if rates is None else 0 if rates.free else rates.micro_usd(Usage(prompt, output))
     return Try(
         charge.agent,
         charge.operation,
@@ -26,8 +30,8 @@ def begun(completion: Completion, lease: Lease, expected: Usage, rates: Rates | 
         lease.route.model,
         "" if rates is None else rates.name,
         wall,
-        usage.prompt_tokens,
-        usage.completion_tokens,
+        prompt,
+        output,
         price if held is None or not held.most.micro_usd else held.most.micro_usd,
     )
 

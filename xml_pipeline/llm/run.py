@@ -434,7 +434,7 @@ class Run:
             return
         wall = self.shared.clock.wall()
         rates = route.rates(self.shared.prices, wall, "", completion.tier)
-        lease.row, durable = ledger.begin(begun(completion, lease, self._expected(lease), rates, wall))
+        lease.row, durable = ledger.begin(begun(completion, lease, rates, wall))
         await durable
 
     async def client(self, route: Route) -> Any:
