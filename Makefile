@@ -16,7 +16,7 @@ $(VENV)/.dev: $(VENV)/.console
 	touch $@
 
 console: $(VENV)/.console
-	$(BIN)/python -m examples.console
+	JOURNAL="$${JOURNAL-state.db}" $(BIN)/python -m examples.console
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto

@@ -172,6 +172,8 @@ def _organism_journal(project: Project) -> None:
             assert project.module.log == ([] if known else ["x"])
     assert (project.folder / "state.db").exists()
     assert (project.folder / "deep" / "full.db").exists()
+    for none in ("", {"path": ""}, {"path": "", "keep": "7d"}, "${NO_SUCH_VARIABLE:-}"):
+        assert project.organism(tool("echo"), journal=none)._journal is None
 
 
 @effect("organism.journal.keep")

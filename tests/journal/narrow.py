@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,19 @@ async def helper(payload: Question, metadata: HandlerMetadata) -> Any:
 
 
 async def main(disk: Path) -> None:
+    """Until it was the index: which of the two finds no room depends on how many pages the last commit has."""
+    for number in range(20):
+        folder = disk / str(number)
+        folder.mkdir()
+        trouble = await narrow(folder)
+        print(trouble)
+        shutil.rmtree(folder)
+        if "disk I/O error" in trouble:
+            break
+
+
+async def narrow(disk: Path) -> str:
+    """What an organism says when the disk is full; all is answered when there is room again."""
     path, log = disk / "state.db", disk / "state.db-wal"
     journal = SqliteJournal(path)
     async with Organism("narrow", [listener("helper", helper)], journal=journal) as organism:
@@ -44,11 +58,12 @@ async def main(disk: Path) -> None:
         while not journal.trouble:
             asking.append(asyncio.ensure_future(organism.ask("helper", Question("x"))))
             await asyncio.sleep(0.001)
-        print(journal.trouble)
+        trouble = journal.trouble
         (disk / "ballast").unlink()
         told = await asyncio.gather(*asking)
         assert told == [Answer("helped")] * len(told)
         reader.close()
+    return trouble
 
 
 if __name__ == "__main__":

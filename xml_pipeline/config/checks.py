@@ -122,7 +122,8 @@ def _check_ledger(document: Document, data: Mapping[str, object]) -> None:
     organism, llm = data.get("organism"), data.get("llm")
     ledger = llm.get("ledger") if isinstance(llm, Mapping) else None
     apart = isinstance(ledger, str) or (isinstance(ledger, Mapping) and "path" in ledger)
-    if apart and isinstance(organism, Mapping) and organism.get("journal") is not None:
+    journal = organism.get("journal") if isinstance(organism, Mapping) else None
+    if apart and (journal.get("path") if isinstance(journal, Mapping) else journal):
         path: Path = ("llm", "ledger") if isinstance(ledger, str) else ("llm", "ledger", "path")
         document.report(
             path, "organism.journal holds the ledger too; leave this file out, or the journal", at_key=True

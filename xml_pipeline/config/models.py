@@ -45,6 +45,9 @@ Kind = Literal["tool", "agent", "human"]
 
 
 def _path_alone(value: object) -> object:
+    """A path alone is the section; an empty one is none, so that a variable can say whether there is a journal."""
+    if value == "" or (isinstance(value, Mapping) and value.get("path") == ""):
+        return None
     return {"path": value} if isinstance(value, str) else value
 
 
@@ -54,7 +57,7 @@ class JournalSection(Section):
     path: str = Field(
         min_length=1,
         description="The file, relative to this one's folder; it is made when it does not exist. One process at a"
-        " time may use it.",
+        " time may use it. Empty for no journal, as `${JOURNAL:-}`.",
     )
     synchronous: Literal["normal", "full"] = Field(
         default="normal",
