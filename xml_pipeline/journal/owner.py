@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from xml_pipeline.errors import JournalError
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+from xml_pipeline.lock import lock
 
 
 class InUse(JournalError):
@@ -45,7 +34,7 @@ class Owner:
         except OSError as error:
             raise JournalError(f"the journal {path} cannot be locked: {error.strerror}") from error
         try:
-            _lock(self._descriptor)
+            lock(self._descriptor)
         except OSError:
             with open(self._descriptor) as file:
                 holder = file.read(200).strip() or "another process"

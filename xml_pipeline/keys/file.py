@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
@@ -22,22 +21,12 @@ from xml_pipeline.keys.folder import made, refuse_shared
 from xml_pipeline.keys.names import checked_name
 from xml_pipeline.keys.sealed import Cost, Sealed, WrongPassphrase, seal
 from xml_pipeline.keys.secret import Secret
+from xml_pipeline.lock import lock
 from xml_pipeline.regular import bytes_of, unreadable
 
 VERSION = 1
 WRITER_SECONDS = 15.0
 _STEP = 0.05  # seconds between two looks at a lock
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +198,7 @@ class KeyFile:
 
 def _locked(descriptor: int) -> bool:
     try:
-        _lock(descriptor)
+        lock(descriptor)
     except OSError:
         return False
     return True
