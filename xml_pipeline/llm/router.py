@@ -171,21 +171,37 @@ class Router:
             StructuredOutputError: no valid payload of `response_type` after two repairs.
             BackendError: all backends failed (with the trail in `attempts`), or the request itself is wrong.
         """
-        if model is None:
-            model = self._routing.model(charge_of(None, options.get("operation") or "").operation)
-        request = request_of(model, messages, options)
-        if self._how and (preset := self._how.get(request.model)) is not None:
-            request = preset.of(request)
-        if self._file is not None:
-            await self._file.ready(self.take_up)
-        if self._search.waiting:
-            await self._search.end(self._table.chain(model))
+        request = self._request(model, messages, options)
+        if self._file is not None or self._search.waiting:
+            await self._ready(request.model)
         response_type = options.get("response_type")
         if response_type is not None:
             return await self._structured(request, options, codec_of(response_type))
         if self._shared.ledger is None:
             return await Run(self._completion(request, options), self._shared).answer()
         return await self._answer(request, partial(self._completion, request, options))
+
+    def _request(
+        self,
+        model: str | None,
+        messages: str | Iterable[Message | LLMResponse],
+        options: CallOptions | StreamOptions,
+        *,
+        streaming: bool = False,
+    ) -> LLMRequest:
+        """What is asked: of the model that is meant, with what its preset says where the call does not."""
+        if model is None:
+            model = self._routing.model(charge_of(None, options.get("operation") or "").operation)
+        request = request_of(model, messages, options, streaming=streaming)
+        preset = self._how.get(request.model)
+        return request if preset is None else preset.of(request)
+
+    async def _ready(self, model: str) -> None:
+        """Open the ledger, and look up the keys of the backends that could be asked, where that is to be done."""
+        if self._file is not None:
+            await self._file.ready(self.take_up)
+        if self._search.waiting:
+            await self._search.end(self._table.chain(model))
 
     async def _answer(self, request: LLMRequest, make: Callable[[], Completion]) -> LLMResponse:
         """The answer of an earlier life to the same call of the same handler, or that of a backend."""
@@ -241,15 +257,9 @@ class Router:
         response. Fails over unseen until the first piece, never after it. A consumer that stops early should
         close the iterator (`contextlib.aclosing`); it is charged for what came. Arguments and errors as `complete`.
         """
-        if model is None:
-            model = self._routing.model(charge_of(None, options.get("operation") or "").operation)
-        request = request_of(model, messages, options, streaming=True)
-        if self._how and (preset := self._how.get(request.model)) is not None:
-            request = preset.of(request)
-        if self._file is not None:
-            await self._file.ready(self.take_up)
-        if self._search.waiting:
-            await self._search.end(self._table.chain(model))
+        request = self._request(model, messages, options, streaming=True)
+        if self._file is not None or self._search.waiting:
+            await self._ready(request.model)
         call = self._recalled(request)
         if call.answer is not None:
             for event in as_events(call.answer):
@@ -335,11 +345,7 @@ class Router:
         Raises:
             NoBackendError, InvalidRequestError, TypeError: as `complete`.
         """
-        if model is None:
-            model = self._routing.model(charge_of(None, options.get("operation") or "").operation)
-        request = request_of(model, messages, options, streaming=True)
-        if (preset := self._how.get(request.model)) is not None:
-            request = preset.of(request)
+        request = self._request(model, messages, options, streaming=True)
         completion, prices = self._completion(request, options), self._shared.prices
         route = completion.groups[0][0]
         if prices.needs_loading(route.price_provider, route.model):

@@ -294,9 +294,11 @@ class ChatDialect(Dialect):
     @staticmethod
     def stop_sequence(choice: Mapping[str, Any]) -> str:
         """The stop text that ended a choice, as vLLM (`stop_reason`) and SGLang (`matched_stop`) tell it; else ""."""
-        told = (choice.get("stop_reason"), choice.get("matched_stop"))
-        stopped = choice.get("finish_reason") == "stop"
-        return next((text for text in told if stopped and isinstance(text, str)), "")
+        if choice.get("finish_reason") == "stop":
+            for told in (choice.get("stop_reason"), choice.get("matched_stop")):
+                if isinstance(told, str):
+                    return told
+        return ""
 
     def keep(self, holder: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
         """What has to come back with a message or a call, as `provider_data`."""
