@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 import termios
@@ -22,6 +23,15 @@ ENTER = "\r"
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 WHERE_IS_THE_CURSOR = "\x1b[6n"
 AT_THE_TOP = "\x1b[1;1R"
+PATIENCE = 45
+"""Seconds without a sign after which nothing more is expected."""
+
+
+def _keep_output(terminal: int) -> None:
+    """Ctrl-C throws away what was written and is not read yet, and that may be what it caused: not here."""
+    modes = termios.tcgetattr(terminal)
+    modes[3] |= termios.NOFLSH
+    termios.tcsetattr(terminal, termios.TCSANOW, modes)
 
 
 def _control_the_terminal() -> None:
@@ -34,6 +44,7 @@ class RealTerminal:
 
     def __init__(self, state: Path, *arguments: str, **more: str) -> None:
         self._parent, child = pty.openpty()
+        _keep_output(child)
         self._seen = ""
         self.output = ""
         self.process = subprocess.Popen(
@@ -66,6 +77,7 @@ class RealTerminal:
         self._seen = ESCAPE.sub("", self._seen).split(text, 1)[1]
 
     def _read(self) -> str:
+        assert select.select([self._parent], [], [], PATIENCE)[0], self.output
         data = os.read(self._parent, 65536).decode(errors="replace")
         if WHERE_IS_THE_CURSOR in data:
             self.type(AT_THE_TOP)

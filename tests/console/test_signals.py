@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests.console.processes import ROOT, read_until, run, start
 from tests.console.real_terminal import CTRL_D, ENTER, RealTerminal
+from xml_pipeline.console.signals import interrupts
 
 TALK = ("-m", "tests.console.talk")
 XP = ("-m", "xml_pipeline.cli")
@@ -282,3 +285,16 @@ def test_a_window_that_is_closed_suspends(tmp_path: Path) -> None:
         assert terminal.process.wait(20) in (129, 1)
     with talking(tmp_path) as terminal:
         terminal.until("slow #1: x")
+
+
+async def test_a_signal_that_another_thread_was_given_wakes_a_loop_that_waits() -> None:
+    told = asyncio.Event()
+
+    def given() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with interrupts(told.set):
+        waiting = asyncio.create_task(told.wait())
+        await asyncio.sleep(0)
+        threading.Timer(0.05, given).start()  # by then the loop has nothing to do
+        await waiting

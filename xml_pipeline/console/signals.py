@@ -4,9 +4,11 @@ SIGTERM, SIGHUP and Ctrl-C end the talk in order: what runs may finish for `shut
 the terminal is as it was, the exit code says which signal it was. The second signal ends the waiting. With a journal
 none of that can lose anything, and neither can SIGKILL.
 
-`loop.add_signal_handler` would not do: its callbacks wait for the event loop, and a handler that blocks the loop
-would hold the process. Python's own handlers come between any two instructions of the main thread. They only wake the
-loop, and tell a thread, which cuts off whoever is not gone in time.
+`loop.add_signal_handler` alone would not do: its callbacks wait for the event loop, and a handler that blocks the
+loop would hold the process. Python's own handlers come between any two instructions of the main thread. They only
+wake the loop, and tell a thread, which cuts off whoever is not gone in time. A loop that waits executes no
+instruction, and the kernel may give a signal to any thread: so the loop is told of these signals too, and wakes for
+them.
 """
 
 from __future__ import annotations
@@ -43,11 +45,12 @@ _ENDING = ("SIGTERM", "SIGHUP", "SIGINT")
 
 @contextmanager
 def on_signals(names: Iterable[str], act: Callable[[int], None]) -> Iterator[None]:
-    """Within this block these signals call `act`, between two instructions of the main thread.
+    """Within this block of a coroutine these signals call `act`, between two instructions of the main thread.
 
     What the program was started to ignore (`nohup`) it goes on ignoring; outside of the main thread, and for signals
     that this system does not have, nothing changes.
     """
+    loop = asyncio.get_running_loop()
     before = {}
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -55,12 +58,17 @@ def on_signals(names: Iterable[str], act: Callable[[int], None]) -> Iterator[Non
 
     if threading.current_thread() is threading.main_thread():
         for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, handler)
+            if (old := signal.getsignal(number)) not in (signal.SIG_IGN, None):
+                before[number] = old
+                with suppress(NotImplementedError):  # Windows
+                    loop.add_signal_handler(number, _awake)
+                signal.signal(number, handler)
     try:
         yield
     finally:
         for number, old in before.items():
+            with suppress(NotImplementedError):
+                loop.remove_signal_handler(number)
             signal.signal(number, old)
 
 
@@ -218,6 +226,10 @@ class _Ending:
             with suppress(OSError):
                 os.write(2, f"cut off, because a handler does not end; {kept}\n".encode())
         os._exit(Ended(self.signal).code)
+
+
+def _awake() -> None:
+    """For a loop that has only to wake."""
 
 
 def _woken(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
