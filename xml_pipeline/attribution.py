@@ -47,8 +47,8 @@ class Caller(Protocol):
     def times(self, what: bytes) -> int:
         """How often `nth` was called with it, in this run."""
 
-    def lineage(self) -> tuple[str, ...]:
-        """The thread's id and those of all threads above it, innermost first."""
+    def lineage(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The ids of the thread and of all above it, innermost first, and the listeners that work in them."""
 
     def new_id(self) -> str:
         """An opaque id, the same at every attempt to handle the message."""

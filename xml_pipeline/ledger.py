@@ -208,7 +208,7 @@ class Ledger(Protocol):
         """The calls with an answer of the same run of the same message."""
 
     def spent_in(self, conversation_id: str) -> Sequence[Spent]:
-        """What was spent in a conversation, by its threads. Raises JournalError."""
+        """What was spent in a conversation, by agents and threads. Raises JournalError."""
 
     @property
     def before(self) -> int:

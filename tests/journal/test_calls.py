@@ -20,6 +20,7 @@ from xml_pipeline.errors import BudgetExceededError, JournalError, OverloadedErr
 from xml_pipeline.journal.file import read_only
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.llm import Budget, Budgets, LLMRequest, LLMResponse, Price, Router, complete, stream
+from xml_pipeline.llm.accounting.periods import Per
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.pump import listener
@@ -223,10 +224,15 @@ async def test_a_run_goes_on_after_a_death_and_ends_with_a_proper_stop(world: Wo
     assert world.model.asked == 2
 
 
-@pytest.mark.parametrize("scope", ["thread", "conversation"])
+@pytest.mark.parametrize("scope", ["thread", "conversation", "call", "talk"])
 async def test_a_conversation_has_its_budget_once(world: World, scope: str) -> None:
     limits = [Budget(tokens=2200)]
-    world.budgets = Budgets(thread=limits) if scope == "thread" else Budgets(conversation=limits)
+    own: dict[str, Per] = {"call": "call", "talk": "conversation"}
+    world.budgets = (
+        Budgets(agents={"worker": [Budget(tokens=2200, per=own[scope])]})
+        if scope in own
+        else Budgets(**{scope: limits})
+    )
     world.stuck = asyncio.Event()
     async with world.life() as organism:
         await organism.send("worker", Question("x"), key="k")

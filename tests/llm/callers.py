@@ -17,6 +17,7 @@ class Handler:
     thread_id: str = "t1"
     conversation_id: str = "c1"
     above: tuple[str, ...] = ()
+    called_by: tuple[str, ...] = ()
     message_id: str = "m1"
     attempt: int = 1
     run: int = 0
@@ -31,8 +32,8 @@ class Handler:
     def new_id(self) -> str:
         return "id-1"
 
-    def lineage(self) -> tuple[str, ...]:
-        return (self.thread_id, *self.above)
+    def lineage(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (self.thread_id, *self.above), (self.listener, *(self.called_by or ("",) * len(self.above)))
 
 
 @contextmanager

@@ -60,7 +60,7 @@ async def test_a_handler_and_the_tasks_it_starts_are_charged_to_its_thread() -> 
         await asyncio.sleep(1)
         caller = current_caller.get()
         assert caller is not None
-        assert caller.lineage() == (metadata.thread_id, payload.text)
+        assert caller.lineage() == ((metadata.thread_id, payload.text), ("below", "above"))
         return respond(Answer("x"))
 
     async with organism:

@@ -146,13 +146,13 @@ def _of_meter(meter: Meter) -> dict[str, object]:
 
 
 def _each(budgets: Budgets) -> Iterator[dict[str, object]]:
-    """The limits of scopes that are not named: each conversation's, each thread's, those that only globs name."""
+    """The limits of scopes that are not named: each conversation's, thread's, call's, those that only globs name."""
     kinds = (("each conversation", budgets.conversation), ("each thread", budgets.thread))
     globs = [
-        (f"each {kind} {name}", some)
+        (f"each {kind} {name}" if _is_glob(name) else f"{kind} {name}", some)
         for kind, named in (("agent", budgets.agents), ("operation", budgets.operations))
-        for name, some in named.items()
-        if _is_glob(name)
+        for name, every in named.items()
+        if (some := every if _is_glob(name) else [one for one in every if one.per not in PERIODS])
     ]
     for scope, some in (*globs, *kinds):
         for budget in some:
@@ -224,7 +224,7 @@ def _periods(budgets: Budgets, scope: str) -> list[Per]:
             some = list(budgets.conversation if kind == "conversation" else budgets.thread)
         case _:
             some = []
-    return list(dict.fromkeys(budget.per for budget in some))
+    return list(dict.fromkeys(budget.per for budget in some if budget.per in PERIODS))
 
 
 @command(

@@ -127,10 +127,12 @@ class Calls:
         """As `Ledger.spent_in`."""
         with self._file.reading() as reader:
             rows = reader.execute(
-                f"SELECT {SPENT_AT}, threads, {_SUMS} WHERE conversation = ? GROUP BY 1, 2",
+                f"SELECT {SPENT_AT}, agent, threads, {_SUMS} WHERE conversation = ? GROUP BY 1, 2, 3",
                 (conversation_id,),
             ).fetchall()
-        return [Spent(at, "", "", tuple(threads.split()), True, *sums) for at, threads, *sums in rows]
+        return [
+            Spent(at, agent, "", tuple(threads.split()), True, *sums) for at, agent, threads, *sums in rows
+        ]
 
     def forgiven(self) -> Sequence[Forgiven]:
         """As `Ledger.forgiven`."""

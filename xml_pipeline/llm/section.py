@@ -235,7 +235,8 @@ class BudgetSection(Section):
     per: Per = Field(
         "run",
         description="When it starts anew: with each start (after a death the run goes on), or with an hour, a day, a"
-        " week (from Monday) or a month of the calendar, in `budgets.zone`.",
+        " week (from Monday) or a month of the calendar, in `budgets.zone`. An agent's may also hold for each `call`"
+        " of it, with all that is called below, or for it in each `conversation`.",
     )
     soft: bool = Field(False, description="Only warn, also when it is used up.")
     warn_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
@@ -298,6 +299,19 @@ class BudgetsSection(Section):
         except ConfigError as error:
             raise ValueError(str(error)) from None
         return zone
+
+    @field_validator("organism", "thread", "conversation", "operations")
+    @classmethod
+    def _for_longer_than_a_call(cls, value: Any) -> Any:
+        some = value.values() if isinstance(value, Mapping) else (value,)
+        for limits in some:
+            for one in limits if isinstance(limits, tuple) else ():
+                if one.per == "call" or one.per == "conversation":
+                    raise ValueError(
+                        f"only an agent's budget is `per: {one.per}`; `conversation:` limits each conversation, and"
+                        " `thread:` each call of anybody, with all below it"
+                    )
+        return value
 
     @model_validator(mode="after")
     def _multiples_of_something(self) -> BudgetsSection:

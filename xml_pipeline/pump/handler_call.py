@@ -85,8 +85,8 @@ class HandlerCall(Struct):
             self.turns = {}
         return self.turns.setdefault(part, asyncio.Lock())
 
-    def lineage(self) -> tuple[str, ...]:
-        """The thread's id and those above it, innermost first; the open ones, for a handler that was given up."""
+    def lineage(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """As `Caller.lineage`; the open ones, for a handler that was given up."""
         return lineage(self.conversation, self.thread)
 
     def new_id(self) -> str:

@@ -223,14 +223,15 @@ def is_named(session_id: str) -> bool:
     return "/" in session_id
 
 
-def lineage(conversation: Conversation, thread: Thread) -> tuple[str, ...]:
-    """The id of a thread and those of the open ones above it, innermost first."""
-    ids = [thread.id]
+def lineage(conversation: Conversation, thread: Thread) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of a thread and of the open ones above it, innermost first, and whose they are."""
+    ids, listeners = [thread.id], [thread.listener]
     above = conversation.threads.get(thread.parent)
     while above is not None:
         ids.append(above.id)
+        listeners.append(above.listener)
         above = conversation.threads.get(above.parent)
-    return tuple(ids)
+    return tuple(ids), tuple(listeners)
 
 
 def begin(state: State, conversation_id: str, event: Began) -> Conversation:

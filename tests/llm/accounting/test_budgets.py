@@ -81,6 +81,49 @@ async def test_a_threads_budget_covers_everything_below_it() -> None:
         await router.complete("m", "hello", max_tokens=200)
 
 
+async def test_an_agents_budget_per_call_covers_all_below_that_call() -> None:
+    limits = {"writer": [Budget(tokens=1100, per="call")]}
+    router = Router([model(400, 100)], budgets=Budgets(agents=limits))
+    below = {"above": ("first", "top"), "called_by": ("writer", "desk")}
+    for thread in ("a", "b"):
+        with running(Handler("checker", thread, **below)):
+            await router.complete("m", "hello", max_tokens=200)
+    for handler in (Handler("checker", "c", **below), Handler("writer", "first")):
+        with running(handler), pytest.raises(BudgetExceededError, match="call first is 1100 tokens per call"):
+            await router.complete("m", "hello", max_tokens=200)
+    with running(Handler("writer", "second")), running(Handler("checker", "d", above=("second",))):
+        await router.complete("m", "hello", max_tokens=200)
+    router.forget_thread("first")
+    with running(Handler("writer", "first")):
+        await router.complete("m", "hello", max_tokens=200)
+
+
+async def test_an_agents_budget_per_conversation_holds_in_each_for_this_agent_alone() -> None:
+    limits = {"w*": [Budget(tokens=600, per="conversation")], "wise": []}
+    router = Router([model(400, 100)], budgets=Budgets(agents=limits))
+    for name, conversation in (("writer", "c1"), ("worker", "c1"), ("writer", "c2"), ("wise", "c1")):
+        with running(Handler(name, name + conversation, conversation)):
+            await router.complete("m", "hello", max_tokens=200)
+    with (
+        running(Handler("writer", "t9")),
+        pytest.raises(BudgetExceededError, match="agent writer in c1 is 600"),
+    ):
+        await router.complete("m", "hello", max_tokens=200)
+    with running(Handler("wise", "t9")):
+        await router.complete("m", "hello", max_tokens=200)
+    router.forget_conversation("c1")
+    with running(Handler("writer", "t9")):
+        await router.complete("m", "hello", max_tokens=200)
+
+
+@pytest.mark.parametrize("per", ["call", "conversation"])
+@pytest.mark.parametrize("scope", ["organism", "thread", "conversation", "operations"])
+def test_only_an_agents_budget_is_per_call_or_conversation(scope: str, per: Any) -> None:
+    limits = [Budget(tokens=1, per=per)]
+    with pytest.raises(ConfigError, match=f"only an agent's budget is per {per}"):
+        Budgets(**{scope: {"x": limits} if scope == "operations" else limits})
+
+
 async def test_one_thread_can_get_a_budget_of_its_own() -> None:
     router = Router([model(400, 100)])
     router.set_thread_budget("t1", Budget(tokens=600))
@@ -222,7 +265,10 @@ async def test_no_more_of_a_prompt_is_from_a_cache_than_there_is_of_it() -> None
         (lambda: Budget(tokens=5.5), "tokens"),  # type: ignore[arg-type]
         (lambda: Budget(usd=float("nan")), "usd"),
         (lambda: Budget(usd=float("inf")), "usd"),
-        (lambda: Budget(tokens=5, per="year"), "per is one of run, hour, day, week, month, not 'year'"),  # type: ignore[arg-type]
+        (
+            lambda: Budget(tokens=5, per="year"),
+            "per is one of run, hour, day, week, month, call, conversation, not 'year'",
+        ),  # type: ignore[arg-type]
         (lambda: Budget(tokens=5, warn_at=(float("nan"),)), "warn_at"),
         (lambda: Price(-1, 1), "input is a number of USD from 0, not -1"),
         (lambda: Price(1, float("inf")), "output"),

@@ -7,7 +7,7 @@ taken in one step without awaiting, so calls that run at the same time cannot pa
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from fnmatch import fnmatchcase
@@ -16,7 +16,15 @@ from typing import Literal, TypeVar, get_args
 from xml_pipeline.errors import BudgetExceededError, ConfigError, cut
 from xml_pipeline.events import BudgetWarning
 from xml_pipeline.ledger import Amended, Forgiven, Ledger, Recalled, Spent
-from xml_pipeline.llm.accounting.periods import ALWAYS, Per, Period, period_of, zone_named
+from xml_pipeline.llm.accounting.periods import (
+    ALWAYS,
+    ENDLESS,
+    Per,
+    Period,
+    Within,
+    period_of,
+    zone_named,
+)
 from xml_pipeline.llm.accounting.usage import Answered, Charge
 from xml_pipeline.llm.types import is_amount, is_whole
 
@@ -39,7 +47,8 @@ class Budget:
         tokens: input plus output, None for no limit.
         usd: US dollars, None for no limit.
         per: `run` (since the organism was started; a start after a death goes on with the run), or `hour`, `day`,
-            `week` or `month` of the calendar, in the zone of the budgets.
+            `week` or `month` of the calendar, in the zone of the budgets. An agent's may also be per `call`,
+            each with all that is below it, or per `conversation`, each for itself.
         warn_at: fractions of the limit at which a `BudgetWarning` is emitted, once per period.
         input_tokens: of prompts, read from caches or not; None for no limit.
         output_tokens: of answers, reasoning included; None for no limit.
@@ -107,7 +116,7 @@ class Budgets:
         zone: whose calendar says when an hour, a day, a week or a month begins.
 
     Raises:
-        ConfigError: the zone is not known here.
+        ConfigError: the zone is not known here, or something else than an agent is limited per call or conversation.
     """
 
     organism: Sequence[Budget] = ()
@@ -120,6 +129,13 @@ class Budgets:
 
     def __post_init__(self) -> None:
         zone_named(self.zone)
+        others = (self.organism, self.thread, self.conversation, *self.operations.values())
+        for budget in (one for some in others for one in some):
+            if budget.per == "call" or budget.per == "conversation":
+                raise ConfigError(
+                    f"only an agent's budget is per {budget.per}; each conversation is limited by `conversation`,"
+                    " each call by `thread`"
+                )
 
     def __bool__(self) -> bool:
         """Whether there is any limit."""
@@ -181,7 +197,7 @@ class Meter:
         self.spent = 0
         self.reserved = 0
         self._zone = zone
-        self._period = ALWAYS if budget.per == "run" else _NEVER
+        self._period = ALWAYS if budget.per in ENDLESS else _NEVER
         self._warned = 0
         self._before = (_NEVER, 0, 0)  # the period before this one, as it was left
 
@@ -347,10 +363,16 @@ class BudgetBook:
         self._on_settled = on_settled
         self._zone = zone_named(budgets.zone)
         self._organism = self._meters("organism", budgets.organism)
-        self._agents = _Named("agent", budgets.agents)
+        self._agents = _Named("agent", _only(budgets.agents, set(get_args(Per)) - set(get_args(Within))))
+        self._within: dict[Within, _Named] = {
+            per: _Named("agent", named)
+            for per in get_args(Within)
+            if any((named := _only(budgets.agents, {per})).values())
+        }
         self._operations = _Named("operation", budgets.operations)
         self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
         self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
+        self._talks: dict[str, set[str]] = {}  # conversation → the agents that are limited in it
         self._ledger: Ledger | None = None
         self._earlier: Sequence[Spent] = ()  # in earlier lives
         self._forgiven: Sequence[Forgiven] = ()
@@ -402,6 +424,8 @@ class BudgetBook:
                 found += self._scope("thread", thread, self.budgets.thread, charge.conversation_id)
         if (conversation := charge.conversation_id) and self.budgets.conversation:
             found += self._scope("conversation", conversation, self.budgets.conversation, conversation)
+        if conversation and self._within:
+            found += self._bounded(charge)
         wall = self._wall()
         for meter in found:
             meter.turn(wall)
@@ -441,10 +465,17 @@ class BudgetBook:
         forgiven = tuple(filter(self._still_holds, what.forgiven))
         self._forgiven = (*self._forgiven, *forgiven)
         self._earlier = (*self._earlier, change)
-        scopes = ["organism", f"agent {change.agent}", f"operation {change.operation}"]
-        scopes += [f"conversation {what.conversation_id}", *(f"thread {each}" for each in change.threads)]
-        for scope in scopes:
-            counts = change._replace(in_run=True) if scope.startswith(("conversation", "thread")) else change
+        scopes = {
+            "organism": change,
+            f"agent {change.agent}": change,
+            f"operation {change.operation}": change,
+        }
+        kept = change._replace(in_run=True)  # what is of one conversation goes through all lives
+        scopes[f"conversation {what.conversation_id}"] = kept
+        scopes[f"agent {_talk(change.agent, what.conversation_id)}"] = kept
+        for thread in change.threads:
+            scopes[f"thread {thread}"] = scopes[f"call {thread}"] = kept
+        for scope, counts in scopes.items():
             for meter in self._of_scope(scope):
                 meter.count((counts,), forgiven, wall)
         self._on_settled()
@@ -462,17 +493,34 @@ class BudgetBook:
             case "organism":
                 return self._organism
             case "agent" | "operation":
-                return (self._agents if kind == "agent" else self._operations).made(name)
+                named = self._agents if kind == "agent" else self._operations
+                if found := named.made(name):
+                    return found
         return self._threads.get((kind, name), [])
 
     def forget_thread(self, thread_id: str) -> None:
         """The thread is over."""
         self._threads.pop(("thread", thread_id), None)
+        self._threads.pop(("call", thread_id), None)
         self._own.pop(("thread", thread_id), None)
 
     def forget_conversation(self, conversation_id: str) -> None:
         """The conversation is over."""
         self._threads.pop(("conversation", conversation_id), None)
+        for agent in self._talks.pop(conversation_id, ()):
+            self._threads.pop(("agent", _talk(agent, conversation_id)), None)
+
+    def _bounded(self, charge: Charge) -> list[Meter]:
+        """Of the calls of agents that this is a part of, and of the agent in this conversation."""
+        found: list[Meter] = []
+        conversation = charge.conversation_id
+        if (calls := self._within.get("call")) is not None:
+            for thread, listener in zip(charge.threads, charge.listeners, strict=True):
+                found += self._scope("call", thread, calls.limits(listener), conversation)
+        if (talks := self._within.get("conversation")) is not None and (limits := talks.limits(charge.agent)):
+            self._talks.setdefault(conversation, set()).add(charge.agent)
+            found += self._scope("agent", _talk(charge.agent, conversation), limits, conversation)
+        return found
 
     def _named(self, named: _Named, name: str) -> list[Meter]:
         limits = named.exact(name)
@@ -496,11 +544,15 @@ class BudgetBook:
         meters, new = self._kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
         if new and self._ledger is not None and conversation_id:
             earlier = self._ledger.spent_in(conversation_id)
+            if kind == "agent":
+                earlier = [spent for spent in earlier if _talk(spent.agent, conversation_id) == key]
+            elif kind != "conversation":
+                earlier = [spent for spent in earlier if key in spent.threads]
             self._count(
                 [
                     meter for meter in meters if meter.budget in general
                 ],  # another one counts from its own time
-                [spent for spent in earlier if kind == "conversation" or key in spent.threads],
+                earlier,
             )
         return meters
 
@@ -551,6 +603,11 @@ class _Named:
         """The limits of this very name."""
         return self._limits.get(name)
 
+    def limits(self, name: str) -> Sequence[Budget]:
+        """The limits of this one."""
+        exact = self.exact(name)
+        return self.globbed(name) if exact is None else exact
+
     def globbed(self, name: str) -> list[Budget]:
         """The limits of all globs that fit the name."""
         return [one for glob, some in self._limits.items() if fnmatchcase(name, glob) for one in some]
@@ -567,6 +624,16 @@ class _Named:
         """Every name that has meters, and those."""
         yield from self.meters.items()
         yield from self.others.items()
+
+
+def _only(named: Mapping[str, Sequence[Budget]], pers: Collection[Per]) -> dict[str, list[Budget]]:
+    """The budgets of these periods; a name without one of them still hides globs."""
+    return {name: [budget for budget in some if budget.per in pers] for name, some in named.items()}
+
+
+def _talk(agent: str, conversation_id: str) -> str:
+    """An agent in one conversation."""
+    return f"{agent} in {conversation_id}"
 
 
 def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:

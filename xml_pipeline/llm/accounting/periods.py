@@ -9,7 +9,11 @@ from zoneinfo import ZoneInfo
 
 from xml_pipeline.errors import ConfigError, cut
 
-Per: TypeAlias = Literal["run", "hour", "day", "week", "month"]
+Within: TypeAlias = Literal["call", "conversation"]
+"""What may be bounded for itself, however long it lasts."""
+Per: TypeAlias = Literal["run", "hour", "day", "week", "month", "call", "conversation"]
+ENDLESS: frozenset[Per] = frozenset(("call", "conversation", "run"))
+"""Those that no calendar ends."""
 
 
 class Period(NamedTuple):
@@ -32,7 +36,7 @@ ALWAYS = Period(float("-inf"), float("inf"))
 
 def period_of(per: Per, when: float, zone: tzinfo = UTC) -> Period:
     """The period that a moment belongs to. A day may have 23 or 25 hours, and a week begins on Monday (ISO 8601)."""
-    if per == "run":
+    if per in ENDLESS:
         return ALWAYS
     there = datetime.fromtimestamp(when, zone)
     if per == "hour":  # by the clock there, but never shorter or longer where the clock is set

@@ -133,6 +133,7 @@ class Charge:
         message_id: what the handler works on, or "".
         attempt: which delivery of it this is, from 1.
         operation: what the call is for, or "".
+        listeners: who works in each of `threads`.
     """
 
     agent: str = ""
@@ -142,6 +143,7 @@ class Charge:
     message_id: str = ""
     attempt: int = 1
     operation: str = ""
+    listeners: tuple[str, ...] = ()
 
 
 def charge_of(agent_id: str | None, operation: str = "") -> Charge:
@@ -152,14 +154,16 @@ def charge_of(agent_id: str | None, operation: str = "") -> Charge:
     caller = current_caller.get()
     if caller is None:
         return Charge(agent_id or "", operation=operation) if agent_id or operation else NOBODY
+    threads, listeners = caller.lineage()
     return Charge(
         caller.listener,
         caller.thread_id,
         caller.conversation_id,
-        caller.lineage(),
+        threads,
         caller.message_id,
         caller.attempt,
         operation or caller.operation,
+        listeners,
     )
 
 
