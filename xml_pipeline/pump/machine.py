@@ -34,7 +34,6 @@ from xml_pipeline.envelope import (
     SYSTEM,
     Code,
     Gathered,
-    GatheredCodec,
     Heading,
     Huh,
     Message,
@@ -49,6 +48,7 @@ from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
 from xml_pipeline.pump.addressing import NOT_DELIVERABLE
 from xml_pipeline.pump.attempts import MOST_INTERRUPTIONS, NOT_TWICE, POISONOUS, failed_for_good, pause_after
+from xml_pipeline.pump.endings import ERROR, Endings
 from xml_pipeline.pump.facts import (
     Aborted,
     Answered,
@@ -65,7 +65,7 @@ from xml_pipeline.pump.facts import (
 from xml_pipeline.pump.kept import entry_of
 from xml_pipeline.pump.listener import NAME, Listener
 from xml_pipeline.pump.log import logger
-from xml_pipeline.pump.reasons import COLLAPSED, DIED, ENDED, LATE, NOBODY_WAITS, NONSENSE, UNSENT
+from xml_pipeline.pump.reasons import COLLAPSED, DIED, LATE, NOBODY_WAITS, NONSENSE, UNSENT
 from xml_pipeline.pump.response import (
     DELEGATE,
     RESPOND,
@@ -90,7 +90,6 @@ from xml_pipeline.threads.record import (
     Gathering,
     Handled,
     Opening,
-    Over,
     Redelivered,
     Refused,
     Remembered,
@@ -100,7 +99,6 @@ from xml_pipeline.threads.record import (
 )
 from xml_pipeline.threads.state import CHANGES, Conversation, State, Thread, begin
 
-ERROR = codec_of(SystemError)
 HUH = codec_of(Huh)
 
 _NOTHING = Intent()
@@ -162,15 +160,8 @@ class Machine:
         return events
 
 
-class Rules(DerivedIds, kw_only=True):
-    """The rules at work on one step: what they read, and the events made so far; new ids follow from the seed."""
-
-    terms: Terms
-    state: State
-    conversation: Conversation
-    at: float
-    events: list[Event]
-    over: bool = False
+class Rules(Endings, kw_only=True):
+    """The rules at work on one step."""
 
     def record(self, event: Event) -> None:
         """Let `event` have happened: what `State.apply` does, without looking the conversation up again."""
@@ -178,10 +169,6 @@ class Rules(DerivedIds, kw_only=True):
         conversation.seq += 1
         CHANGES[type(event)](self.state, conversation, event)
         self.events.append(event)  # last: what could not happen is not carried out
-
-    def open(self, thread: Thread) -> bool:
-        """Whether a thread is open still: an earlier response of the same list may have ended it."""
-        return thread.id in self.conversation.threads
 
     # --- one rule for each kind of fact ---
 
@@ -602,70 +589,10 @@ class Rules(DerivedIds, kw_only=True):
         else:
             self._fill(thread, notice, slot)
 
-    def _notice(
-        self, thread: Thread, codec: PayloadCodec[Any], payload: Any, cause: str = "", in_reply_to: str = ""
-    ) -> Message:
-        """A message of the system into a thread."""
-        heading = self._heading(SYSTEM, thread.listener, thread.id, self.new_id(), cause, None, in_reply_to)
-        limits = self.terms.gathered_limits if codec.cls is Gathered else self.terms.system_limits
-        return Message.sealed(heading, payload, codec, codec, limits)
-
     def _fail(self, thread: Thread, message: Message, code: Any, text: str, detail: str) -> None:
         """A handler failed: its caller is told, and its thread ends."""
         self.record(Handled(thread.id, message.message_id, thread.listener, "failed", code, detail))
         self._answer(thread, ERROR, SystemError(code, text), message.message_id)
-
-    def _fill(self, thread: Thread, notice: Message, slot: Slot) -> None:
-        self.record(Accepted(notice, fills=slot))
-        self._close_if_full(thread, slot[0])
-
-    def _close_if_full(self, thread: Thread, gather_id: str) -> None:
-        assert thread.gathers is not None
-        if not thread.gathers[gather_id].missing:
-            self._close_gather(thread, gather_id)
-
-    def _close_gather(self, thread: Thread, gather_id: str) -> None:
-        """All is in: the answers together are one message."""
-        assert thread.gathers is not None
-        gather = thread.gathers[gather_id]
-        answers = tuple(None if each is None else each.payload for each in gather.answers)
-        codecs = tuple(None if each is None else codec_for(each.payload) for each in gather.answers)
-        try:
-            notice = self._notice(thread, GatheredCodec(codecs), Gathered(answers), gather.cause)
-        except (PayloadError, EnvelopeError) as error:  # each answer fits, all together do not
-            advice = "raise organism.limits.message_bytes, or gather less at once"
-            failure = SystemError("limit", f"the answers together: {error}; {advice}")
-            notice = self._notice(thread, ERROR, failure, gather.cause)
-        self.record(Accepted(notice, closes=gather_id))
-
-    def _settle(self, thread: Thread) -> None:
-        """A thread with nothing in it and nothing below it is over, and so may its caller's be."""
-        conversation = self.conversation
-        while self.open(thread) and not thread.inbox and not thread.children:
-            slot = thread.slot
-            self.record(Ended(thread.id, thread.listener, "unanswered", thread.session_ids, slot))
-            if not thread.parent:
-                self._over()
-                return
-            thread = conversation.threads[thread.parent]
-            if slot is not None:
-                self._close_if_full(thread, slot[0])
-
-    def _clear(self, thread: Thread) -> None:
-        """A thread is about to end: end what is below it, callees first, and bury what waits in it."""
-        conversation = self.conversation
-        if thread.children:
-            below = [thread]
-            for each in below:  # grows while it is walked: a tree of any depth needs no recursion
-                below += [conversation.threads[child] for child in each.children or ()]
-            for each in reversed(below[1:]):
-                self._bury_inbox(each)
-                self.record(Ended(each.id, each.listener, "pruned", each.session_ids))
-        self._bury_inbox(thread)
-
-    def _bury_inbox(self, thread: Thread) -> None:
-        for message in tuple(thread.inbox.values()):
-            self.record(DeadLetter(message, ENDED, True))
 
     def _bury_unsent(
         self, thread: Thread, cause: Message, response: HandlerResponse | GatherResponse
@@ -687,19 +614,6 @@ class Rules(DerivedIds, kw_only=True):
             message, reason = cause, f"a {codec.root} in answer to it was not valid, and {reason}: {error}"
         self.record(DeadLetter(message, reason))
 
-    def _over(self) -> None:
-        conversation = self.conversation
-        self.over = True
-        if conversation.lasting:
-            self.record(Over(self._last_sessions(), conversation.session))
-        else:
-            self.record(Over(tuple(conversation.sessions.values())))
-
-    def _last_sessions(self) -> tuple[str, ...]:
-        """The listeners' sessions of a lasting one that ends with this conversation."""
-        session = self.state.sessions[self.conversation.session]
-        return tuple(session.sessions.values()) if session.ending and session.running == 1 else ()
-
     # --- parts ---
 
     def _runaway(self) -> bool:
@@ -709,21 +623,6 @@ class Rules(DerivedIds, kw_only=True):
         """The open thread in which the message is pending."""
         thread = self.conversation.threads.get(message.thread_id)
         return thread if thread is not None and message.message_id in thread.inbox else None
-
-    def _heading(
-        self,
-        from_id: str,
-        to: str,
-        thread_id: str,
-        message_id: str,
-        cause: str,
-        response: HandlerResponse | None,
-        in_reply_to: str = "",
-    ) -> Heading:
-        repairs = () if response is None else response.repairs
-        return Heading(
-            from_id, to, thread_id, message_id, cause, in_reply_to, 1, repairs, self.conversation.id, self.at
-        )
 
 
 def _too_late(fact: Fact) -> list[Event]:
