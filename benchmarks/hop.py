@@ -62,16 +62,17 @@ def bare_lxml(size: int, calls: int) -> float:
 
 def court(journal: Journal | None = None) -> Organism:
     """Two listeners that call each other until the ball says stop, and one that calls ten at once."""
-    limits, settings = ConversationLimits(messages=10**9, depth=10**9), PumpSettings(max_in_flight=20_000)
+    limits = ConversationLimits(messages=10**9, depth=10**9, handovers=10**9)
+    settings = PumpSettings(max_in_flight=20_000)
     organism = Organism("court", limits=limits, settings=settings, journal=journal)
 
-    @organism.listener(peers=["pong"])
+    @organism.listener(hands_over_to=["pong"])
     async def ping(payload: Ball, metadata: HandlerMetadata) -> HandlerResponse:
         if payload.left <= 0:
             return HandlerResponse.respond(payload)
         return HandlerResponse.delegate(Ball(payload.left - 1, "a", 1.5, True, payload.note), to="pong")
 
-    @organism.listener(peers=["ping"])
+    @organism.listener(hands_over_to=["ping"])
     async def pong(payload: Ball, metadata: HandlerMetadata) -> HandlerResponse:
         if payload.left <= 0:
             return HandlerResponse.respond(payload)

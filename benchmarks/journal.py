@@ -19,6 +19,7 @@ from benchmarks.hop import Ball, ball, court
 from benchmarks.table import table
 from xml_pipeline import HandlerMetadata, HandlerResponse, Organism
 from xml_pipeline.journal.sqlite import SqliteJournal
+from xml_pipeline.pump import ConversationLimits
 
 CONVERSATIONS = (1, 100, 1_000)
 HOPS = 10_000
@@ -51,10 +52,11 @@ def _measured(conversations: int, kind: _Kind | None) -> tuple[float, float, flo
 
 def _umpired(path: Path) -> Organism:
     """Players who ask the umpire in the end, a person."""
-    organism = Organism.build("court", journal=path, max_in_flight=20_000)
+    limits = ConversationLimits(handovers=10**9)
+    organism = Organism.build("court", journal=path, max_in_flight=20_000, limits=limits)
     organism.human("umpire", accepts=Ball)
 
-    @organism.listener(peers=["player", "umpire"])
+    @organism.listener(hands_over_to=["player", "umpire"])
     async def player(payload: Ball, metadata: HandlerMetadata) -> HandlerResponse:
         ahead = Ball(payload.left - 1, "a", 1.5, True, payload.note)
         return HandlerResponse.delegate(ahead, to="player" if payload.left > 1 else "umpire")

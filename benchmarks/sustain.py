@@ -42,9 +42,11 @@ KEEP = 60.0
 
 def _court(journal: SqliteJournal) -> Organism:
     settings = PumpSettings(max_in_flight=AT_ONCE)
-    organism = Organism("court", limits=ConversationLimits(), settings=settings, journal=journal)
+    organism = Organism(
+        "court", limits=ConversationLimits(handovers=10**9), settings=settings, journal=journal
+    )
 
-    @organism.listener(peers=["player"])
+    @organism.listener(hands_over_to=["player"])
     async def player(payload: Ball, metadata: HandlerMetadata) -> HandlerResponse:
         if payload.left <= 0:
             return HandlerResponse.respond(payload)

@@ -227,7 +227,7 @@ async def accountant(
     return HandlerResponse.respond(Sum(sum(answer.value for answer in payload.answers)))
 
 
-@organism.listener(peers=frozenset({"add"}))
+@organism.listener(peers=frozenset({"add"}), hands_over_to=("add",))
 async def delegates(payload: Add, metadata: HandlerMetadata) -> HandlerResponse:
     response = HandlerResponse.delegate(payload, to="add")
     assert_type(response.message_id, str)

@@ -34,7 +34,7 @@ def limits_of(section: OrganismSection) -> tuple[ConversationLimits, Limits]:
     """What ends a conversation, and what one message may cost."""
     limits = section.limits
     wire = replace(DEFAULT_LIMITS, max_bytes=limits.message_bytes)
-    return ConversationLimits(limits.messages, limits.depth, limits.seconds), wire
+    return ConversationLimits(limits.messages, limits.depth, limits.seconds, limits.handovers), wire
 
 
 def journal_of(config: OrganismConfig) -> Journal | None:
@@ -96,6 +96,7 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
     options: ListenerOptions = {
         "description": each.description,
         "peers": each.peers,
+        "hands_over_to": each.hands_over_to,
         "broadcast": each.broadcast,
         "timeout_seconds": each.timeout_seconds,
         "max_concurrent": each.max_concurrent,

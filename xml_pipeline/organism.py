@@ -386,7 +386,9 @@ class Organism:
     def _check_listeners(self) -> None:
         problems = []
         wanted = [
-            (f"listener '{each.name}'", peer) for each in self._listeners.values() for peer in each.peers
+            (f"listener '{each.name}'", name)
+            for each in self._listeners.values()
+            for name in (*each.peers, *each.hands_over_to)
         ]
         if self.default is not None:
             wanted.append((f"the default of '{self.name}'", self.default))

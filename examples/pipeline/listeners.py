@@ -85,7 +85,7 @@ class Book:
 def build() -> Organism:
     """The three of them."""
     organism = Organism.build(name="pipeline", max_in_flight=200)
-    organism.listener(reader, peers=["pricer"])
-    organism.listener(pricer, peers=["book"])
+    organism.listener(reader, hands_over_to=["pricer"])
+    organism.listener(pricer, hands_over_to=["book"])
     organism.listener(Book(), name="book")
     return organism

@@ -80,8 +80,8 @@ async def test_a_conversation_is_remembered_over_its_threads() -> None:
         async def both(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
             return HandlerResponse(Task("first"), to="bot")
 
-        scene.organism.listener(ask_scribe, name="first", peers=["scribe"])
-        scene.organism.listener(ask_scribe, name="second", peers=["scribe"])
+        scene.organism.listener(ask_scribe, name="first", hands_over_to=["scribe"])
+        scene.organism.listener(ask_scribe, name="second", hands_over_to=["scribe"])
         seen: list[int] = []
 
         def count(request: Any) -> Any:

@@ -66,6 +66,12 @@ async def call_echo(payload: Word, metadata):
         return HandlerResponse.respond(payload)
     return HandlerResponse(payload, to="echo")
 
+async def front(payload: Word, metadata):
+    return HandlerResponse.delegate(payload, to="echo")
+
+async def hands_on(payload: Word, metadata):
+    return HandlerResponse.delegate(payload, to="hands_on")
+
 async def again(payload: Word, metadata):
     return HandlerResponse(payload, to="again")
 

@@ -323,6 +323,24 @@ def _listener_peers(project: Project) -> None:
     assert ask(organism, "call_echo", project.word(organism, "hi")).text == "hi"
 
 
+@effect("listeners[].hands_over_to")
+def _listener_hands_over_to(project: Project) -> None:
+    organism = project.organism(tool("front", peers=["echo"]), tool("echo"))
+    with pytest.raises(AnswerError) as caught:
+        ask(organism, "front", project.word(organism))
+    assert caught.value.code == "routing"
+    organism = project.organism(tool("front", hands_over_to=["echo"]), tool("echo"))
+    assert ask(organism, "front", project.word(organism, "hi")).text == "hi"
+
+
+@effect("organism.limits.handovers")
+def _organism_limits_handovers(project: Project) -> None:
+    organism = project.organism(tool("hands_on"), limits={"handovers": 3})
+    with pytest.raises(AnswerError, match="handed over 3 times") as caught:
+        ask(organism, "hands_on", project.word(organism))
+    assert caught.value.code == "limit"
+
+
 @effect("listeners[].broadcast")
 def _broadcast(project: Project) -> None:
     def organism(broadcast: bool) -> Organism:

@@ -7,12 +7,13 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.journal.lives import World
-from tests.pump.scenes import Answer, Go, Note, Question, at_rest
-from xml_pipeline import AnswerError, Organism, xmlify
+from tests.pump.scenes import Answer, Go, Note, Question, at_rest, call, respond
+from xml_pipeline import AnswerError, HandlerMetadata, Keep, Organism, xmlify
 from xml_pipeline.errors import AskTimeout, ConfigError, JournalError, KeyConflict, NoReply, OrganismClosed
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.pump import listener
@@ -123,6 +124,29 @@ async def test_people_gathers_and_state_survive(world: World) -> None:
         organism.answer(question.thread_id, Answer("said"))
         assert await organism.ask("top", Go(4), key="k") == Answer("gathers: helped, said, at last")
         await finished(organism)
+
+
+async def test_messages_that_a_thread_keeps_survive(world: World) -> None:
+    async def reader(payload: Go | Answer, metadata: HandlerMetadata, state: Note | None) -> Any:
+        if isinstance(payload, Go):
+            return Keep(Note(metadata.message_id), call(Question("?"), to="helper"), message=True)
+        assert state is not None
+        return respond(Answer(f"{metadata.kept[state.text]} and {payload.text}"))
+
+    def life() -> Organism:
+        both = [listener("reader", reader, peers=["helper"]), listener("helper", world.helper)]
+        return Organism("kept", both, journal=SqliteJournal(world.path))
+
+    world.stuck = {"helper"}
+    async with life() as organism:
+        asking = asyncio.ensure_future(organism.ask("reader", Go(5), key="k"))
+        await came_to(lambda: ("helper", "Question", 1) in world.calls)
+        world.die()
+    with pytest.raises(OrganismClosed):
+        await asking
+    world.stuck = set()
+    async with life() as organism:
+        assert await organism.ask("reader", Go(5), key="k") == Answer("Go(n=5) and helped")
 
 
 async def test_the_time_of_a_gather_counts_the_time_that_the_organism_was_up(world: World) -> None:

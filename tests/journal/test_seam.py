@@ -447,7 +447,7 @@ async def test_without_a_journal_nothing_is_called_and_nobody_waits() -> None:
         return delegate(Question(payload.text), "echo")
 
     organism.listener(echo)
-    organism.listener(pass_it, peers=["echo"])
+    organism.listener(pass_it, hands_over_to=["echo"])
     files: set[str] = set()
     names: list[str] = []
 

@@ -133,8 +133,8 @@ class Side:
         self.organism = Organism(
             "sides",
             [
-                listener("left", left, peers=["right", "anna"]),
-                listener("right", right, peers=["left", "anna"]),
+                listener("left", left, peers=["right", "anna"], hands_over_to=["right"]),
+                listener("right", right, peers=["left", "anna"], hands_over_to=["left"]),
                 listener("anna", None, human=True, accepts=[Job]),
             ],
             journal=journal,

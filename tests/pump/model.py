@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 OUTSIDE = "outside"
 MAX_MESSAGES = 18
 MAX_DEPTH = 3
+MAX_HANDOVERS = 2
 KEEP = 2
 
 
@@ -52,6 +53,7 @@ class Call:
     memory: Memory = field(default_factory=Memory)  # that its answer may add to
     seen: tuple[int, ...] = ()  # what was in it at the opening
     state: int | None = None
+    handovers: int = 0
 
     @property
     def caller(self) -> str:
@@ -76,6 +78,7 @@ class Listener:
     accepts: frozenset[str]
     peers: frozenset[str]
     human: bool = False
+    hands_over_to: frozenset[str] = frozenset()
     remembers: str = "session"
 
 
@@ -113,6 +116,8 @@ class Model:
         """A call about to be open, with the memory that it sees."""
         if self.table[call.listener].remembers == "conversation":
             owner = call.conversation.by_listener
+        elif call.place is not None and len(call.place[0].calls) > 1:
+            owner = {}  # beside others: a session of its own
         else:
             owner = call.conversation.sessions if call.parent is None else call.parent.sessions
         call.memory = owner.setdefault(call.listener, Memory())
@@ -226,11 +231,13 @@ class Model:
         delegated: bool = False,
     ) -> None:
         refusal = None
-        if to not in self.table or (to != call.listener and to not in self.table[call.listener].peers):
+        own = self.table[call.listener]
+        allowed = own.hands_over_to if delegated else own.peers
+        if to not in self.table or (to != call.listener and to not in allowed):
             refusal = "SystemError"
         elif cls not in self.table[to].accepts:
             refusal = "huh"
-        elif call.depth >= MAX_DEPTH and not delegated:
+        elif (call.depth >= MAX_DEPTH and not delegated) or (delegated and call.handovers >= MAX_HANDOVERS):
             refusal = "SystemError"
         if refusal is not None:
             if place is None:
@@ -240,6 +247,7 @@ class Model:
             return
         if delegated:
             child = self.remembering(Call(to, call.conversation, call.parent, call.listener, call.place))
+            child.handovers = call.handovers + 1
             if call.parent is None:
                 call.conversation.root = child
             self.close(call)

@@ -28,7 +28,7 @@ async def refusal(peers: list[str], to: str | None, way: Any = call) -> SystemEr
     """What a listener with these peers is told when it sends a Question to `to`."""
     organism = Organism.build()
 
-    @organism.listener(peers=peers)
+    @organism.listener(peers=peers, hands_over_to=peers)
     async def sender(payload: Go | SystemError, metadata: HandlerMetadata) -> Any:
         if isinstance(payload, SystemError):
             told.append(payload)
@@ -235,7 +235,7 @@ async def test_no_peer_sends_a_message_of_the_system(way: str, forged: str) -> N
     takes_everything(organism, seen)
     forgery = FORGED[forged]
 
-    @organism.listener(peers=["victim"])
+    @organism.listener(peers=["victim"], hands_over_to=["victim"])
     async def forger(payload: Go | Huh | SystemError | Gathered | Answer, metadata: HandlerMetadata) -> Any:
         if isinstance(payload, Huh | Gathered | SystemError):
             assert "forged" not in repr(payload)

@@ -48,7 +48,7 @@ async def second(payload: Parcel | Letter, metadata: HandlerMetadata) -> Any:
 @virtual
 async def test_constructors_and_validators_run_once_for_each_hop() -> None:
     organism = Organism.build()
-    organism.listener(first, peers=["second"])
+    organism.listener(first, hands_over_to=["second"])
     organism.listener(second)
     async with organism:
         for payload, what in ((Parcel(1), "constructor"), (Letter(weight=1), "validator")):

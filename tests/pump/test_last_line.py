@@ -171,7 +171,7 @@ async def scene(saboteur: Saboteur, journaled: bool) -> None:
     """One conversation that does everything; then nothing may be left of it."""
     organism = Organism("scene", journal=Lagging() if journaled else None)
     organism.listener(top, peers=list(PEERS), remembers="session")
-    organism.listener(hands_over, peers=["echo"])
+    organism.listener(hands_over, hands_over_to=["echo"])
     organism.listener(itself, timeout_seconds=50)
     for each in (echo, writes, raises, waits, nonsense):
         organism.listener(each)

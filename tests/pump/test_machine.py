@@ -38,6 +38,7 @@ def counting(payload: Any, metadata: Any, state: Tally | None) -> None:
 
 
 def named(name: str, *accepts: type, peers: tuple[str, ...] = (), **options: Any) -> Listener:
+    options.setdefault("hands_over_to", peers)
     return listener(name, options.pop("handler", never), accepts=accepts, peers=peers, **options)
 
 
@@ -416,6 +417,34 @@ def test_calls_nested_too_deep_are_refused_but_not_handing_over() -> None:
         "SystemError: system -> helper",
     ]
     assert scene.back("helper", delegate(Question("flat"), "mute"))[-1].startswith("Question: helper -> mute")
+
+
+def test_a_call_that_is_handed_over_too_often_is_refused() -> None:
+    scene = calling("helper", scene=office(limits=ConversationLimits(handovers=2)))
+    for sender, to in (("helper", "mute"), ("mute", "helper")):
+        assert scene.back(sender, delegate(Question("on"), to))[-1].startswith(f"Question: {sender} -> {to}")
+    assert scene.back("helper", delegate(Question("on"), "mute")) == [
+        "returned helper",
+        "refused helper -> mute: limit",
+        "SystemError: system -> helper",
+    ]
+    (thread,) = scene.threads("helper")
+    assert (thread.handovers, thread.called) == (2, "helper")
+    assert scene.back("helper", respond(Answer("!")))[-1] == "Answer: helper -> top [ends]"
+
+
+def test_who_may_call_may_not_hand_over_and_the_other_way_round() -> None:
+    scene = Scene(
+        named("top", Go, peers=("helper",), hands_over_to=("mute",)),
+        named("helper", Question, peers=()),
+        named("mute", Question, peers=()),
+    )
+    scene.inject("top", Go())
+    refused = scene.back("top", [call(Question("?"), to="mute"), delegate(Question("?"), "helper")])
+    assert [each for each in refused if each.startswith("refused")] == [
+        "refused top -> mute: routing",
+        "refused top -> helper: routing",
+    ]
 
 
 def test_a_runaway_ends_with_what_it_had_queued() -> None:

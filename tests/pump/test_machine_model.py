@@ -96,6 +96,7 @@ PEERS = {
     "leaf": (),
     "person": ("leaf",),
 }
+HANDS_OVER_TO = {name: peers[-2:] for name, peers in PEERS.items()}
 STATEFUL = ("all", "tasks")
 BY_CONVERSATION = ("simple", "tasks")
 NAMES = {Huh: "huh"}
@@ -167,6 +168,7 @@ def listeners() -> dict[str, Listener]:
             human=name == "person",
             accepts=ACCEPTS[name],
             peers=PEERS[name],
+            hands_over_to=HANDS_OVER_TO[name],
             remembers="conversation" if name in BY_CONVERSATION else "session",
             keep=model.KEEP,
         )
@@ -197,14 +199,18 @@ class Threads(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.table = listeners()
-        self.limits = ConversationLimits(messages=model.MAX_MESSAGES, depth=model.MAX_DEPTH)
+        self.limits = ConversationLimits(model.MAX_MESSAGES, model.MAX_DEPTH, handovers=model.MAX_HANDOVERS)
         self.machine = Machine(self.table, self.limits)
         self.folded = State()
         self.history: list[tuple[Fact, list[Event] | type[Exception]]] = []
         self.model = model.Model(
             {
                 name: model.Listener(
-                    frozenset(each.accepts), frozenset(each.peers), each.human, each.remembers
+                    frozenset(each.accepts),
+                    frozenset(each.peers),
+                    each.human,
+                    frozenset(each.hands_over_to),
+                    each.remembers,
                 )
                 for name, each in self.table.items()
             }

@@ -79,10 +79,11 @@ async def test_a_session_of_the_outside_remembers_over_its_conversations() -> No
 
 
 @virtual
-async def test_parallel_calls_see_the_same_memory_and_later_ones_all() -> None:
+async def test_parallel_calls_have_memories_of_their_own_and_calls_one_after_the_other_share_one() -> None:
     organism = visited()
     async with organism:
-        assert await organism.ask("host", Go(3)) == Note("0 1 2")
+        assert await organism.ask("host", Go(3)) == Note("")
+        assert await organism.ask("host", Go(1)) == Note("0")
         assert nothing_is_kept(organism)
 
 

@@ -25,6 +25,7 @@ from tests.pump.scenes import (
 from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Huh, NoReply, Organism, SystemError
 from xml_pipeline.errors import RoutingError
 from xml_pipeline.events import AnswerPassedOn, ThreadEnded, ThreadOpened
+from xml_pipeline.pump import ConversationLimits
 from xml_pipeline.testing import Recorder
 
 
@@ -229,7 +230,7 @@ async def test_a_delegated_call_answers_the_delegators_caller() -> None:
         seen.append(metadata)
         return respond(payload)
 
-    @organism.listener(peers=["expert"])
+    @organism.listener(hands_over_to=["expert"])
     async def front(payload: Question | Answer, metadata: HandlerMetadata) -> Any:
         assert isinstance(payload, Question), "the answer came back to the one who handed over"
         seen.append(metadata)
@@ -253,14 +254,14 @@ async def test_a_delegated_call_answers_the_delegators_caller() -> None:
 
 @virtual
 async def test_a_chain_of_delegations_is_as_deep_as_one_call() -> None:
-    organism = Organism.build()
+    organism = Organism.build(limits=ConversationLimits(handovers=500))
 
-    @organism.listener(peers=["a", "b"])
+    @organism.listener(hands_over_to=["a", "b"])
     async def a(payload: Go, metadata: HandlerMetadata) -> Any:
         assert len(organism.threads()) == 1
         return delegate(Go(payload.n - 1), to="b") if payload.n else respond(Note("end"))
 
-    organism.listener(a, name="b", peers=["a", "b"])
+    organism.listener(a, name="b", hands_over_to=["a", "b"])
     async with organism:
         assert await organism.ask("a", Go(500)) == Note("end")
         assert at_rest(organism)
@@ -476,13 +477,40 @@ async def test_a_delegated_call_answers_into_its_place_in_a_gather() -> None:
             return gather([call(Question("a"), to="front"), call(Question("b"), to="echo")])
         return respond(Note(" ".join(answer.text for answer in payload.answers)))
 
-    @organism.listener(peers=["echo"])
+    @organism.listener(hands_over_to=["echo"])
     async def front(payload: Question, metadata: HandlerMetadata) -> Any:
         return delegate(Question("handed over"), to="echo")
 
     organism.listener(echo)
     async with organism:
         assert await organism.ask("caller", Go()) == Note("handed over b")
+
+
+@pytest.mark.parametrize(
+    ("to", "answer"), [("echo", Answer("?")), ("silent", None), ("nobody", "routing"), ("deaf", "huh")]
+)
+@virtual
+async def test_what_a_gather_of_one_call_brings_names_that_call(to: str, answer: object) -> None:
+    organism = Organism.build()
+    ids: list[str] = []
+
+    @organism.listener(peers=["echo", "silent", "deaf"])
+    async def caller(payload: Go | Gathered, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Gathered):
+            (came,) = payload.answers
+            came = came.code if isinstance(came, SystemError) else "huh" if isinstance(came, Huh) else came
+            assert came == answer
+            assert metadata.in_reply_to == ids[0]
+            return respond(Note("done"))
+        one = call(Question("?"), to=to)
+        ids.append(one.message_id)
+        return gather([one])
+
+    organism.listener(echo)
+    organism.listener(silent)
+    organism.listener(silent, name="deaf", accepts=[Go])
+    async with organism:
+        assert await organism.ask("caller", Go()) == Note("done")
 
 
 # --- no receiver ---
@@ -746,7 +774,7 @@ async def test_a_handler_gets_each_of_the_classes_that_its_annotation_names() ->
 
 
 @virtual
-async def test_parallel_calls_to_one_peer_have_threads_of_their_own() -> None:
+async def test_parallel_calls_to_one_peer_have_threads_and_sessions_of_their_own() -> None:
     organism = Organism.build()
     seen: list[tuple[str, str]] = []
 
@@ -766,7 +794,7 @@ async def test_parallel_calls_to_one_peer_have_threads_of_their_own() -> None:
     async with organism:
         assert await organism.ask("caller", Go()) == Note("done")
     assert len({thread for thread, _ in seen}) == 20
-    assert len({session for _, session in seen}) == 1
+    assert len({session for _, session in seen}) == 20
     assert len({fact.thread_id for fact in recorder.of(ThreadOpened)}) == 21
 
 

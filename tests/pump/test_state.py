@@ -208,11 +208,34 @@ async def test_no_keep_leaves_a_state_and_none_drops_it() -> None:
 
 
 @virtual
+async def test_a_thread_keeps_messages_and_its_state_names_them() -> None:
+    organism = Organism.build()
+    organism.listener(echo)
+
+    @organism.listener(peers=["echo"])
+    async def asker(payload: Go | Answer, metadata: HandlerMetadata, state: Tally | None) -> Any:
+        assert all(name in metadata.kept for name in (state.names if state else ()))
+        state = state or Tally()
+        if len(state.names) == 3:
+            return respond(Note(" ".join(str(metadata.kept[name]) for name in state.names)))
+        odd = isinstance(payload, Answer) and payload.text == "1"
+        if not odd:
+            state.names.append(metadata.message_id)
+        state.n += 1
+        return Keep(state, call(Question(str(state.n)), to="echo"), message=not odd)
+
+    async with organism:
+        said = await organism.ask("asker", Go(7))
+        assert at_rest(organism)
+    assert said == Note("Go(n=7) Answer(text='2') Answer(text='3')")
+
+
+@virtual
 async def test_whoever_hands_over_does_not_hand_its_state_over() -> None:
     organism, seen = Organism.build(), list[int | None]()
     counting(organism, seen)
 
-    @organism.listener(peers=["counter"])
+    @organism.listener(hands_over_to=["counter"])
     async def first(payload: Go, metadata: HandlerMetadata, state: Tally | None) -> Any:
         return Keep(Tally(100), delegate(Go(1), "counter"))
 

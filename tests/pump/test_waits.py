@@ -79,7 +79,10 @@ async def test_who_is_at_work_below_a_gather_is_known_after_each_step(seed: int)
     peers = ["node", "other", "anna"]
     people = listener("anna", None, human=True, accepts=[Question])
     organism = journaled(
-        journal, listener("node", node, peers=peers), listener("other", node, peers=peers), people
+        journal,
+        listener("node", node, peers=peers, hands_over_to=["other"]),
+        listener("other", node, peers=peers, hands_over_to=["other"]),
+        people,
     )
     async with organism:
         for _ in range(5):

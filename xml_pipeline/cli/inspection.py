@@ -192,7 +192,11 @@ def _graph_of(found: OrganismConfig) -> Graph:
     nodes = tuple(
         Node(each.name, kind(each), each.name == found.organism.default) for each in found.listeners
     )
-    edges = tuple((each.name, peer) for each in found.listeners for peer in each.peers)
+    edges = tuple(
+        (each.name, name)
+        for each in found.listeners
+        for name in dict.fromkeys((*each.peers, *each.hands_over_to))
+    )
     return Graph(_shown(found.organism.name), nodes, edges)
 
 

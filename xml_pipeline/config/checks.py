@@ -39,7 +39,8 @@ def check(document: Document) -> None:
     known = _Known(names)
     for path, entry in entries:
         _check_kind(document, path, entry, _routed(data, entry))
-        _check_peers(document, path, entry, known)
+        for key, word in (("peers", "peer"), ("hands_over_to", "listener")):
+            _check_named(document, (*path, key), word, entry.get(key), known)
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
     organism = data.get("organism")
@@ -85,18 +86,18 @@ class _Known:
         document.report(path, message)
 
 
-def _check_peers(document: Document, path: Path, entry: Mapping[str, object], known: _Known) -> None:
-    peers = entry.get("peers")
-    if not isinstance(peers, Sequence) or isinstance(peers, str):
+def _check_named(document: Document, path: Path, word: str, names: object, known: _Known) -> None:
+    """A list of listeners: they exist, and stand there once."""
+    if not isinstance(names, Sequence) or isinstance(names, str):
         return
     seen: set[str] = set()
-    for index, peer in enumerate(peers):
-        here = (*path, "peers", index)
-        known.check(document, here, peer)
-        if isinstance(peer, str):
-            if peer in seen:
-                document.report(here, f"the peer '{document.shown(here, peer)}' is named twice; remove one")
-            seen.add(peer)
+    for index, name in enumerate(names):
+        here = (*path, index)
+        known.check(document, here, name)
+        if isinstance(name, str):
+            if name in seen:
+                document.report(here, f"the {word} '{document.shown(here, name)}' is named twice; remove one")
+            seen.add(name)
 
 
 def _check_budgets(

@@ -124,6 +124,11 @@ class LimitsSection(Section):
         description="Seconds that one conversation may last; then it ends with `limit`. Time in which it only waits"
         " for people does not count, nor does time in which the organism was down.",
     )
+    handovers: Count = Field(
+        default=8,
+        description="How often one call may be handed over, from listener to listener; the next time is refused with"
+        " `limit`.",
+    )
     message_bytes: Count = Field(
         default=12_582_912,
         description="Bytes of one message on the wire, envelope included; a larger one is refused.",
@@ -229,6 +234,11 @@ class ListenerConfig(Section):
     peers: tuple[Name, ...] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
+    )
+    hands_over_to: tuple[Name, ...] = Field(
+        default=(),
+        description="The listeners that may take over its calls: they answer its caller. None means none; `peers` does"
+        " not imply it, nor it `peers`.",
     )
     broadcast: bool = Field(
         default=False,

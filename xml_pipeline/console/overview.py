@@ -53,6 +53,8 @@ def listener(each: Listener) -> list[Line]:
         *lines(each.description or "(no description)"),
     ]
     shown.append(line(("dim", "may call: "), ", ".join(each.peers) or "nobody"))
+    if each.hands_over_to:
+        shown.append(line(("dim", "may hand over to: "), ", ".join(each.hands_over_to)))
     several = len(accepted(each)) > 1
     for codec in accepted(each):
         head = f"@{each.name} {codec.root}" if several else f"@{each.name}"

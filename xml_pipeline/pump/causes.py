@@ -190,13 +190,14 @@ class Causes:
         own = DerivedIds(message.message_id)
         own.new_id()
         reading = _Reading(thread, own.prefix)
+        kept = events[0].kept
         for event in events[1:]:
             self._read(reading, event)
         sent: list[HandlerResponse | GatherResponse] = []
         for each in reading.sent:
             sent.append(each.whole() if isinstance(each, _Calls) else each)
         if reading.keeps:
-            return Keep(self._state(thread, reading.state), sent)
+            return Keep(self._state(thread, reading.state), sent, message=kept)
         return sent or None
 
     def _read(self, reading: _Reading, event: Event) -> None:
@@ -291,7 +292,7 @@ class _Calls(Struct):
             if not calls:
                 raise NotKept("what it gathers is not kept")
             calls = [*calls, *[calls[-1]] * (self.of.size - len(calls))]
-        return HandlerResponse.gather(calls, self.of.seconds)
+        return GatherResponse(tuple(calls), self.of.seconds, self.of.apart)
 
 
 class _Reading(Struct):

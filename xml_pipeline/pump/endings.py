@@ -101,7 +101,11 @@ class Endings(DerivedIds, kw_only=True):
         answers = tuple(None if each is None else each.payload for each in gather.answers)
         codecs = tuple(None if each is None else codec_for(each.payload) for each in gather.answers)
         try:
-            notice = self._notice(thread, GatheredCodec(codecs), Gathered(answers), gather.cause)
+            # The answer to a single call can be told by it, as any answer.
+            of = ""
+            if len(gather.answers) == 1:
+                of = gather.first or (gather.answers[0].in_reply_to if gather.answers[0] else "")
+            notice = self._notice(thread, GatheredCodec(codecs), Gathered(answers), gather.cause, of)
         except (PayloadError, EnvelopeError) as error:  # each answer fits, all together do not
             advice = "raise organism.limits.message_bytes, or gather less at once"
             failure = SystemError("limit", f"the answers together: {error}; {advice}")

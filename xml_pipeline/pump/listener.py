@@ -117,6 +117,7 @@ class ListenerOptions(TypedDict, total=False):
     retries: int
     effects: Effects
     operation: str
+    hands_over_to: Collection[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,6 +130,7 @@ class Listener:
         accepts: root element name → codec of each payload class it takes.
         description: what it does, for people and models.
         peers: names of the listeners it may call; none means none.
+        hands_over_to: names of the listeners that may take over its calls; none means none.
         agent: whether a model drives it (it gets `own_name` and `usage_instructions`).
         broadcast: whether a message without receiver may reach it beside others that take the same class.
         cpu_bound: whether its handler runs in a process of its own.
@@ -164,6 +166,7 @@ class Listener:
     retries: int = 0
     effects: Effects = "repeat"
     operation: str = ""
+    hands_over_to: tuple[str, ...] = ()
 
     is_async: bool = field(init=False)
     handles: frozenset[str] = field(init=False)
@@ -243,6 +246,7 @@ def listener(
         retries=options.get("retries", 0),
         effects=options.get("effects", "repeat"),
         operation=options.get("operation", ""),
+        hands_over_to=tuple(dict.fromkeys(map(own_text, options.get("hands_over_to", ())))),
     )
 
 
@@ -290,11 +294,14 @@ def _check_options(name: str, options: ListenerOptions) -> None:
             f"listener '{name}': unknown {', '.join(sorted(unknown))}; there are"
             f" {', '.join(sorted(ListenerOptions.__optional_keys__))}"
         )
-    peers: object = options.get("peers", ())
-    # An iterator is none: it can be read only once.
-    several = isinstance(peers, Collection) and not isinstance(peers, str)
-    if not several or not all(isinstance(peer, str) for peer in options.get("peers", ())):
-        raise ConfigError(f"the peers of '{name}' are {peers!r}; a list of listeners' names is needed")
+    for key, named in (
+        ("peers", options.get("peers", ())),
+        ("hands_over_to", options.get("hands_over_to", ())),
+    ):
+        # An iterator is none: it can be read only once.
+        several = isinstance(named, Collection) and not isinstance(named, str)
+        if not several or not all(isinstance(each, str) for each in named):
+            raise ConfigError(f"{key} of '{name}' is {named!r}; a list of listeners' names is needed")
     given = options.get("timeout_seconds")
     if given is not None and not ((length := seconds(given)) is not None and length > 0):
         raise ConfigError(f"timeout_seconds of '{name}' is {cut(given)}; a number greater than 0 is needed")

@@ -61,7 +61,7 @@ from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.sessions import Sessions
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.pump.sleepers import Asking, Questions, Sleepers
-from xml_pipeline.pump.tenant import PerThread
+from xml_pipeline.pump.tenant import Ends, PerThread
 from xml_pipeline.pump.waits import Timed
 from xml_pipeline.threads.record import (
     Accepted,
@@ -115,7 +115,8 @@ class Pump:
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
         self.questions: Questions = {}
         self.handled = 0
-        self.tenant: PerThread | None = None
+        self._tenant: PerThread | None = None
+        self._ends: Ends | None = None
         self._journal = journal
         self._durable = journal if isinstance(journal, Durable) else None
         self._parts = journal if isinstance(journal, Parts) else None
@@ -158,6 +159,15 @@ class Pump:
         self._loop: asyncio.AbstractEventLoop
         self._time: Callable[[], float]
         self._context: Context
+
+    @property
+    def tenant(self) -> PerThread | None:
+        """Who is told what has ended."""
+        return self._tenant
+
+    @tenant.setter
+    def tenant(self, tenant: PerThread | None) -> None:
+        self._tenant, self._ends = tenant, Ends(tenant) if tenant is not None else None
 
     @property
     def observed(self) -> bool:
@@ -534,15 +544,15 @@ class Pump:
         message, ended = event.message, event.ends
         if ended:
             self._threads.pop(ended, None)
-            if self.tenant is not None:
-                _told(self.tenant.forget_thread, ended)
+            if self._ends is not None:
+                self._ends.thread(ended, event)
         if event.leaves:
             for future in self._asks.pop(conversation_id, ()):
                 if not future.done():
                     future.set_result(message)
             if self._due.pop(conversation_id, None) is None or conversation_id in self._guards.watched:
                 self._end_limits(conversation_id)
-            if event.lasting or self.tenant is not None or self.keys:
+            if event.lasting or self._ends is not None or self.keys:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
             opens = event.opens
@@ -588,8 +598,8 @@ class Pump:
     def _ended(self, conversation_id: str, event: Ended) -> None:
         thread_id = event.thread_id
         self._threads.pop(thread_id, None)
-        if self.tenant is not None:
-            _told(self.tenant.forget_thread, thread_id)
+        if self._ends is not None:
+            self._ends.thread(thread_id)
 
     def _bury(self, conversation_id: str, letter: DeadLetter) -> None:
         self.dead_letters.append(letter)
@@ -620,8 +630,8 @@ class Pump:
         """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
         if self.keys:
             self.keys.end(conversation_id)
-        if self.tenant is not None:
-            _told(self.tenant.forget_conversation, conversation_id)
+        if self._ends is not None:
+            self._ends.conversation(conversation_id)
         if session_id:
             self.sessions.rest(session_id)
 
@@ -668,6 +678,7 @@ class Pump:
             message.in_reply_to,
             message.at,
             thread.memory,
+            {key: each.payload for key, each in thread.kept.items()} if thread.kept else {},
         )
         arguments: tuple[Any, ...] = (message.payload, metadata)
         if listener.state is not None:
@@ -720,16 +731,6 @@ class Pump:
 
 def _too_late(step: Step) -> None:
     """What a handler returned after the journal was closed: its message is handled again in the next life."""
-
-
-def _told(forget: Callable[[str], None], which: str) -> None:
-    """Tell a tenant of an end; what it makes of that changes nothing here."""
-    try:
-        forget(which)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        logger.exception("what was kept for %s could not be forgotten", which)
 
 
 _EFFECTS: dict[type[Any], Callable[[Pump, str, Any], None]] = {

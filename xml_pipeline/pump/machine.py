@@ -30,6 +30,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from xml_pipeline.envelope import (
     SYSTEM,
     Code,
@@ -224,7 +226,11 @@ class Rules(Endings, kw_only=True):
             logger.error("the handler of '%s' returned %s", listener.name, detail)
             self._fail(thread, message, "handler", text, detail)
             return
-        self.record(Handled(thread.id, message.message_id, thread.listener))
+        self.record(
+            Handled(thread.id, message.message_id, thread.listener, kept=True)
+            if wants.keeps_message
+            else Handled(thread.id, message.message_id, thread.listener)
+        )
         if type(value) is HandlerResponse:
             self._send(thread, message, value)
         elif wants is not _NOTHING:
@@ -381,6 +387,12 @@ class Rules(Endings, kw_only=True):
     def _is_peer(self, thread: Thread, name: str) -> bool:
         return name in self.terms.listeners[thread.listener].peers
 
+    def _may(self, thread: Thread, to: str, *, delegated: bool) -> bool:
+        """Whether a listener may call another one, or hand its call over to it: neither implies the other."""
+        if not delegated:
+            return self._is_peer(thread, to)
+        return to in self.terms.listeners[thread.listener].hands_over_to
+
     def _call_self(self, thread: Thread, cause: Message, response: HandlerResponse) -> None:
         own = self.terms.listeners[thread.listener]
         writer = codec_of(type(response.payload))
@@ -406,7 +418,7 @@ class Rules(Endings, kw_only=True):
         writer = codec_of(type(response.payload))
         target = terms.listeners.get(to)
         message_id = response.take_id(self)
-        if target is None or (to != thread.listener and not self._is_peer(thread, to)):
+        if target is None or (to != thread.listener and not self._may(thread, to, delegated=delegated)):
             self._refuse(thread, SystemError("routing", NOT_DELIVERABLE), message_id, to, slot)
             return
         reader = target.requests.get(writer.root)
@@ -415,6 +427,10 @@ class Rules(Endings, kw_only=True):
             return
         if thread.depth >= terms.limits.depth and not delegated:
             error = SystemError("limit", f"calls are nested deeper than {terms.limits.depth}")
+            self._refuse(thread, error, message_id, to, slot)
+            return
+        if delegated and thread.handovers >= terms.limits.handovers:
+            error = SystemError("limit", f"the call was handed over {terms.limits.handovers} times already")
             self._refuse(thread, error, message_id, to, slot)
             return
         conversation, sender, repairs = self.conversation, thread.listener, response.repairs
@@ -428,26 +444,35 @@ class Rules(Endings, kw_only=True):
             return
         if delegated:
             parent = conversation.threads[thread.parent] if thread.parent else None
-            opening = self._opening(parent, target, thread.opening_id, thread.depth, thread.slot)
+            opening = self._opening(parent, target, thread.opening_id, thread.depth, thread.slot, thread)
             if thread.children or thread.inbox:
                 self._clear(thread)
-            sessions = tuple(thread.sessions.values()) if thread.sessions else ()
-            self.record(Accepted(message, opening, thread.id, sessions))
+            self.record(Accepted(message, opening, thread.id, thread.session_ids))
         else:
             opening = self._opening(thread, target, message_id, thread.depth + 1, slot)
             self.record(Accepted(message, opening))
 
     def _opening(
-        self, parent: Thread | None, target: Listener, opening_id: str, depth: int, slot: Slot | None
+        self,
+        parent: Thread | None,
+        target: Listener,
+        opening_id: str,
+        depth: int,
+        slot: Slot | None,
+        before: Thread | None = None,
     ) -> Opening:
-        """What a call of `target` for `parent` (None is the outside) opens."""
+        """What a call of `target` for `parent` (None: the outside) opens, also in the place of a thread `before`."""
         conversation = self.conversation
         sessions: dict[str, str] | None = conversation.sessions
         if parent is not None:
             sessions = parent.sessions
         elif conversation.lasting:
             sessions = self.state.sessions[conversation.session].sessions
-        session_id = None if sessions is None else sessions.get(target.name)
+        apart = False
+        if parent is not None and slot is not None:
+            assert parent.gathers is not None
+            apart = parent.gathers[slot[0]].apart
+        session_id = None if sessions is None or apart else sessions.get(target.name)
         if session_id is None:
             session_id = (
                 DerivedIds(f"{conversation.session}/{target.name}").new_id()
@@ -458,8 +483,15 @@ class Rules(Endings, kw_only=True):
         if parent is None:
             outside = self.state.sessions[conversation.session] if conversation.lasting else None
             seen = None if outside is None else outside.seen(memory, target.keep)
-            return Opening("", conversation.caller, opening_id, depth, session_id, memory, slot, seen)
-        return Opening(parent.id, parent.listener, opening_id, depth, session_id, memory, slot)
+            opening = Opening("", conversation.caller, opening_id, depth, session_id, memory, slot, seen)
+        else:
+            opening = Opening(
+                parent.id, parent.listener, opening_id, depth, session_id, memory, slot, apart=apart
+            )
+        if before is None:
+            return opening
+        call, called = (before.call, before.called) if before.call else (before.id, before.listener)
+        return replace(opening, handovers=before.handovers + 1, call=call, called=called)
 
     def _gather(self, thread: Thread, cause: Message, response: GatherResponse) -> None:
         gather_id = self.new_id()
@@ -471,7 +503,8 @@ class Rules(Endings, kw_only=True):
             self._refuse(thread, SystemError("limit", text))
             return
         limit = None if response.timeout is None else seconds(response.timeout)
-        self.record(Gathering(thread.id, gather_id, size, limit, cause.message_id))
+        apart = response.apart or size > 1
+        self.record(Gathering(thread.id, gather_id, size, limit, cause.message_id, apart))
         for position, each in enumerate(response.responses):
             self._send(thread, cause, each, (gather_id, position))
             if self._runaway():

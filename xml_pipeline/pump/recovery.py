@@ -44,7 +44,8 @@ class Revived(Struct):
     Attributes:
         conversation: with payloads in its messages, but for the unreadable ones.
         unreadable: messages that cannot be handled any more, and why.
-        lost: answers in a gather that cannot be read any more, and why: it goes on as if they had not come.
+        lost: answers in a gather, and messages that a thread keeps, that cannot be read any more, and why: it goes on
+            as if they had not come.
         asked: those that wait for a person.
         first: those that may have been handled when it ended, the first of each thread.
         behind: the others, which wait for those.
@@ -136,6 +137,9 @@ class Reviver:
                     revived.behind.append(message)
                 else:
                     revived.first.append(message)
+            if thread.kept:
+                read = {key: self._or_lost(bare, revived.lost) for key, bare in thread.kept.items()}
+                thread.kept = {key: message for key, message in read.items() if message is not None}
             for gather in (thread.gathers or {}).values():
                 gather.answers = [self._or_lost(each, revived.lost) for each in gather.answers]
         return revived

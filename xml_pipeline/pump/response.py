@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from xml_pipeline.attribution import current_caller
 from xml_pipeline.errors import cut
@@ -46,6 +46,7 @@ class HandlerMetadata(Struct, frozen=True, gc=False):
         received_at: when the message was accepted, in seconds of Unix time; the same on every attempt.
         memory: what this listener remembered of earlier calls (`respond(..., remember=)`) when its thread opened,
             oldest first; `recall` reads it.
+        kept: the payloads of the messages that its thread keeps (`Keep(..., message=True)`), by message id.
     """
 
     thread_id: str
@@ -60,6 +61,7 @@ class HandlerMetadata(Struct, frozen=True, gc=False):
     in_reply_to: str
     received_at: float = 0.0
     memory: tuple[Entry, ...] = ()
+    kept: Mapping[str, Any] = field(default_factory=dict)
 
     def recall(self, cls: type[T]) -> tuple[T, ...]:
         """The remembered entries of one payload class, oldest first, without those that were erased.
@@ -153,10 +155,14 @@ class HandlerResponse(_Addressed, kw_only=True, eq=False):
 
 
 class GatherResponse(Struct, frozen=True):
-    """Several calls whose answers come back together; made by `HandlerResponse.gather`."""
+    """Several calls whose answers come back together; made by `HandlerResponse.gather`.
+
+    `apart`: whether each has a session of its own, also when there is only one of them; several always have.
+    """
 
     responses: tuple[HandlerResponse, ...]
     timeout: float | None = None
+    apart: bool = False
 
 
 Sent: TypeAlias = (
@@ -171,13 +177,17 @@ class Keep(Generic[S]):
     A handler declares a state by a third parameter, a payload class or None: `state: Tally | None`. It gets what it
     kept at the last message of the same thread, or None at the first. To return no `Keep` leaves the state as it
     is. State and messages are accepted in one step, or neither (ADR 13).
+
+    With `message=True` the thread keeps the message that was handled too: `metadata.kept` has its payload from then
+    on. A state needs no copy of what came, only its `message_id`.
     """
 
-    __slots__ = ("sent", "state")
+    __slots__ = ("message", "sent", "state")
 
-    def __init__(self, state: S | None, sent: Sent = None) -> None:
+    def __init__(self, state: S | None, sent: Sent = None, *, message: bool = False) -> None:
         self.state = state
         self.sent = sent
+        self.message = message
 
 
 HandlerReturn: TypeAlias = Sent | Keep[Any]
@@ -195,12 +205,14 @@ class Intent(Struct, frozen=True):
         text: dirty text of a model; None for none.
         responses: to be sent in order.
         keeps: whether the thread's state changes, to `state`.
+        keeps_message: whether the thread keeps the message that was handled.
     """
 
     text: str | bytes | None = None
     responses: tuple[HandlerResponse | GatherResponse, ...] = ()
     keeps: bool = False
     state: Entry | None = None
+    keeps_message: bool = False
 
 
 def intent_of(returned: Any, accepts: Mapping[str, Any], state_class: type | None) -> Intent:
@@ -214,17 +226,18 @@ def intent_of(returned: Any, accepts: Mapping[str, Any], state_class: type | Non
     Raises:
         NonsenseReturned: the contract does not know it.
     """
-    keeps, state = False, None
+    keeps, state, message = False, None, False
     if isinstance(returned, Keep):
-        keeps, state, returned = True, _kept(returned.state, state_class), returned.sent
+        keeps, state, message = True, _kept(returned.state, state_class), bool(returned.message)
+        returned = returned.sent
     if isinstance(returned, str | bytes):
-        return Intent(returned, (), keeps, state)
+        return Intent(returned, (), keeps, state, message)
     if returned is None:
-        return Intent(None, (), keeps, state)
+        return Intent(None, (), keeps, state, message)
     responses = tuple(returned) if isinstance(returned, list | tuple) else (returned,)
     for response in responses:
         _check(response, accepts)
-    return Intent(None, responses, keeps, state)
+    return Intent(None, responses, keeps, state, message)
 
 
 def _kept(state: Any, state_class: type | None) -> Entry | None:

@@ -80,14 +80,20 @@ class ConversationLimits:
         messages: accepted in all its threads.
         depth: calls below calls.
         seconds: in which it has something to do; time in which it only waits for people does not count.
+        handovers: of one call, from listener to listener.
     """
 
     messages: int = 10_000
     depth: int = 64
     seconds: float = 3600.0
+    handovers: int = 8
 
     def __post_init__(self) -> None:
-        for name, most in (("messages", self.messages), ("depth", self.depth)):
+        for name, most in (
+            ("messages", self.messages),
+            ("depth", self.depth),
+            ("handovers", self.handovers),
+        ):
             if isinstance(most, bool) or not isinstance(most, int) or most < 1:
                 raise ConfigError(f"{name} is {cut(repr(most))}; it must be a whole number greater than 0")
         length = seconds(self.seconds)

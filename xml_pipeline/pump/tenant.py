@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from xml_pipeline.ledger import Amended, Forgiven, Ledger
+from xml_pipeline.pump.log import logger
+from xml_pipeline.threads.record import Accepted
 
 
 class PerThread(Protocol):
@@ -15,3 +18,36 @@ class PerThread(Protocol):
     async def take_up(self, ledger: Ledger) -> None: ...
     def forgiven(self, what: Forgiven) -> None: ...
     def amended(self, what: Amended) -> None: ...
+
+
+class Ends:
+    """Tells a tenant what has ended. What is kept for a call that was handed over is kept until it is answered."""
+
+    def __init__(self, tenant: PerThread) -> None:
+        self._tenant = tenant
+        self._calls: dict[str, str] = {}  # threads that took a call over, and the one that it began with
+
+    def thread(self, ended: str, event: Accepted | None = None) -> None:
+        """A thread ended; with `event`, an answer or a hand-over."""
+        call = self._calls.pop(ended, "")
+        opens = None if event is None else event.opens
+        if opens is not None and event is not None:
+            self._calls[event.message.thread_id] = opens.call
+            if opens.call == ended:
+                return
+        elif call:
+            self._forget(self._tenant.forget_thread, call)
+        self._forget(self._tenant.forget_thread, ended)
+
+    def conversation(self, ended: str) -> None:
+        """A conversation ended."""
+        self._forget(self._tenant.forget_conversation, ended)
+
+    def _forget(self, forget: Callable[[str], None], which: str) -> None:
+        """What the tenant makes of it changes nothing here."""
+        try:
+            forget(which)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            logger.exception("what was kept for %s could not be forgotten", which)

@@ -46,6 +46,9 @@ class Opening(Struct, frozen=True, omit_defaults=True, gc=False):
             None where there is none. Other conversations may add to it before this one is read again.
         posted: whether it was put into the journal by somebody who calls no handlers: until its start is written
             down, nobody has begun with it.
+        handovers: how often this call was handed over so far.
+        call, called: the thread with which the call began, and its listener; "" for one that was not handed over.
+        apart: whether the session is this call's alone, because others are made beside it: it ends with the thread.
     """
 
     parent: str
@@ -57,6 +60,10 @@ class Opening(Struct, frozen=True, omit_defaults=True, gc=False):
     slot: Slot | None = None
     seen: tuple[int, int] | None = None
     posted: bool = False
+    handovers: int = 0
+    call: str = ""
+    called: str = ""
+    apart: bool = False
 
 
 class Began(Struct, frozen=True, omit_defaults=True, gc=False, tag="began/1"):
@@ -114,6 +121,7 @@ class Handled(Struct, frozen=True, omit_defaults=True, gc=False, tag="handled/1"
         how: its handler `returned` or `failed`, or it was `passed on` to the listener's caller.
         code: of a failure, as in SystemError.
         detail: of a failure, for operators; of what was passed on, the payload's name.
+        kept: whether the thread keeps the message.
     """
 
     thread_id: str
@@ -122,6 +130,7 @@ class Handled(Struct, frozen=True, omit_defaults=True, gc=False, tag="handled/1"
     how: Literal["returned", "failed", "passed on"] = "returned"
     code: str = ""
     detail: str = ""
+    kept: bool = False
 
 
 class Asked(Struct, frozen=True, omit_defaults=True, gc=False, tag="asked/1"):
@@ -160,6 +169,7 @@ class Gathering(Struct, frozen=True, omit_defaults=True, gc=False, tag="gatherin
     Attributes:
         seconds: after which the calls still open are given up; None for never.
         cause: the message whose handling asked for it.
+        apart: whether each of the calls has a session of its own.
     """
 
     thread_id: str
@@ -167,6 +177,7 @@ class Gathering(Struct, frozen=True, omit_defaults=True, gc=False, tag="gatherin
     size: int
     seconds: float | None
     cause: str
+    apart: bool = False
 
 
 class Refused(Struct, frozen=True, omit_defaults=True, gc=False, tag="refused/1"):

@@ -51,12 +51,16 @@ class Gather(Struct):
         answers: by position; None where none came.
         missing: how many positions are still open.
         cause: the message whose handling asked for it.
+        apart: whether each of the calls has a session of its own.
+        first: the id of the first call's message, once it is made.
     """
 
     calls: list[str]
     answers: list[Message | None]
     missing: int
     cause: str
+    apart: bool = False
+    first: str = ""
 
 
 class Thread(Struct):
@@ -82,7 +86,8 @@ class Thread(Struct):
         started: the message of which it is written down that its handler is called; "" for none.
         interrupted: how often handlers of the message that is worked on were interrupted.
         failed: how often they raised.
-        posted: as of its `Opening`.
+        posted, handovers, call, called, apart: as of its `Opening`.
+        kept: messages that its handler keeps while it is open, by id.
     """
 
     id: str
@@ -105,6 +110,11 @@ class Thread(Struct):
     interrupted: int = 0
     failed: int = 0
     posted: bool = False
+    handovers: int = 0
+    call: str = ""
+    called: str = ""
+    apart: bool = False
+    kept: dict[str, Message] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -115,8 +125,9 @@ class Thread(Struct):
 
     @property
     def session_ids(self) -> tuple[str, ...]:
-        """Of its own calls."""
-        return tuple(self.sessions.values()) if self.sessions else ()
+        """Those that end with it: of its own calls, and its own when that is its alone."""
+        own = (self.session_id,) if self.apart else ()
+        return (*self.sessions.values(), *own) if self.sessions else own
 
 
 class Conversation(Struct):
@@ -224,13 +235,19 @@ def is_named(session_id: str) -> bool:
 
 
 def lineage(conversation: Conversation, thread: Thread) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ids of a thread and of the open ones above it, innermost first, and whose they are."""
-    ids, listeners = [thread.id], [thread.listener]
-    above = conversation.threads.get(thread.parent)
-    while above is not None:
-        ids.append(above.id)
-        listeners.append(above.listener)
-        above = conversation.threads.get(above.parent)
+    """The ids of a thread and of the open ones above it, innermost first, and whose they are.
+
+    A call that was handed over is one call: behind its thread stands the one that it began with.
+    """
+    ids, listeners = [], []
+    each: Thread | None = thread
+    while each is not None:
+        ids.append(each.id)
+        listeners.append(each.listener)
+        if each.call:
+            ids.append(each.call)
+            listeners.append(each.called)
+        each = conversation.threads.get(each.parent)
     return tuple(ids), tuple(listeners)
 
 
@@ -276,13 +293,16 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
             parent.children[thread_id] = None
             if slot is not None:
                 assert parent.gathers is not None
-                parent.gathers[slot[0]].calls[slot[1]] = thread_id
+                gather = parent.gathers[slot[0]]
+                gather.calls[slot[1]] = thread_id
+                gather.first = gather.first or opens.opening_id
         else:
             conversation.root = thread_id
             owner = state.sessions[conversation.session] if conversation.lasting else conversation
-        if owner.sessions is None:
-            owner.sessions = {}
-        owner.sessions[message.to] = opens.session_id
+        if not opens.apart:
+            if owner.sessions is None:
+                owner.sessions = {}
+            owner.sessions[message.to] = opens.session_id
         memory: Memory = ()
         if conversation.memory is not None or conversation.lasting:
             memory = _recalled(state, conversation, opens)
@@ -299,6 +319,10 @@ def _accept(state: State, conversation: Conversation, event: Accepted) -> None:
             memory,
             {message.message_id: message},
             posted=opens.posted,
+            handovers=opens.handovers,
+            call=opens.call,
+            called=opens.called,
+            apart=opens.apart,
         )
         conversation.messages += 1
         conversation.due += 1
@@ -343,6 +367,10 @@ def _remove(conversation: Conversation, thread_id: str, sessions: tuple[str, ...
 
 def _handle(state: State, conversation: Conversation, event: Handled) -> None:
     thread = conversation.threads[event.thread_id]
+    if event.kept:
+        if thread.kept is None:
+            thread.kept = {}
+        thread.kept[event.message_id] = thread.inbox[event.message_id]
     _take_out(conversation, thread, event.message_id)
 
 
@@ -376,7 +404,7 @@ def _gather(state: State, conversation: Conversation, event: Gathering) -> None:
     if thread.gathers is None:
         thread.gathers = {}
     size = event.size
-    thread.gathers[event.gather_id] = Gather([""] * size, [None] * size, size, event.cause)
+    thread.gathers[event.gather_id] = Gather([""] * size, [None] * size, size, event.cause, event.apart)
 
 
 def _refuse(state: State, conversation: Conversation, event: Refused) -> None:
