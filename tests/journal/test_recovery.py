@@ -135,7 +135,7 @@ async def test_messages_that_a_thread_keeps_survive(world: World) -> None:
 
     def life() -> Organism:
         both = [listener("reader", reader, peers=["helper"]), listener("helper", world.helper)]
-        return Organism("kept", both, journal=SqliteJournal(world.path))
+        return Organism("kept", both, journal=SqliteJournal(world.path), shutdown_seconds=0)
 
     world.stuck = {"helper"}
     async with life() as organism:

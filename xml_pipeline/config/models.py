@@ -237,8 +237,8 @@ class ListenerConfig(Section):
     )
     hands_over_to: tuple[Name, ...] = Field(
         default=(),
-        description="The listeners that may take over its calls: they answer its caller. None means none; `peers` does"
-        " not imply it, nor it `peers`.",
+        description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
+        " does not imply it, nor it `peers`.",
     )
     broadcast: bool = Field(
         default=False,
