@@ -80,6 +80,8 @@ class Organism:
         name: what it is called.
         description: what it is for.
         default: the listener that a console writes to without a name; None for none.
+        payloads: the classes that its file declares, by name; of a file read twice they are the same, for as long as
+            anybody holds one.
         shutdown_seconds: how long a stop waits for running handlers before it cancels them.
         journal: the file in which its work survives; None when it does not.
     """
@@ -97,6 +99,7 @@ class Organism:
         shutdown_seconds: float = 10.0,
         router: Router | None = None,
         journal: Journal | None = None,
+        payloads: Mapping[str, type[Any]] = MappingProxyType({}),
         new_id: Callable[[], str] | None = None,
     ) -> None:
         patience = seconds(shutdown_seconds)
@@ -109,6 +112,7 @@ class Organism:
         self.name = name
         self.description = description
         self.default = default
+        self.payloads = payloads
         self._listeners: dict[str, Listener] = {}
         self.shutdown_seconds = patience
         self._router = router
@@ -737,4 +741,5 @@ def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Or
         shutdown_seconds=section.shutdown_seconds,
         router=router_of(config),
         journal=journal or journal_of(config),
+        payloads=config.classes,
     )

@@ -121,12 +121,15 @@ class Project:
         *listeners: Section,
         llm: Section | None = None,
         environ: dict[str, str] | None = None,
+        payloads: Section | None = None,
         **organism: Any,
     ) -> Organism:
         """What becomes of these sections of an organism.yaml."""
         document: Section = {"organism": {"name": "demo", **organism}, "listeners": list(listeners)}
         if llm is not None:
             document["llm"] = llm
+        if payloads is not None:
+            document["payloads"] = payloads
         file = self.folder / "organism.yaml"
         file.write_text(yaml.safe_dump(document))
         self.config = load(file, environ=environ or {})

@@ -490,6 +490,16 @@ def _listener_answer_class(project: Project) -> None:
     assert ask(organism, "bot", Task("hi")) == project.word(organism, "typed")
 
 
+@effect("payloads")
+def _payloads(project: Project) -> None:
+    declared = {"Note": {"fields": {"text": "text", "urgent": {"type": "boolean", "default": False}}}}
+    listener = tool("anything", payload_class="Note")
+    organism = project.organism(listener, payloads=declared)
+    note = organism.payloads["Note"](text="hi")
+    assert ask(organism, "anything", note) == note
+    assert not note.urgent
+
+
 @effect("listeners[].history.messages")
 def _listener_history_messages(project: Project) -> None:
     organism = project.organism(agent(history={"messages": 2}), llm=llm())

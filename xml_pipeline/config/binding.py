@@ -8,22 +8,31 @@ from typing import Any
 
 from xml_pipeline.config import document as documents
 from xml_pipeline.config.document import Document
-from xml_pipeline.config.imports import ImportFault, find, located, searching
+from xml_pipeline.config.imports import ImportFault, is_bare, located, named, searching
+from xml_pipeline.config.payloads import SUPPLIED, class_names, supplied
 from xml_pipeline.envelope import Gathered
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.llm.providers import BUILTIN
 from xml_pipeline.payload import is_payload
+from xml_pipeline.payload.declared import Declarations
 from xml_pipeline.pump.listener import NAME, contract
 
 MAX_MISTAKES = 20
 """Listeners that cannot be bound before the rest is left alone: each costs a search of the whole import path."""
 
-_CLASS_KEYS = ("payload_class", "accepts", "answer_class")
 
+def bind(
+    document: Document, base: Path, declarations: Declarations, classes: Mapping[str, type[Any]]
+) -> dict[str, Any]:
+    """What every handler and payload class is that the file names; report those that cannot be used.
 
-def bind(document: Document, base: Path) -> dict[str, Any]:
-    """Import every handler and payload class, and report those that cannot be used."""
-    resolved: dict[str, Any] = {}
+    Args:
+        document: what it says.
+        base: where import paths start.
+        declarations: what its `payloads` say, for other processes.
+        classes: what that comes to.
+    """
+    resolved = known_names(document, classes)
     elsewhere: set[str] = set()  # handlers that run in other processes
     data: Any = document.data
     entries: list[object] = data.get("listeners") or []
@@ -38,8 +47,19 @@ def bind(document: Document, base: Path) -> dict[str, Any]:
                 if entry.get("cpu_bound") is True:
                     elsewhere.add(str(entry.get("handler")))
     for dotted in elsewhere & resolved.keys():
-        resolved[dotted] = located(resolved[dotted], dotted, base)
+        resolved[dotted] = located(resolved[dotted], dotted, base, declarations)
     return resolved
+
+
+def known_names(document: Document, classes: Mapping[str, type[Any]]) -> dict[str, Any]:
+    """What the bare names of a document stand for; nothing is imported from beside it."""
+    known: dict[str, Any] = dict(classes)
+    data: Any = document.data
+    for index, entry in enumerate(data.get("listeners") or ()):
+        for _, name in class_names(document, entry, ("listeners", index)):
+            if name in SUPPLIED:
+                known[name] = supplied(name)
+    return known
 
 
 def import_paths(document: Document) -> tuple[str, ...]:
@@ -47,7 +67,8 @@ def import_paths(document: Document) -> tuple[str, ...]:
     data: Any = document.data
     found: dict[documents.Path, str] = {}
     for index, entry in enumerate(data.get("listeners") or ()):
-        found.update(_import_paths(document, ("listeners", index), entry))
+        paths = _import_paths(document, ("listeners", index), entry)
+        found.update({path: name for path, name in paths if not is_bare(name)})
     section = data.get("llm") or {}
     for index, module in enumerate(section.get("modules") or ()):
         found["llm", "modules", index] = module
@@ -69,7 +90,7 @@ def _bind_listener(
     before = document.found
     for here, dotted in _import_paths(document, path, entry):
         try:
-            found = resolved[dotted] if dotted in resolved else find(dotted, base)
+            found = resolved[dotted] if dotted in resolved else named(dotted, base, {})
         except ImportFault as fault:
             hidden = document.hidden.get(here)
             document.report(
@@ -87,14 +108,11 @@ def _bind_listener(
 def _import_paths(
     document: Document, path: documents.Path, entry: Mapping[str, object]
 ) -> Iterator[tuple[documents.Path, str]]:
-    for key in ("handler", *_CLASS_KEYS):
-        value = entry.get(key)
-        named: list[tuple[documents.Path, object]] = [((*path, key), value)]
-        if isinstance(value, list) and key != "answer_class":
-            named = [((*path, key, index), item) for index, item in enumerate(value)]
-        for here, dotted in named:
-            if isinstance(dotted, str) and dotted and here not in document.broken:
-                yield here, dotted
+    handler = entry.get("handler")
+    here = (*path, "handler")
+    if isinstance(handler, str) and handler and here not in document.broken:
+        yield here, handler
+    yield from class_names(document, entry, path)
 
 
 def _unfit(key: str | int, found: Any) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from xml_pipeline.config.document import Document, Path, plain_value
-from xml_pipeline.config.models import DOTTED_PATTERN, NAME_PATTERN
+from xml_pipeline.config.models import CLASS_PATTERN, DOTTED_PATTERN, NAME_PATTERN
 from xml_pipeline.errors import cut, did_you_mean, listing
 
 Schema = Mapping[str, Any]
 
 _PATTERNS = {
     NAME_PATTERN: "must be a name: a letter or `_`, then letters, digits, `_`, `-` and `.`, at most 100",
+    CLASS_PATTERN: "must be a class of `payloads`, or an import path: `module.Class` or `module:Class`",
     DOTTED_PATTERN: "must be an import path: `module.name` or `module:name`",
 }
 _WANTED = {

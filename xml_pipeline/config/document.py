@@ -41,6 +41,7 @@ _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL_NUMBER = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_TRUTHS = frozenset({"y", "yes", "n", "no", "on", "off"})  # https://yaml.org/type/bool.html
 _SCALAR_TAGS = ("str", "int", "float", "bool", "null")
 
 
@@ -85,6 +86,7 @@ class Document:
         expanded: paths of texts that held `${…}`; they are typed by the key they stand for.
         hidden: those whose value came from the environment → the text as written.
         broken: paths that already have a problem, so that no second one follows from it.
+        doubtful: paths of words without quotes that YAML 1.1, and many a reader of it, takes for truth values.
         problems: what is wrong so far, each once, at most `MAX_PROBLEMS`.
         more: how many problems there are beside those.
     """
@@ -95,6 +97,7 @@ class Document:
     expanded: set[Path] = field(default_factory=set)
     hidden: dict[Path, str] = field(default_factory=dict)
     broken: set[Path] = field(default_factory=set)
+    doubtful: set[Path] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
     more: int = 0
     _told: set[tuple[str, ...]] = field(default_factory=set)
@@ -149,7 +152,7 @@ class Document:
         for known in (self.keys, self.values, self.hidden):
             for each in [each for each in known if each[:size] == path]:
                 del known[each]
-        for marked in (self.expanded, self.broken):
+        for marked in (self.expanded, self.broken, self.doubtful):
             marked.difference_update([each for each in marked if each[:size] == path])
 
     def graft(self, part: Document, moved: Callable[[Path], Path | None]) -> None:
@@ -159,6 +162,7 @@ class Document:
             {at: place for path, place in part.values.items() if (at := moved(path)) is not None}
         )
         self.expanded.update(at for path in part.expanded if (at := moved(path)) is not None)
+        self.doubtful.update(at for path in part.doubtful if (at := moved(path)) is not None)
         self.hidden.update(
             {at: text for path, text in part.hidden.items() if (at := moved(path)) is not None}
         )
@@ -415,6 +419,8 @@ class _Builder:
             self._fail(path, "holds half of a surrogate pair, which is no character")
             return None
         if node.tag == _PLAIN:
+            if text.lower() in _TRUTHS:
+                self._document.doubtful.add(path)
             return text if expansion.replaced else plain_value(text)
         wanted = node.tag.removeprefix(_CORE)
         value = text if wanted == "str" else plain_value(text)

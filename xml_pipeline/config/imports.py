@@ -10,16 +10,18 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import pickle
 import pkgutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from xml_pipeline.errors import ConfigError, cut, described, did_you_mean
+from xml_pipeline.payload.declared import Declarations, classes_of
 
 _BESIDE = "__organism_directory__"  # set on modules found beside an organism.yaml
 _TOLD = 250  # characters of what an exception says
@@ -77,6 +79,24 @@ def find(dotted: str, base: Path) -> Any:
                 f"'{path}' cannot be had: {cut(described(error), _TOLD)}",
             ) from error
     return found
+
+
+def is_bare(name: str) -> bool:
+    """Whether a class is named without a module: then it is one of `payloads`, or one that comes with the library."""
+    return ":" not in name and "." not in name
+
+
+def named(name: str, base: Path, classes: Mapping[str, type[Any]]) -> Any:
+    """What a name of the file stands for: a bare one for one of `classes`, any other as an import path.
+
+    Raises:
+        ImportFault: nothing.
+    """
+    if not is_bare(name):
+        return find(name, base)
+    if name not in classes:
+        raise ImportFault("is no class of `payloads`", f"there is no class '{name}' in `payloads`")
+    return classes[name]
 
 
 def _module(parts: list[str], fixed: int | None, base: Path) -> tuple[ModuleType, int]:
@@ -166,17 +186,17 @@ def searching(base: Path) -> Iterator[None]:
 
 
 class _Located:
-    """Calls `handler`; unpickled, it is what `dotted` stands for beside `base`."""
+    """Calls `handler`; unpickled, it is what `dotted` stands for beside `base`, where `declared` is known."""
 
-    def __init__(self, handler: Callable[..., Any], dotted: str, base: Path) -> None:
+    def __init__(self, handler: Callable[..., Any], dotted: str, base: Path, declared: bytes) -> None:
         functools.update_wrapper(self, handler)
         self._handler = handler
-        self._origin = (dotted, str(base))
+        self._origin = (dotted, str(base), declared)
 
     def __call__(self, payload: Any, metadata: Any) -> Any:
         return self._handler(payload, metadata)
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str, bytes]]:
         return _found_again, self._origin
 
 
@@ -187,15 +207,25 @@ class _AsyncLocated(_Located):
         return await self._handler(payload, metadata)
 
 
-def located(handler: Callable[..., Any], dotted: str, base: Path) -> Callable[..., Any]:
+def located(
+    handler: Callable[..., Any], dotted: str, base: Path, declarations: Declarations
+) -> Callable[..., Any]:
     """`handler`, so that a process without `base` in its import path can unpickle it.
 
     Python pickles a function as the name of its module; the processes that run `cpu_bound` handlers would not find
-    a module beside organism.yaml by that.
+    a module beside organism.yaml by that. The declared classes, which are in no module at all, go with it.
     """
     kind = _AsyncLocated if inspect.iscoroutinefunction(handler) else _Located
-    return kind(handler, dotted, base)
+    return kind(handler, dotted, base, pickle.dumps(declarations) if declarations.classes else b"")
 
 
-def _found_again(dotted: str, base: str) -> Any:
+def _found_again(dotted: str, base: str, declared: bytes) -> Any:
+    if declared:
+        _known_here(declared)
     return resolve(dotted, base=base)
+
+
+@functools.lru_cache(maxsize=8)
+def _known_here(declared: bytes) -> Mapping[str, type[Any]]:
+    """The classes that a process was sent; it keeps those of the latest organisms that it works for."""
+    return classes_of(pickle.loads(declared))  # noqa: S301 - pickled by `located`

@@ -13,14 +13,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
+from xml_pipeline.config.payloads import Payloads
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
+from xml_pipeline.payload.declared import Declarations
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
 
 NAME_PATTERN = f"^{NAME.pattern}$"
 DOTTED_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
+
+CLASS_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*([.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?$"
 
 
 def _several(value: object) -> object:
@@ -32,10 +36,11 @@ def _several(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN, max_length=500)]
+ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500)]
 Classes = Annotated[
-    tuple[Dotted, ...],
+    tuple[ClassName, ...],
     Field(min_length=1),
-    BeforeValidator(_several, json_schema_input_type=Dotted | list[Dotted]),
+    BeforeValidator(_several, json_schema_input_type=ClassName | list[ClassName]),
 ]
 BudgetSections = Annotated[
     tuple[BudgetSection, ...],
@@ -220,8 +225,8 @@ class ListenerConfig(Section):
     )
     payload_class: Annotated[Classes | None, HANDLERS] = Field(
         default=None,
-        description="The payload class, or classes, that the handler accepts, as `module.Class`; without it the"
-        " annotation of the handler's first parameter says so.",
+        description="The payload class, or classes, that the handler accepts: names of `payloads`, or `module.Class`;"
+        " without it the annotation of the handler's first parameter says so.",
     )
     agent: bool = Field(
         default=False,
@@ -313,11 +318,13 @@ class ListenerConfig(Section):
     )
     accepts: Annotated[Classes | None, For(agents=True, people=True)] = Field(
         default=None,
-        description="The payload class, or classes, of its tasks, as `module.Class`; default: `Task`.",
+        description="The payload class, or classes, of its tasks: names of `payloads`, or `module.Class`; default:"
+        " `Task`.",
     )
-    answer_class: Annotated[Dotted | None, AGENTS] = Field(
+    answer_class: Annotated[ClassName | None, AGENTS] = Field(
         default=None,
-        description="The payload class of its answers, as `module.Class`; default: `Answer`, one text field.",
+        description="The payload class of its answers, a name of `payloads` or `module.Class`; default: `Answer`, one"
+        " text field.",
     )
     history: Annotated[HistorySection, AGENTS] = Field(
         default_factory=HistorySection, description="Bounds of what the agent remembers."
@@ -361,6 +368,10 @@ class OrganismConfig(Section):
         description="The listeners; or a directory, relative to this file, of *.yaml files that hold one listener or"
         " a list of them each.",
     )
+    payloads: Payloads = Field(
+        default_factory=dict,
+        description="Payload classes by name, without Python; listeners name them in `accepts` and the like.",
+    )
     llm: LLMSection = Field(
         default_factory=LLMSection, description="Backends, models, limits and budgets of language models."
     )
@@ -369,6 +380,8 @@ class OrganismConfig(Section):
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _unchecked: tuple[str, ...] = PrivateAttr(default=())
+    _declarations: Declarations = PrivateAttr(default=Declarations(""))
+    _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
 
     @property
@@ -391,6 +404,16 @@ class OrganismConfig(Section):
         if self._unchecked:
             raise ConfigError("the file was read without importing what it names; load it with imports='all'")
         return self._resolved
+
+    @property
+    def declarations(self) -> Declarations:
+        """What `payloads` declares."""
+        return self._declarations
+
+    @property
+    def classes(self) -> Mapping[str, type[Any]]:
+        """The classes of `payloads`, by name."""
+        return self._classes
 
     @property
     def unchecked(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from xml_pipeline.config.document import MAX_ALL_BYTES, MAX_DEPTH, MAX_PROBLEMS, MAX_TEXT, MAX_VALUES
 from xml_pipeline.config.models import (
+    CLASS_PATTERN,
     DOTTED_PATTERN,
     EVERYBODY,
     NAME_PATTERN,
@@ -107,13 +108,18 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _sections(root: Mapping[str, Any], section: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
-    """Every mapping with fixed keys, with its path, in the order of the file."""
+def _sections(
+    root: Mapping[str, Any], section: Mapping[str, Any], path: str, outer: tuple[str, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Every mapping with fixed keys, with its path, in the order of the file; one inside itself once."""
+    if section["title"] in outer:
+        return
+    outer = (*outer, section["title"])
     yield path, section
     for name, key in section["properties"].items():
         for suffix, reference in _references(key):
             below = root["$defs"][reference.rsplit("/", 1)[1]]
-            yield from _sections(root, below, f"{path}.{name}{suffix}".removeprefix("."))
+            yield from _sections(root, below, f"{path}.{name}{suffix}".removeprefix("."), outer)
 
 
 def _references(key: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -165,7 +171,7 @@ def _default(key: Mapping[str, Any]) -> str:
 
 
 _PLAIN = {"boolean": "`true` or `false`", "object": "mapping"}
-_PATTERNS = {NAME_PATTERN: "name", DOTTED_PATTERN: "import path"}
+_PATTERNS = {NAME_PATTERN: "name", DOTTED_PATTERN: "import path", CLASS_PATTERN: "class"}
 
 
 def _type(key: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +21,9 @@ from xml_pipeline.payload.shapes import MISSING, Field, Shape, Shapes
 from xml_pipeline.payload.sides import JsonSide
 from xml_pipeline.payload.walk import Walk
 
+MOST_OPTIONAL = 100
+"""Optional fields in an example whose class requires none."""
+
 
 def example_of(shapes: Shapes) -> str:
     """The document: required fields and those with a plain default; all that may be there if none must be.
@@ -36,9 +40,13 @@ def example_of(shapes: Shapes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """Makes the arguments of a tool call; `outer` are the classes that are open around a value."""
+    """Makes the arguments of a tool call; `outer` are the classes that are open around a value.
+
+    `room` bounds the optional fields: a few classes that may all hold each other have millions of ways.
+    """
 
     shapes: Shapes
+    room: Iterator[int] = dataclasses.field(default_factory=lambda: iter(range(MOST_OPTIONAL)))
 
     def instance(self, shape: Shape, outer: tuple[type[Any], ...]) -> dict[str, Any]:
         outer = (*outer, shape.cls)
@@ -50,7 +58,11 @@ class _Example:
                 continue
             if default is not MISSING:
                 found[field.name] = default
-            elif field.required or (has_sample(field.node) and not _leads_to(field.node, outer)):
+            elif field.required or (
+                has_sample(field.node)
+                and not _leads_to(field.node, outer)
+                and next(self.room, None) is not None
+            ):
                 found[field.name] = self.value(field.node, outer)
         return found
 

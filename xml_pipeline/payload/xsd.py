@@ -7,6 +7,7 @@ from typing import Any
 
 from xml_pipeline.payload import nodes
 from xml_pipeline.payload.constraints import Constraints
+from xml_pipeline.payload.pattern import facet
 from xml_pipeline.payload.scalars import BYTES, DECIMAL, FLOAT, INT, float_text
 from xml_pipeline.payload.shapes import Field, Shape, Shapes
 from xml_pipeline.payload.text import carried, escape
@@ -19,8 +20,8 @@ def xsd_of(shapes: Shapes, *, checked_by_python: bool = False, in_order: bool = 
 
     Args:
         shapes: the class.
-        checked_by_python: leave the text of enumerations, Decimals and base64 to Python, which is as strict about
-            them: libxml2 takes most of a second for ten hostile megabytes of each, Python a few milliseconds.
+        checked_by_python: leave the text of enumerations, Decimals, base64 and patterns to Python, which is as strict
+            about them: libxml2 takes most of a second for ten hostile megabytes of each, Python a few milliseconds.
         in_order: take the fields in declaration order only.
     """
     writer = _Writer(shapes.names(), checked_by_python, "xs:sequence" if in_order else "xs:all")
@@ -102,7 +103,7 @@ class _Writer:
                 return "xs:string"
             case nodes.Scalar(kind) if self.widened and kind in (BYTES, DECIMAL):
                 return "xs:string"
-            case nodes.Scalar(kind) if not kind.pattern and not facets(node):
+            case nodes.Scalar(kind) if not kind.pattern and not self._facets(node):
                 return f"xs:{kind.xsd}"
             case _:
                 return ""
@@ -110,7 +111,7 @@ class _Writer:
     def _anonymous(self, node: nodes.Node) -> None:
         match node:
             case nodes.Scalar(kind):
-                self._restriction(f"xs:{kind.xsd}", [*_patterns(node), *facets(node)])
+                self._restriction(f"xs:{kind.xsd}", [*_patterns(node), *self._facets(node)])
             case nodes.Choice(values=values):
                 self._restriction("xs:token", [("enumeration", text) for text, _ in values])
             case nodes.ListOf(item=item):
@@ -142,6 +143,12 @@ class _Writer:
                 self.element(tag, item)
         self.close("xs:sequence", "xs:complexType")
 
+    def _facets(self, node: nodes.Scalar) -> list[tuple[str, str]]:
+        pattern = (
+            None if self.widened or node.constraints.pattern is None else facet(node.constraints.pattern)
+        )
+        return facets(node) + ([("pattern", pattern)] if pattern else [])
+
     def _restriction(self, base: str, rules: list[tuple[str, str]]) -> None:
         self.open("xs:simpleType", f'xs:restriction base="{base}"')
         for name, value in rules:
@@ -163,7 +170,8 @@ def facets(node: nodes.Scalar) -> list[tuple[str, str]]:
     """What XSD can say of a scalar's constraints.
 
     Bounds of times and decimals are not among them (XSD orders times with and without an offset otherwise,
-    and a Decimal is a token), nor are patterns (XSD's dialect backtracks): Python checks those after the XSD.
+    and a Decimal is a token), nor are patterns: those that mean the same in XSD's dialect stand in the XSD that is
+    shown, and Python alone checks them, because libxml2 backtracks.
     """
     bounds, kind = node.constraints, node.kind
     found: list[tuple[str, str]] = []

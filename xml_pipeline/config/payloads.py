@@ -1,0 +1,176 @@
+"""The `payloads` section: what it may hold, for editors and the reference page, and its classes.
+
+What it means is read by `payload/declaring.py`, which says every mistake in the words of the language; the models
+here say what a schema can say of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
+
+from xml_pipeline.config.document import Document, Path
+from xml_pipeline.config.imports import is_bare
+from xml_pipeline.errors import PayloadTypeError, did_you_mean, listing
+from xml_pipeline.llm.section import Section
+from xml_pipeline.payload.declared import Declarations, classes_of
+from xml_pipeline.payload.declaring import read_declarations
+
+SECTION = "payloads"
+SUPPLIED = ("Task", "Answer")
+"""Classes that a bare name stands for without being declared."""
+
+_TAKEN = (*SUPPLIED, "Gathered", "Huh", "SystemError", "BrokenRule", "AgentState", "RememberedTask")
+_CLASS_KEYS = ("payload_class", "accepts", "answer_class")
+
+_Bound = int | float | str
+
+
+class TypeSection(Section):
+    """A type with its bounds, where a list of it stands: exactly one of `type`, `list`, `one_of` and `any_of`."""
+
+    type: str | list[str] | TypeSection | None = Field(
+        default=None,
+        description="`text`, `integer`, `number`, `decimal`, `boolean`, `date`, `datetime`, `duration`, or a class of"
+        " `payloads`; or words, of which the value is one.",
+    )
+    list_: str | list[str] | TypeSection | None = Field(
+        default=None, alias="list", description="The type of a list's items, written as any type."
+    )
+    one_of: list[str] | None = Field(
+        default=None,
+        description="Words, of which the value is one; a list in the place of a type says the same. `true`, `1`,"
+        " `null` and `yes` are words in quotes only.",
+    )
+    any_of: list[str] | None = Field(
+        default=None, description="Two classes or more, of which the value is one."
+    )
+    min: _Bound | None = Field(
+        default=None, description="The smallest number, date, time or duration (`PT90S`) that is allowed."
+    )
+    max: _Bound | None = Field(default=None, description="The largest one.")
+    min_length: int | None = Field(
+        default=None, ge=0, description="The fewest characters of a text, or items of a list."
+    )
+    max_length: int | None = Field(default=None, ge=0, description="The most of them.")
+    pattern: str | None = Field(
+        default=None,
+        description="What the whole text matches, in what XSD, JSON Schema and Rust's regular expressions have in"
+        " common: no `^`, `$`, `(?`, `*?`; `\\d`, `\\w` and `\\s` are those of ASCII. It runs in linear time.",
+    )
+    example: bool | int | float | str | None = Field(
+        default=None,
+        description="A value for the example that models copy; needed where a required field has bounds that no usual"
+        " value keeps.",
+    )
+
+
+class FieldSection(TypeSection):
+    """One field: exactly one of `type`, `list`, `one_of` and `any_of`, and what holds of it; `name: text` is short
+    for `name: {type: text}`."""
+
+    optional: bool = Field(default=False, description="Whether it may be absent; in Python it is None then.")
+    default: bool | int | float | str | list[Any] | None = Field(
+        default=None,
+        description="What stands for it when it is absent; not beside `optional`, and not for classes.",
+    )
+    description: str = Field(default="", description="What it is, for models and people.")
+
+
+class PayloadSection(Section):
+    """One class of messages. Its fields hold values, lists and other classes; a class that holds
+    itself does so in an optional field or in a list."""
+
+    description: str = Field(default="", description="What such a message says; models and people read it.")
+    fields: Mapping[str, str | list[str] | FieldSection] = Field(
+        description="Its fields, each with its type. A name begins with a small letter; words of Python are refused."
+    )
+
+
+Payloads = Annotated[
+    Mapping[str, Any],
+    PlainValidator(lambda value: value, json_schema_input_type=dict[str, PayloadSection]),
+]
+
+
+def declared(document: Document) -> tuple[Declarations, Mapping[str, type[Any]]]:
+    """The declarations of a document and their classes; mistakes are reported, and then there are no classes."""
+    data: Any = document.data
+    organism = data.get("organism")
+    name = organism.get("name") if isinstance(organism, Mapping) else None
+    owner = name if isinstance(name, str) else ""
+    nothing = Declarations(owner), MappingProxyType[str, type[Any]]({})
+    if SECTION not in data:
+        return nothing
+    if data[SECTION] is None:
+        document.report((SECTION,), "is empty; declare a class, or leave the key out")
+        return nothing
+    before = document.found
+    _refuse_variables(document)
+    doubtful = {path[1:] for path in document.doubtful if path[:1] == (SECTION,)}
+    declarations, mistakes = read_declarations(data[SECTION], owner=owner, taken=_TAKEN, doubtful=doubtful)
+    for mistake in mistakes:
+        document.report((SECTION, *mistake.path), mistake.message, at_key=mistake.at_key)
+    if mistakes or document.found > before:
+        return nothing
+    try:
+        return declarations, classes_of(declarations)
+    except PayloadTypeError as error:
+        for violation in error.violations:
+            cls, _, field = violation.field.partition(".")
+            path: Path = (SECTION, cls, "fields", field) if field else (SECTION, cls)
+            document.report(path, violation.rule, at_key=True)
+        return nothing
+
+
+def _refuse_variables(document: Document) -> None:
+    """What a class is must not depend on the environment: others hold its messages to its schema."""
+    for path, written in list(document.hidden.items()):
+        if path[:1] == (SECTION,):
+            rule = "holds a variable; what a class is may not depend on the environment, so write the value"
+            document.report(path, rule)
+            document.broken.add(path)
+            part: Any = document.data
+            for key in path[:-1]:
+                part = part[key]
+            part[path[-1]] = written  # so that no other message shows the value
+
+
+def supplied(name: str) -> type[Any]:
+    """A class of `SUPPLIED`."""
+    from xml_pipeline.agents import Answer, Task  # heavy, and not every file names them
+
+    return {"Task": Task, "Answer": Answer}[name]
+
+
+def class_names(document: Document, entry: Mapping[str, object], path: Path) -> Iterator[tuple[Path, str]]:
+    """Where a listener names payload classes."""
+    for key in _CLASS_KEYS:
+        value = entry.get(key)
+        for index, name in enumerate(value if isinstance(value, list) else [value]):
+            here: Path = (*path, key, index) if isinstance(value, list) else (*path, key)
+            if isinstance(name, str) and name and here not in document.broken:
+                yield here, name
+
+
+def check_names(document: Document) -> None:
+    """Report bare names of classes that nobody declared."""
+    data: Any = document.data
+    section, listeners = data.get(SECTION), data.get("listeners")
+    known = [*(section if isinstance(section, Mapping) else ()), *SUPPLIED]
+    for index, entry in enumerate(listeners if isinstance(listeners, list) else ()):
+        if isinstance(entry, Mapping):
+            for path, name in class_names(document, entry, ("listeners", index)):
+                if is_bare(name) and name not in known:
+                    document.report(path, _unknown(document, path, name, known))
+
+
+def _unknown(document: Document, path: Path, name: str, known: list[str]) -> str:
+    hint = "" if path in document.hidden else did_you_mean(name, known)
+    return (
+        f"there is no class '{document.shown(path, name)}' in `payloads`{hint}; there are {listing(known)}; a class"
+        " of Python is written `module:Class`"
+    )
