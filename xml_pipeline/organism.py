@@ -31,6 +31,7 @@ from xml_pipeline.pump.kept import recalled
 from xml_pipeline.pump.listener import (
     OUTSIDE,
     AsyncStateful,
+    Classes,
     Handler,
     P,
     PlainHandler,
@@ -230,9 +231,9 @@ class Organism:
         Args:
             handler: a sync or async function of (payload, metadata), or of (payload, metadata, state).
             name: default: the function's, or the class's of an object.
-            options: those of `Listener`: `accepts` (default: from the annotation), `description` (default: the
-                docstring), `peers`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`, `max_concurrent`,
-                `remembers`, `keep`, `retries`, `effects`, `operation`.
+            options: those of `Listener`: `accepts` and `answers` (default: from the annotations), `description`
+                (default: the docstring), `peers`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`,
+                `max_concurrent`, `remembers`, `keep`, `retries`, `effects`, `operation`.
 
         Raises:
             ConfigError: a bad or taken name, a handler that is none, a class that is no payload, an unknown option.
@@ -247,9 +248,17 @@ class Organism:
 
         return add if handler is None else add(handler)
 
-    def human(self, name: str, *, accepts: Iterable[type] | type, description: str = "") -> None:
-        """Add a listener behind which a person sits; see `questions` and `answer`."""
-        self._add(listener(name, None, human=True, accepts=accepts, description=description))
+    def human(
+        self, name: str, *, accepts: Classes = None, answers: Classes = None, description: str = ""
+    ) -> None:
+        """Add a listener behind which a person sits, who gets `Task`s and gives `Answer`s if nothing else is said.
+
+        See `questions` and `answer`. Raises ConfigError: a bad or taken name, a class that is no payload.
+        """
+        from xml_pipeline.agents import Answer, Task
+
+        takes, gives = Task if accepts is None else accepts, Answer if answers is None else answers
+        self._add(listener(name, None, human=True, accepts=takes, answers=gives, description=description))
 
     def _add(self, added: Listener) -> None:
         if self._state != "new":
