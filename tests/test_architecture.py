@@ -303,6 +303,7 @@ ELSEWHERE = {
     "pump.admission": "by what it is for: pump/test_backpressure",
     "pump.causes": "by what is replayed: journal/test_replay, journal/test_replay_model",
     "pump.endings": "with the other rules: pump/test_machine",
+    "pump.table": "by what it refuses: pump/test_authority, config/test_contracts",
     "pump.failures": "by what arrives: pump/test_errors_arrive",
     "pump.keys": "by who joins what: journal/test_recovery",
     "pump.parts": "by what is done once: journal/test_once",

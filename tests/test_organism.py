@@ -77,7 +77,7 @@ def test_a_handler_that_cannot_be_one_is_refused(handler: Any, said: str) -> Non
     "peers", ["echo", iter(["echo"]), [1], None, 5], ids=["text", "iterator", "numbers", "none", "number"]
 )
 def test_peers_that_are_no_collection_of_names_are_refused(peers: Any) -> None:
-    with pytest.raises(ConfigError, match=r"the peers of 'echo' are .*a list of listeners' names is needed"):
+    with pytest.raises(ConfigError, match=r"peers of 'echo' is .*a list of listeners' names is needed"):
         Organism.build().listener(echo, peers=peers)
 
 

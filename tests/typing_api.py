@@ -307,6 +307,47 @@ class Doubler:
         return HandlerResponse.respond(payload)
 
 
+# --- handlers that say what they answer ---
+
+
+@organism.listener(peers=["add", "sync"])
+async def promises(payload: Add | Sum, metadata: HandlerMetadata) -> HandlerResponse[Sum]:
+    if isinstance(payload, Sum):
+        answer = HandlerResponse.respond(payload)
+        assert_type(answer, HandlerResponse[Sum])
+        return answer
+    if payload.a < 0:
+        return HandlerResponse.respond(SystemError("handler", "an error may always be answered"))
+    if payload.b < 0:
+        return HandlerResponse.delegate(payload, "sync")
+    return HandlerResponse(payload, to="add")
+
+
+@organism.listener(peers=["add"])
+def promises_one_of_two(
+    payload: Add, metadata: HandlerMetadata
+) -> HandlerResponse[Sum | Answer] | GatherResponse | None:
+    if payload.a:
+        return HandlerResponse.respond(Sum(1) if payload.b else Answer("none"))
+    calls = [HandlerResponse(payload, to="add") for _ in range(3)]
+    return HandlerResponse.gather(calls) if payload.b else None
+
+
+@organism.listener(peers=["add"], answers=Sum)
+async def promises_in_a_list(payload: Add, metadata: HandlerMetadata) -> list[HandlerResponse[Sum]]:
+    calls = [HandlerResponse(payload, to="add")]
+    return calls if payload.a else [*calls, HandlerResponse.respond(Sum(1), remember=payload)]
+
+
+@organism.listener(peers=["add"])
+async def promises_and_keeps(
+    payload: Add | Sum, metadata: HandlerMetadata, state: Tally | None
+) -> Keep[Tally, Sum] | None:
+    if isinstance(payload, Sum):
+        return Keep(state, HandlerResponse.respond(payload))
+    return Keep(Tally(1, 1), [HandlerResponse(payload, to="add")]) if payload.a else Keep(Tally(0, 0))
+
+
 book = Book()
 organism.listener(book.put, name="book.put")
 organism.listener(book.count, name="book.count", description="How many orders there are.")
@@ -315,17 +356,22 @@ organism.listener(SyncObject(), name="sync.object")
 organism.listener(Remembering(), name="remembering")
 organism.listener(Doubler(), name="doubler", accepts=Add)
 organism.human("approver", accepts=[Order], description="Says yes or no.")
-organism.human("second.approver", accepts=Order)
+organism.human("second.approver", accepts=Order, answers=[Answer, Order])
+organism.human("anybody")
 
 # --- agents ---
 
 bot = LLMAgent("bot", AgentSettings("m", "You are brief.", max_turns=3, history=Bounds(messages=4)))
 assert_type(bot.options["agent"], bool)
+chooser = LLMAgent("chooser", AgentSettings("m"), accepts=Order, answers=[Order, Answer])
+organism.listener(chooser, name="chooser", **chooser.options)
 organism.listener(bot, name="bot", peers=["add"], **bot.options)
 
 options: ListenerOptions = {"peers": ["add"], "timeout_seconds": None}
 assert_type(listener("alone", add, **options), Listener)
-other = agent_listener("other", AgentSettings("m", tools="xml", memory="call"), tasks=[Order], peers=["add"])
+other = agent_listener(
+    "other", AgentSettings("m", calls="xml", memory="call"), accepts=[Order], peers=["add"]
+)
 small = Organism("small", [listener("add", add), other], settings=PumpSettings(scheduling="breadth-first"))
 
 

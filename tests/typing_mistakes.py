@@ -117,6 +117,26 @@ async def kept_in_the_body(payload: Add, metadata: HandlerMetadata, state: Tally
     return Keep(Sum(1))  # wrong: a Keep of another class than the handler says
 
 
+async def promises(payload: Add, metadata: HandlerMetadata) -> HandlerResponse[Sum]:
+    return HandlerResponse.respond(payload)  # wrong: an answer of another class than the handler promises
+
+
+async def promises_one_of_two(payload: Add, metadata: HandlerMetadata) -> HandlerResponse[Sum | Tally]:
+    answer = HandlerResponse.respond(payload)
+    print(answer)
+    return answer  # wrong: the same, made before
+
+
+async def promises_in_a_list(payload: Add, metadata: HandlerMetadata) -> list[HandlerResponse[Sum]]:
+    return [HandlerResponse.respond(Tally(payload.a))]  # wrong: the same in a list
+
+
+async def promises_and_keeps(
+    payload: Add, metadata: HandlerMetadata, state: Tally | None
+) -> Keep[Tally, Sum]:
+    return Keep(state, HandlerResponse.respond(payload))  # wrong: the same beside a state
+
+
 class NoHandler:
     """It cannot be called."""
 
@@ -137,7 +157,8 @@ class AttachesRightly(Attaching):
 organism.listener(NoHandler(), name="no")  # wrong: an object that cannot be called
 organism.listener(OneParameter(), name="one")  # wrong: an object whose call takes one parameter
 organism.listener(misspelt_option, "name")  # wrong: the name is no positional argument
-organism.human("approver")  # wrong: a person who accepts nothing
+organism.human()  # wrong: a person without a name
+organism.human("approver", answers="Sum")  # wrong: a class by its name
 options: ListenerOptions = {"pears": ["add"]}  # wrong: a misspelt option in a dict of them
 agent = LLMAgent("bot", AgentSettings("m", memory="forever"))  # wrong: a memory that there is not
 organism.listener(agent, pears=["add"], **agent.options)  # wrong: a misspelt option beside an agent's

@@ -101,18 +101,18 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
         "timeout_seconds": each.timeout_seconds,
         "max_concurrent": each.max_concurrent,
     }
-    accepts = tuple(resolved[path] for path in each.payload_class or each.accepts or ())
+    if each.accepts:
+        options["accepts"] = tuple(resolved[path] for path in each.accepts)
+    if each.answers:
+        options["answers"] = tuple(resolved[path] for path in each.answers)
     if each.kind == "human":
-        options["accepts"] = accepts or (Task,)
-        return listener(each.name, None, human=True, **options)
+        person: ListenerOptions = {"accepts": Task, "answers": Answer, **options}
+        return listener(each.name, None, human=True, **person)
     options["operation"] = each.operation
     if each.kind == "agent":
-        answer = resolved[each.answer_class] if each.answer_class else Answer
-        settings = _agent_settings(each, answer, routing)
-        return agent_listener(each.name, settings, tasks=accepts or (Task,), **options)
+        return agent_listener(each.name, _agent_settings(each, routing), **options)
     options.update(
         {
-            "accepts": accepts or None,
             "agent": each.agent,
             "cpu_bound": each.cpu_bound,
             "remembers": each.remembers,
@@ -124,15 +124,14 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
     return listener(each.name, resolved[each.handler or ""], **options)
 
 
-def _agent_settings(each: ListenerConfig, answer_class: type, routing: Mapping[str, str]) -> AgentSettings:
+def _agent_settings(each: ListenerConfig, routing: Mapping[str, str]) -> AgentSettings:
     return AgentSettings(
         each.model or Routing(routing).model(each.operation),
         each.prompt or "",
         max_turns=each.max_turns,
         max_tokens=each.max_tokens,
         temperature=each.temperature,
-        answer_class=answer_class,
-        tools=each.tools,
+        calls=each.calls,
         memory=each.memory,
         history=Bounds(each.history.messages, each.history.tokens),
         peer_timeout_seconds=each.peer_timeout_seconds,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
-from xml_pipeline.errors import ConfigError, JournalError, Problem, cut, did_you_mean
+from xml_pipeline.errors import ConfigError, JournalError, cut
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Durable, Journal
@@ -31,6 +31,7 @@ from xml_pipeline.pump.kept import recalled
 from xml_pipeline.pump.listener import (
     OUTSIDE,
     AsyncStateful,
+    Classes,
     Handler,
     P,
     PlainHandler,
@@ -40,9 +41,9 @@ from xml_pipeline.pump.listener import (
     runs_on_loop,
 )
 from xml_pipeline.pump.observers import Observers
-from xml_pipeline.pump.offload import why_no_process
 from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
+from xml_pipeline.pump.table import check_table
 from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name
 from xml_pipeline.snapshots import Question, Status, ThreadInfo, status_of, threads_of
 from xml_pipeline.streams import EventStream
@@ -234,9 +235,9 @@ class Organism:
         Args:
             handler: a sync or async function of (payload, metadata), or of (payload, metadata, state).
             name: default: the function's, or the class's of an object.
-            options: those of `Listener`: `accepts` (default: from the annotation), `description` (default: the
-                docstring), `peers`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`, `max_concurrent`,
-                `remembers`, `keep`, `retries`, `effects`, `operation`.
+            options: those of `Listener`: `accepts` and `answers` (default: from the annotations), `description`
+                (default: the docstring), `peers`, `hands_over_to`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`,
+                `max_concurrent`, `remembers`, `keep`, `retries`, `effects`, `operation`.
 
         Raises:
             ConfigError: a bad or taken name, a handler that is none, a class that is no payload, an unknown option.
@@ -251,9 +252,17 @@ class Organism:
 
         return add if handler is None else add(handler)
 
-    def human(self, name: str, *, accepts: Iterable[type] | type, description: str = "") -> None:
-        """Add a listener behind which a person sits; see `questions` and `answer`."""
-        self._add(listener(name, None, human=True, accepts=accepts, description=description))
+    def human(
+        self, name: str, *, accepts: Classes = None, answers: Classes = None, description: str = ""
+    ) -> None:
+        """Add a listener behind which a person sits, who gets `Task`s and gives `Answer`s if nothing else is said.
+
+        See `questions` and `answer`. Raises ConfigError: a bad or taken name, a class that is no payload.
+        """
+        from xml_pipeline.agents import Answer, Task
+
+        takes, gives = Task if accepts is None else accepts, Answer if answers is None else answers
+        self._add(listener(name, None, human=True, accepts=takes, answers=gives, description=description))
 
     def _add(self, added: Listener) -> None:
         if self._state != "new":
@@ -285,7 +294,7 @@ class Organism:
         """
         if self._state != "new":
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
-        self._check_listeners()
+        check_table(self._listeners, self.name, self.default)
         if self._router is not None:
             if self._journal is not None and self._router.file:
                 raise ConfigError("the journal holds the ledger too: give the router no file of its own")
@@ -386,30 +395,6 @@ class Organism:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-    def _check_listeners(self) -> None:
-        problems = []
-        wanted = [
-            (f"listener '{each.name}'", name)
-            for each in self._listeners.values()
-            for name in (*each.peers, *each.hands_over_to)
-        ]
-        if self.default is not None:
-            wanted.append((f"the default of '{self.name}'", self.default))
-        for who, name in wanted:
-            if name not in self._listeners:
-                hint = did_you_mean(name, self._listeners)
-                problems.append(Problem(f"{who} names '{name}', but there is no such listener{hint}"))
-        for each in self._listeners.values():
-            if each.cpu_bound and each.handler is not None and (why := why_no_process(each.handler)):
-                problems.append(
-                    Problem(
-                        f"listener '{each.name}' is cpu_bound, but no other process can find its handler ({why});"
-                        " make it a function at the top of a module"
-                    )
-                )
-        if problems:
-            raise ConfigError(problems)
 
     # --- messages from outside ---
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from xml_pipeline import HandlerMetadata, HandlerResponse, Organism, xmlify
-from xml_pipeline.agents import AgentSettings, LLMAgent, Task
+from xml_pipeline.agents import AgentSettings, Answer, LLMAgent, Task
 from xml_pipeline.agents.running import RememberedTask
 from xml_pipeline.hardened import parse
 from xml_pipeline.llm import Budgets, LLMRequest, LLMResponse, Router, ToolCall
@@ -109,16 +109,20 @@ class Scene:
     ) -> None:
         self.model = Model(*lines)
         self.organism = Organism.build(router=Router([self.model.backend], retries=0, budgets=budgets))
-        tasks = settings.pop("tasks", (Task,))
-        self.bot = self.agent("bot", peers=peers, tasks=tasks, **settings)
+        self.bot = self.agent("bot", peers=peers, **settings)
         self.organism.listener(add, name="calculator.add", description="Adds two integers.")
 
     def agent(
-        self, name: str, *, peers: Iterable[str] = (), tasks: Iterable[type] = (Task,), **settings: Any
+        self,
+        name: str,
+        *,
+        peers: Iterable[str] = (),
+        accepts: Iterable[type] | type = Task,
+        answers: Iterable[type] | type = Answer,
+        **settings: Any,
     ) -> LLMAgent:
-        agent = LLMAgent(
-            name, AgentSettings(**{"model": "m", "prompt": f"You are {name}.", **settings}), tasks
-        )
+        made = AgentSettings(**{"model": "m", "prompt": f"You are {name}.", **settings})
+        agent = LLMAgent(name, made, accepts=accepts, answers=answers)
         self.organism.listener(agent, name=name, peers=tuple(peers), **agent.options)
         return agent
 

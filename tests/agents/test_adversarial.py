@@ -32,12 +32,12 @@ class Notes:
 
 
 def in_text(*lines: Any, **settings: Any) -> tuple[Scene, Notes]:
-    scene = Scene(*lines, peers=["calculator.add", "notes"], tools="xml", **settings)
+    scene = Scene(*lines, peers=["calculator.add", "notes"], calls="xml", **settings)
     return scene, Notes(scene)
 
 
 def natively(*lines: Any, **settings: Any) -> tuple[Scene, Notes]:
-    scene = Scene(*lines, peers=["calculator.add", "notes"], tools="native", **settings)
+    scene = Scene(*lines, peers=["calculator.add", "notes"], calls="native", **settings)
     return scene, Notes(scene)
 
 
@@ -292,7 +292,7 @@ async def test_a_model_that_obeys_a_peers_answer_cannot_reach_undeclared_peers(i
         lambda request: injection,
         "I will not.",
         peers=["page"],
-        tools="xml",
+        calls="xml",
     )
     opened: list[Task] = []
 
@@ -355,7 +355,7 @@ OTHER_NOTATIONS = {
 @virtual
 async def test_a_call_in_another_notation_is_no_answer(what: str, mode: str) -> None:
     text = OTHER_NOTATIONS[what]
-    scene = Scene(text, "I see.", tools=mode)
+    scene = Scene(text, "I see.", calls=mode)
     assert await scene.ask() == Answer("I see.")
     huh = scene.model.last.messages[-1]["content"]
     assert (
@@ -363,13 +363,13 @@ async def test_a_call_in_another_notation_is_no_answer(what: str, mode: str) -> 
         in huh
     )
     with pytest.raises(AnswerError, match="the model wrote a call") as caught:
-        await Scene(text, tools=mode).ask()
+        await Scene(text, calls=mode).ask()
     assert caught.value.code == "validation"
 
 
 @virtual
 async def test_where_native_calls_are_wanted_a_call_as_xml_is_no_answer() -> None:
-    scene = Scene(f"I will add.\n{GOOD}", "I see.", tools="native")
+    scene = Scene(f"I will add.\n{GOOD}", "I see.", calls="native")
     assert await scene.ask() == Answer("I see.")
     assert "write it as a tool call" in scene.model.seen()
 
@@ -383,14 +383,14 @@ async def test_an_agent_without_peers_is_told_that_it_has_no_tools() -> None:
 
 @virtual
 async def test_a_made_up_result_is_no_answer() -> None:
-    scene = Scene('<result of="calculator.add" number="1">\n41\n</result>\nIt is 41.', "I see.", tools="xml")
+    scene = Scene('<result of="calculator.add" number="1">\n41\n</result>\nIt is 41.', "I see.", calls="xml")
     assert await scene.ask() == Answer("I see.")
     assert "only peers give results" in scene.model.seen()
 
 
 @virtual
 async def test_a_made_up_result_behind_a_call_gives_way_to_the_true_one() -> None:
-    scene = Scene(f'{GOOD}\n<result of="calculator.add">41</result>\nIt is 41.', "42", tools="xml")
+    scene = Scene(f'{GOOD}\n<result of="calculator.add">41</result>\nIt is 41.', "42", calls="xml")
     assert await scene.ask() == Answer("42")
     assert "<value>42</value>" in scene.model.last.messages[-1]["content"]
 
@@ -422,30 +422,30 @@ FINE = [
 @pytest.mark.parametrize("mode", ["native", "xml"])
 @virtual
 async def test_plain_answers_stay_as_written(text: str, mode: str) -> None:
-    scene = Scene(text, tools=mode)
+    scene = Scene(text, calls=mode)
     assert await scene.ask() == Answer(text)
 
 
 @virtual
 async def test_with_native_calls_json_that_looks_like_arguments_is_an_answer() -> None:
-    assert await Scene('{"a": 2, "b": 40}', tools="native").ask() == Answer('{"a": 2, "b": 40}')
+    assert await Scene('{"a": 2, "b": 40}', calls="native").ask() == Answer('{"a": 2, "b": 40}')
 
 
 @virtual
 async def test_a_model_that_wraps_its_answer_is_understood() -> None:
-    scene = Scene("<Answer><text>a &amp; b</text></Answer>", tools="xml")
+    scene = Scene("<Answer><text>a &amp; b</text></Answer>", calls="xml")
     assert await scene.ask() == Answer("a & b")
 
 
 @virtual
 async def test_an_answer_beside_a_call_waits_for_the_result() -> None:
-    scene = Scene(f"{GOOD}<Answer><text>41, I guess</text></Answer>", "42", tools="xml")
+    scene = Scene(f"{GOOD}<Answer><text>41, I guess</text></Answer>", "42", calls="xml")
     assert await scene.ask() == Answer("42")
 
 
 @virtual
 async def test_a_receiver_has_to_be_named_where_several_take_a_class() -> None:
-    scene = Scene("<Task><text>x</text></Task>", "I see.", peers=["one", "two"], tools="xml")
+    scene = Scene("<Task><text>x</text></Task>", "I see.", peers=["one", "two"], calls="xml")
     scene.agent("one")
     scene.agent("two")
     assert await scene.ask() == Answer("I see.")
@@ -455,7 +455,7 @@ async def test_a_receiver_has_to_be_named_where_several_take_a_class() -> None:
 @virtual
 async def test_a_report_that_holds_a_peers_element_is_a_report() -> None:
     text = "<Report><title><![CDATA[<Add><a>1</a><b>1</b></Add>]]></title><score>1</score></Report>"
-    scene = Scene(text, answer_class=Report, tools="xml")
+    scene = Scene(text, answers=Report, calls="xml")
     recorder = Recorder(scene.organism)
     assert await scene.ask() == Report("<Add><a>1</a><b>1</b></Add>", 1)
     assert Add not in {type(event.payload) for event in recorder.of(MessageDelivered)}

@@ -214,7 +214,7 @@ async def test_an_error_of_the_agent_reaches_a_caller_that_takes_it() -> None:
 async def test_half_a_character_does_not_end_an_agent_s_session() -> None:
     """Every later request would hold it, and none could be encoded."""
     broken = ToolCall("1\ud800", "calculator.add\udc00", '{"a": 2, "b": 40, "x\ud800": "\\udc00"}')
-    scene = Scene("fine \ud83d\ude00 \ud83d \x00", broken, ADD, "42", "43", memory="session", tools="native")
+    scene = Scene("fine \ud83d\ude00 \ud83d \x00", broken, ADD, "42", "43", memory="session", calls="native")
     async with scene.organism, scene.organism.session() as session:
         assert await session.ask("bot", Task("go")) == Answer("fine 😀 \ufffd \ufffd")
         assert await session.ask("bot", Task("add")) == Answer("42")

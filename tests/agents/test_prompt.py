@@ -16,9 +16,9 @@ from .scenes import Add, Report, Scene, add, virtual
 @pytest.mark.parametrize("answer", [None, Report])
 @virtual
 async def test_the_prompt_that_is_shown_is_the_prompt_that_is_sent(mode: str, answer: type | None) -> None:
-    extra = {"answer_class": answer} if answer else {}
+    extra = {"answers": answer} if answer else {}
     line = "<Report><title>x</title><score>1</score></Report>" if answer else "ok"
-    scene = Scene(line, tools=mode, **extra)
+    scene = Scene(line, calls=mode, **extra)
     shown = scene.bot.prompt_as_sent(scene.organism.listeners, scene.organism.router)
     await scene.ask()
     system = scene.model.last.messages[0]

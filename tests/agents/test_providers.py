@@ -38,7 +38,7 @@ def in_text(*numbers: tuple[int, int], without_b: bool = False) -> Written:
 def organism(case: Case, server: Emulator, mode: str) -> Organism:
     backend = case.backend(server.base_url, server.key, name=case.name)
     made = Organism.build(router=Router([backend], retries=0))
-    agent = LLMAgent("bot", AgentSettings(case.model, "You are careful.", tools=mode))
+    agent = LLMAgent("bot", AgentSettings(case.model, "You are careful.", calls=mode))
     made.listener(agent, name="bot", accepts=agent.accepts, agent=True, peers=["calculator.add"])
     made.listener(add, name="calculator.add", accepts=[Add], description="Adds two integers.")
     return made

@@ -38,7 +38,7 @@ async def test_native_calls_stream_too() -> None:
 @virtual
 async def test_calls_in_text_are_not_told() -> None:
     text = 'One moment. <call to="calculator.add"><Add><a>2</a><b>40</b></Add></call> then I go on'
-    scene = Scene(text, "It is 42 < 43.", tools="xml")
+    scene = Scene(text, "It is 42 < 43.", calls="xml")
     recorder = Recorder(scene.organism)
     assert await scene.ask() == Answer("It is 42 < 43.")
     assert "".join(event.text for event in recorder.of(TextGenerated)) == "One moment. It is 42 < 43."
@@ -46,7 +46,7 @@ async def test_calls_in_text_are_not_told() -> None:
 
 @virtual
 async def test_an_answer_that_is_a_document_is_not_told() -> None:
-    scene = Scene("<Report><title>x</title><score>1</score></Report>", answer_class=Report)
+    scene = Scene("<Report><title>x</title><score>1</score></Report>", answers=Report)
     recorder = Recorder(scene.organism)
     assert await scene.ask() == Report("x", 1)
     assert not recorder.of(TextGenerated)

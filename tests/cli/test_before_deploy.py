@@ -43,9 +43,9 @@ async def numbers(payload: Number, metadata): ...
 ORGANISM = """
 organism: {name: demo, journal: state.db}
 listeners:
-  - {name: front, handler: cli_deploy_handlers.front, peers: [back, anna]}
-  - {name: back, handler: cli_deploy_handlers.back}
-  - {name: anna, human: true, accepts: cli_deploy_handlers.Word}
+  - {name: front, handler: cli_deploy_handlers:front, peers: [back, anna]}
+  - {name: back, handler: cli_deploy_handlers:back}
+  - {name: anna, human: true, accepts: cli_deploy_handlers:Word}
 """
 
 
@@ -97,7 +97,7 @@ def test_a_replay_without_a_difference(folder: Path, xp: Callable[..., Done]) ->
 def test_a_replay_names_the_first_difference(folder: Path, xp: Callable[..., Done]) -> None:
     xp("ask", "front", "hello")
     name = newest(xp)
-    (folder / "new.yaml").write_text(ORGANISM.replace("handlers.back}", "handlers.numbers}"))
+    (folder / "new.yaml").write_text(ORGANISM.replace("handlers:back}", "handlers:numbers}"))
     told = xp("replay", name, "-f", "new.yaml")
     assert told.returncode == 1
     first, was, now = told.stdout.splitlines()
@@ -154,7 +154,7 @@ def test_what_would_be_lost_is_an_exit_code(folder: Path, xp: Callable[..., Done
     assert told.returncode == 0
     assert told.stdout.splitlines()[1] == "3 open conversations; unchanged: 3 questions"
     (folder / "new.yaml").write_text(
-        ORGANISM.replace("accepts: cli_deploy_handlers.Word", "accepts: cli_deploy_handlers.Number")
+        ORGANISM.replace("accepts: cli_deploy_handlers:Word", "accepts: cli_deploy_handlers:Number")
     )
     told = xp("check", "-f", "new.yaml", "--journal", "state.db")
     assert told.returncode == 1

@@ -38,9 +38,9 @@ async def counts(payload: Word, metadata):
 ORGANISM = """
 organism: {name: demo, journal: state.db}
 listeners:
-  - {name: echo, handler: crash_handlers.echo, effects: once}
-  - {name: front, handler: crash_handlers.front, peers: [echo]}
-  - {name: counts, handler: crash_handlers.counts}
+  - {name: echo, handler: crash_handlers:echo, effects: once}
+  - {name: front, handler: crash_handlers:front, peers: [echo]}
+  - {name: counts, handler: crash_handlers:counts}
 """
 
 

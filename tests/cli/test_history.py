@@ -28,8 +28,8 @@ async def echo(payload: Word, metadata):
 ORGANISM = """
 organism: {name: demo, journal: state.db}
 listeners:
-  - {name: echo, handler: cli_history_handlers.echo}
-  - {name: anna, human: true, accepts: cli_history_handlers.Word}
+  - {name: echo, handler: cli_history_handlers:echo}
+  - {name: anna, human: true, accepts: cli_history_handlers:Word}
 """
 
 

@@ -40,8 +40,8 @@ def organism(text: str) -> str:
     return f"""\
 organism: {{name: {said}, description: {said}}}
 listeners:
-  - {{name: echo, handler: handlers.echo, description: {said}}}
-  - {{name: fail, handler: handlers.fail, description: {said}}}
+  - {{name: echo, handler: handlers:echo, description: {said}}}
+  - {{name: fail, handler: handlers:fail, description: {said}}}
   - {{name: bot, agent: true, model: m, prompt: {said}, peers: [echo]}}
 llm:
   models: {{m: [{said}]}}
@@ -64,7 +64,7 @@ def mistaken(text: str) -> list[str]:
         f"organism: {{name: x}}\nllm: {{backends: [{{provider: {said}, name: {said}, base_url: {said}}}]}}\n",
         f"organism: {{name: x}}\nlisteners: [{{name: a, agent: true, model: {said}}}]\n"
         "llm: {backends: [{provider: openai}]}\n",
-        f"organism: {{name: x}}\nlisteners: [{{name: a, handler: broken.f}}]\n# {text}\n",
+        f"organism: {{name: x}}\nlisteners: [{{name: a, handler: broken:f}}]\n# {text}\n",
         f"organism: {{name: x}}\n{text}: &{text} *{text}\n",
     ]
 
@@ -191,7 +191,7 @@ def test_an_envelope_comes_back_as_what_it_means(tmp_path: Path) -> None:
 
 def test_what_no_program_should_raise_gives_no_orders(tmp_path: Path) -> None:
     file = tmp_path / "organism.yaml"
-    file.write_text("organism: {name: x}\nlisteners: [{name: a, handler: handlers.odd}]\n")
+    file.write_text("organism: {name: x}\nlisteners: [{name: a, handler: handlers:odd}]\n")
     (tmp_path / "handlers.py").write_text(
         "class Odd:\n    @property\n    def __signature__(self): raise BaseException('\\x1b[2J')\n"
         "    def __call__(self, payload, metadata): ...\n\n\nodd = Odd()\n"
@@ -213,7 +213,7 @@ def test_what_no_program_should_raise_gives_no_orders(tmp_path: Path) -> None:
 def test_what_a_handler_prints_in_its_own_process_gives_no_orders(tmp_path: Path) -> None:
     (tmp_path / "organism.yaml").write_text(
         "organism: {name: x}\n"
-        "listeners: [{name: heavy, handler: heavy.prints, description: Prints., cpu_bound: true}]\n"
+        "listeners: [{name: heavy, handler: heavy:prints, description: Prints., cpu_bound: true}]\n"
     )
     (tmp_path / "heavy.py").write_text(
         "import sys\nfrom xml_pipeline import HandlerResponse\nfrom xml_pipeline.agents import Task\n\n\n"

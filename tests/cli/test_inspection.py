@@ -18,17 +18,17 @@ organism:
   max_in_flight: 0
 listeners:
   - name: greeter
-    handler: handlers.great
+    handler: handlers:great
     peers: [shoutr]
   - name: greeter
-    handler: handlers.greet
+    handler: handlers:greet
   - name: 2fast
-    handler: handlers.greet
+    handler: handlers:greet
   - name: thinker
     agent: true
     handlr: handlers.greet
   - name: slow
-    handler: nowhere.at_all
+    handler: nowhere:at_all
     timeout_seconds: soon
 llm:
   strategy: fastest
@@ -107,14 +107,14 @@ def test_graph_draws_mermaid_and_svg(project: Path, xp: Callable[..., Done]) -> 
 def test_schema_takes_the_project(project: Path, xp: Callable[..., Done]) -> None:
     schema = json.loads(xp("schema").stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert set(schema["properties"]) == {"organism", "listeners", "llm"}
+    assert set(schema["properties"]) == {"organism", "listeners", "llm", "payloads"}
 
 
 CODE = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
 RUNS = """\
 organism: {name: x, default: a}
 listeners:
-  - {name: a, handler: mine.f, peers: [b]}
+  - {name: a, handler: mine:f, peers: [b]}
   - {name: b, agent: true, model: m}
 llm: {modules: [more], backends: [{provider: scripted}]}
 """
@@ -149,7 +149,7 @@ def test_check_without_imports_says_what_it_left_out(tmp_path: Path, xp: Callabl
     assert done.returncode == 0, done.stderr
     assert "2 listeners, 1 tool, 1 agent" in done.stdout
     assert done.stdout.splitlines()[1:] == [
-        "not checked without an import: listeners[0].handler: mine.f",
+        "not checked without an import: listeners[0].handler: mine:f",
         "not checked without an import: llm.modules[0]: more",
     ]
 

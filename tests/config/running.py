@@ -153,7 +153,7 @@ class Project:
 
 def tool(name: str, handler: str | None = None, **keys: Any) -> Section:
     """A listener with a handler of the project."""
-    return {"name": name, "handler": f"words.{handler or name}", **keys}
+    return {"name": name, "handler": f"words:{handler or name}", **keys}
 
 
 def agent(name: str = "bot", **keys: Any) -> Section:

@@ -97,7 +97,7 @@ def test_a_mistake_that_is_used_often_is_one_mistake() -> None:
 
 
 def test_import_paths_are_not_all_tried_when_many_lead_nowhere() -> None:
-    listeners = "".join(f"- {{name: a{number}, handler: nowhere.f{number}}}\n" for number in range(2_000))
+    listeners = "".join(f"- {{name: a{number}, handler: nowhere:f{number}}}\n" for number in range(2_000))
     problems = problems_of(f"{ORGANISM}listeners:\n{listeners}")
     assert len(problems) == 21
     assert "1,980 listeners were not tried" in problems[0].message

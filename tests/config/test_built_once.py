@@ -19,10 +19,10 @@ SHIPPED = Path(__file__).parents[2] / "organism.yaml"
 EVERYTHING = """\
 organism: {name: demo}
 listeners:
-  - {name: greeter, handler: handlers.greet, payload_class: handlers.Greeting}
-  - {name: shouter, handler: handlers.shout, cpu_bound: true}
-  - {name: bot, agent: true, model: m, accepts: [handlers.Greeting], answer_class: handlers.Reply}
-  - {name: boss, human: true, accepts: handlers.Greeting}
+  - {name: greeter, handler: handlers:greet, accepts: handlers:Greeting}
+  - {name: shouter, handler: handlers:shout, cpu_bound: true}
+  - {name: bot, agent: true, model: m, accepts: [handlers:Greeting], answers: handlers:Reply}
+  - {name: boss, human: true, accepts: handlers:Greeting}
 llm:
   backends: [{provider: openai, rate_limit_tpm: "${LIMIT}"}, {provider: scripted, rules: [{reply: x}]}]
 """

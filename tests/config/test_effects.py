@@ -285,12 +285,6 @@ def _listener_handler(project: Project) -> None:
     assert ask(organism, "x", project.word(organism)).text == "None"
 
 
-@effect("listeners[].payload_class")
-def _listener_payload_class(project: Project) -> None:
-    organism = project.organism(tool("anything", payload_class=["words.Word", "words.Other"]))
-    assert ask(organism, "anything", project.word(organism, "o", "Other")).text == "o"
-
-
 @effect("listeners[].agent")
 def _listener_agent(project: Project) -> None:
     organism = project.organism(tool("who", agent=True))
@@ -476,24 +470,28 @@ def _listener_temperature(project: Project) -> None:
 
 @effect("listeners[].accepts")
 def _listener_accepts(project: Project) -> None:
-    organism = project.organism(agent(accepts=["words.Word"]), llm=llm())
+    organism = project.organism(tool("anything", accepts=["words:Word", "words:Other"]))
+    assert ask(organism, "anything", project.word(organism, "o", "Other")).text == "o"
+    organism = project.organism(agent(accepts=["words:Word"]), llm=llm())
     assert ask(organism, "bot", project.word(organism, "hi")) == Answer("plain")
-    organism = project.organism(agent(accepts=["words.Word"]), llm=llm())
+    organism = project.organism(agent(accepts=["words:Word"]), llm=llm())
     with pytest.raises(RoutingError):
         ask(organism, "bot", Task("hi"))
 
 
-@effect("listeners[].answer_class")
-def _listener_answer_class(project: Project) -> None:
+@effect("listeners[].answers")
+def _listener_answers(project: Project) -> None:
+    organism = project.organism(tool("echo", answers="words:Word"), tool("who"))
+    assert [each.answers for each in organism.listeners.values()] == [(project.module.Word,), None]
     rules = [{"reply": '{"text": "typed"}'}]
-    organism = project.organism(tool("echo"), agent(answer_class="words.Word"), llm=llm(*rules))
+    organism = project.organism(tool("echo"), agent(answers="words:Word"), llm=llm(*rules))
     assert ask(organism, "bot", Task("hi")) == project.word(organism, "typed")
 
 
 @effect("payloads")
 def _payloads(project: Project) -> None:
     declared = {"Note": {"fields": {"text": "text", "urgent": {"type": "boolean", "default": False}}}}
-    listener = tool("anything", payload_class="Note")
+    listener = tool("anything", accepts="Note")
     organism = project.organism(listener, payloads=declared)
     note = organism.payloads["Note"](text="hi")
     assert ask(organism, "anything", note) == note
@@ -518,10 +516,10 @@ def _listener_history_tokens(project: Project) -> None:
     assert "second" in last
 
 
-@effect("listeners[].tools")
-def _tools(project: Project) -> None:
-    for tools, native in (("native", True), ("xml", False)):
-        organism = project.organism(tool("echo"), agent(peers=["echo"], tools=tools), llm=llm())
+@effect("listeners[].calls")
+def _calls(project: Project) -> None:
+    for calls, native in (("native", True), ("xml", False)):
+        organism = project.organism(tool("echo"), agent(peers=["echo"], calls=calls), llm=llm())
         ask(organism, "bot", Task("hi"))
         request = requests(organism)[0]
         assert bool(request.tools) is native

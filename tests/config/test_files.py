@@ -8,8 +8,8 @@ from tests.config.projects import HANDLERS, only, problems_in, write
 from xml_pipeline.config import load
 
 ORGANISM = "organism: {name: x}\nlisteners: parts\n"
-GREETER = "name: greeter\nhandler: handlers.greet\npeers: [shouter]\n"
-SHOUTER = "- name: shouter\n  handler: handlers.shout\n"
+GREETER = "name: greeter\nhandler: handlers:greet\npeers: [shouter]\n"
+SHOUTER = "- name: shouter\n  handler: handlers:shout\n"
 AGENT = "- name: agent\n  agent: true\n  model: m\n  prompt_file: agent.md\n"
 
 

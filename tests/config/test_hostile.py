@@ -22,8 +22,8 @@ organism:
   limits: {messages: 10, seconds: 1.5}
 listeners:
   - name: one
-    handler: json.dump
-    payload_class: [xml_pipeline.envelope.Huh]
+    handler: json:dump
+    accepts: [xml_pipeline.envelope:Huh]
     peers: [two, person]
   - &agent
     name: two

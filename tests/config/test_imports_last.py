@@ -18,7 +18,7 @@ from xml_pipeline.llm.routing.strategies import STRATEGIES
 ORGANISM = """\
 organism: {name: x}
 listeners:
-  - {name: greeter, handler: handlers.greet}
+  - {name: greeter, handler: handlers:greet}
 llm:
   modules: [models_of_mine]
   strategy: mine
@@ -77,12 +77,12 @@ def test_handlers_are_not_imported_when_the_models_are_wrong(file: Path) -> None
             "nothing",
             [],
             (
-                "listeners[0].handler: handlers.greet",
+                "listeners[0].handler: handlers:greet",
                 "llm.modules[0]: models_of_mine",
                 "llm.backends[0].provider: mine",
             ),
         ),
-        ("models", ["models_of_mine"], ("listeners[0].handler: handlers.greet",)),
+        ("models", ["models_of_mine"], ("listeners[0].handler: handlers:greet",)),
         ("all", ["handlers", "models_of_mine"], ()),
     ],
 )

@@ -19,19 +19,19 @@ organism:
 listeners:
   - name: greeter
     description: Greets by name.
-    handler: handlers.greet
+    handler: handlers:greet
     peers: [shouter]
   - name: shouter
     handler: handlers:shout
-    payload_class: handlers.Reply
+    accepts: handlers:Reply
     timeout_seconds: 5
   - name: researcher
     agent: true
     model: smart
     prompt_file: prompts/researcher.md
     peers: [greeter]
-    accepts: [handlers.Greeting]
-    answer_class: handlers.Reply
+    accepts: [handlers:Greeting]
+    answers: handlers:Reply
   - name: approver
     human: true
     description: Says yes or no.
@@ -47,13 +47,13 @@ organism:
   thread_scheduling: bredth-first
 listeners:
   - name: greeter
-    handler: handlers.gret
+    handler: handlers:gret
     peers: [shoutr]
   - name: shouter
-    handler: handler.shout
+    handler: handler:shout
     broadcast: yes
   - name: shouter
-    handler: handlers.answer
+    handler: handlers:answer
   - name: researcher
     agent: true
     prompt_file: prompts/reseacher.md
@@ -66,7 +66,7 @@ def test_a_valid_file_becomes_models(tmp_path: Path) -> None:
     assert (config.organism.name, config.organism.default) == ("demo", "greeter")
     assert (config.organism.limits.messages, config.organism.limits.depth) == (10, 64)
     assert greeter.peers == ("shouter",)
-    assert shouter.payload_class == ("handlers.Reply",)
+    assert shouter.accepts == ("handlers:Reply",)
     assert shouter.timeout_seconds == 5.0
     assert [one.kind for one in config.listeners] == ["tool", "tool", "agent", "human"]
     assert researcher.prompt == PROMPT
@@ -76,9 +76,9 @@ def test_a_valid_file_becomes_models(tmp_path: Path) -> None:
 
 def test_what_import_paths_stand_for_comes_with_the_config(tmp_path: Path) -> None:
     config = load(write(tmp_path, FILES), environ={})
-    assert config.resolved["handlers.greet"].__name__ == "greet"
+    assert config.resolved["handlers:greet"].__name__ == "greet"
     assert config.resolved["handlers:shout"].__name__ == "shout"
-    assert {"handlers.Reply", "handlers.Greeting"} <= config.resolved.keys()
+    assert {"handlers:Reply", "handlers:Greeting"} <= config.resolved.keys()
 
 
 def test_a_config_does_not_change(tmp_path: Path) -> None:
@@ -120,9 +120,9 @@ IMPORTS = """\
 organism: {name: demo}
 listeners:
   - name: greeter
-    handler: handlers.gret
-  - {name: shouter, handler: handler.shout}
-  - {name: answer, handler: handlers.answer}
+    handler: handlers:gret
+  - {name: shouter, handler: handler:shout}
+  - {name: answer, handler: handlers:answer}
 """
 
 
@@ -146,7 +146,7 @@ def test_the_error_s_text_holds_every_problem() -> None:
 
 
 ORGANISM = "organism:\n  name: demo\n"
-LISTENER = ORGANISM + "listeners:\n  - name: one\n    handler: json.dumps\n"
+LISTENER = ORGANISM + "listeners:\n  - name: one\n    handler: json:dumps\n"
 AGENT = ORGANISM + "listeners:\n  - name: one\n    agent: true\n    model: m\n"
 
 
@@ -190,16 +190,16 @@ AGENT = ORGANISM + "listeners:\n  - name: one\n    agent: true\n    model: m\n"
         (LISTENER + "    model: smart\n", 6, "listeners[0].model", "is for agents (`agent: true`)"),
         (LISTENER + "    agent: true\n    model: m\n", 7, "listeners[0].model", "is for the built-in agent"),
         (LISTENER + "    human: true\n", 5, "listeners[0].handler", "a person has no `handler`"),
-        (LISTENER.replace("json.dumps", ""), 5, "listeners[0].handler", "is empty; write `module.function`"),
+        (LISTENER.replace("json:dumps", ""), 5, "listeners[0].handler", "is empty; write `module:function`"),
         (LISTENER.replace("one", "a b"), 4, "listeners[0].name", "must be a name"),
         (LISTENER.replace("one", "system"), 4, "listeners[0].name", "the sender of system messages"),
-        (LISTENER.replace("json.dumps", "dumps"), 5, "listeners[0].handler", "must be an import path"),
+        (LISTENER.replace("json:dumps", "dumps"), 5, "listeners[0].handler", "must be an import path"),
         (ORGANISM + "listeners:\n  - name: one\n", 4, "listeners[0]", "has no `handler`"),
-        (ORGANISM + "listeners:\n  - handler: json.dumps\n", 4, "listeners[0]", "`name` is missing"),
+        (ORGANISM + "listeners:\n  - handler: json:dumps\n", 4, "listeners[0]", "`name` is missing"),
         (AGENT.replace("    model: m\n", ""), 4, "listeners[0]", "is an agent without a `model`"),
         (AGENT + "    cpu_bound: true\n", 7, "listeners[0].cpu_bound", "goes with a `handler`"),
-        (AGENT + "    payload_class: a.B\n", 7, "listeners[0].payload_class", "agents take `accepts`"),
-        (AGENT + "    tools: nativ\n", 7, "listeners[0].tools", "did you mean 'native'?"),
+        (AGENT + "    payload_class: a:B\n", 7, "listeners[0].payload_class", "is called `accepts` now"),
+        (AGENT + "    calls: nativ\n", 7, "listeners[0].calls", "did you mean 'native'?"),
         (AGENT + "    memory: sesion\n", 7, "listeners[0].memory", "did you mean 'session'?"),
         (AGENT + "    temperature: 3\n", 7, "listeners[0].temperature", "less than or equal to 2, not 3"),
         (

@@ -32,7 +32,7 @@ def test_it_is_a_schema_of_the_dialect_it_names() -> None:
         "organism: {name: x}\nlisteners: parts/\n",
         "organism: {name: x, max_in_flight: '${N}', thread_scheduling: '${S:-depth-first}'}\n",
         "organism: {name: x}\nlisteners: [{name: '${A}', agent: '${YES:-true}', model: m}]\n",
-        "organism: {name: x}\nlisteners: [{name: a, handler: a.b, payload_class: [a.B, a.C]}]\n",
+        "organism: {name: x}\nlisteners: [{name: a, handler: a:b, accepts: [a:B, a:C]}]\n",
     ],
 )
 def test_it_takes_what_is_valid(text: str) -> None:

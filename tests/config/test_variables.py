@@ -91,7 +91,7 @@ SECRET = "hunter2-is-nobodys-name"
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: '${S}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: '${D}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: 'json.${D}'}",
-        "organism: {name: x}\nlisteners:\n  - {name: a, handler: json.dumps, peers: ['${S}']}",
+        "organism: {name: x}\nlisteners:\n  - {name: a, handler: json:dumps, peers: ['${S}']}",
         "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, prompt_file: '${S}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, accepts: '${D}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, temperature: '${N}'}",

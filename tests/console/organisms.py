@@ -203,7 +203,7 @@ def build(slow: Slow | None = None, writer: Writer | None = None, **options: Any
     for handler in (shop, broken, silent, counter, stubborn, diary):
         organism.listener(handler)
     organism.listener(asker, peers=["boss"])
-    organism.human("boss", accepts=[Task], description="Decides.")
+    organism.human("boss", accepts=[Task], answers=[Verdict, Answer], description="Decides.")
     organism.listener(slow or Slow(), name="slow")
     organism.listener(writer or Writer(), name="writer", agent=True, peers=["calculator.add"])
     organism.listener(Typist(), name="typist", agent=True)

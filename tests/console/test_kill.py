@@ -13,7 +13,7 @@ from tests.console.real_terminal import CTRL_D, ENTER, RealTerminal
 ORGANISM = """
 organism: {name: library, default: reader%s}
 listeners:
-  - {name: shelf, handler: handlers.shelf, description: Looks a subject up.}
+  - {name: shelf, handler: handlers:shelf, description: Looks a subject up.}
   - {name: reader, agent: true, model: offline, description: Reads., prompt: Read., peers: [shelf]}
 llm:
   models: {}

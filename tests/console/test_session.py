@@ -194,7 +194,21 @@ async def test_a_person_who_is_asked_from_outside_answers_in_words() -> None:
     async with talking() as talk:
         await talk.say("@boss Well?")
         await talk.say("!All is well.")
+        assert "could take that as one of several" in talk.paper.errors[0]
+        await talk.say("!Answer All is well.")
         assert talk.paper.rows == ["boss #1: All is well."]
+
+
+async def test_a_person_is_told_with_what_the_question_may_be_answered() -> None:
+    async with talking() as talk:
+        await talk.say("@asker what=leave")
+        assert any("answer with `!<decision>`" in note for note in talk.paper.notes)
+        talk.console.submit("@boss Well?")
+        await talk.paper.until("Verdict")
+        ways = [note for note in talk.paper.notes if "Verdict" in note]
+        assert len(ways) == 1
+        assert "Verdict <decision>` or `/answer " in ways[0]
+        assert "Answer <text>`" in ways[0]
 
 
 async def test_draining_waits_for_answers_and_gives_up_open_questions() -> None:

@@ -21,9 +21,9 @@ XP = ("-m", "xml_pipeline.cli")
 ORGANISM = "{name: shop, default: clerk, shutdown_seconds: 30%s}"
 LISTENERS = """
 listeners:
-  - {name: clerk, handler: handlers.clerk, description: Takes orders.}
-  - {name: blocking, handler: handlers.blocking, description: Never ends.}
-  - {name: heavy, handler: handlers.heavy, cpu_bound: true, description: Never ends either.}
+  - {name: clerk, handler: handlers:clerk, description: Takes orders.}
+  - {name: blocking, handler: handlers:blocking, description: Never ends.}
+  - {name: heavy, handler: handlers:heavy, cpu_bound: true, description: Never ends either.}
 """
 HANDLERS = """
 import signal

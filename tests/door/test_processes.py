@@ -80,7 +80,7 @@ def test_a_death_in_the_middle_is_told_as_what_it_is(folder: Path, xp: Xp) -> No
         assert f"process {host.pid}, which had the journal, went away before it said" in errors
         assert "what has a --key can be asked again" in errors
     source = (folder / "organism.yaml").read_text()
-    (folder / "organism.yaml").write_text(source.replace("door_handlers.slow", "door_handlers.echo"))
+    (folder / "organism.yaml").write_text(source.replace("door_handlers:slow", "door_handlers:echo"))
     assert xp("ask", "slow", "x", "--key", "k") == Done(0, "x\n", "")
 
 

@@ -67,11 +67,11 @@ async def diary(payload: Word, metadata):
 ORGANISM = """
 organism: {name: demo, journal: state.db, shutdown_seconds: 0}
 listeners:
-  - {name: echo, handler: door_handlers.echo}
-  - {name: slow, handler: door_handlers.slow}
-  - {name: desk, handler: door_handlers.desk, peers: [anna]}
-  - {name: diary, handler: door_handlers.diary, remembers: session}
-  - {name: anna, human: true, accepts: door_handlers.Form}
+  - {name: echo, handler: door_handlers:echo}
+  - {name: slow, handler: door_handlers:slow}
+  - {name: desk, handler: door_handlers:desk, peers: [anna]}
+  - {name: diary, handler: door_handlers:diary, remembers: session}
+  - {name: anna, human: true, accepts: door_handlers:Form, answers: door_handlers:Signed}
 """
 
 
@@ -357,7 +357,7 @@ async def test_another_organism_of_the_same_journal_is_checked_by_the_one_that_r
     (folder / "door_others.py").write_text(others)
     other = (
         "organism: {name: other, journal: state.db}\n"
-        "listeners:\n  - {name: echo, handler: door_others.diary}\n  - {name: only, handler: door_others.diary}\n"
+        "listeners:\n  - {name: echo, handler: door_others:diary}\n  - {name: only, handler: door_others:diary}\n"
     )
     (folder / "other.yaml").write_text(other)
     async with lives() as organism:

@@ -84,10 +84,8 @@ class World:
         return respond(response.parsed)
 
     def organism(self) -> Organism:
-        agent = agent_listener(
-            "agent", AgentSettings("m", "You look things up."), tasks=(Task,), peers=["tool"]
-        )
-        adder = agent_listener("adder", AgentSettings("m", "You add.", answer_class=Sum), tasks=(Task,))
+        agent = agent_listener("agent", AgentSettings("m", "You look things up."), peers=["tool"])
+        adder = agent_listener("adder", AgentSettings("m", "You add."), answers=Sum)
         return Organism(
             "agents",
             [agent, adder, listener("tool", self.tool), listener("worker", self.worker)],

@@ -148,7 +148,7 @@ async def test_an_agent_goes_on_in_the_middle_of_a_task(tmp_path: Path) -> None:
         return respond(Answer("42"))
 
     def organism() -> Organism:
-        agent = agent_listener("agent", AgentSettings("m", "You answer."), tasks=(Task,), peers=["tool"])
+        agent = agent_listener("agent", AgentSettings("m", "You answer."), peers=["tool"])
         return Organism(
             "world",
             [agent, listener("tool", tool)],

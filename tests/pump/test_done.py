@@ -17,7 +17,7 @@ from xml_pipeline.threads.record import Handled, Over
 
 def office(journal: Path | None) -> Organism:
     organism = Organism.build("office", journal=journal, shutdown_seconds=0)
-    organism.human("anna", accepts=[Question])
+    organism.human("anna", accepts=[Question], answers=[Answer])
 
     @organism.listener
     async def greeter(payload: Note, metadata: HandlerMetadata) -> Any:

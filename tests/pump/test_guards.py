@@ -26,7 +26,7 @@ from xml_pipeline.pump import ConversationLimits
 def office(**options: Any) -> Organism:
     """`clerk` gathers for 60 seconds what the words it gets name: `anna`, `aide` (who asks anna), `slow:N`."""
     organism = Organism.build(**options)
-    organism.human("anna", accepts=[Question])
+    organism.human("anna", accepts=[Question], answers=[Answer])
 
     @organism.listener
     async def slow(payload: Question, metadata: HandlerMetadata) -> Any:
@@ -98,7 +98,7 @@ async def test_a_gather_goes_on_where_it_was_when_a_person_has_answered() -> Non
 async def test_a_gather_rests_whatever_goes_on_beside_it() -> None:
     """Two gathers of one conversation: one that waits for a person, and one that works for long."""
     organism = Organism.build()
-    organism.human("anna", accepts=[Question])
+    organism.human("anna", accepts=[Question], answers=[Answer])
 
     @organism.listener
     async def slow(payload: Question, metadata: HandlerMetadata) -> Any:

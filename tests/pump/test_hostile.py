@@ -357,7 +357,7 @@ async def test_an_observer_may_ask_at_every_moment() -> None:
 @virtual
 async def test_an_observer_may_answer_for_a_person() -> None:
     organism = Organism.build()
-    organism.human("anna", accepts=[Question])
+    organism.human("anna", accepts=[Question], answers=[Answer])
 
     def answer(event: Event) -> None:
         if isinstance(event, QuestionAsked):

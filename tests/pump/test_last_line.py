@@ -177,7 +177,7 @@ async def scene(saboteur: Saboteur, journaled: bool) -> None:
         organism.listener(each)
     organism.listener(sleeps, timeout_seconds=3)
     organism.listener(echo, name="stranger", broadcast=True)
-    organism.human("person", accepts=[Question])
+    organism.human("person", accepts=[Question], answers=[Answer])
     seen: list[Event] = []
     async with organism:
         organism._pump.tenant = Tenant()

@@ -28,7 +28,7 @@ from xml_pipeline.testing import Recorder
 
 def with_a_person(**options: Any) -> Organism:
     organism = Organism.build(**options)
-    organism.human("anna", accepts=[Question])
+    organism.human("anna", accepts=[Question], answers=[Answer, Note])
     organism.listener(echo)
 
     @organism.listener(peers=["anna", "echo"])

@@ -215,7 +215,7 @@ async def test_a_stop_does_not_wait_for_gathers_of_nothing() -> None:
     async def asker(payload: Go | Gathered, metadata: HandlerMetadata) -> Any:
         return gather([call(Question("?"), to="anna")], timeout=500)
 
-    organism.human("anna", accepts=[Question])
+    organism.human("anna", accepts=[Question], answers=[Answer])
     loop = asyncio.get_running_loop()
     async with organism:
         await organism.send("asker", Go())

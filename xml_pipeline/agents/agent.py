@@ -56,13 +56,22 @@ class LLMAgent:
     Args:
         name: of its listener.
         settings: its declaration.
-        tasks: the payload classes that it takes as tasks.
+        accepts: the payload class, or classes, of its tasks.
+        answers: those of its answers: the model chooses among several, and an `Answer` is what it writes as text.
     """
 
-    def __init__(self, name: str, settings: AgentSettings, tasks: Iterable[type] = (Task,)) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: AgentSettings,
+        *,
+        accepts: Iterable[type] | type = Task,
+        answers: Iterable[type] | type = Answer,
+    ) -> None:
         self.name = name
         self.settings = settings
-        self.accepts: tuple[type, ...] = (*tasks, Gathered, Huh, SystemError)
+        self.accepts: tuple[type, ...] = (*_several(accepts), Gathered, Huh, SystemError)
+        self.answers: tuple[type, ...] = _several(answers)
         self._surroundings: Surroundings
         self._prompt = Prompt("native", settings.prompt)
         self._reader: Reader
@@ -73,6 +82,7 @@ class LLMAgent:
         """What its listener has to be told."""
         return {
             "accepts": self.accepts,
+            "answers": self.answers,
             "agent": True,
             "remembers": "conversation" if self.settings.memory == "conversation" else "session",
             "keep": max(1, self.settings.history.messages),
@@ -86,7 +96,7 @@ class LLMAgent:
         self._surroundings = surroundings
         self._prompt = self.prompt_as_sent(listeners)
         toolbox = Toolbox.of(listeners[self.name], listeners)
-        self._reader = Reader(toolbox, self._prompt.mode, self.settings.answer_class)
+        self._reader = Reader(toolbox, self._prompt.mode, self.answers)
         self._calls_peers = bool(toolbox.tools)
         logger.info("agent '%s' has the prompt %s", self.name, self._prompt.sha256)
 
@@ -95,14 +105,14 @@ class LLMAgent:
 
         Args:
             table: all listeners by name, as `organism.listeners`.
-            router: decides how `tools: auto` turns out; None for the current one.
+            router: decides how `calls: auto` turns out; None for the current one.
         """
         mode = self._mode(router)
-        return compose(self.settings.prompt, mode, table[self.name], table, self.settings.answer_class)
+        return compose(self.settings.prompt, mode, table[self.name], table, self.answers)
 
     def _mode(self, router: Router | None) -> Mode:
-        if self.settings.tools != "auto":
-            return self.settings.tools
+        if self.settings.calls != "auto":
+            return self.settings.calls
         try:
             native = (router or get_router()).supports("tools", self.settings.model)
         except LLMError:
@@ -204,7 +214,7 @@ class LLMAgent:
             "tools": prompt.tools,
             **self._caching(task, metadata, len(messages)),
         }
-        if not self._surroundings.observed or settings.answer_class is not Answer:
+        if not self._surroundings.observed or self.answers != (Answer,):
             return await complete(settings.model, messages, **options)
         return await self._streamed(messages, options, metadata)
 
@@ -263,14 +273,27 @@ def _given_up(fault: Fault) -> TaskFailed:
     return TaskFailed(fault.code, carriable(cut(fault.reason, _REASON_CUT)))
 
 
-def agent_listener(
-    name: str,
-    settings: AgentSettings,
-    *,
-    tasks: Iterable[type] = (Task,),
-    **options: Unpack[ListenerOptions],
-) -> Listener:
-    """A listener that an `LLMAgent` drives; `options` are those of `Listener`. Raises ConfigError."""
-    agent = LLMAgent(name, settings, tasks)
+def _several(classes: Iterable[type] | type) -> tuple[type, ...]:
+    return (classes,) if isinstance(classes, type) else tuple(classes)
+
+
+def agent_listener(name: str, settings: AgentSettings, **options: Unpack[ListenerOptions]) -> Listener:
+    """A listener that an `LLMAgent` drives; `accepts` and `answers` are `Task` and `Answer` if nothing is said.
+
+    Args:
+        name: unique in its organism.
+        settings: how the agent works.
+        options: those of `Listener`.
+
+    Raises:
+        ConfigError: as `listener`.
+    """
+    accepts, answers = options.get("accepts"), options.get("answers")
+    agent = LLMAgent(
+        name,
+        settings,
+        accepts=Task if accepts is None else accepts,
+        answers=Answer if answers is None else answers,
+    )
     every: ListenerOptions = {**options, **agent.options}
     return listener(name, agent, **every)

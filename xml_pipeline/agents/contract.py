@@ -1,4 +1,4 @@
-"""What agents take and give when their declaration names no classes of its own."""
+"""What agents and people take and give when their declaration names no classes of its own."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from xml_pipeline.agents.toolbox import Tool, Toolbox
@@ -95,7 +95,7 @@ def _fits(codec: Any, data: Mapping[str, Any]) -> bool:
     return True
 
 
-def written_as_unknown_element(text: str, answer_root: str) -> str:
+def written_as_unknown_element(text: str, answers: Collection[str]) -> str:
     """The name of the one element that a text is, if it looks like a payload that nobody takes; else "".
 
     An answer in HTML, or in any XML with names in lower case, is an answer.
@@ -106,7 +106,7 @@ def written_as_unknown_element(text: str, answer_root: str) -> str:
         return ""
     name = element[1]
     whole = body.endswith((f"</{name}>", "/>"))
-    return name if whole and name != name.lower() and name != answer_root else ""
+    return name if whole and name != name.lower() and name not in answers else ""
 
 
 def written_in_another_notation(text: str, toolbox: Toolbox) -> bool:

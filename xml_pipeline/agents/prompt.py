@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -69,7 +69,11 @@ class Prompt:
 
 
 def compose(
-    text: str, mode: Mode, listener: Listener, table: Mapping[str, Listener], answer_class: type = Answer
+    text: str,
+    mode: Mode,
+    listener: Listener,
+    table: Mapping[str, Listener],
+    answers: Sequence[type] = (Answer,),
 ) -> Prompt:
     """The prompt of `listener`: its own text, how to call its peers, how to answer.
 
@@ -78,7 +82,7 @@ def compose(
         mode: how its model calls peers.
         listener: with its peers.
         table: all listeners by name.
-        answer_class: the payload class of its answers; an `Answer` is written as plain text.
+        answers: the payload classes that it may answer with; an `Answer` is written as plain text.
     """
     parts = [text.strip()]
     tools: tuple[ToolSpec, ...] = ()
@@ -86,8 +90,18 @@ def compose(
         tools = Toolbox.of(listener, table).specs
     else:
         parts.append(usage_instructions(listener, table))
-    if answer_class is not Answer:
-        final = "When you are done, answer" if listener.peers else "Answer"
-        wanted = codec_of(answer_class).prompt_text.strip()
-        parts.append(f"{final} with exactly one XML document of this kind and nothing else.\n\n{wanted}")
+    parts.append(_how_to_answer(answers, alone=not listener.peers))
     return Prompt(mode, "\n\n".join(part for part in parts if part), tools)
+
+
+def _how_to_answer(answers: Sequence[type], *, alone: bool) -> str:
+    """Nothing for a model that may answer in text alone, as models do."""
+    documents = [codec_of(cls).prompt_text.strip() for cls in answers if cls is not Answer]
+    if not documents:
+        return ""
+    final = "Answer" if alone else "When you are done, answer"
+    kind = "of this kind" if len(documents) == 1 else "of one of these kinds"
+    otherwise = "and nothing else"
+    if Answer in answers:
+        otherwise += ". If that does not fit your answer, write plain text instead"
+    return "\n\n".join((f"{final} with exactly one XML document {kind} {otherwise}.", *documents))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xml_pipeline.agents.answering import Answering, Unanswered
 from xml_pipeline.agents.contract import Answer
 from xml_pipeline.agents.misplaced import (
     written_as_json,
@@ -16,13 +18,9 @@ from xml_pipeline.agents.prompt import Mode
 from xml_pipeline.agents.toolbox import BadCall, ModelCall, PeerCall, Toolbox
 from xml_pipeline.agents.wording import broken, complaint, rule
 from xml_pipeline.envelope import Code, Found, extract_payloads
-from xml_pipeline.envelope.fences import unfenced
-from xml_pipeline.envelope.repairs import CHARACTER
 from xml_pipeline.envelope.thinking import without_thinking
 from xml_pipeline.errors import PayloadError, cut
-from xml_pipeline.llm.types import LLMResponse, Message, ToolCall
-from xml_pipeline.payload import Codec, codec_of
-from xml_pipeline.payload.text import carriable
+from xml_pipeline.llm.types import LLMResponse, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +82,16 @@ class Reader:
     Args:
         toolbox: what it may call.
         mode: how it was told to call.
-        answer_class: the class of its final answers.
+        answers: the classes that its final answer may be of; an `Answer` is what is plain text.
     """
 
-    def __init__(self, toolbox: Toolbox, mode: Mode, answer_class: type = Answer) -> None:
+    def __init__(self, toolbox: Toolbox, mode: Mode, answers: Sequence[type] = (Answer,)) -> None:
         self._toolbox = toolbox
         self._mode = mode
-        self._answer: Codec[Any] = codec_of(answer_class)
-        self._plain = answer_class is Answer
-        self._codecs = tuple({codec.root: codec for codec in (*toolbox.codecs, self._answer)}.values())
+        self._answering = Answering(answers)
+        self._codecs = tuple(
+            {codec.root: codec for codec in (*toolbox.codecs, *self._answering.codecs)}.values()
+        )
 
     @property
     def call_elements(self) -> tuple[str, ...]:
@@ -141,7 +140,8 @@ class Reader:
 
     def _is_answer(self, name: str) -> bool:
         """Whether an element is (a slip of) the final answer, and no call."""
-        return name.lower() == self._answer.root.lower() and not self._toolbox.takers(name)
+        roots = {root.lower() for root in self._answering.roots}
+        return name.lower() in roots and not self._toolbox.takers(name)
 
     def _call(self, call_id: str, found: Found) -> ModelCall:
         root = found.codec.root
@@ -183,7 +183,7 @@ class Reader:
         if self._mode == "xml" and written_as_result(text):
             huh = rule("your answer", "holds a <result>; only peers give results. Call the peer, then stop")
             return Fault("validation", "the model made up the result of a call", huh)
-        name = written_as_unknown_element(text, self._answer.root)
+        name = written_as_unknown_element(text, self._answering.roots)
         if name:
             huh = rule(
                 f"<{cut(name)}>",
@@ -203,29 +203,12 @@ class Reader:
     # --- the final answer ---
 
     def _final(self, message: Message, content: str, text: str) -> Reading:
-        extraction = extract_payloads(content, [self._answer])
-        codec, found, errors = self._answer, extraction.found, extraction.errors
-        if self._plain and (extraction.prose or not (found or errors) or len(found) > 1):
-            stripped = text.strip()
-            sendable = carriable(stripped)
-            repairs = (CHARACTER,) if sendable != stripped else ()
-            return Reading(message, answer=Answer(sendable), repairs=repairs)
         try:
-            if len(found) == 1:
-                return Reading(message, answer=found[0].payload, repairs=found[0].repairs)
-            if errors:
-                raise errors[0][1]
-            if found:
-                raise broken(codec.root, f"there are {len(found)} documents; one is wanted")
-            body = unfenced(text)
-            if not body.startswith("{"):
-                raise broken(codec.root, f"your answer holds no <{codec.root}> document")
-            return Reading(message, answer=codec.from_json(ToolCall("", codec.root, body).arguments))
-        except PayloadError as error:
-            huh = complaint(error, "your answer", codec.example)
-            return Reading(
-                message, fault=Fault("validation", f"the model's answer is not valid: {error}", huh)
-            )
+            answer, repairs = self._answering.read(content, text)
+        except Unanswered as no:
+            huh = complaint(no.error, "your answer", no.example)
+            return Reading(message, fault=Fault("validation", f"the model's answer is not valid: {no}", huh))
+        return Reading(message, answer=answer, repairs=repairs)
 
 
 def _stopped(response: LLMResponse, text: str) -> Fault | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from xml_pipeline.agents.contract import Answer
 from xml_pipeline.agents.history import Bounds
 
 Span: TypeAlias = Literal["call", "session", "conversation", "none"]
@@ -21,8 +20,7 @@ class AgentSettings:
         max_turns: rounds of calls and answers for one task; corrections of an invalid answer are not counted.
         max_tokens: output limit of one model call; None for the provider's.
         temperature: None for the provider's.
-        answer_class: payload class of its answers; an `Answer` is written as plain text.
-        tools: how the model calls peers; `auto` is native where every backend of the model can.
+        calls: how the model calls peers; `auto` is native where every backend of the model can.
         memory: how long finished tasks are remembered.
         history: how much of them.
         peer_timeout_seconds: for the answers of its peers; while only people are waited for, it does not count.
@@ -33,8 +31,7 @@ class AgentSettings:
     max_turns: int = 8
     max_tokens: int | None = None
     temperature: float | None = None
-    answer_class: type = Answer
-    tools: Literal["auto", "native", "xml"] = "auto"
+    calls: Literal["auto", "native", "xml"] = "auto"
     memory: Span = "session"
     history: Bounds = field(default_factory=Bounds)
     peer_timeout_seconds: float = 300.0

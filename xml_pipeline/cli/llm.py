@@ -237,7 +237,7 @@ async def _test_tools(router: Router, model: str) -> str:
     except LLMError as error:
         return f"fail: {visible(str(error))}"
     if not response.tool_calls:
-        return "the model did not call the tool; agents with `tools: xml` will work"
+        return "the model did not call the tool; agents with `calls: xml` will work"
     call = response.tool_calls[0]
     try:
         works = call.name == tool.name and call.arguments == {"a": 2, "b": 40}

@@ -42,7 +42,7 @@ def answer(arguments: argparse.Namespace) -> int:
     """Give the answer; the organism goes on with it, at once or with its next start."""
     from xml_pipeline.cli.prospects import machine_of
     from xml_pipeline.console.fill import fill
-    from xml_pipeline.console.people import taken_by
+    from xml_pipeline.console.people import answer_classes
     from xml_pipeline.door.requests import Reply
     from xml_pipeline.journal.asked import waiting_named
     from xml_pipeline.organism import Organism
@@ -51,7 +51,8 @@ def answer(arguments: argparse.Namespace) -> int:
     question = waiting_named(opened(arguments), arguments.thread)
     found = config(arguments, "all")
     organism = Organism.from_config(found)
-    classes = taken_by(organism.listeners.get(question.caller), question.task)
+    table = organism.listeners
+    classes = answer_classes(table.get(question.listener), table.get(question.caller))
     payload = fill(question.listener, classes, arguments.message, sign="!")
     document = codec_of(type(payload)).encode(payload).decode()
     request = Reply(question.conversation, question.thread, document)

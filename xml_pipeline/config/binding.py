@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from xml_pipeline.agents import Task
 from xml_pipeline.config import document as documents
+from xml_pipeline.config.classes import is_imported
 from xml_pipeline.config.document import Document
-from xml_pipeline.config.imports import ImportFault, is_bare, located, named, searching
-from xml_pipeline.config.payloads import SUPPLIED, class_names, supplied
+from xml_pipeline.config.imports import ImportFault, find, located, searching
 from xml_pipeline.envelope import Gathered
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.llm.providers import BUILTIN
@@ -20,19 +21,21 @@ from xml_pipeline.pump.listener import NAME, contract
 MAX_MISTAKES = 20
 """Listeners that cannot be bound before the rest is left alone: each costs a search of the whole import path."""
 
+_CLASS_KEYS = ("accepts", "answers")
+
 
 def bind(
-    document: Document, base: Path, declarations: Declarations, classes: Mapping[str, type[Any]]
+    document: Document, base: Path, declarations: Declarations, classes: Mapping[str, type]
 ) -> dict[str, Any]:
-    """What every handler and payload class is that the file names; report those that cannot be used.
+    """Import every handler and payload class, and report those that cannot be used.
 
     Args:
-        document: what it says.
-        base: where import paths start.
+        document: what the file says.
+        base: the directory whose modules are found first.
         declarations: what its `payloads` say, for other processes.
-        classes: what that comes to.
+        classes: those that the file names by a word, which are not imported.
     """
-    resolved = known_names(document, classes)
+    resolved: dict[str, Any] = dict(classes)
     elsewhere: set[str] = set()  # handlers that run in other processes
     data: Any = document.data
     entries: list[object] = data.get("listeners") or []
@@ -51,24 +54,13 @@ def bind(
     return resolved
 
 
-def known_names(document: Document, classes: Mapping[str, type[Any]]) -> dict[str, Any]:
-    """What the bare names of a document stand for; nothing is imported from beside it."""
-    known: dict[str, Any] = dict(classes)
-    data: Any = document.data
-    for index, entry in enumerate(data.get("listeners") or ()):
-        for _, name in class_names(document, entry, ("listeners", index)):
-            if name in SUPPLIED:
-                known[name] = supplied(name)
-    return known
-
-
 def import_paths(document: Document) -> tuple[str, ...]:
-    """What the import of a document runs, as `listeners[2].handler: handlers.greet`."""
+    """What the import of a document runs, as `listeners[2].handler: handlers:greet`."""
     data: Any = document.data
     found: dict[documents.Path, str] = {}
     for index, entry in enumerate(data.get("listeners") or ()):
-        paths = _import_paths(document, ("listeners", index), entry)
-        found.update({path: name for path, name in paths if not is_bare(name)})
+        named = _named(document, ("listeners", index), entry)
+        found.update((path, name) for path, name in named if is_imported(name))
     section = data.get("llm") or {}
     for index, module in enumerate(section.get("modules") or ()):
         found["llm", "modules", index] = module
@@ -88,9 +80,9 @@ def _bind_listener(
     resolved: dict[str, Any],
 ) -> None:
     before = document.found
-    for here, dotted in _import_paths(document, path, entry):
+    for here, dotted in _named(document, path, entry):
         try:
-            found = resolved[dotted] if dotted in resolved else named(dotted, base, {})
+            found = resolved[dotted] if dotted in resolved else find(dotted, base)
         except ImportFault as fault:
             hidden = document.hidden.get(here)
             document.report(
@@ -105,14 +97,18 @@ def _bind_listener(
         _check_contract(document, path, entry, resolved)
 
 
-def _import_paths(
+def _named(
     document: Document, path: documents.Path, entry: Mapping[str, object]
 ) -> Iterator[tuple[documents.Path, str]]:
-    handler = entry.get("handler")
-    here = (*path, "handler")
-    if isinstance(handler, str) and handler and here not in document.broken:
-        yield here, handler
-    yield from class_names(document, entry, path)
+    """The handler and the classes of a listener."""
+    for key in ("handler", *_CLASS_KEYS):
+        value = entry.get(key)
+        named: list[tuple[documents.Path, object]] = [((*path, key), value)]
+        if isinstance(value, list):
+            named = [((*path, key, index), item) for index, item in enumerate(value)]
+        for here, dotted in named:
+            if isinstance(dotted, str) and dotted and here not in document.broken:
+                yield here, dotted
 
 
 def _unfit(key: str | int, found: Any) -> str:
@@ -131,27 +127,28 @@ def _check_contract(
 ) -> None:
     """What the pump asks of a handler and of its classes together."""
     handler = resolved.get(str(entry.get("handler")))
-    key = "payload_class" if handler is not None else "accepts"
-    named = entry.get(key)
-    accepts: list[type] | None = None
-    if named is not None:
-        dotted = [str(one) for one in (named if isinstance(named, list) else [named])]
-        if not all(one in resolved for one in dotted):
-            return
-        accepts = [resolved[one] for one in dotted]
-    elif handler is None:
-        return
+    accepts, answers = (_classes(entry.get(key), resolved) for key in _CLASS_KEYS)
     name = _shown_name(document, path, entry)
-    at = key
+    at = "accepts"
     try:
         if accepts is not None:
             contract(name, None, accepts)
+        if answers is not None:
+            at = "answers"
+            contract(name, None, accepts or (Task,), answers)
         if handler is not None:
             at = "handler"
-            contract(name, handler, accepts)
+            contract(name, handler, accepts, answers)
     except ConfigError as error:
         for problem in error.problems:
             document.report((*path, at), problem.message)
+
+
+def _classes(named: object, resolved: Mapping[str, Any]) -> list[type] | None:
+    """What a key of an entry without mistakes names; None for no such key."""
+    if named is None:
+        return None
+    return [resolved[str(each)] for each in (named if isinstance(named, list) else [named])]
 
 
 def _shown_name(document: Document, path: documents.Path, entry: Mapping[str, object]) -> str:

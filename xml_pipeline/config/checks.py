@@ -6,8 +6,9 @@ what has the wrong type is left to the types.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from xml_pipeline.config.classes import no_such_class
 from xml_pipeline.config.document import Document, Path
 from xml_pipeline.config.models import HANDLERS, listener_keys
 from xml_pipeline.envelope import SYSTEM
@@ -19,11 +20,10 @@ _OF_AGENTS = [key for key, who in _KEYS.items() if who.agents and not who.handle
 _OF_PEOPLE = [
     key for key, who in _KEYS.items() if who.people or key == "agent"
 ]  # `agent: false` does no harm
-_INSTEAD = {"payload_class": "; agents take `accepts`", "accepts": "; handlers take `payload_class`"}
 
 
-def check(document: Document) -> None:
-    """Report what does not fit together."""
+def check(document: Document, classes: Collection[str]) -> None:
+    """Report what does not fit together; `classes` are those that the file names by a word."""
     data = document.data
     if not isinstance(data, Mapping):
         return
@@ -41,6 +41,7 @@ def check(document: Document) -> None:
         _check_kind(document, path, entry, _routed(data, entry))
         for key, word in (("peers", "peer"), ("hands_over_to", "listener")):
             _check_named(document, (*path, key), word, entry.get(key), known)
+        _check_classes(document, path, entry, classes)
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
     organism = data.get("organism")
@@ -100,6 +101,22 @@ def _check_named(document: Document, path: Path, word: str, names: object, known
             seen.add(name)
 
 
+def _check_classes(
+    document: Document, path: Path, entry: Mapping[str, object], classes: Collection[str]
+) -> None:
+    for key in ("accepts", "answers"):
+        value = entry.get(key)
+        if value is None and key in entry:
+            document.report((*path, key), "is empty; name a class, or leave the key out")
+        named = {(*path, key): value}
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            named = {(*path, key, index): one for index, one in enumerate(value)}
+        for here, name in named.items():
+            if isinstance(name, str) and name.isidentifier() and name not in classes:
+                known = None if here in document.hidden else name
+                document.report(here, no_such_class(document.shown(here, name), known, classes))
+
+
 def _check_budgets(
     document: Document, entries: Sequence[tuple[Path, Mapping[str, object]]], llm: object
 ) -> None:
@@ -154,13 +171,13 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
     if handler is not None or "handler" in entry:
         _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
         if handler is None:
-            document.report((*path, "handler"), "is empty; write `module.function`")
+            document.report((*path, "handler"), "is empty; write `module:function`")
         return
     _refuse(document, path, entry, _OF_HANDLERS, "goes with a `handler`, and there is none")
     if not agent:
         document.report(
             path,
-            "has no `handler`; write `handler: module.function`, or `agent: true` with a `model` for an LLM agent,"
+            "has no `handler`; write `handler: module:function`, or `agent: true` with a `model` for an LLM agent,"
             " or `human: true`",
         )
         _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
@@ -186,4 +203,4 @@ def _refuse(
 ) -> None:
     for key in keys:
         if key in entry:
-            document.report((*path, key), f"`{key}` {reason}{_INSTEAD.get(key, '')}", at_key=True)
+            document.report((*path, key), f"`{key}` {reason}", at_key=True)

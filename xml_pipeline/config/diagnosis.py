@@ -10,15 +10,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from xml_pipeline.config.document import Document, Path, plain_value
-from xml_pipeline.config.models import CLASS_PATTERN, DOTTED_PATTERN, NAME_PATTERN
+from xml_pipeline.config.former import NOW
+from xml_pipeline.config.imports import with_colon
+from xml_pipeline.config.models import CLASS_PATTERN, IMPORT_PATTERN, NAME_PATTERN
 from xml_pipeline.errors import cut, did_you_mean, listing
 
 Schema = Mapping[str, Any]
 
 _PATTERNS = {
     NAME_PATTERN: "must be a name: a letter or `_`, then letters, digits, `_`, `-` and `.`, at most 100",
-    CLASS_PATTERN: "must be a class of `payloads`, or an import path: `module.Class` or `module:Class`",
-    DOTTED_PATTERN: "must be an import path: `module.name` or `module:name`",
+    IMPORT_PATTERN: "must be an import path, as `module:function`",
+    CLASS_PATTERN: "must be a payload class: a name of `payloads`, `Task`, `Answer`, or `module:Class`",
 }
 _WANTED = {
     "int_type": "a whole number",
@@ -67,6 +69,8 @@ def _by_path(document: Document, error: ValidationError) -> Iterator[tuple[Path,
     others: list[Path] = []
     for detail in error.errors(include_url=False):
         path = written_path(document, detail["loc"])
+        if detail["type"] == "too_short" and len(detail["input"]) > detail["ctx"]["actual_length"]:
+            continue  # only what was right is counted, and what was not is told
         one: dict[str, Any] = {**detail, "wanted": _WANTED.get(detail["type"], "")}
         if not one["wanted"]:
             others.append(path)
@@ -93,6 +97,8 @@ def written_path(document: Document, loc: Sequence[str | int]) -> Path:
 
 def _unknown(document: Document, path: Path, detail: Mapping[str, Any], schema: Schema) -> str:
     name = str(path[-1]) if path else ""
+    if len(path) == 3 and path[0] == "listeners" and name in NOW:
+        return f"`{name}` is called `{NOW[name]}` now; `xml-pipeline migrate` mends the file"
     known = {key for place in _at(schema, schema, path[:-1]) for key in place.get("properties", {})}
     return f"`{cut(name)}` is no key here{did_you_mean(name, known)}; keys are: {listing(known)}"
 
@@ -119,6 +125,8 @@ def _message(document: Document, path: Path, detail: Mapping[str, Any], schema: 
         hint = did_you_mean(value, options)
         if kind in ("tuple_type", "list_type"):
             hint = f": `[{cut(value)}]`"
+        elif context.get("pattern") in (IMPORT_PATTERN, CLASS_PATTERN) and with_colon(value) != value:
+            hint = f"; write `{with_colon(value)}`"
         elif kind == "bool_type" and value.lower() in ("yes", "no", "on", "off", "y", "n"):
             hint = f"; write `{'true' if value.lower() in ('yes', 'on', 'y') else 'false'}`"
         return f"{text}, not '{cut(value)}'{hint}"

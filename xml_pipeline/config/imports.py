@@ -1,4 +1,4 @@
-"""`module.function` in organism.yaml → the object.
+"""`module:function` in organism.yaml → the object.
 
 Modules beside organism.yaml are found without being installed: their directory leads the import search while
 an import of the file runs, and only then. Two organisms of one process may each have a `handlers.py`: what is
@@ -12,6 +12,7 @@ import importlib
 import inspect
 import pickle
 import pkgutil
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from xml_pipeline.errors import ConfigError, cut, described, did_you_mean
 from xml_pipeline.payload.declared import Declarations, classes_of
 
 _BESIDE = "__organism_directory__"  # set on modules found beside an organism.yaml
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _TOLD = 250  # characters of what an exception says
 _import_search = threading.RLock()  # sys.path and sys.modules belong to the process
 
@@ -40,83 +42,69 @@ class ImportFault(Exception):
         super().__init__(message)
 
 
-def resolve(dotted: str, *, base: Path | str) -> Any:
-    """The object that `dotted` names: `module.function`, `module:function`, `package.module:Class.method`.
+def resolve(path: str, *, base: Path | str) -> Any:
+    """The object that `path` names: `module:function`, `package.module:Class.method`.
 
     Modules in the directory `base` go before installed ones; an already imported module that was not found
     beside some organism.yaml stays what it is, as for every import.
 
     Raises:
-        ConfigError: no such module, no such attribute, or the module fails while it is imported.
+        ConfigError: no import path, no such module, no such attribute, or the module fails while it is imported.
     """
     try:
-        return find(dotted, Path(base))
+        return find(path, Path(base))
     except ImportFault as fault:
         raise ConfigError(str(fault)) from fault.__cause__
 
 
-def find(dotted: str, base: Path) -> Any:
+def with_colon(dotted: str) -> str:
+    """`package.module.Class.method` as `package.module:Class.method`; what is no dotted path is left as it is."""
+    if not _DOTTED.fullmatch(dotted):
+        return dotted
+    parts = dotted.split(".")
+    at = next((index for index, part in enumerate(parts) if index and part[0].isupper()), len(parts) - 1)
+    return f"{'.'.join(parts[:at])}:{'.'.join(parts[at:])}"
+
+
+def find(path: str, base: Path) -> Any:
     """`resolve`, raising ImportFault."""
-    module_name, _, attributes = dotted.partition(":")
-    parts = dotted.split(".") if not attributes else [*module_name.split("."), *attributes.split(".")]
-    fixed = len(module_name.split(".")) if attributes else None
-    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
-        raise ImportFault("is no import path", f"'{dotted}' is no import path; write `module.function`")
+    module_name, colon, attributes = path.partition(":")
+    names = attributes.split(".")
+    if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *names)):
+        right = with_colon(path)
+        instead = right if right != path else "module:function"
+        raise ImportFault("is no import path", f"'{path}' is no import path; write `{instead}`")
     with searching(base):
-        module, depth = _module(parts, fixed, base)
+        module = _module(module_name, base)
     found: Any = module
-    for index, name in enumerate(parts[depth:], depth):
+    for index, name in enumerate(names):
+        before = ".".join((module_name, *names[:index]))
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise _no_attribute(found, ".".join(parts[:index]), name) from None
+            raise _no_attribute(found, before, name) from None
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # of the module's own `__getattr__`
-            path = ".".join(parts[: index + 1])
             raise ImportFault(
                 f"its module fails when it is asked for it: {type(error).__name__}",
-                f"'{path}' cannot be had: {cut(described(error), _TOLD)}",
+                f"'{before}.{name}' cannot be had: {cut(described(error), _TOLD)}",
             ) from error
     return found
 
 
-def is_bare(name: str) -> bool:
-    """Whether a class is named without a module: then it is one of `payloads`, or one that comes with the library."""
-    return ":" not in name and "." not in name
-
-
-def named(name: str, base: Path, classes: Mapping[str, type[Any]]) -> Any:
-    """What a name of the file stands for: a bare one for one of `classes`, any other as an import path.
-
-    Raises:
-        ImportFault: nothing.
-    """
-    if not is_bare(name):
-        return find(name, base)
-    if name not in classes:
-        raise ImportFault("is no class of `payloads`", f"there is no class '{name}' in `payloads`")
-    return classes[name]
-
-
-def _module(parts: list[str], fixed: int | None, base: Path) -> tuple[ModuleType, int]:
-    """The longest prefix of `parts` that is a module (or the one of `fixed` parts), and its length."""
-    longest = fixed if fixed is not None else len(parts) - 1
-    for depth in range(longest, 0, -1):
-        name = ".".join(parts[:depth])
-        try:
-            return importlib.import_module(name), depth
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if missing != name and not name.startswith(f"{missing}."):
-                raise _broken(name, error) from error
-            if fixed is not None or depth == 1:
-                raise _no_module(missing, base) from None
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # whatever else a stranger's module may raise
+def _module(name: str, base: Path) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if missing != name and not name.startswith(f"{missing}."):
             raise _broken(name, error) from error
-    raise AssertionError("every path ends above")
+        raise _no_module(missing, base) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever else a stranger's module may raise
+        raise _broken(name, error) from error
 
 
 def _broken(name: str, error: BaseException) -> ImportFault:

@@ -15,14 +15,15 @@ from typing import Any, Literal, TypeAlias
 from pydantic import ValidationError
 
 from xml_pipeline.config import document as documents
-from xml_pipeline.config.binding import bind, import_paths, known_names
+from xml_pipeline.config.binding import bind, import_paths
 from xml_pipeline.config.checks import check
+from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import Document, Place
 from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
 from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import OrganismConfig
-from xml_pipeline.config.payloads import check_names, declared
+from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
@@ -100,12 +101,11 @@ def loads(
     _report_keys(document)
     declarations, classes = declared(document)
     config = _validate(document, unimported=True)
-    check(document)
-    check_names(document)
+    check(document, (*words(document), *BUILT_IN))
     if config is None or document.found:
         raise _error(document, file)
     unchecked = import_paths(document)
-    resolved = known_names(document, classes)
+    resolved: Mapping[str, Any] = {**BUILT_IN, **classes}
     if imports != "nothing":
         hook = import_named(document, home)
         config = None if document.found else _validate(document)
@@ -114,7 +114,7 @@ def loads(
         config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if imports == "all":
-        resolved, unchecked = bind(document, home, declarations, classes), ()
+        resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
         if document.found:
             raise _error(document, file)
     config = _complete(config, document, around, prompts, resolved, unchecked)

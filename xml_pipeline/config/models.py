@@ -22,9 +22,9 @@ from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
 
 NAME_PATTERN = f"^{NAME.pattern}$"
-DOTTED_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"
-
-CLASS_PATTERN = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*([.:][A-Za-z_]\w*(\.[A-Za-z_]\w*)*)?$"
+_WORDS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
+IMPORT_PATTERN = f"^{_WORDS}:{_WORDS}$"
+CLASS_PATTERN = rf"^({_WORDS}:{_WORDS}|[A-Za-z_]\w*)$"
 
 
 def _several(value: object) -> object:
@@ -35,7 +35,7 @@ def _several(value: object) -> object:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
-Dotted = Annotated[str, Field(pattern=DOTTED_PATTERN, max_length=500)]
+ImportPath = Annotated[str, Field(pattern=IMPORT_PATTERN, max_length=500)]
 ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500)]
 Classes = Annotated[
     tuple[ClassName, ...],
@@ -218,15 +218,22 @@ class ListenerConfig(Section):
     description: Annotated[str, EVERYBODY] = Field(
         default="", description="What it does, in a sentence; agents that may call it read this text."
     )
-    handler: Annotated[Dotted | None, HANDLERS] = Field(
+    handler: Annotated[ImportPath | None, HANDLERS] = Field(
         default=None,
-        description="The function that handles a message, as `module.function` or `module:function`; the module is"
-        " looked for beside organism.yaml first, then as every import.",
+        description="The function that handles a message, as `module:function`; the module is looked for beside"
+        " organism.yaml first, then as every import.",
     )
-    payload_class: Annotated[Classes | None, HANDLERS] = Field(
+    accepts: Annotated[Classes | None, EVERYBODY] = Field(
         default=None,
-        description="The payload class, or classes, that the handler accepts: names of `payloads`, or `module.Class`;"
-        " without it the annotation of the handler's first parameter says so.",
+        description="The payload class, or classes, of what it is asked: `module:Class`, or a class of this file."
+        " Default: for a handler the annotation of its first parameter, for agents and people `Task`.",
+    )
+    answers: Annotated[Classes | None, EVERYBODY] = Field(
+        default=None,
+        description="The payload class, or classes, that it answers with; with another one it fails, and its caller"
+        " gets a `SystemError` with the code `validation`. Default: for a handler what it says it returns, as"
+        " `-> HandlerResponse[Sum]` (a plain `HandlerResponse` declares nothing), for agents and people `Answer`,"
+        " one text field. Errors may always be answered.",
     )
     agent: bool = Field(
         default=False,
@@ -316,20 +323,10 @@ class ListenerConfig(Section):
         allow_inf_nan=False,
         description="Sampling temperature; default: the provider's.",
     )
-    accepts: Annotated[Classes | None, For(agents=True, people=True)] = Field(
-        default=None,
-        description="The payload class, or classes, of its tasks: names of `payloads`, or `module.Class`; default:"
-        " `Task`.",
-    )
-    answer_class: Annotated[ClassName | None, AGENTS] = Field(
-        default=None,
-        description="The payload class of its answers, a name of `payloads` or `module.Class`; default: `Answer`, one"
-        " text field.",
-    )
     history: Annotated[HistorySection, AGENTS] = Field(
         default_factory=HistorySection, description="Bounds of what the agent remembers."
     )
-    tools: Annotated[Literal["auto", "native", "xml"], AGENTS] = Field(
+    calls: Annotated[Literal["auto", "native", "xml"], AGENTS] = Field(
         default="auto",
         description="How the model calls peers: `native` tool calls, `xml` in its text, or `auto`: native where the"
         " backend can.",
@@ -396,7 +393,7 @@ class OrganismConfig(Section):
 
     @property
     def resolved(self) -> Mapping[str, Any]:
-        """What the import paths of the file (`handler`, `payload_class`, …) stand for.
+        """What the import paths of the file (`handler`, `accepts`, …) stand for.
 
         Raises:
             ConfigError: the file was read without importing its handlers.
@@ -417,7 +414,7 @@ class OrganismConfig(Section):
 
     @property
     def unchecked(self) -> tuple[str, ...]:
-        """What was not imported and so not checked, as `listeners[2].handler: handlers.greet`."""
+        """What was not imported and so not checked, as `listeners[2].handler: handlers:greet`."""
         return self._unchecked
 
     @property

@@ -6,25 +6,21 @@ here say what a schema can say of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
 
+from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.document import Document, Path
-from xml_pipeline.config.imports import is_bare
-from xml_pipeline.errors import PayloadTypeError, did_you_mean, listing
+from xml_pipeline.errors import PayloadTypeError
 from xml_pipeline.llm.section import Section
 from xml_pipeline.payload.declared import Declarations, classes_of
 from xml_pipeline.payload.declaring import read_declarations
 
 SECTION = "payloads"
-SUPPLIED = ("Task", "Answer")
-"""Classes that a bare name stands for without being declared."""
-
-_TAKEN = (*SUPPLIED, "Gathered", "Huh", "SystemError", "BrokenRule", "AgentState", "RememberedTask")
-_CLASS_KEYS = ("payload_class", "accepts", "answer_class")
+_TAKEN = (*BUILT_IN, "Gathered", "Huh", "SystemError", "BrokenRule", "AgentState", "RememberedTask")
 
 _Bound = int | float | str
 
@@ -139,38 +135,8 @@ def _refuse_variables(document: Document) -> None:
             part[path[-1]] = written  # so that no other message shows the value
 
 
-def supplied(name: str) -> type[Any]:
-    """A class of `SUPPLIED`."""
-    from xml_pipeline.agents import Answer, Task  # heavy, and not every file names them
-
-    return {"Task": Task, "Answer": Answer}[name]
-
-
-def class_names(document: Document, entry: Mapping[str, object], path: Path) -> Iterator[tuple[Path, str]]:
-    """Where a listener names payload classes."""
-    for key in _CLASS_KEYS:
-        value = entry.get(key)
-        for index, name in enumerate(value if isinstance(value, list) else [value]):
-            here: Path = (*path, key, index) if isinstance(value, list) else (*path, key)
-            if isinstance(name, str) and name and here not in document.broken:
-                yield here, name
-
-
-def check_names(document: Document) -> None:
-    """Report bare names of classes that nobody declared."""
+def words(document: Document) -> tuple[str, ...]:
+    """The classes that are declared, well or not: whoever names one of them made no mistake."""
     data: Any = document.data
-    section, listeners = data.get(SECTION), data.get("listeners")
-    known = [*(section if isinstance(section, Mapping) else ()), *SUPPLIED]
-    for index, entry in enumerate(listeners if isinstance(listeners, list) else ()):
-        if isinstance(entry, Mapping):
-            for path, name in class_names(document, entry, ("listeners", index)):
-                if is_bare(name) and name not in known:
-                    document.report(path, _unknown(document, path, name, known))
-
-
-def _unknown(document: Document, path: Path, name: str, known: list[str]) -> str:
-    hint = "" if path in document.hidden else did_you_mean(name, known)
-    return (
-        f"there is no class '{document.shown(path, name)}' in `payloads`{hint}; there are {listing(known)}; a class"
-        " of Python is written `module:Class`"
-    )
+    section = data.get(SECTION)
+    return tuple(section) if isinstance(section, Mapping) else ()

@@ -15,8 +15,8 @@ from typing import Any
 from xml_pipeline.config.document import MAX_ALL_BYTES, MAX_DEPTH, MAX_PROBLEMS, MAX_TEXT, MAX_VALUES
 from xml_pipeline.config.models import (
     CLASS_PATTERN,
-    DOTTED_PATTERN,
     EVERYBODY,
+    IMPORT_PATTERN,
     NAME_PATTERN,
     For,
     OrganismConfig,
@@ -70,8 +70,11 @@ One file declares an organism: its listeners, their limits and the models they m
   of the process go first, and neither is changed. Values from variables are not shown in errors.
 - **Keys of providers** do not stand in the file: write `api_key_env: NAME`, or `api_key_ref: NAME` for one that
   `xp auth set NAME` stored. What looks like a key is refused.
-- **Import paths** are `module.name` or `module:name`. Modules beside organism.yaml are found first. The directory
-  is searched while the file is loaded only, so such modules import each other at their top, not inside functions.
+- **Import paths** are `module:function` and `module:Class`. Modules beside organism.yaml are found first. The
+  directory is searched while the file is loaded only, so such modules import each other at their top, not inside
+  functions.
+- **Contracts.** Each listener `accepts` and `answers` payload classes, one or a list. A class is an import path, or a
+  word: `Task` and `Answer` are known in every file.
 - **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside
   organism.yaml, in the order of their names: one listener, or a list of them. A `prompt_file` is relative to the
   file that names it.
@@ -171,7 +174,7 @@ def _default(key: Mapping[str, Any]) -> str:
 
 
 _PLAIN = {"boolean": "`true` or `false`", "object": "mapping"}
-_PATTERNS = {NAME_PATTERN: "name", DOTTED_PATTERN: "import path", CLASS_PATTERN: "class"}
+_PATTERNS = {NAME_PATTERN: "name", IMPORT_PATTERN: "import path", CLASS_PATTERN: "class"}
 
 
 def _type(key: Mapping[str, Any]) -> str:

@@ -40,17 +40,6 @@ def left_open(journal: Path, caller: str) -> list[Left]:
         return [_left(each, steps_of(connection, each.id)) for each in found]
 
 
-def requests(journal: Path, conversation_id: str) -> dict[str, str]:
-    """What each thread of a conversation was asked: thread id → root name of its payload. Raises JournalError."""
-    with reading(journal) as connection:
-        return {
-            event.message.thread_id: event.message.root
-            for step in steps_of(connection, conversation_id)
-            for event in step.events
-            if isinstance(event, Accepted) and event.opens is not None
-        }
-
-
 @contextmanager
 def reading(journal: Path) -> Iterator[sqlite3.Connection]:
     """A connection for looking at a journal, closed at the end of the block. Raises JournalError."""

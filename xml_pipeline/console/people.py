@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from xml_pipeline.agents import Answer
 from xml_pipeline.console import render
-from xml_pipeline.console.fill import accepted
+from xml_pipeline.console.fill import how_to_write
 from xml_pipeline.console.parse import InputError
 from xml_pipeline.organism import Organism, Question
 from xml_pipeline.payload import Codec, codec_of
@@ -18,39 +18,40 @@ SHOWN_ID = 8
 """Characters of a thread id that people see and type."""
 
 
-def shown(question: Question, *, several: bool) -> list[Line]:
-    """The question, and how to answer it."""
+def shown(question: Question, classes: Sequence[Codec[Any]], *, several: bool) -> list[Line]:
+    """The question, and how to answer it.
+
+    Args:
+        question: what is asked.
+        classes: what the person may answer with, see `answer_classes`.
+        several: whether other questions wait too.
+    """
     label = line(("warn", f"? {question.listener} "), ("dim", f"({question.thread_id[:SHOWN_ID]}): "))
-    how = f"/answer {question.thread_id[:SHOWN_ID]} …" if several else "!…"
+    head = f"/answer {question.thread_id[:SHOWN_ID]} " if several else "!"
+    ways = [f"{head}…"]
+    if [codec.cls for codec in classes] != [Answer]:
+        ways = [
+            how_to_write(f"{head}{codec.root}" if len(classes) > 1 else head, codec).replace("! ", "!")
+            for codec in classes
+        ]
     return [
         *labelled(label, render.answer(question.payload)),
-        line(("dim", f"  answer with `{how}`")),
+        line(("dim", f"  answer with {' or '.join(f'`{way}`' for way in ways)}")),
     ]
 
 
-def answer_classes(
-    organism: Organism, question: Question, requests: Mapping[str, str]
-) -> Sequence[Codec[Any]]:
-    """What the one who asked takes as an answer: a plain text, unless its handler accepts other classes.
+def answer_classes(person: Listener | None, caller: Listener | None) -> tuple[Codec[Any], ...]:
+    """What a person answers with: of several classes those that the caller takes.
 
     Args:
-        organism: where the question waits.
-        question: the one that is answered.
-        requests: thread id → root name of its first message. What a thread was asked is no answer it waits for.
+        person: who is asked; a text is the answer when nothing is declared.
+        caller: who asked: an agent and the outside (None) take every answer.
     """
-    found = [each for each in organism.threads() if each.thread_id == question.thread_id]
-    if not found:
-        return (codec_of(Answer),)
-    return taken_by(organism.listeners.get(found[0].caller), requests.get(found[0].parent_id, ""))
-
-
-def taken_by(caller: Listener | None, task: str) -> Sequence[Codec[Any]]:
-    """What whoever asked a person takes as an answer; `task` names the payload that they work on themselves."""
-    text = codec_of(Answer)
+    declared = None if person is None else person.answers
+    given: tuple[Codec[Any], ...] = tuple(map(codec_of, declared or (Answer,)))
     if caller is None or caller.agent:
-        return (text,)
-    taken = [codec for codec in accepted(caller) if codec.root != task]
-    return (text,) if not taken or text in taken else taken
+        return given
+    return tuple(codec for codec in given if codec.root in caller.requests) or given
 
 
 def question_of(organism: Organism, start: str) -> Question:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
 from xml_pipeline import events
 from xml_pipeline.console import commands, people, render
-from xml_pipeline.console.earlier import Left, left_open, requests
+from xml_pipeline.console.earlier import Left, left_open
 from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
 from xml_pipeline.console.transcript import Ask, Screen, Transcript
-from xml_pipeline.envelope import codec_for
 from xml_pipeline.errors import XmlPipelineError, listing, no_such
 from xml_pipeline.organism import Organism, Question, Session
+from xml_pipeline.payload import Codec
 from xml_pipeline.terminal import Line, line
 
 SENDER = "console"
@@ -73,7 +73,6 @@ class Console:
         self._told: set[str] = set()  # threads of questions that are answered
         self._threads: dict[str, Ask] = {}
         self._asked: set[str] = set()
-        self._requests: dict[str, str] = {}
         self._question = asyncio.Event()
 
     async def __aenter__(self) -> Console:
@@ -197,11 +196,18 @@ class Console:
 
     def tell(self, question: Question, body: str) -> None:
         """Answer a question. Raises as `fill`, and JournalError."""
-        journal = self.organism.journal
-        known = self._requests if journal is None else requests(journal, question.conversation_id)
-        classes = people.answer_classes(self.organism, question, known)
-        self.organism.answer(question.thread_id, fill(question.listener, classes, body, sign="!"))
+        self.organism.answer(
+            question.thread_id, fill(question.listener, self._answers(question), body, sign="!")
+        )
         self._told.add(question.thread_id)
+
+    def _answers(self, question: Question) -> Sequence[Codec[Any]]:
+        """What may be answered."""
+        table = self.organism.listeners
+        found = (each for each in self.organism.threads() if each.thread_id == question.thread_id)
+        asking = next(found, None)
+        caller = None if asking is None else table.get(asking.caller)
+        return people.answer_classes(table.get(question.listener), caller)
 
     def _unanswered(self) -> list[Question]:
         """Questions that wait for a person; with a journal one that is answered is listed until that is durable."""
@@ -215,7 +221,8 @@ class Console:
         for question in waiting:
             if question.thread_id not in self._asked:
                 self._asked.add(question.thread_id)
-                self._transcript.note(people.shown(question, several=len(waiting) > 1))
+                several = len(waiting) > 1
+                self._transcript.note(people.shown(question, self._answers(question), several=several))
                 self._question.set()
 
     async def settled(self) -> None:
@@ -285,7 +292,6 @@ class Console:
                         self._threads[event.thread_id] = ask
             case events.ThreadEnded():
                 self._threads.pop(event.thread_id, None)
-                self._requests.pop(event.thread_id, None)
                 if self.tracing and event.note:
                     self._transcript.note([render.ended(event)])
             case events.TextGenerated():
@@ -302,7 +308,6 @@ class Console:
 
     def _delivered(self, event: events.MessageDelivered) -> None:
         table = self.organism.listeners
-        self._requests.setdefault(event.thread_id, codec_for(event.payload).root)
         sender, receiver = table.get(event.from_id), table.get(event.to)
         calls_tool = sender is not None and sender.agent and receiver is not None and sender is not receiver
         if self.tracing or (calls_tool and self._streaming):

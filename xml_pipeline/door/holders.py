@@ -171,18 +171,18 @@ def forget(state: State, what: Erased) -> None:
 
 
 def _answer(request: Reply, conversation: Conversation | None, listeners: Mapping[str, Listener]) -> Any:
-    """A person's answer as an instance: of a class that the one who asked takes, or a plain text."""
+    """A person's answer as an instance of a class that the person answers with."""
     thread = None if conversation is None else conversation.threads.get(request.thread)
     if thread is None or not thread.asked:
         raise RoutingError(f"no message waits for a person in thread {request.thread}")
     element = parse(request.document.encode(), DEFAULT_LIMITS)
-    caller, text = listeners.get(thread.caller), codec_of(Answer)
-    taken = {text.root: text, **({} if caller is None else caller.requests)}
+    person = listeners.get(thread.listener)
+    declared = None if person is None else person.answers
+    given = {codec_of(cls).root: codec_of(cls) for cls in declared or (Answer,)}
     root = str(element.tag)
-    if root not in taken:
-        asker = f"'{thread.caller}'"
-        raise RoutingError(f"{asker} takes no <{root}> as an answer; it takes {', '.join(taken)}")
-    return taken[root].decode(element)
+    if root not in given:
+        raise RoutingError(f"'{thread.listener}' answers with no <{root}>, but with {', '.join(given)}")
+    return given[root].decode(element)
 
 
 def _nobody() -> None:

@@ -21,7 +21,6 @@ class Waiting(Struct, frozen=True):
         at: when it came, in seconds of Unix time.
         listener: the person.
         caller: who asked: a listener, or the outside name.
-        task: the name of the payload that the caller itself works on; "" for the outside.
         name: of the payload.
         content: of the payload, as XML.
     """
@@ -31,7 +30,6 @@ class Waiting(Struct, frozen=True):
     at: float
     listener: str
     caller: str
-    task: str
     name: str
     content: str
 
@@ -68,14 +66,12 @@ def _waiting_in(connection: sqlite3.Connection, conversation: str) -> Iterator[W
                 case Asked(message=message):
                     begin = opened[message.thread_id]
                     assert begin.opens is not None
-                    above = opened.get(begin.opens.parent)
                     found[message.thread_id] = Waiting(
                         message.thread_id,
                         conversation,
                         step.at,
                         message.to,
                         begin.opens.caller,
-                        "" if above is None else above.message.root,
                         message.root,
                         bodies[message.message_id],
                     )

@@ -445,8 +445,8 @@ class LLMSection(Section):
     )
     on_event: str | None = Field(
         None,
-        description="Import path of a function that gets every `LLMCalled`, `BudgetWarning`, `CacheCollapsed` and"
-        " `BackendStateChanged`.",
+        description="Import path, as `module:function`, of a function that gets every `LLMCalled`,"
+        " `BudgetWarning`, `CacheCollapsed` and `BackendStateChanged`.",
     )
     strategy: str = Field(
         "failover", description="`failover`, `round-robin`, `least-loaded`, or one of your own."
@@ -629,7 +629,9 @@ def _checked(section: Mapping[str, Any]) -> LLMSection:
         made = LLMSection.model_validate(section)
         if made.on_event is None:
             return made
-        module, _, name = made.on_event.replace(":", ".").rpartition(".")
+        module, colon, name = made.on_event.partition(":")
+        if not colon:
+            raise ValueError(f"on_event is '{made.on_event}'; an import path is written `module:function`")
         return made.observed_by(getattr(import_module(module), name))
     except ValidationError as error:
         raise ConfigError([_problem(one) for one in error.errors()]) from None

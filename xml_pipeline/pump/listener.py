@@ -1,4 +1,4 @@
-"""A listener: a named capability. What it accepts is read from its handler's annotation."""
+"""A listener: a named capability. What it accepts and answers is read from its handler's annotations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Never, Protocol, TypeAlias, TypedDict, runtime_checkable
+from typing import Any, Literal, NamedTuple, Never, Protocol, TypeAlias, TypedDict, runtime_checkable
 
 from typing_extensions import TypeVar, Unpack
 
@@ -18,6 +18,7 @@ from xml_pipeline.errors import ConfigError, PayloadError, Violation, cut
 from xml_pipeline.events import Event
 from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.payload.text import own_text
+from xml_pipeline.pump.promises import members, promised
 from xml_pipeline.pump.response import HandlerMetadata, Keep, Sent
 from xml_pipeline.pump.settings import seconds
 
@@ -29,15 +30,18 @@ PlainHandler: TypeAlias = Callable[[Any, HandlerMetadata], Awaitable[Sent] | Sen
 """A handler without a state of its own."""
 
 StatefulHandler: TypeAlias = Callable[
-    [Any, HandlerMetadata, S | None], Awaitable[Keep[S] | Sent] | Keep[S] | Sent
+    [Any, HandlerMetadata, S | None], Awaitable[Keep[S, Any] | Sent] | Keep[S, Any] | Sent
 ]
 """A handler that keeps an `S` for each of its threads: it gets the one it kept, and returns the new one."""
 
 Handler: TypeAlias = PlainHandler | StatefulHandler[Any]
 
 # The same in two halves, for decorators: what they give back can be awaited, or not, as what they were given.
-AsyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Coroutine[Any, Any, Keep[S] | R]]
-SyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Keep[S] | R]
+AsyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Coroutine[Any, Any, Keep[S, Any] | R]]
+SyncStateful: TypeAlias = Callable[[P, HandlerMetadata, S | None], Keep[S, Any] | R]
+
+Classes: TypeAlias = Iterable[type] | type | None
+"""Payload classes, one or several; None where nothing is said."""
 
 Span: TypeAlias = Literal["session", "conversation"]
 Effects: TypeAlias = Literal["repeat", "once"]
@@ -81,7 +85,8 @@ class Attaching(Protocol):
 class AgentOptions(TypedDict):
     """The options below that an agent's handler states itself; `peers` and the others are its user's."""
 
-    accepts: Iterable[type] | type | None
+    accepts: Classes
+    answers: Classes
     agent: bool
     remembers: Span
     keep: int
@@ -101,10 +106,11 @@ class Names(Protocol):
 class ListenerOptions(TypedDict, total=False):
     """What may be said of a listener beside name and handler; each as in `Listener`.
 
-    `accepts` here are payload classes; without it the handler's annotation says them.
+    `accepts` and `answers` here are payload classes; without them the handler's annotations say them.
     """
 
-    accepts: Iterable[type] | type | None
+    accepts: Classes
+    answers: Classes
     description: str
     peers: Names
     agent: bool
@@ -128,6 +134,8 @@ class Listener:
         name: unique in the organism.
         handler: called with payload and metadata; None for a person (`human`).
         accepts: root element name → codec of each payload class it takes.
+        answers: the payload classes that it answers its caller with; None when nothing is declared. Whatever is
+            declared, it may answer with an error (`SystemError`, `Huh`), and those are not listed.
         description: what it does, for people and models.
         peers: names of the listeners it may call; none means none.
         hands_over_to: names of the listeners that may take over its calls; none means none.
@@ -152,6 +160,7 @@ class Listener:
     name: str
     handler: Handler | None
     accepts: Mapping[str, PayloadCodec[Any]]
+    answers: tuple[type[Any], ...] | None = None
     description: str = ""
     peers: tuple[str, ...] = ()
     agent: bool = False
@@ -213,7 +222,7 @@ def listener(
         handler: called with payload and metadata, and with its state when it declares one; None for a person.
         human: whether a person answers.
         localns: names that the handler's annotations may use beside its module's.
-        options: `accepts` overrides what the handler's annotation says.
+        options: `accepts` and `answers` override what the handler's annotations say.
 
     Raises:
         ConfigError: a bad name, a handler that cannot be called with (payload, metadata), a class that is no
@@ -223,7 +232,7 @@ def listener(
     name = own_text(name) if isinstance(name, str) else name
     check_name(name)
     _check_options(name, options)
-    codecs, state = contract(name, handler, options.get("accepts"), localns)
+    agreed = contract(name, handler, options.get("accepts"), options.get("answers"), localns)
     description = options.get("description", "")
     if not description and handler is not None:
         own = getattr(handler, "__doc__", None) != type(handler).__doc__  # a class's says how it is made
@@ -231,7 +240,8 @@ def listener(
     return Listener(
         name,
         handler,
-        codecs,
+        agreed.accepts,
+        agreed.answers,
         description=description,
         peers=tuple(dict.fromkeys(map(own_text, options.get("peers", ())))),
         agent=options.get("agent", False),
@@ -240,7 +250,7 @@ def listener(
         human=human,
         timeout_seconds=seconds(options.get("timeout_seconds")),
         max_concurrent=options.get("max_concurrent"),
-        state=state,
+        state=agreed.state,
         remembers=options.get("remembers", "session"),
         keep=options.get("keep", 100),
         retries=options.get("retries", 0),
@@ -250,13 +260,22 @@ def listener(
     )
 
 
+class Contract(NamedTuple):
+    """What a listener takes (root element name → codec), answers (None: not declared), and keeps for each thread."""
+
+    accepts: dict[str, PayloadCodec[Any]]
+    answers: tuple[type[Any], ...] | None
+    state: type | None
+
+
 def contract(
     name: str,
     handler: Handler | None,
-    accepts: Iterable[type] | type | None = None,
+    accepts: Classes = None,
+    answers: Classes = None,
     localns: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, PayloadCodec[Any]], type | None]:
-    """What a listener takes (root element name → codec, of `accepts` or else of its handler's annotation), and keeps.
+) -> Contract:
+    """What a listener takes and answers, by what is said of it or else by its handler's annotations.
 
     Raises:
         ConfigError: as `listener`, for the name, the handler and the classes. Configurations are checked with this
@@ -268,13 +287,17 @@ def contract(
     if handler is not None:
         state = _state_class(name, handler, localns)
         _check_handler(name, handler, with_state=state is not None)
-    if accepts is None:
-        classes = _annotated(name, handler, localns)
-    else:
-        classes = (accepts,) if isinstance(accepts, type) else tuple(accepts)
-    if not classes:
+    takes = _annotated(name, handler, localns) if accepts is None else _several(accepts)
+    if not takes:
         raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
-    return _codecs(name, classes), state
+    gives = _promised(name, handler, localns) if answers is None else _several(answers)
+    if answers is not None and not gives:
+        raise ConfigError(f"listener '{name}' answers no payload class; name at least one, or leave it out")
+    return Contract(_codecs(name, "accepts", takes), None if gives is None else _answers(name, gives), state)
+
+
+def _several(classes: Iterable[type] | type) -> tuple[type, ...]:
+    return (classes,) if isinstance(classes, type) else tuple(classes)
 
 
 def check_name(name: str) -> None:
@@ -350,11 +373,8 @@ def _positional(handler: Handler | None) -> list[inspect.Parameter]:
     return [each for each in every if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
 
 
-def _resolved(
-    name: str, handler: Handler | None, parameter: inspect.Parameter, localns: Mapping[str, Any] | None
-) -> Any:
-    """A parameter's annotation, read where its function is defined."""
-    annotation = parameter.annotation
+def _resolved(name: str, handler: Handler | None, annotation: Any, localns: Mapping[str, Any] | None) -> Any:
+    """An annotation, read where its function is defined."""
     if not isinstance(annotation, str):
         return annotation
     function: Any = handler
@@ -370,15 +390,37 @@ def _resolved(
         raise ConfigError(f"the annotation {annotation!r} of '{name}' cannot be resolved: {error}") from None
 
 
+def _classes(
+    name: str, handler: Handler | None, annotation: Any, localns: Mapping[str, Any] | None
+) -> list[Any]:
+    """The classes that an annotation names."""
+    return members(annotation, lambda text: _resolved(name, handler, text, localns))
+
+
 def _annotated(name: str, handler: Handler | None, localns: Mapping[str, Any] | None) -> tuple[type, ...]:
     """The payload classes that the handler's first parameter is annotated with."""
     parameters = _positional(handler)
     if not parameters or parameters[0].annotation is inspect.Parameter.empty:
         raise ConfigError(
             f"the handler of '{name}' does not say what it accepts: annotate its first parameter with a payload"
-            " class (or several: `payload: Sum | SystemError`), or set payload_class"
+            " class (or several: `payload: Sum | SystemError`), or say it with `accepts`"
         )
-    return _members(_resolved(name, handler, parameters[0], localns))
+    return tuple(_classes(name, handler, parameters[0].annotation, localns))
+
+
+def _promised(
+    name: str, handler: Handler | None, localns: Mapping[str, Any] | None
+) -> tuple[type, ...] | None:
+    """The payload classes that the handler's return annotation declares; None for none."""
+    if handler is None:
+        return None
+    try:
+        annotation = inspect.signature(handler).return_annotation
+    except (TypeError, ValueError):
+        return None  # a builtin without a signature
+    if annotation is inspect.Signature.empty:
+        return None
+    return promised(annotation, lambda text: _resolved(name, handler, text, localns))
 
 
 def _state_class(name: str, handler: Handler, localns: Mapping[str, Any] | None) -> type | None:
@@ -393,9 +435,9 @@ def _state_class(name: str, handler: Handler, localns: Mapping[str, Any] | None)
     optional = len(required) < 3
     if optional and parameters[2].annotation is inspect.Parameter.empty:
         return None
-    classes = [
+    classes: list[type] = [
         cls
-        for cls in _members(_resolved(name, handler, parameters[2], localns))
+        for cls in _classes(name, handler, parameters[2].annotation, localns)
         if cls is not types.NoneType and cls is not None
     ]
     if len(classes) == 1 and is_payload(classes[0]):
@@ -409,30 +451,32 @@ def _state_class(name: str, handler: Handler, localns: Mapping[str, Any] | None)
     )
 
 
-def _members(annotation: Any) -> tuple[type, ...]:
-    origin = typing.get_origin(annotation)
-    if origin in (typing.Union, types.UnionType):
-        return tuple(cls for member in typing.get_args(annotation) for cls in _members(member))
-    if origin is typing.Annotated:
-        return _members(typing.get_args(annotation)[0])
-    return (annotation,)
+def _answers(name: str, classes: Iterable[type]) -> tuple[type[Any], ...]:
+    codecs = _codecs(name, "answers", classes)
+    return tuple(codec.cls for codec in codecs.values() if codec.cls not in SYSTEM_CLASSES)
 
 
-def _codecs(name: str, classes: Iterable[type]) -> dict[str, PayloadCodec[Any]]:
+def _codecs(
+    name: str, does: Literal["accepts", "answers"], classes: Iterable[type]
+) -> dict[str, PayloadCodec[Any]]:
     codecs: dict[str, PayloadCodec[Any]] = {}
     for cls in classes:
+        if cls is Gathered and does == "answers":
+            raise ConfigError(
+                f"listener '{name}' answers Gathered, which only the system sends; name another"
+            )
         if cls is not Gathered and not (isinstance(cls, type) and is_payload(cls)):
             raise ConfigError(
-                f"listener '{name}' accepts {getattr(cls, '__name__', cls)!s}, which is no payload class:"
+                f"listener '{name}' {does} {getattr(cls, '__name__', cls)!s}, which is no payload class:"
                 " decorate it with @xmlify"
             )
         codec: PayloadCodec[Any] = GatheredCodec() if cls is Gathered else codec_of(cls)
         other = codecs.setdefault(codec.root, codec)
         if codec.root in SYSTEM_ROOTS and codec.cls not in SYSTEM_CLASSES:
             raise ConfigError(
-                f"listener '{name}' accepts a class named {codec.root}, which is the name of a system message;"
+                f"listener '{name}' {does} a class named {codec.root}, which is the name of a system message;"
                 f" rename it, or take xml_pipeline.envelope's own"
             )
         if other.cls is not cls:
-            raise ConfigError(f"listener '{name}' accepts two classes named {codec.root}; rename one of them")
+            raise ConfigError(f"listener '{name}' {does} two classes named {codec.root}; rename one of them")
     return codecs

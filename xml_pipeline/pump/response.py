@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, TypeAlias, overload
 
 from msgspec import Struct, field
+from typing_extensions import TypeVar
 
 from xml_pipeline.attribution import current_caller
+from xml_pipeline.envelope import Huh, SystemError
 from xml_pipeline.errors import cut
 from xml_pipeline.payload import REGISTRATION, codec_of, is_payload
 from xml_pipeline.payload.text import carried, own_text
@@ -25,6 +27,7 @@ KINDS: Final[tuple[Kind, ...]] = (SEND, RESPOND, DELEGATE)
 
 S = TypeVar("S")
 T = TypeVar("T")
+A = TypeVar("A", covariant=True, default=Any)  # what a response answers, if it answers
 
 _random_id = random_ids()
 
@@ -89,11 +92,14 @@ class _Addressed(Struct):
     to: str | None = None
 
 
-class HandlerResponse(_Addressed, kw_only=True, eq=False):
+class HandlerResponse(_Addressed, Generic[A], kw_only=True, eq=False):
     """One message that a handler wants sent.
 
     `HandlerResponse(payload, to="peer")` calls a peer; its answer comes back to this listener, in this thread.
     Without `to` it goes to every `broadcast: true` peer that accepts the class, or to the only peer that does.
+
+    What a handler answers its caller stands in brackets: a handler `-> HandlerResponse[Sum]` may call and delegate
+    what it likes, and answers with a `Sum` or an error. Without brackets nothing is declared.
 
     Attributes:
         payload: an instance of a payload class.
@@ -108,8 +114,14 @@ class HandlerResponse(_Addressed, kw_only=True, eq=False):
     remember: Any = None
     _message_id: str = ""
 
+    @overload  # with an error any handler may answer, whatever it declares
     @classmethod
-    def respond(cls, payload: Any, *, remember: Any = None) -> HandlerResponse:
+    def respond(cls, payload: SystemError | Huh, *, remember: Any = None) -> HandlerResponse: ...
+    @overload
+    @classmethod
+    def respond(cls, payload: T, *, remember: Any = None) -> HandlerResponse[T]: ...
+    @classmethod
+    def respond(cls, payload: Any, *, remember: Any = None) -> HandlerResponse[Any]:
         """Answer the caller; this thread and everything below it ends.
 
         Args:
@@ -165,14 +177,17 @@ class GatherResponse(Struct, frozen=True):
     apart: bool = False
 
 
-Sent: TypeAlias = (
-    HandlerResponse | GatherResponse | Sequence[HandlerResponse | GatherResponse] | str | bytes | None
+SentBy: TypeAlias = (
+    HandlerResponse[A] | GatherResponse | Sequence[HandlerResponse[A] | GatherResponse] | str | bytes | None
 )
+Sent: TypeAlias = SentBy[Any]
 """What a handler wants sent; design §4 says what each means."""
 
 
-class Keep(Generic[S]):
+class Keep(Generic[S, A]):
     """The new state of a thread, and what is sent with it: what a handler with a state returns.
+
+    A second class in the brackets, `Keep[Tally, Sum]`, says what the handler answers, as `HandlerResponse[Sum]` does.
 
     A handler declares a state by a third parameter, a payload class or None: `state: Tally | None`. It gets what it
     kept at the last message of the same thread, or None at the first. To return no `Keep` leaves the state as it
@@ -184,13 +199,13 @@ class Keep(Generic[S]):
 
     __slots__ = ("message", "sent", "state")
 
-    def __init__(self, state: S | None, sent: Sent = None, *, message: bool = False) -> None:
+    def __init__(self, state: S | None, sent: SentBy[A] = None, *, message: bool = False) -> None:
         self.state = state
         self.sent = sent
         self.message = message
 
 
-HandlerReturn: TypeAlias = Sent | Keep[Any]
+HandlerReturn: TypeAlias = Sent | Keep[Any, Any]
 """What a handler may return."""
 
 
