@@ -236,8 +236,8 @@ class Organism:
             handler: a sync or async function of (payload, metadata), or of (payload, metadata, state).
             name: default: the function's, or the class's of an object.
             options: those of `Listener`: `accepts` and `answers` (default: from the annotations), `description`
-                (default: the docstring), `peers`, `hands_over_to`, `agent`, `broadcast`, `cpu_bound`, `timeout_seconds`,
-                `max_concurrent`, `remembers`, `keep`, `retries`, `effects`, `operation`.
+                (default: the docstring), `peers`, `hands_over_to`, `agent`, `broadcast`, `cpu_bound`,
+                `timeout_seconds`, `max_concurrent`, `remembers`, `keep`, `retries`, `effects`, `operation`.
 
         Raises:
             ConfigError: a bad or taken name, a handler that is none, a class that is no payload, an unknown option.

@@ -7,13 +7,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xml_pipeline.envelope import codec_for
-from xml_pipeline.errors import RoutingError, did_you_mean
+from xml_pipeline.errors import RoutingError, did_you_mean, listing
 from xml_pipeline.payload import PayloadCodec, is_payload
 from xml_pipeline.pump.instructions import usage_instructions
 from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
 
 NOT_DELIVERABLE = "the message could not be delivered"
 """All that a sender learns of a peer it may not address: nothing, not even whether it exists."""
+
+
+def not_promised(name: str, root: str, promised: Iterable[type]) -> str:
+    """What a listener is told that answered with another class than it says."""
+    return f"'{name}' answers {listing([cls.__name__ for cls in promised])}, not {root}"
 
 
 class Addressing:

@@ -48,7 +48,7 @@ from xml_pipeline.errors import EnvelopeError, PayloadError, RoutingError, cut, 
 from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
-from xml_pipeline.pump.addressing import NOT_DELIVERABLE
+from xml_pipeline.pump.addressing import NOT_DELIVERABLE, not_promised
 from xml_pipeline.pump.attempts import MOST_INTERRUPTIONS, NOT_TWICE, POISONOUS, failed_for_good, pause_after
 from xml_pipeline.pump.endings import ERROR, Endings
 from xml_pipeline.pump.facts import (
@@ -309,6 +309,8 @@ class Rules(Endings, kw_only=True):
         if thread is None or thread.asked != message.message_id:
             raise RoutingError(f"no message waits for a person in thread {message.thread_id}")
         writer = codec_of(type(payload))
+        if (promised := self._promised(thread, writer)) is not None:
+            raise RoutingError(not_promised(thread.listener, writer.root, promised))
         # Sealed twice: an answer that does not fit must not take the question with it.
         self._sealed_answer(thread, writer, payload, message.message_id, self.new_id(), ())
         self.record(Handled(thread.id, message.message_id, thread.listener))
@@ -525,6 +527,12 @@ class Rules(Endings, kw_only=True):
         """Answer a thread's caller. An answer that does not fit leaves the thread open, with a complaint in it."""
         message_id, entry = self.new_id(), None
         repairs: tuple[str, ...] = ()
+        own = self.terms.listeners.get(thread.listener)
+        bound = thread.called or (own is not None and own.answers is not None)
+        if bound and (promised := self._promised(thread, writer)) is not None:
+            error = SystemError("validation", not_promised(thread.listener, writer.root, promised))
+            self._refuse(thread, error, message_id, thread.caller)
+            return
         try:
             if response is not None:
                 repairs = response.repairs
@@ -546,6 +554,15 @@ class Rules(Endings, kw_only=True):
         self.record(Accepted(answer, None, thread.id, thread.session_ids, slot, by_name=by_name))
         if slot is not None:
             self._close_if_full(self.conversation.threads[thread.parent], slot[0])
+
+    def _promised(self, thread: Thread, writer: PayloadCodec[Any]) -> tuple[type, ...] | None:
+        """What a thread's answer has to be of, when it is of none of that; errors always pass."""
+        listeners = self.terms.listeners
+        for name in (thread.listener, thread.called) if thread.called else (thread.listener,):
+            listener = listeners.get(name)  # None: of an earlier life
+            if listener is not None and listener.answers is not None and writer.cls not in listener.answers:
+                return None if writer is ERROR or writer is HUH else listener.answers
+        return None
 
     def _sealed_answer(
         self,

@@ -1,4 +1,4 @@
-"""Whether the listeners of an organism fit together: each that is named is there, and contracts hold over hand-overs."""
+"""Whether listeners fit together: each that is named is there, and what is promised holds over hand-overs."""
 
 from __future__ import annotations
 
