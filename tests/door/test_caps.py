@@ -104,8 +104,6 @@ async def test_a_call_that_is_put_right_counts_so_at_once_and_in_the_next_life(
 
 
 def test_a_death_takes_nothing_back(folder: Path, xp: Xp) -> None:  # noqa: F811
-    if "journal:" not in (folder / "organism.yaml").read_text():
-        pytest.skip("`ask` joins an organism with a journal")
     with hosted(folder) as host:
         assert xp("ask", "writer", "x").returncode == 0
         assert xp("llm", "caps", "reset", "agent", "writer").returncode == 0

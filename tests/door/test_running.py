@@ -55,6 +55,11 @@ async def slow(payload: Word, metadata):
     await gate.wait()
     return HandlerResponse.respond(payload)
 
+async def stuck(payload: Word, metadata):
+    if metadata.attempt == 1:
+        await gate.wait()
+    return HandlerResponse.respond(payload)
+
 async def desk(payload: Word | Signed, metadata):
     if isinstance(payload, Word):
         return HandlerResponse(Form(payload.text), to="anna")
@@ -69,6 +74,7 @@ organism: {name: demo, journal: state.db, shutdown_seconds: 0}
 listeners:
   - {name: echo, handler: door_handlers.echo}
   - {name: slow, handler: door_handlers.slow}
+  - {name: stuck, handler: door_handlers.stuck}
   - {name: desk, handler: door_handlers.desk, peers: [anna]}
   - {name: diary, handler: door_handlers.diary, remembers: session}
   - {name: anna, human: true, accepts: door_handlers.Form}

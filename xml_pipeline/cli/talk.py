@@ -180,9 +180,10 @@ def send(arguments: argparse.Namespace) -> int:
 def _exchanged(
     found: OrganismConfig, receiver: Organism, data: bytes, arguments: argparse.Namespace
 ) -> bytes:
-    """The answer's envelope, from the organism that runs on the journal, else from one that runs meanwhile."""
+    """The answer's envelope, from the organism that has the journal or ledger, else from one that runs meanwhile."""
     import asyncio
 
+    from xml_pipeline.cli.ledger import ledger_if_any
     from xml_pipeline.console.signals import live
     from xml_pipeline.door import Told, carried_out
     from xml_pipeline.door.requests import Exchange
@@ -191,22 +192,21 @@ def _exchanged(
     fresh = [receiver]
     again = f"the same with `--key {arguments.key}` gives its answer" if arguments.key else ""
 
-    async def alone() -> Told:
+    async def alone(request: Exchange) -> Told:
         organism = (
             fresh.pop() if fresh else Organism.from_config(found)
         )  # one that was refused starts no more
         unlock(organism.router)  # not before: an organism that runs already has its keys
 
         async def work() -> bytes:
-            return await organism.exchange(data, timeout=arguments.timeout, key=arguments.key)
+            return await organism.exchange(data, timeout=request.timeout, key=request.key)
 
         return Told([(await live(organism, work, again=again)).decode()])
 
-    journal = found.organism.journal
-    if journal is None:
-        return asyncio.run(alone()).rows[0].encode()
     request = Exchange(_text(data), arguments.timeout, arguments.key)
-    return carried_out(found.base / journal.path, request, alone).rows[0].encode()
+    file = ledger_if_any(found)
+    told = asyncio.run(alone(request)) if file is None else carried_out(file, request, alone)
+    return told.rows[0].encode()
 
 
 def _text(data: bytes) -> str:
