@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Done, xp  # noqa: F401 - a fixture
+from tests.cli.folders import inside
 from tests.door.test_processes import hosted
 from xml_pipeline import Organism
 from xml_pipeline.errors import AnswerError
@@ -41,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     (tmp_path / "organism.yaml").write_text(ORGANISM % keys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"organism.yaml": ORGANISM % keys})
 
 
 def spent(xp: Xp, scope: str, per: str) -> Any:  # noqa: F811

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Done, xp  # noqa: F401 - a fixture
+from tests.cli.folders import inside
 from tests.cli.test_talk import ENVELOPE
 from tests.door.test_processes import asking, hosted
 from tests.journal.test_recovery import came_to
@@ -36,10 +37,7 @@ llm:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"organism.yaml": ORGANISM})
 
 
 async def test_who_asks_joins_the_organism_that_has_the_ledger(folder: Path, xp: Xp) -> None:  # noqa: F811

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Done, xp  # noqa: F401 - a fixture
+from tests.cli.folders import inside
 from tests.journal.test_recovery import came_to
 from xml_pipeline import Organism
 from xml_pipeline.errors import NoReply, OrganismClosed
@@ -83,11 +84,7 @@ listeners:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "door_handlers.py").write_text(HANDLERS)
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"door_handlers.py": HANDLERS, "organism.yaml": ORGANISM})
 
 
 @asynccontextmanager
