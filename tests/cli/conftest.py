@@ -31,8 +31,9 @@ def xp(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> I
     logger = logging.getLogger("xml_pipeline")
     before, propagates = list(logger.handlers), logger.propagate
 
-    def call(*arguments: str, text: str = "") -> Done:
-        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode())))
+    def call(*arguments: str, text: str | None = None) -> Done:
+        if text is not None:
+            monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode())))
         try:
             code = main(arguments)
         except SystemExit as left:

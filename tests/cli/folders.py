@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -34,6 +35,12 @@ class Page(NamedTuple):
 
     def blocks(self, language: str) -> list[str]:
         return re.findall(rf"^```{language}\n(.*?)^```", self.text, re.DOTALL | re.MULTILINE)
+
+    def commands(self) -> list[list[str]]:
+        """The arguments of its commands, where they are nothing but `xp` and those."""
+        words = [shlex.split(line) for block in self.blocks("sh") for line in block.splitlines()]
+        assert all(each[0] == "xp" for each in words)
+        return [each[1:] for each in words]
 
     def run(self, folder: Path, **more: str) -> str:
         """What its commands print, in their order, in a shell there."""

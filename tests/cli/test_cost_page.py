@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.cli.folders import Page
+import pytest
+
+from tests.cli.conftest import Done
+from tests.cli.folders import Page, inside
 
 
-def test_its_commands_run(tmp_path: Path) -> None:
+def test_its_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xp: Callable[..., Done]) -> None:
     page = Page.named("cost.md")
     (document,) = page.blocks("yaml")
-    (tmp_path / "organism.yaml").write_text(document)
+    inside(tmp_path, monkeypatch, {"organism.yaml": document})
+    monkeypatch.setenv("COLUMNS", "100")
+    printed = ""
+    for command in page.commands():
+        done = xp(*command)
+        assert done.returncode == 0, (command, done.stderr)
+        printed += done.stdout
     (shown, *_) = page.blocks("text")
-    assert shown in page.run(tmp_path)
+    assert shown in printed

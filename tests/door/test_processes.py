@@ -89,6 +89,23 @@ def wait_for(folder: Path, listener: str) -> None:  # noqa: F811
             pass
 
 
+@pytest.mark.parametrize("kept", ["organism: {journal: state.db", "llm: {ledger: state.db}\norganism: {"])
+def test_who_runs_the_organism_to_ask_runs_it_for_those_that_join(
+    folder: Path,  # noqa: F811
+    xp: Xp,  # noqa: F811
+    kept: str,
+) -> None:
+    file = folder / "organism.yaml"
+    text = file.read_text().replace("organism: {name: demo, journal: state.db", f"{kept}, name: demo")
+    file.write_text(text.replace("{, ", "{"))
+    with asking(xp, "ask", "first", "x") as first:
+        while not (folder / "state.db.run" / "socket").exists():
+            pass
+        with begun(folder, *XP, "ask", "second", "y") as second:
+            assert (*second.communicate(timeout=50), second.returncode) == ("y\n", "", 0)
+        assert first.result(50) == Done(0, "x\n", "")
+
+
 def test_a_death_in_the_middle_is_told_as_what_it_is(folder: Path, xp: Xp) -> None:  # noqa: F811
     with hosted(folder) as host, asking(xp, "ask", "stuck", "x") as asked:
         wait_for(folder, "stuck")

@@ -61,6 +61,17 @@ async def stuck(payload: Word, metadata):
         await gate.wait()
     return HandlerResponse.respond(payload)
 
+both = asyncio.Event()
+
+async def first(payload: Word, metadata):
+    await both.wait()
+    return HandlerResponse.respond(payload)
+
+async def second(payload: Word, metadata):
+    both.set()
+    await asyncio.sleep(0.2)
+    return HandlerResponse.respond(payload)
+
 async def desk(payload: Word | Signed, metadata):
     if isinstance(payload, Word):
         return HandlerResponse(Form(payload.text), to="anna")
@@ -76,6 +87,8 @@ listeners:
   - {name: echo, handler: door_handlers.echo}
   - {name: slow, handler: door_handlers.slow}
   - {name: stuck, handler: door_handlers.stuck}
+  - {name: first, handler: door_handlers.first}
+  - {name: second, handler: door_handlers.second}
   - {name: desk, handler: door_handlers.desk, peers: [anna]}
   - {name: diary, handler: door_handlers.diary, remembers: session}
   - {name: anna, human: true, accepts: door_handlers.Form}
