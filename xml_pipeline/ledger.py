@@ -7,6 +7,7 @@ come to at most.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -185,8 +186,27 @@ class Amended(NamedTuple):
     now_is: tuple[int, int, int | None]
 
 
+class Limited(NamedTuple):
+    """A thread that has limits of its own.
+
+    Attributes:
+        thread_id, conversation_id: which, and in which conversation.
+        limits: as `llm.accounting.budgets` writes them.
+    """
+
+    thread_id: str
+    conversation_id: str
+    limits: bytes
+
+
 class Ledger(Protocol):
-    """Where the rows are."""
+    """Where the rows are.
+
+    Attributes:
+        last: the number of the last row.
+    """
+
+    last: int
 
     def begin(self, started: Try) -> tuple[int, Awaitable[None]]:
         """Write down a try: its number, and what to wait for before it is sent.
@@ -207,8 +227,23 @@ class Ledger(Protocol):
     def others(self, asked: Asked) -> Sequence[Asked]:
         """The calls with an answer of the same run of the same message."""
 
-    def spent_in(self, conversation_id: str) -> Sequence[Spent]:
-        """What was spent in a conversation, by agents and threads. Raises JournalError."""
+    def spent_in(self, conversation_id: str, after: int = 0, ended: float = -math.inf) -> Sequence[Spent]:
+        """What was spent in a conversation, by agents and threads.
+
+        Args:
+            conversation_id: which.
+            after: in tries with a higher number alone.
+            ended: in tries alone that ended later, in seconds of Unix time, or did not.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
+
+    def limit(self, limited: Limited) -> None:
+        """A thread has these limits from its next try on; with empty ones it has none."""
+
+    def limited(self) -> Sequence[Limited]:
+        """The threads with limits of their own. Raises JournalError."""
 
     @property
     def before(self) -> int:

@@ -350,6 +350,11 @@ class Organism:
             self._pump.hurry()
             raise
 
+    async def served(self) -> None:
+        """Wait until the commands of other processes that joined it (`xp ask`) have their answers."""
+        if self._door is not None:
+            await self._door.served()
+
     def _keep_books(self) -> None:
         """A router that `configure_router` set writes down here what it does, while it has no other ledger."""
         default = sys.modules.get("xml_pipeline.llm.default")  # not imported by anybody, not set by anybody

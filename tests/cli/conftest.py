@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,14 @@ class Done:
 
 
 @pytest.fixture
-def xp(capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Done]]:
-    """Run a command in this process; the log that it may begin ends with the test."""
+def xp(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Done]]:
+    """Run a command in this process, with `text` as its input; the log that it may begin ends with the test."""
     logger = logging.getLogger("xml_pipeline")
     before, propagates = list(logger.handlers), logger.propagate
 
-    def call(*arguments: str) -> Done:
+    def call(*arguments: str, text: str | None = None) -> Done:
+        if text is not None:
+            monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(text.encode())))
         try:
             code = main(arguments)
         except SystemExit as left:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Done
+from tests.cli.folders import inside
 from tests.journal.test_recovery import came_to
 
 HANDLERS = """
@@ -51,11 +52,7 @@ listeners:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "cli_deploy_handlers.py").write_text(HANDLERS)
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"cli_deploy_handlers.py": HANDLERS, "organism.yaml": ORGANISM})
 
 
 def calls() -> list[str]:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.console.processes import ROOT, environment
+import pytest
 
-PAGE = (ROOT / "docs" / "cost.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+from tests.cli.conftest import Done
+from tests.cli.folders import Page, inside
 
 
-def test_its_commands_run(tmp_path: Path) -> None:
-    (document,) = blocks("yaml")
-    (tmp_path / "organism.yaml").write_text(document)
-    script = "\n".join(['set -e; xp() { "$PYTHON" -m xml_pipeline.cli "$@"; }', *blocks("sh")])
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        env=environment(tmp_path, PYTHON=sys.executable, PYTHONPATH=str(ROOT), COLUMNS="100"),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (shown, *_) = blocks("text")
-    assert shown in done.stdout
+def test_its_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xp: Callable[..., Done]) -> None:
+    page = Page.named("cost.md")
+    (document,) = page.blocks("yaml")
+    inside(tmp_path, monkeypatch, {"organism.yaml": document})
+    monkeypatch.setenv("COLUMNS", "100")
+    printed = ""
+    for command in page.commands():
+        done = xp(*command)
+        assert done.returncode == 0, (command, done.stderr)
+        printed += done.stdout
+    (shown, *_) = page.blocks("text")
+    assert shown in printed

@@ -65,7 +65,7 @@ def test_the_same_answer_whenever_it_dies(folder: Path, xp: Callable[..., Done])
 
 
 def test_a_handler_that_does_not_bear_a_second_call_is_found(folder: Path, xp: Callable[..., Done]) -> None:
-    done = xp("crash-test", "counts", "hello")
+    done = xp("crash-test", "counts", "hello", "--deaths", "3")
     assert done.returncode == 1
     assert "counts was called again" in done.stdout
     assert "killed at append 2: Word" in done.stdout or "killed at append 2: <Word>" in done.stdout

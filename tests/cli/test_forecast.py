@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Done
+from tests.cli.folders import inside
 from tests.console.processes import ROOT, environment
 
 ORGANISM = """
@@ -28,10 +29,7 @@ listeners:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"organism.yaml": ORGANISM})
 
 
 @pytest.mark.parametrize("command", [("ask", "bot", "When?"), ("run", "--once", "When?")])

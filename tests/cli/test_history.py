@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Done
+from tests.cli.folders import inside
 
 HANDLERS = """
 from dataclasses import dataclass
@@ -35,11 +36,7 @@ listeners:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "cli_history_handlers.py").write_text(HANDLERS)
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"cli_history_handlers.py": HANDLERS, "organism.yaml": ORGANISM})
 
 
 def test_an_answer_is_printed_and_known_again_by_its_key(folder: Path, xp: Callable[..., Done]) -> None:

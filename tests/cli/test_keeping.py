@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import XP, Done
+from tests.cli.folders import inside
 from tests.cli.test_history import HANDLERS, ORGANISM
 from tests.console.processes import read_until, start
 from xml_pipeline.journal.owner import Owner
@@ -24,11 +25,7 @@ Xp = Callable[..., Done]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "cli_history_handlers.py").write_text(HANDLERS)
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"cli_history_handlers.py": HANDLERS, "organism.yaml": ORGANISM})
 
 
 def listed(xp: Xp, *options: str) -> list[dict[str, Any]]:

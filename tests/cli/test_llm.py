@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.console.processes import ROOT, environment
+from tests.cli.conftest import Done
+from tests.cli.folders import inside
+from tests.console.processes import KEYS
 from tests.emulators import Failure, OpenAIEmulator
 
 ORGANISM = """\
@@ -30,29 +31,26 @@ class Lab:
 
     server: OpenAIEmulator
     directory: Path
+    command: Callable[..., Done]
+    environ: pytest.MonkeyPatch
 
     async def xp(self, *arguments: str, key: str | None = None) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of `xp llm …`."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "xml_pipeline.cli", "llm", *arguments, "-f", str(self.directory / "organism.yaml")),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env=environment(self.directory, OPENAI_API_KEY=self.server.key if key is None else key),
-        )
-        out, err = await process.communicate()
-        assert self.server.key.encode() not in out + err
-        assert b"Traceback" not in err, err.decode()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), err.decode()
+        self.environ.setenv("OPENAI_API_KEY", self.server.key if key is None else key)
+        where = str(self.directory / "organism.yaml")
+        done = await asyncio.to_thread(self.command, "llm", *arguments, "-f", where)
+        assert self.server.key not in done.stdout + done.stderr
+        return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
-async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+async def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xp: Callable[..., Done]) -> AsyncIterator[Lab]:
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XML_PIPELINE_FORBID_REAL_REQUESTS", "1")
     async with OpenAIEmulator() as server:
-        (tmp_path / "organism.yaml").write_text(ORGANISM.format(url=server.base_url))
-        yield Lab(server, tmp_path)
+        inside(tmp_path, monkeypatch, {"organism.yaml": ORGANISM.format(url=server.base_url)})
+        yield Lab(server, tmp_path, xp, monkeypatch)
 
 
 async def test_list_shows_backends_with_their_keys_and_limits(lab: Lab) -> None:

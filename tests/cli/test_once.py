@@ -1,15 +1,18 @@
-"""`run --once`: unattended, in processes of its own; the exit code says what became of it, as that of `ask`."""
+"""`run --once`: unattended; the exit code says what became of it, as that of `ask`."""
 
 from __future__ import annotations
 
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import XP
+from tests.cli.conftest import XP, Done
+from tests.cli.folders import inside
 from tests.cli.test_talk import ENVELOPE
 from tests.console.processes import ROOT, run
+
+Xp = Callable[..., Done]
 
 ORGANISM = """
 organism: {name: night, journal: state.db, default: writer, shutdown_seconds: 0}
@@ -28,39 +31,36 @@ llm:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    return tmp_path
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return inside(tmp_path, monkeypatch, {"organism.yaml": ORGANISM})
 
 
-def xp(folder: Path, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    return run(*XP, *arguments, state=folder, cwd=folder, env={"PYTHONPATH": str(ROOT)}, text=text)
-
-
-def test_a_job_runs_each_night_until_the_month_has_no_more(folder: Path) -> None:
-    ends = [xp(folder, "run", "--once", "Tidy up", "--key", f"night {night}") for night in range(3)]
+def test_a_job_runs_each_night_until_the_month_has_no_more(folder: Path, xp: Xp) -> None:
+    ends = [xp("run", "--once", "Tidy up", "--key", f"night {night}") for night in range(3)]
     assert [(each.returncode, each.stdout) for each in ends] == [(0, "Done.\n"), (0, "Done.\n"), (3, "")]
     assert "budget" in ends[2].stderr
-    again = xp(folder, "run", "--once", "Tidy up", "--key", "night 1")
+    again = ("run", "--once", "Tidy up", "--key", "night 2")
+    assert run(*XP, *again, state=folder, cwd=folder, env={"PYTHONPATH": str(ROOT)}).returncode == 3
+    again = xp("run", "--once", "Tidy up", "--key", "night 1")
     assert (again.returncode, again.stdout) == (0, "Done.\n"), "what was answered costs nothing again"
 
 
-def test_an_error_is_another_code_and_ask_and_send_have_the_same_ones(folder: Path) -> None:
-    assert xp(folder, "run", "--once", "x", "--to", "failing").returncode == 1
-    assert xp(folder, "ask", "failing", "x").returncode == 1
-    assert xp(folder, "llm", "ask", "small", "x", "--max-tokens", "2600").returncode == 3
-    assert xp(folder, "ask", "writer", "x").returncode == 0
-    assert xp(folder, "ask", "writer", "y").returncode == 0
-    assert xp(folder, "ask", "writer", "z").returncode == 3
+def test_an_error_is_another_code_and_ask_and_send_have_the_same_ones(folder: Path, xp: Xp) -> None:
+    assert xp("run", "--once", "x", "--to", "failing").returncode == 1
+    assert xp("ask", "failing", "x").returncode == 1
+    assert xp("llm", "ask", "small", "x", "--max-tokens", "2600").returncode == 3
+    assert xp("ask", "writer", "x").returncode == 0
+    assert xp("ask", "writer", "y").returncode == 0
+    assert xp("ask", "writer", "z").returncode == 3
     envelope = ENVELOPE.format(to="<to>writer</to>", payload='<Task xmlns=""><text>z</text></Task>')
-    assert xp(folder, "send", "-", text=envelope).returncode == 3
+    assert xp("send", "-", text=envelope).returncode == 3
 
 
-def test_whom_to_ask_is_said_or_the_default(folder: Path) -> None:
+def test_whom_to_ask_is_said_or_the_default(folder: Path, xp: Xp) -> None:
     (folder / "organism.yaml").write_text(ORGANISM.replace("default: writer, ", ""))
-    done = xp(folder, "run", "--once", "x")
+    done = xp("run", "--once", "x")
     assert (done.returncode, done.stdout) == (1, "")
     assert "say --to LISTENER" in done.stderr
-    assert xp(folder, "run", "--once", "x", "--to", "writer").stdout == "Done.\n"
-    assert "no listener 'nobody'" in xp(folder, "run", "--once", "x", "--to", "nobody").stderr
-    assert "--to goes with --once TASK" in xp(folder, "run", "--to", "writer").stderr
+    assert xp("run", "--once", "x", "--to", "writer").stdout == "Done.\n"
+    assert "no listener 'nobody'" in xp("run", "--once", "x", "--to", "nobody").stderr
+    assert "--to goes with --once TASK" in xp("run", "--to", "writer").stderr

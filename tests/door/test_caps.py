@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Done, xp  # noqa: F401 - a fixture
+from tests.cli.folders import inside
 from tests.door.test_processes import hosted
 from xml_pipeline import Organism
 from xml_pipeline.errors import AnswerError
@@ -41,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     (tmp_path / "organism.yaml").write_text(ORGANISM % keys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"organism.yaml": ORGANISM % keys})
 
 
 def spent(xp: Xp, scope: str, per: str) -> Any:  # noqa: F811
@@ -104,8 +105,6 @@ async def test_a_call_that_is_put_right_counts_so_at_once_and_in_the_next_life(
 
 
 def test_a_death_takes_nothing_back(folder: Path, xp: Xp) -> None:  # noqa: F811
-    if "journal:" not in (folder / "organism.yaml").read_text():
-        pytest.skip("`ask` joins an organism with a journal")
     with hosted(folder) as host:
         assert xp("ask", "writer", "x").returncode == 0
         assert xp("llm", "caps", "reset", "agent", "writer").returncode == 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,7 +19,8 @@ from tests.door.test_running import (
     folder,  # noqa: F401 - a fixture
     listed_now,
 )
-from xml_pipeline.door import client
+from xml_pipeline.door import client, reaching
+from xml_pipeline.journal.file import looked_at
 
 Xp = Callable[..., Done]
 
@@ -70,18 +74,82 @@ def test_who_asks_at_the_same_time_gets_the_same_answer_whoever_was_first(
     assert xp("journal", "check").stdout.endswith(": ok\n")
 
 
-def test_a_death_in_the_middle_is_told_as_what_it_is(folder: Path, xp: Xp) -> None:  # noqa: F811
-    with hosted(folder) as host, begun(folder, *XP, "ask", "slow", "x", "--key", "k") as asking:
-        while not [each for each in listed_now(xp, "log") if each["listener"] == "slow"]:
+@contextmanager
+def asking(xp: Xp, *arguments: str) -> Iterator[Future[Done]]:  # noqa: F811
+    """A command that waits meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(xp, *arguments)
+
+
+def wait_for(folder: Path, listener: str) -> None:  # noqa: F811
+    """Until a conversation with it is on its way."""
+    count = "SELECT count(*) FROM open JOIN conversations USING (number) WHERE listener = ?"
+    with closing(looked_at(folder / "state.db")) as journal:
+        while journal.execute(count, (listener,)).fetchone() == (0,):
             pass
+
+
+@pytest.mark.parametrize("kept", ["organism: {journal: state.db", "llm: {ledger: state.db}\norganism: {"])
+def test_who_runs_the_organism_to_ask_runs_it_for_those_that_join(
+    folder: Path,  # noqa: F811
+    xp: Xp,  # noqa: F811
+    kept: str,
+) -> None:
+    file = folder / "organism.yaml"
+    text = file.read_text().replace("organism: {name: demo, journal: state.db", f"{kept}, name: demo")
+    file.write_text(text.replace("{, ", "{"))
+    with asking(xp, "ask", "first", "x") as first:
+        while not (folder / "state.db.run" / "socket").exists():
+            pass
+        with begun(folder, *XP, "ask", "second", "y") as second:
+            assert (*second.communicate(timeout=50), second.returncode) == ("y\n", "", 0)
+        assert first.result(50) == Done(0, "x\n", "")
+
+
+def test_a_death_in_the_middle_is_told_as_what_it_is(folder: Path, xp: Xp) -> None:  # noqa: F811
+    with hosted(folder) as host, asking(xp, "ask", "stuck", "x") as asked:
+        wait_for(folder, "stuck")
         host.send_signal(signal.SIGKILL)
-        said, errors = asking.communicate(timeout=50)
-        assert (asking.returncode, said) == (1, "")
-        assert f"process {host.pid}, which had the journal, went away before it said" in errors
-        assert "what has a --key can be asked again" in errors
-    source = (folder / "organism.yaml").read_text()
-    (folder / "organism.yaml").write_text(source.replace("door_handlers:slow", "door_handlers:echo"))
-    assert xp("ask", "slow", "x", "--key", "k") == Done(0, "x\n", "")
+        done = asked.result(50)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"process {host.pid}, which had the file, went away before it said" in done.stderr
+    assert "what models were asked for it may be billed" in done.stderr
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["by the next owner", "as the next owner"])
+def test_who_asked_with_a_key_gets_its_answer_in_the_next_life(
+    folder: Path,  # noqa: F811
+    xp: Xp,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    watched: bool,
+) -> None:
+    monkeypatch.setattr(reaching, "RESTART", 50.0 if watched else 0.0)
+    with hosted(folder) as host, asking(xp, "ask", "stuck", "x", "--key", "k") as asked:
+        wait_for(folder, "stuck")
+        host.send_signal(signal.SIGKILL)
+        host.wait()
+        with hosted(folder) if watched else nullcontext():
+            assert asked.result(50) == Done(0, "x\n", "")
+    assert xp("ask", "stuck", "x", "--key", "k") == Done(0, "x\n", "")
+    assert len(listed_now(xp, "log")) == 1
+
+
+def test_what_is_left_of_its_time_goes_with_a_request_that_is_asked_again(
+    folder: Path,  # noqa: F811
+    xp: Xp,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reaching, "RESTART", 0.0)
+    with hosted(folder) as host, asking(xp, "ask", "slow", "x", "--key", "k", "--timeout", "5") as asked:
+        wait_for(folder, "slow")
+        clock = time.monotonic
+        monkeypatch.setattr(
+            reaching, "time", SimpleNamespace(monotonic=lambda: clock() + 5, sleep=time.sleep)
+        )
+        host.send_signal(signal.SIGKILL)
+        done = asked.result(50)
+    assert done.returncode == 1
+    assert "did not answer within 0.001 s" in done.stderr
 
 
 def test_a_process_that_is_stopped_is_asked_for_nothing(

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Done, xp  # noqa: F401 - a fixture
+from tests.cli.folders import inside
 from tests.journal.test_recovery import came_to
 from xml_pipeline import Organism
 from xml_pipeline.errors import NoReply, OrganismClosed
@@ -55,6 +56,22 @@ async def slow(payload: Word, metadata):
     await gate.wait()
     return HandlerResponse.respond(payload)
 
+async def stuck(payload: Word, metadata):
+    if metadata.attempt == 1:
+        await gate.wait()
+    return HandlerResponse.respond(payload)
+
+both = asyncio.Event()
+
+async def first(payload: Word, metadata):
+    await both.wait()
+    return HandlerResponse.respond(payload)
+
+async def second(payload: Word, metadata):
+    both.set()
+    await asyncio.sleep(0.2)
+    return HandlerResponse.respond(payload)
+
 async def desk(payload: Word | Signed, metadata):
     if isinstance(payload, Word):
         return HandlerResponse(Form(payload.text), to="anna")
@@ -69,6 +86,9 @@ organism: {name: demo, journal: state.db, shutdown_seconds: 0}
 listeners:
   - {name: echo, handler: door_handlers:echo}
   - {name: slow, handler: door_handlers:slow}
+  - {name: stuck, handler: door_handlers:stuck}
+  - {name: first, handler: door_handlers:first}
+  - {name: second, handler: door_handlers:second}
   - {name: desk, handler: door_handlers:desk, peers: [anna]}
   - {name: diary, handler: door_handlers:diary, remembers: session}
   - {name: anna, human: true, accepts: door_handlers:Form, answers: door_handlers:Signed}
@@ -77,11 +97,7 @@ listeners:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "door_handlers.py").write_text(HANDLERS)
-    (tmp_path / "organism.yaml").write_text(ORGANISM)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    return inside(tmp_path, monkeypatch, {"door_handlers.py": HANDLERS, "organism.yaml": ORGANISM})
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.journal.test_spending import NOW, attempt, came, read
@@ -31,8 +31,17 @@ BUDGETS = Budgets(
     organism=DAILY,
     agents={"a": DAILY, "b*": DAILY},
     conversation=[Budget(tokens=10**9)],
+    thread=[Budget(tokens=10**9)],
     operations={"o": DAILY},
 )
+
+OWN = (Budget(output_tokens=10**9), Budget(tokens=10**9, per="day"), Budget(usd=10**6, per="hour"))
+"""Limits that a handler sets for its thread."""
+
+_OPEN = """
+INSERT OR IGNORE INTO conversations VALUES (1, 'c', '', '', '', 0, NULL);
+INSERT OR IGNORE INTO open VALUES (1, 1);
+"""
 
 
 class _Holder:
@@ -54,14 +63,14 @@ class Life:
 
     async def begin(self) -> None:
         await self.journal.start(lambda error: None)
+        await self.journal.change(lambda connection: connection.executescript(_OPEN))
         self.book.take_up(self.journal.ledger, await self.journal.ledger.spent_since(self.book.since()))
 
     async def spend(self, agent: str, operation: str, prompt: int, micro_usd: int) -> None:
-        meters = self.book.meters(Charge(agent=agent, conversation_id="c", operation=operation))
+        meters = self.book.meters(Charge(agent, "t", "c", ("t",), operation=operation))
         held = self.book.reserve(meters, Most(prompt, 10, micro_usd))
-        number, durable = self.journal.ledger.begin(
-            attempt(self.now, agent=agent, operation=operation, conversation="c")
-        )
+        begun = attempt(self.now, agent=agent, operation=operation, conversation="c")
+        number, durable = self.journal.ledger.begin(begun._replace(threads=("t",)))
         await durable
         held._end(prompt, 10, micro_usd)
         self.journal.ledger.end(number, came(self.now, prompt=prompt, output=10, micro_usd=micro_usd))
@@ -72,9 +81,12 @@ class Life:
     async def amend(self, number: int, tokens: tuple[int, int] | None, micro_usd: int | None) -> None:
         await self.desk.serve(Amend(number, tokens, None if micro_usd is None else micro_usd / 1_000_000))
 
+    async def limit(self, *limits: Budget) -> None:
+        self.book.set_thread_budget("t", *limits, conversation_id="c")
+
     def spent(self) -> dict[tuple[str, str, str], int]:
         charges = [Charge(agent=agent, operation=op) for agent in ("a", "bb") for op in ("", "o")]
-        charges.append(Charge(conversation_id="c"))
+        charges.append(Charge(conversation_id="c", threads=("t",)))
         return {_name(meter): meter.spent for charge in charges for meter in self.book.meters(charge)}
 
 
@@ -83,7 +95,7 @@ def _name(meter: Meter) -> tuple[str, str, str]:
 
 
 numbers = st.integers(0, 1000)
-scopes = st.sampled_from(["organism", "agent a", "agent bb", "operation o", "conversation c"])
+scopes = st.sampled_from(["organism", "agent a", "agent bb", "operation o", "conversation c", "thread t"])
 acts = st.one_of(
     st.tuples(
         st.just("spend"), st.sampled_from(["a", "bb", "c"]), st.sampled_from(["", "o"]), numbers, numbers
@@ -92,13 +104,23 @@ acts = st.one_of(
     st.tuples(
         st.just("amend"), st.integers(1, 4), st.none() | st.tuples(numbers, numbers), st.none() | numbers
     ),
+    st.sets(st.sampled_from(OWN)).map(lambda some: ("limit", *some)),
     st.tuples(st.just("tomorrow")),
     st.tuples(st.just("die")),
     st.tuples(st.just("stop")),
 )
 
 
+SPEND = ("spend", "a", "", 100, 5)
+
+
 @settings(max_examples=60, deadline=None)
+@example([SPEND, ("limit", *OWN), SPEND, ("forgive", "thread t", "run"), SPEND])
+@example([SPEND, ("forgive", "thread t", "run"), ("limit", *OWN), SPEND, ("forgive", "thread t", "day")])
+@example([SPEND, ("limit", *OWN), SPEND, ("amend", 1, (500, 500), 50), ("amend", 2, (7, 7), 7)])
+@example(
+    [("limit", *OWN), SPEND, ("die",), ("limit", OWN[0]), SPEND, ("limit",), SPEND, ("limit", *OWN), SPEND]
+)
 @given(st.lists(acts, max_size=14))
 def test_the_meters_of_the_next_life_are_those_of_this_one(
     tmp_path_factory: pytest.TempPathFactory, story: list[tuple[Any, ...]]
@@ -125,7 +147,7 @@ async def _told(path: Path, story: list[tuple[Any, ...]]) -> None:
                 ends = {
                     name
                     for name in before
-                    if act == "stop" and name[1] == "run" and "conversation" not in name[0]
+                    if act == "stop" and name[1] == "run" and name[0] not in ("conversation c", "thread t")
                 }
                 assert {**after, **dict.fromkeys(ends, 0)} == {**before, **dict.fromkeys(ends, 0)}
             elif act == "amend":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.journal.lives import World
+from tests.journal.lives import World, written
 from tests.journal.test_recovery import came_to
 from tests.pump.scenes import Answer, Go, Question
 from xml_pipeline import Organism
@@ -72,3 +73,32 @@ async def test_one_is_named_by_how_its_thread_begins(world: World) -> None:
             waiting_named(journal, "x")
     finally:
         journal.close()
+
+
+async def test_one_is_found_without_reading_what_else_is_open(world: World) -> None:
+    async with world.life() as organism:
+        for _ in range(3):
+            await organism.send("anna", Question("?"))
+        await came_to(lambda: len(told(world.path)) == 3)
+    wanted, other, _ = told(world.path)
+    with written(world.path) as journal:  # a damaged conversation keeps nobody from another one's question
+        journal.execute(
+            "UPDATE steps SET events = x'00' WHERE conversation ="
+            " (SELECT number FROM conversations WHERE id = ?)",
+            (other.conversation,),
+        )
+    with closing(looked_at(world.path)) as journal:
+        assert waiting_named(journal, wanted.thread) == wanted
+        with pytest.raises(JournalError, match="is changed"):
+            waiting_named(journal, other.thread)
+
+
+async def test_what_waited_before_questions_had_rows_is_found_too(world: World) -> None:
+    async with world.life() as organism:
+        await organism.send("anna", Question("?"))
+        await came_to(lambda: told(world.path))
+    (wanted,) = told(world.path)
+    with written(world.path) as journal:
+        journal.execute("DELETE FROM questions")
+    with closing(looked_at(world.path)) as journal:
+        assert waiting_named(journal, wanted.thread) == wanted

@@ -248,7 +248,7 @@ def _carried_out(path: Path, request: Request) -> int:
     """Let it be done by the organism that runs, or alone, and print what is told; 1 when a part failed."""
     from xml_pipeline.door import alone, carried_out
 
-    told = carried_out(path, request, lambda: alone(path, request))
+    told = carried_out(path, request, lambda same: alone(path, same))
     for row in told.rows:
         print(visible(row))
     return 1 if told.failed else 0

@@ -108,7 +108,7 @@ def changed(arguments: argparse.Namespace, request: Request, machine: Machine | 
     from xml_pipeline.door import alone, carried_out
 
     path = journal_file(arguments).path
-    told = carried_out(path, request, lambda: alone(path, request, machine))
+    told = carried_out(path, request, lambda same: alone(path, same, machine))
     for row in told.rows:
         print(visible(row))
     return 1 if told.failed else 0

@@ -236,12 +236,18 @@ def ledger_file(arguments: argparse.Namespace) -> Path:
 
 def ledger_of(found: OrganismConfig, name: str) -> Path:
     """The file in which an organism's calls are rows. Raises ConfigError: there is none."""
-    if found.organism.journal is not None:
-        return found.base / found.organism.journal.path
-    ledger = None if found.llm is None else found.llm.ledger
-    if ledger is None or ledger.path is None:
+    path = ledger_if_any(found)
+    if path is None:
         raise ConfigError(
             f"{name} names no ledger; add `journal: state.db` to its `organism` or `ledger: usage.db` to its `llm`,"
             " or name a file with --journal"
         )
-    return found.base / ledger.path
+    return path
+
+
+def ledger_if_any(found: OrganismConfig) -> Path | None:
+    """That file: its journal, or else its ledger. One organism at a time has it, and takes requests beside it."""
+    if found.organism.journal is not None:
+        return found.base / found.organism.journal.path
+    ledger = None if found.llm is None else found.llm.ledger
+    return None if ledger is None or ledger.path is None else found.base / ledger.path

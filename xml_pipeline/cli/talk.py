@@ -23,6 +23,8 @@ from xml_pipeline.errors import ConfigError, EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xml_pipeline.config import OrganismConfig
     from xml_pipeline.organism import Organism
 
@@ -133,16 +135,20 @@ def _asked(arguments: argparse.Namespace, found: OrganismConfig, name: str, text
     machine = machine_of(found, receiver)
     terms = machine.terms
     said = Message.sealed(heading, payload, codec_of(type(payload)), None, terms.wire_limits).data
-    envelope = decode(_exchanged(found, receiver, said, arguments), terms.kept_limits)
-    try:
-        given = Reviver(machine.state, terms.listeners, terms.kept_limits).said_by(name, envelope.payload)
-    except Unreadable:  # whoever runs has classes that are not here
-        print(xml_text(etree.tostring(envelope.payload, encoding="unicode")))
-        return 0
-    failed = is_error(given)
-    for row in problem(given) if failed else answer(given):
-        print(plain(row), file=sys.stderr if failed else sys.stdout)
-    return _code(codec_of(type(given)).root, getattr(given, "code", "")) if failed else 0
+
+    def show(data: bytes) -> int:
+        envelope = decode(data, terms.kept_limits)
+        try:
+            given = Reviver(machine.state, terms.listeners, terms.kept_limits).said_by(name, envelope.payload)
+        except Unreadable:  # whoever runs has classes that are not here
+            print(xml_text(etree.tostring(envelope.payload, encoding="unicode")))
+            return 0
+        failed = is_error(given)
+        for row in problem(given) if failed else answer(given):
+            print(plain(row), file=sys.stderr if failed else sys.stdout, flush=True)
+        return _code(codec_of(type(given)).root, getattr(given, "code", "")) if failed else 0
+
+    return _exchanged(found, receiver, said, arguments, show)
 
 
 def _code(root: str, code: object) -> int:
@@ -170,43 +176,56 @@ def send(arguments: argparse.Namespace) -> int:
 
     start_log()
     found = config(arguments, "all")
-    answer = _exchanged(found, Organism.from_config(found), _read(arguments.envelope), arguments)
-    print(xml_text(answer.decode()))
-    said = decode(answer).payload
-    failed = said.tag in {codec_of(Huh).root, codec_of(SystemError).root}
-    return _code(str(said.tag), said.findtext("{*}code")) if failed else 0
+
+    def show(answer: bytes) -> int:
+        print(xml_text(answer.decode()), flush=True)
+        said = decode(answer).payload
+        failed = said.tag in {codec_of(Huh).root, codec_of(SystemError).root}
+        return _code(str(said.tag), said.findtext("{*}code")) if failed else 0
+
+    return _exchanged(found, Organism.from_config(found), _read(arguments.envelope), arguments, show)
 
 
 def _exchanged(
-    found: OrganismConfig, receiver: Organism, data: bytes, arguments: argparse.Namespace
-) -> bytes:
-    """The answer's envelope, from the organism that runs on the journal, else from one that runs meanwhile."""
+    found: OrganismConfig,
+    receiver: Organism,
+    data: bytes,
+    arguments: argparse.Namespace,
+    show: Callable[[bytes], int],
+) -> int:
+    """Show the answer's envelope: of the organism that has the journal or ledger, else of one that runs meanwhile.
+
+    That one runs on, when it has answered, for those that have joined it by then.
+    """
     import asyncio
 
+    from xml_pipeline.cli.ledger import ledger_if_any
     from xml_pipeline.console.signals import live
     from xml_pipeline.door import Told, carried_out
     from xml_pipeline.door.requests import Exchange
     from xml_pipeline.organism import Organism
 
-    fresh = [receiver]
+    fresh, shown = [receiver], list[int]()
     again = f"the same with `--key {arguments.key}` gives its answer" if arguments.key else ""
 
-    async def alone() -> Told:
+    async def alone(request: Exchange) -> Told:
         organism = (
             fresh.pop() if fresh else Organism.from_config(found)
         )  # one that was refused starts no more
         unlock(organism.router)  # not before: an organism that runs already has its keys
 
-        async def work() -> bytes:
-            return await organism.exchange(data, timeout=arguments.timeout, key=arguments.key)
+        async def work() -> int:
+            code = show(await organism.exchange(data, timeout=request.timeout, key=request.key))
+            await organism.served()
+            return code
 
-        return Told([(await live(organism, work, again=again)).decode()])
+        shown.append(await live(organism, work, again=again))
+        return Told([])
 
-    journal = found.organism.journal
-    if journal is None:
-        return asyncio.run(alone()).rows[0].encode()
     request = Exchange(_text(data), arguments.timeout, arguments.key)
-    return carried_out(found.base / journal.path, request, alone).rows[0].encode()
+    file = ledger_if_any(found)
+    told = asyncio.run(alone(request)) if file is None else carried_out(file, request, alone)
+    return shown[0] if shown else show(told.rows[0].encode())
 
 
 def _text(data: bytes) -> str:

@@ -28,12 +28,17 @@ class Nobody(Exception):
     """Nobody takes requests here just now, and nothing was asked; the text says why."""
 
 
+class Gone(JournalError):
+    """Whoever was asked went away before it said what became of it."""
+
+
 def told(journal: Path, said: bytes) -> Told:
     """What becomes of a request, which is a line.
 
     Raises:
         Nobody: nobody took it.
-        JournalError: who listens cannot be talked to, and nothing was asked; or it ended in the middle.
+        Gone: it ended in the middle.
+        JournalError: who listens cannot be talked to, and nothing was asked; or it says nonsense.
         XmlPipelineError: nothing was done; it says why.
     """
     if len(said) > LONGEST:
@@ -99,9 +104,9 @@ def _line(caller: socket.socket) -> bytes:
 
 def _understood(answer: bytes, process: int) -> Told:
     if not answer.endswith(b"\n"):
-        raise JournalError(
-            f"process {process}, which had the journal, went away before it said what became of this: it may be done,"
-            " or not. Look first (`xml-pipeline log`, `dead list`); what has a --key can be asked again without harm"
+        raise Gone(
+            f"process {process}, which had the file, went away before it said what became of this: it may be done,"
+            " or not"
         )
     try:
         found = answer_in(answer)

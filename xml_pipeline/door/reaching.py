@@ -6,29 +6,40 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
-from xml_pipeline.door.client import Nobody, told
+from msgspec.structs import replace
+
+from xml_pipeline.door.client import Gone, Nobody, told
 from xml_pipeline.door.desk import Desk
 from xml_pipeline.door.holders import Resting
-from xml_pipeline.door.requests import Request, Told, line
+from xml_pipeline.door.requests import Exchange, Request, Told, line
 from xml_pipeline.errors import JournalError, XmlPipelineError
 from xml_pipeline.journal.file import looked_at
 from xml_pipeline.journal.owner import InUse
 from xml_pipeline.journal.sqlite import SqliteJournal
+from xml_pipeline.pump.attempts import MOST_INTERRUPTIONS
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.threads.ids import random_ids
 
+R = TypeVar("R", bound=Request)
+
 PATIENCE = 10.0  # seconds for which somebody may have the journal and not listen yet, or not any more
+RESTART = 2.0  # seconds in which an organism that died is started again by whoever watches over it
 _PAUSE = 0.05
+_SHORTEST = 0.001  # seconds; so long is waited at least
 
 
 def carried_out(
-    journal: Path, request: Request, alone: Callable[[], Awaitable[Told]], *, patience: float | None = None
+    journal: Path, request: R, alone: Callable[[R], Awaitable[Told]], *, patience: float | None = None
 ) -> Told:
     """What becomes of a request.
 
+    One with a key is the same request when it is said again, so it goes on with the next one who has the journal when
+    the one that it waited for dies; as often as a message outlives that.
+
     Args:
-        journal: the file.
+        journal: the file, or that of a ledger.
         request: what is wanted.
         alone: does it when nobody has the journal. Raises InUse when somebody has.
         patience: seconds; default: PATIENCE.
@@ -40,20 +51,53 @@ def carried_out(
         said = line(request)
     except UnicodeEncodeError as error:
         raise XmlPipelineError(f"that holds what is no text: {error.reason}") from None
-    until = time.monotonic() + (PATIENCE if patience is None else patience)
+    patience = PATIENCE if patience is None else patience
+    began = time.monotonic()
+    until, free, deaths = began + patience, began, 0
     while True:
         try:
             return told(journal, said)
         except Nobody as nobody:
             why = str(nobody)
-        try:
-            return asyncio.run(_awaited(alone))
-        except InUse as error:
-            if time.monotonic() >= until:
-                raise JournalError(
-                    f"{error}, and that one takes no requests ({why}); stop it first, and try again"
-                ) from None
-            time.sleep(_PAUSE)
+        except Gone as gone:
+            deaths += 1
+            if not _is_named(request) or deaths > MOST_INTERRUPTIONS:
+                raise JournalError(f"{gone}{_to_do(request)}") from None
+            now = time.monotonic()
+            until, free = now + RESTART + patience, now + RESTART
+            said = line(_in_what_is_left(request, now - began))
+            continue
+        if time.monotonic() >= free:
+            try:
+                return asyncio.run(_awaited(alone, _in_what_is_left(request, time.monotonic() - began)))
+            except InUse as error:
+                if time.monotonic() >= until:
+                    raise JournalError(
+                        f"{error}, and that one takes no requests ({why}); stop it first, and try again"
+                    ) from None
+        time.sleep(_PAUSE)
+
+
+def _is_named(request: Request) -> bool:
+    """Whether it is the same request, and is not done twice, however often it is said."""
+    return isinstance(request, Exchange) and request.key is not None
+
+
+def _in_what_is_left(request: R, gone: float) -> R:
+    """The same request after so many seconds."""
+    if not isinstance(request, Exchange) or request.timeout is None or not request.key:
+        return request
+    return replace(request, timeout=max(_SHORTEST, request.timeout - gone))
+
+
+def _to_do(request: Request) -> str:
+    """What somebody does who does not know what became of it."""
+    if isinstance(request, Exchange):
+        return (
+            ", and what models were asked for it may be billed. Look first: `xml-pipeline llm calls`, with a journal"
+            " `log` and `show`; with a journal and a --key it can be asked again without harm"
+        )
+    return ". Look first (`xml-pipeline log`, `dead list`, `llm calls`)"
 
 
 async def alone(journal: Path, request: Request, machine: Machine | None = None) -> Told:
@@ -79,5 +123,5 @@ async def alone(journal: Path, request: Request, machine: Machine | None = None)
         await file.close()
 
 
-async def _awaited(work: Callable[[], Awaitable[Told]]) -> Told:
-    return await work()
+async def _awaited(work: Callable[[R], Awaitable[Told]], request: R) -> Told:
+    return await work(request)

@@ -87,6 +87,12 @@ class Door:
         for caller in tuple(self.callers):
             caller.hurry()
 
+    async def served(self) -> None:
+        """Wait until nobody is there whose request is carried out."""
+        while tasks := [each.task for each in self.callers if each.task is not None]:
+            await asyncio.wait(tasks)
+            await asyncio.sleep(0)  # who has been told goes with the next turn of the loop
+
     async def close(self) -> None:
         """`shut`, and see the last ones off. Call it when nothing that was asked for can go on."""
         self.shut()

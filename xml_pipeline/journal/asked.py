@@ -36,19 +36,30 @@ class Waiting(Struct, frozen=True):
 
 def waiting(connection: sqlite3.Connection) -> Iterator[Waiting]:
     """All that wait, the oldest conversation first. Raises JournalError."""
-    for (name,) in connection.execute(
-        "SELECT id FROM open JOIN conversations USING (number) ORDER BY number"
-    ).fetchall():
+    for name in _open(connection):
         yield from _waiting_in(connection, name)
 
 
 def waiting_named(connection: sqlite3.Connection, start: str) -> Waiting:
     """The one whose thread begins so. Raises JournalError."""
-    found = [each for each in waiting(connection) if each.thread.startswith(start)]
+    rows = connection.execute(
+        "SELECT DISTINCT id FROM questions JOIN conversations ON conversations.number = conversation"
+        " WHERE substr(thread, 1, ?) = ?",
+        (len(start), start),
+    ).fetchall()
+    # journals of formats 1 and 2 had no rows of questions, and what waited then has none still
+    names = [name for (name,) in rows] or _open(connection)
+    asked = (each for name in names for each in _waiting_in(connection, name))
+    found = [each for each in asked if each.thread.startswith(start)]
     if len(found) != 1:
         problem = "several questions begin" if found else "no question begins"
         raise JournalError(f"{problem} with '{start}'; `xml-pipeline questions` lists them")
     return found[0]
+
+
+def _open(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute("SELECT id FROM open JOIN conversations USING (number) ORDER BY number")
+    return [name for (name,) in rows.fetchall()]
 
 
 def _waiting_in(connection: sqlite3.Connection, conversation: str) -> Iterator[Waiting]:

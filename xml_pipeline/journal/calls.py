@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from xml_pipeline.ledger import Asked, Came, Forgiven, Recalled, Spent, Try
+from xml_pipeline.ledger import Asked, Came, Forgiven, Limited, Recalled, Spent, Try
 
 _BEGUN = (
     "INSERT INTO calls (number, conversation, message, run, request, nth, threads, agent, operation, backend, model,"
@@ -72,7 +73,13 @@ class Calls:
         return run is not None
 
     def start(self, connection: sqlite3.Connection, now: float) -> None:
-        """Mark what an earlier life began and never ended, and find the run: a death does not end one."""
+        """Mark what an earlier life began and never ended, and find the run: a death does not end one.
+
+        Limits of threads go whose conversation is over.
+        """
+        connection.execute(
+            "DELETE FROM limits WHERE conversation NOT IN (SELECT id FROM open JOIN conversations USING (number))"
+        )
         if self.look(connection):
             connection.execute(
                 "UPDATE calls SET outcome = 'unknown', ended = began WHERE number > ? AND ended IS NULL",
@@ -123,16 +130,29 @@ class Calls:
             ).fetchall()
         return [Asked(*asked[:3], *row) for row in rows]
 
-    def spent_in(self, conversation_id: str) -> Sequence[Spent]:
+    def spent_in(self, conversation_id: str, after: int = 0, ended: float = -math.inf) -> Sequence[Spent]:
         """As `Ledger.spent_in`."""
         with self._file.reading() as reader:
             rows = reader.execute(
-                f"SELECT {SPENT_AT}, agent, threads, {_SUMS} WHERE conversation = ? GROUP BY 1, 2, 3",
-                (conversation_id,),
+                f"SELECT {SPENT_AT}, agent, threads, {_SUMS} WHERE conversation = ? AND number > ?"
+                " AND (ended IS NULL OR ended > ?) GROUP BY 1, 2, 3",
+                (conversation_id, after, ended),
             ).fetchall()
         return [
             Spent(at, agent, "", tuple(threads.split()), True, *sums) for at, agent, threads, *sums in rows
         ]
+
+    def limit(self, limited: Limited) -> None:
+        """As `Ledger.limit`."""
+        if limited.limits:
+            self._file.hand_over("INSERT OR REPLACE INTO limits VALUES (?, ?, ?)", limited)
+        else:
+            self._file.hand_over("DELETE FROM limits WHERE thread = ?", limited[:1])
+
+    def limited(self) -> Sequence[Limited]:
+        """As `Ledger.limited`."""
+        with self._file.reading() as reader:
+            return [Limited(*row) for row in reader.execute("SELECT * FROM limits").fetchall()]
 
     def forgiven(self) -> Sequence[Forgiven]:
         """As `Ledger.forgiven`."""

@@ -20,7 +20,7 @@ from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 4  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 5  # of the tables; another one is migrated or refused, never guessed at
 
 _AT_ONCE = 500  # values in one statement; SQLite takes 999 everywhere
 _DAMAGED = (
@@ -167,11 +167,21 @@ CREATE TABLE IF NOT EXISTS questions (
 );
 """
 
+# Limits that handlers set for their threads.
+_LIMITS = """
+CREATE TABLE limits (
+    thread TEXT PRIMARY KEY,
+    conversation TEXT NOT NULL,
+    limits BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
 _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
     2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
     3: _MONEY,
+    4: _LIMITS,
 }
 """From each version of the tables to the next one."""
 
@@ -219,9 +229,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY}"
-            f" PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY} {_LIMITS}"
+            f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
         )
         return
     for number in range(version, VERSION):

@@ -429,23 +429,26 @@ class SqliteJournal:
         self._stopping.set()
         self._failure = JournalError(f"the journal {self.path} is closed")
         self._gathered.hand_over()
+        self._end_reading()
         self._queue.put(None)
         await self._closed
         self._thread.join()
         self._thread = None
-        if self._reader is not None:
-            self._reader.close()
 
     def end(self) -> None:
         """Let the file go where its event loop is over: what was handed over is written, and nobody is told."""
         if self._thread is not None:
             self._stopping.set()
             self._gathered.hand_over()
+            self._end_reading()
             self._queue.put(None)
             self._thread.join()
             self._thread = None
-            if self._reader is not None:
-                self._reader.close()
+
+    def _end_reading(self) -> None:
+        """Before the writer closes: the last one that closes removes the log, and a reader may not."""
+        if self._reader is not None:
+            self._reader.close()
 
     def _broken(self, error: JournalError) -> None:
         self._failure = error

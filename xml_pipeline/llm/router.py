@@ -439,6 +439,7 @@ class Router:
     def let_go(self) -> None:
         """Write attempts down no more: whose ledger it was has stopped."""
         self._shared.ledger = None
+        self._book.go_on(None)
 
     async def take_up(self, ledger: Ledger) -> None:
         """Write down each attempt from now on, and go on with what the rows say was spent before this router was.
@@ -447,8 +448,11 @@ class Router:
             JournalError: they cannot be read.
         """
         first, self._shared.ledger = self._shared.ledger is None, ledger
-        if self._book.active and first:
-            self._book.take_up(ledger, await ledger.spent_since(self._book.since()))
+        if not first:
+            self._book.go_on(ledger)
+            return
+        earlier = await ledger.spent_since(self._book.since()) if self._book.active else ()
+        self._book.take_up(ledger, earlier)
 
     def forgiven(self, what: Forgiven) -> None:
         """Hold something no more against a budget: it stands in the ledger so."""
@@ -505,7 +509,8 @@ class Router:
     def set_thread_budget(self, thread_id: str, *limits: Budget) -> None:
         """Budgets for one thread and everything below it, beside the configured ones; none takes them away.
 
-        A new one counts from now on. The configured ones, and one that is set again as it was, go on counting.
+        A new one counts from now on. The configured ones, and one that is set again as it was, go on counting. With a
+        journal it holds until the thread ends, also in the next life of the organism.
         """
         conversation_id = charge_of(None).conversation_id
         self._book.set_thread_budget(thread_id, *limits, conversation_id=conversation_id)

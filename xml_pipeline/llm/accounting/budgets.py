@@ -6,16 +6,19 @@ taken in one step without awaiting, so calls that run at the same time cannot pa
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from fnmatch import fnmatchcase
-from typing import Literal, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
-from xml_pipeline.errors import BudgetExceededError, ConfigError, cut
+import msgspec
+
+from xml_pipeline.errors import BudgetExceededError, ConfigError, JournalError, cut
 from xml_pipeline.events import BudgetWarning
-from xml_pipeline.ledger import Amended, Forgiven, Ledger, Recalled, Spent
+from xml_pipeline.ledger import Amended, Forgiven, Ledger, Limited, Recalled, Spent
 from xml_pipeline.llm.accounting.periods import (
     ALWAYS,
     ENDLESS,
@@ -67,6 +70,8 @@ class Budget:
     soft: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.warn_at, list):  # two budgets of the same numbers are the same
+            object.__setattr__(self, "warn_at", tuple(self.warn_at))
         checks = [
             (name, value is None or (is_whole(value) and value >= 0), "a whole number from 0")
             for name in ("tokens", "input_tokens", "output_tokens")
@@ -181,16 +186,37 @@ def amount_of(unit: Unit, prompt: int, output: int, micro_usd: int) -> int:
             return output
 
 
+class Own(NamedTuple):
+    """A limit that was set for one thread.
+
+    Attributes:
+        budget: the limit.
+        since: the number of the last try before it was set; it counts those after it.
+    """
+
+    budget: Budget
+    since: int
+
+
+_owns = msgspec.json.Decoder(tuple[Own, ...])
+
+
 class Meter:
-    """The state of one budget in one scope and one unit; money in micro-USD."""
+    """The state of one budget in one scope and one unit; money in micro-USD.
+
+    `since` is that of an `Own`; None where it counts from the beginning.
+    """
 
     __slots__ = (
         *("_before", "_period", "_warned", "_zone"),
-        *("budget", "limit", "reserved", "scope", "spent", "unit"),
+        *("budget", "limit", "reserved", "scope", "since", "spent", "unit"),
     )
 
-    def __init__(self, scope: str, budget: Budget, unit: Unit, limit: int, zone: tzinfo) -> None:
+    def __init__(
+        self, scope: str, budget: Budget, unit: Unit, limit: int, zone: tzinfo, since: int | None = None
+    ) -> None:
         self.scope = scope
+        self.since = since
         self.budget = budget
         self.unit = unit
         self.limit = limit
@@ -227,6 +253,15 @@ class Meter:
                 self.spent -= amount_of(self.unit, each.prompt, each.output, each.micro_usd)
         self.spent = max(0, self.spent)
         self._warned = len(self._crossed())
+
+    def counts(self, number: int) -> bool:
+        """Whether the try of this number is among what it counts."""
+        return self.since is None or number > self.since
+
+    def last_forgiven(self, forgiven: Iterable[Forgiven], wall: float) -> float:
+        """When something of it was forgiven in this period, in seconds of Unix time: all that had ended by then."""
+        self.turn(wall)
+        return max((each.at for each in forgiven if self._is(each)), default=-math.inf)
 
     def _is(self, forgiven: Forgiven) -> bool:
         """Whether this budget is the one of which something is forgiven, in the period of now."""
@@ -371,7 +406,7 @@ class BudgetBook:
         }
         self._operations = _Named("operation", budgets.operations)
         self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
-        self._own: dict[tuple[str, str], tuple[Budget, ...]] = {}
+        self._own: dict[tuple[str, str], tuple[Own, ...]] = {}
         self._talks: dict[str, set[str]] = {}  # conversation → the agents that are limited in it
         self._ledger: Ledger | None = None
         self._earlier: Sequence[Spent] = ()  # in earlier lives
@@ -392,6 +427,17 @@ class BudgetBook:
         for named in (self._agents, self._operations):
             for name, meters in named.all():
                 self._count(meters, named.of(name, self._earlier))
+        for each in ledger.limited():
+            try:
+                self._own[("thread", each.thread_id)] = _owns.decode(each.limits)
+            except msgspec.MsgspecError as error:
+                text = f"the ledger holds limits of thread {each.thread_id} that cannot be read: {error}"
+                raise JournalError(text) from error
+            self.active = True
+
+    def go_on(self, ledger: Ledger | None) -> None:
+        """The ledger that was taken up is opened anew; or there is none any more."""
+        self._ledger = ledger
 
     def set_thread_budget(self, thread_id: str, *limits: Budget, conversation_id: str = "") -> None:
         """Limits for one thread and everything below it, beside the general ones; without limits: none.
@@ -399,15 +445,22 @@ class BudgetBook:
         Those that held before and still hold go on with what they have counted.
         """
         scope = ("thread", thread_id)
-        counted = self._threads.pop(scope, [])
-        self._own.pop(scope, None)
-        if limits:
-            self._own[scope] = limits
+        counted, before = self._threads.pop(scope, []), list(self._own.pop(scope, ()))
+        own, now = [], 0 if self._ledger is None else self._ledger.last
+        for budget in limits:
+            known = next((each for each in before if each.budget == budget), None)
+            if known is not None:
+                before.remove(known)
+            own.append(known or Own(budget, now))
+        if own:
+            self._own[scope] = tuple(own)
             self.active = True
+        if self._ledger is not None and conversation_id:
+            written = msgspec.json.encode(own) if own else b""
+            self._ledger.limit(Limited(thread_id, conversation_id, written))
         for place, meter in enumerate(self._scope("thread", thread_id, self.budgets.thread, conversation_id)):
-            same = next(
-                (old for old in counted if (old.budget, old.unit) == (meter.budget, meter.unit)), None
-            )
+            what = meter.budget, meter.unit, meter.since
+            same = next((old for old in counted if (old.budget, old.unit, old.since) == what), None)
             if same is not None:
                 counted.remove(same)
                 self._threads[scope][place] = same
@@ -447,9 +500,9 @@ class BudgetBook:
         """What was counted as the most that something can have come to; what it did come to is spent beside it."""
         if self.active:
             for meter in self.meters(charge):
-                meter.spent = max(
-                    0, meter.spent - amount_of(meter.unit, known.prompt, known.output, known.micro_usd)
-                )
+                if meter.counts(known.number):
+                    amount = amount_of(meter.unit, known.prompt, known.output, known.micro_usd)
+                    meter.spent = max(0, meter.spent - amount)
 
     def forgive(self, what: Forgiven) -> None:
         """Hold something no more against a budget, from now on and for budgets that are first used later."""
@@ -477,7 +530,8 @@ class BudgetBook:
             scopes[f"thread {thread}"] = scopes[f"call {thread}"] = kept
         for scope, counts in scopes.items():
             for meter in self._of_scope(scope):
-                meter.count((counts,), forgiven, wall)
+                if meter.counts(what.number):
+                    meter.count((counts,), forgiven, wall)
         self._on_settled()
 
     def _still_holds(self, forgiven: Forgiven) -> bool:
@@ -502,7 +556,8 @@ class BudgetBook:
         """The thread is over."""
         self._threads.pop(("thread", thread_id), None)
         self._threads.pop(("call", thread_id), None)
-        self._own.pop(("thread", thread_id), None)
+        if self._own.pop(("thread", thread_id), ()) and self._ledger is not None:
+            self._ledger.limit(Limited(thread_id, "", b""))
 
     def forget_conversation(self, conversation_id: str) -> None:
         """The conversation is over."""
@@ -540,21 +595,26 @@ class BudgetBook:
     def _scope(
         self, kind: str, key: str, general: Sequence[Budget], conversation_id: str = ""
     ) -> list[Meter]:
-        limits = (*general, *self._own.get((kind, key), ()))
-        meters, new = self._kept(self._threads, (kind, key), f"{kind} {key}", limits, MAX_THREAD_SCOPES)
+        own = self._own.get((kind, key), ())
+        meters, new = self._kept(self._threads, (kind, key), f"{kind} {key}", general, MAX_THREAD_SCOPES, own)
         if new and self._ledger is not None and conversation_id:
             earlier = self._ledger.spent_in(conversation_id)
             if kind == "agent":
-                earlier = [spent for spent in earlier if _talk(spent.agent, conversation_id) == key]
-            elif kind != "conversation":
-                earlier = [spent for spent in earlier if key in spent.threads]
-            self._count(
-                [
-                    meter for meter in meters if meter.budget in general
-                ],  # another one counts from its own time
-                earlier,
-            )
+                belongs = [spent for spent in earlier if _talk(spent.agent, conversation_id) == key]
+            else:
+                belongs = [spent for spent in earlier if kind == "conversation" or key in spent.threads]
+            self._count([meter for meter in meters if meter.since is None], belongs)
+            for meter in meters:
+                if meter.since is not None:
+                    self._count_since(meter, key, conversation_id, self._ledger)
         return meters
+
+    def _count_since(self, meter: Meter, thread_id: str, conversation_id: str, ledger: Ledger) -> None:
+        """Count what a thread spent since it was limited; of what was forgiven it is known by when it had ended."""
+        wall = self._wall()
+        forgiven = meter.last_forgiven(self._forgiven, wall)
+        earlier = ledger.spent_in(conversation_id, meter.since or 0, forgiven)
+        meter.count([spent for spent in earlier if thread_id in spent.threads], (), wall)
 
     def _count(self, meters: Sequence[Meter], earlier: Sequence[Spent]) -> None:
         if earlier:
@@ -562,24 +622,30 @@ class BudgetBook:
                 meter.count(earlier, self._forgiven, self._wall())
 
     def _kept(
-        self, scopes: OrderedDict[K, list[Meter]], key: K, name: str, limits: Sequence[Budget], most: int
+        self,
+        scopes: OrderedDict[K, list[Meter]],
+        key: K,
+        name: str,
+        limits: Sequence[Budget],
+        most: int,
+        own: Sequence[Own] = (),
     ) -> tuple[list[Meter], bool]:
         """The meters of one scope, and whether they were made now: when it has limits and is first asked about."""
         meters = scopes.get(key)
         if meters is not None:
             scopes.move_to_end(key)
             return meters, False
-        if not limits:
+        if not limits and not own:
             return [], False
-        meters = scopes[key] = self._meters(name, limits)
+        meters = scopes[key] = self._meters(name, limits, own)
         if len(scopes) > most:
             _drop_idle(scopes)
         return meters, True
 
-    def _meters(self, scope: str, budgets: Sequence[Budget]) -> list[Meter]:
+    def _meters(self, scope: str, budgets: Sequence[Budget], own: Sequence[Own] = ()) -> list[Meter]:
         return [
-            Meter(scope, budget, unit, limit, self._zone)
-            for budget in budgets
+            Meter(scope, budget, unit, limit, self._zone, since)
+            for budget, since in (*((budget, None) for budget in budgets), *own)
             for unit, limit in budget.limits()
         ]
 
