@@ -156,10 +156,14 @@ async def test_tries_are_lines_of_json_too(tmp_path: Path) -> None:
         "preset": "smart",
         "backend": "scripted",
         "model": "m",
+        "attempt": 2,
         "input_tokens": 400,
         "cache_read_tokens": 0,
         "cache_write_tokens": 0,
+        "cache_write_1h_tokens": 0,
         "output_tokens": 100,
+        "reasoning_tokens": 0,
+        "priced_as": "free",
         "usd_estimate": 0.0,
         "estimated": False,
         "confirmed": True,
@@ -168,6 +172,7 @@ async def test_tries_are_lines_of_json_too(tmp_path: Path) -> None:
         "tool_calls": 0,
     }
     assert (error["backend"], error["error"], error["op"]) == ("busy", "OverloadedError", "verify")
+    assert error["attempt"] == 1
     assert (tmp_path / "logs" / "llm-usage.jsonl").stat().st_mode & 0o777 == 0o600
 
 
@@ -177,3 +182,46 @@ async def test_where_no_line_can_be_written_the_call_goes_on(
     async with Router([backend()], lines=Lines(tmp_path)) as router:
         await router.complete("m", "hello")
     assert "cannot be written" in caplog.text
+
+
+async def test_each_try_of_a_call_has_its_number_and_its_organism(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    failing = ScriptedBackend(name="busy", rules=(Rule(error="OverloadedError"),), priority=0)
+    file = LedgerFile(path, organism="demo")
+    async with Router([failing, backend()], retry_base_delay=0.001, ledger=file) as router:
+        for _ in range(2):
+            await router.complete("m", "hello", max_tokens=100)
+            failing.rules = ()
+    with closing(read_only(path)) as connection:
+        rows = connection.execute("SELECT organism, backend, attempt, outcome FROM calls").fetchall()
+    assert rows[:2] == [("demo", "busy", 1, "failed"), ("demo", "scripted", 2, "answered")]
+    assert rows[2][2] == 1
+
+
+@pytest.mark.parametrize(
+    ("organism", "llm"),
+    [("{name: demo, journal: rows.db}", ""), ("{name: demo}", "ledger: rows.db, ")],
+    ids=["journal", "ledger"],
+)
+async def test_rows_say_whose_calls_they_are(tmp_path: Path, organism: str, llm: str) -> None:
+    backend = "{provider: scripted, supported_models: [m], rules: [{reply: x}]}"
+    text = f"organism: {organism}\nllm: {{{llm}backends: [{backend}]}}\n"
+    (tmp_path / "organism.yaml").write_text(text)
+    made = Organism.from_file(tmp_path / "organism.yaml")
+    made.listener(_worker, name="worker", accepts=[Question])
+    async with made:
+        await made.ask("worker", Question("hello"))
+    assert owners(tmp_path / "rows.db") == ["demo"]
+
+
+async def test_rows_of_an_organism_made_by_a_program_say_whose_they_are(tmp_path: Path) -> None:
+    made = Organism.build(name="demo", journal=tmp_path / "rows.db", router=Router([backend()]))
+    made.listener(_worker, name="worker", accepts=[Question])
+    async with made:
+        await made.ask("worker", Question("hello"))
+    assert owners(tmp_path / "rows.db") == ["demo"]
+
+
+def owners(path: Path) -> list[str]:
+    with closing(read_only(path)) as connection:
+        return [name for (name,) in connection.execute("SELECT organism FROM calls")]

@@ -20,7 +20,7 @@ from xml_pipeline.journal.uptime import Uptime
 from xml_pipeline.threads.record import Entry
 
 APPLICATION_ID = 0x786D6C70  # "xmlp": how `file` and we recognise it
-VERSION = 4  # of the tables; another one is migrated or refused, never guessed at
+VERSION = 5  # of the tables; another one is migrated or refused, never guessed at
 
 _AT_ONCE = 500  # values in one statement; SQLite takes 999 everywhere
 _DAMAGED = (
@@ -167,11 +167,19 @@ CREATE TABLE IF NOT EXISTS questions (
 );
 """
 
+# Which organism's call it is and which try of it; what a provider keeps for an hour.
+_ATTEMPTS = """
+ALTER TABLE calls ADD COLUMN organism TEXT NOT NULL DEFAULT '';
+ALTER TABLE calls ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE calls ADD COLUMN cache_write_1h INTEGER NOT NULL DEFAULT 0;
+"""
+
 _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
     2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
     3: _MONEY,
+    4: _ATTEMPTS,
 }
 """From each version of the tables to the next one."""
 
@@ -219,7 +227,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY}"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY} {_ATTEMPTS}"
             f" PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {VERSION}; COMMIT;"
         )

@@ -152,6 +152,7 @@ class SqliteJournal:
         elapsed: Callable[[], float] = time.monotonic,
         idle: float = _IDLE,
         visits: bool = False,
+        organism: str = "",
     ) -> None:
         self.path = Path(path)
         self.trouble = ""
@@ -161,7 +162,7 @@ class SqliteJournal:
         self._elapsed = elapsed
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
-        self.ledger = Calls(self, visits=visits)
+        self.ledger = Calls(self, organism=organism, visits=visits)
         self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
         self._written_all = threading.Event()  # what the thread took from the queue
         self._thread: threading.Thread | None = None

@@ -33,6 +33,7 @@ def begun(completion: Completion, lease: Lease, rates: Rates | None, wall: float
         prompt,
         output,
         price if held is None or not held.most.micro_usd else held.most.micro_usd,
+        lease.attempt,
     )
 
 
@@ -55,6 +56,7 @@ def ended(completion: Completion, fact: Answered, response: LLMResponse | None, 
         "" if response is None else response.stop_reason or response.finish_reason,
         0 if response is None else len(response.tool_calls),
         "" if fact.error is None else type(fact.error).__name__,
+        cache_write_1h=usage.cache_write_1h_tokens,
     )
     if response is None or asked is None:
         return came

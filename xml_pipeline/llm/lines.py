@@ -49,6 +49,7 @@ class Lines:
             "preset": completion.model,
             "backend": fact.backend,
             "model": fact.model,
+            "attempt": fact.attempt,
             "latency_ms": round((fact.at - fact.started) * 1000),
         }
         if self.usage is not None and usage.total_tokens:
@@ -57,7 +58,10 @@ class Lines:
                 "input_tokens": usage.prompt_tokens,
                 "cache_read_tokens": usage.cached_tokens,
                 "cache_write_tokens": usage.cache_write_tokens,
+                "cache_write_1h_tokens": usage.cache_write_1h_tokens,
                 "output_tokens": usage.completion_tokens,
+                "reasoning_tokens": usage.reasoning_tokens,
+                "priced_as": fact.priced_as,
                 "usd_estimate": None if fact.micro_usd is None else fact.micro_usd / 1_000_000,
                 "estimated": usage.estimated,
                 "confirmed": fact.confirmed,

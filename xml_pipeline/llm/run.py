@@ -691,6 +691,7 @@ class Run:
             if rates is not None and usage.cached_tokens + usage.cache_write_tokens
             else cost,
             "" if rates is None else rates.name,
+            lease.attempt,
         )
 
     def _ended_badly(self, error: BaseException) -> None:
