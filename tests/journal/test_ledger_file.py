@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 
+from tests.emulators import Answer as Said
+from tests.emulators import Fault, OpenAIEmulator
 from tests.pump.scenes import Answer, Question, respond
 from xml_pipeline import HandlerMetadata, Organism
-from xml_pipeline.errors import BudgetExceededError, ConfigError, JournalError
+from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, ConfigError, JournalError
 from xml_pipeline.journal.file import read_only
 from xml_pipeline.journal.ledger_file import LedgerFile
 from xml_pipeline.journal.sqlite import SqliteJournal
-from xml_pipeline.llm import Budget, Budgets, Router, complete, configure_router
+from xml_pipeline.llm import Budget, Budgets, Router, Timeouts, complete, configure_router
 from xml_pipeline.llm.lines import Lines
+from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.pump import listener
 
@@ -225,3 +228,15 @@ async def test_rows_of_an_organism_made_by_a_program_say_whose_they_are(tmp_path
 def owners(path: Path) -> list[str]:
     with closing(read_only(path)) as connection:
         return [name for (name,) in connection.execute("SELECT organism FROM calls")]
+
+
+async def test_a_stream_that_is_written_down_does_not_wait_for_ever(tmp_path: Path) -> None:
+    async with OpenAIEmulator() as server:
+        server.script.then(Said(fault=Fault.HANG))
+        silent = OpenAIBackend(base_url=server.base_url, api_key=server.key)
+        times = Timeouts(first_token=0.05)
+        file = LedgerFile(tmp_path / "usage.db")
+        async with Router([silent], retries=0, timeouts=times, ledger=file) as router, asyncio.timeout(20):
+            with pytest.raises(BackendTimeoutError, match=r"no content within 0\.05 s"):
+                async for _ in router.stream("gpt-4o", "hello"):
+                    pass

@@ -30,7 +30,7 @@ def _sum(what: str, when: str) -> str:
 _SUMS = ", ".join(
     (
         f"sum({_CAME})",
-        f"sum({_OPEN} = 0 AND NOT {_CAME})",
+        f"sum({_OPEN} = 0 AND NOT {_CAME} AND outcome <> 'stored')",
         *(_sum(what, "confirmed") for what in ("prompt", "cached", "cache_write", "output", "reasoning")),
         _sum("micro_usd", "confirmed"),
         _sum("prompt + output", "confirmed AND estimated"),

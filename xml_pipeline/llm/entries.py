@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml_pipeline.ledger import Came, Try
+from xml_pipeline.ledger import Asked, Came, Try
 from xml_pipeline.llm.accounting.prices import Rates
 from xml_pipeline.llm.accounting.usage import Answered
 from xml_pipeline.llm.completion import Completion
@@ -37,9 +37,9 @@ def begun(completion: Completion, lease: Lease, rates: Rates | None, wall: float
     )
 
 
-def ended(completion: Completion, fact: Answered, response: LLMResponse | None, wall: float) -> Came:
+def ended(asked: Asked | None, fact: Answered, response: LLMResponse | None, wall: float) -> Came:
     """What a try came to, with its answer if a handler may ask for it again."""
-    asked, usage = completion.asked, fact.usage
+    usage = fact.usage
     came = Came(
         fact.outcome,
         wall,

@@ -15,7 +15,6 @@ from typing import Any
 
 from xml_pipeline.errors import described
 from xml_pipeline.llm.accounting.usage import Answered
-from xml_pipeline.llm.completion import Completion
 from xml_pipeline.llm.types import LLMResponse
 
 logger = logging.getLogger(__name__)
@@ -36,9 +35,9 @@ class Lines:
     organism: str = ""
     _open: dict[Path, int] = field(default_factory=dict)
 
-    def add(self, completion: Completion, fact: Answered, response: LLMResponse | None, wall: float) -> None:
-        """Write what a try came to."""
-        usage, charge = fact.usage, completion.charge
+    def add(self, preset: str, fact: Answered, response: LLMResponse | None, wall: float) -> None:
+        """Write what a try came to; `preset`: the model as the caller named it."""
+        usage, charge = fact.usage, fact.charge
         common = {
             "ts": datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "organism": self.organism,
@@ -46,7 +45,7 @@ class Lines:
             "agent": charge.agent,
             "conversation": charge.conversation_id,
             "thread": charge.thread_id,
-            "preset": completion.model,
+            "preset": preset,
             "backend": fact.backend,
             "model": fact.model,
             "attempt": fact.attempt,

@@ -385,6 +385,7 @@ class Router:
         """Free what is kept for a thread: it has ended."""
         self._book.forget_thread(thread_id)
         self._shared.caches.forget(thread_id)
+        self._shared.prefixes.forget(thread_id)
 
     def forget_conversation(self, conversation_id: str) -> None:
         """Free what is kept for a conversation: it has ended."""
@@ -536,6 +537,8 @@ class Router:
         self._shared.close()
         for endpoint in self._endpoints.values():
             endpoint.limiter.refuse(closed)
+        await self._shared.prefixes.aclose()
+        for endpoint in self._endpoints.values():
             await endpoint.transport.aclose()
         if self._file is not None:
             await self._file.close()

@@ -344,6 +344,9 @@ class PriceSection(Section):
     cache_write_1h: Dollars | None = Field(
         None, description="Input written to a cache for an hour; as `cache_write` when absent."
     )
+    cache_storage: Dollars | None = Field(
+        None, description="Input that Gemini stores (`cached_content`), for each hour; unknown when absent."
+    )
 
 
 class TimeoutsSection(Section):

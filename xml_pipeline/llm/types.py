@@ -269,6 +269,7 @@ class LLMRequest:
         prompt_tokens_estimate: estimated size of the prompt in tokens (Ollama sizes `num_ctx` by it).
         agent: who the call is charged to, or ""; never sent to a provider.
         cache_ttl: how long a cached prompt lives, `5m` or `1h`, where it can be said; "" for the backend's.
+        stored: the name by which its provider has its beginning; "" where it has not. The router fills it in.
     """
 
     model: str
@@ -289,6 +290,7 @@ class LLMRequest:
     agent: str = ""
     cache_ttl: str = ""
     changing: int = 1
+    stored: str = ""
 
 
 @dataclass(slots=True)

@@ -181,7 +181,7 @@ def charge_of(agent_id: str | None, operation: str = "") -> Charge:
 NOBODY = Charge()
 
 Kind = Literal["agent", "thread", "conversation", "model", "backend"]
-Outcome = Literal["answered", "dropped", "failed", "cancelled"]
+Outcome = Literal["answered", "dropped", "failed", "cancelled", "stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,8 @@ class Answered:
         charge: who pays.
         backend, model: who was asked, and for which model there.
         outcome: `answered`; `dropped`, when the consumer of a stream left after its first content; `failed`;
-            `cancelled`, when the caller left before.
+            `cancelled`, when the caller left before; `stored`, when it asked for no answer, but to store what prompts
+            begin with.
         usage: what is charged: tokens as the provider counted them, or `estimated`; of an unconfirmed attempt what
             was expected.
         confirmed: False when it was sent, nothing came back, and nobody will tell whether it was billed.
@@ -256,7 +257,7 @@ class UsageTally:
             total = fact.usage.total_tokens
             for account in self._accounts(fact):
                 account.unconfirmed += total
-        elif answered or fact.usage.total_tokens:
+        elif answered or fact.usage.total_tokens or fact.micro_usd:
             for account in self._accounts(fact):
                 account.requests += answered
                 account.count(fact.usage, fact.micro_usd, fact.plain)

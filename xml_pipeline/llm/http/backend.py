@@ -132,6 +132,9 @@ class Backend:
     usual_models: ClassVar[tuple[str, ...]] = ()  # globs of `serves_model`, for messages only
     endpoints: ClassVar[tuple[str, ...]] = ()  # paths in lower case that a `base_url` must not end with
     detached = False  # True: answers are asked for with `_submit`, and fetched by their names with `_fetch`
+    stores = (
+        False  # True: what prompts begin with is stored there by name (`_prefix`, `_store`, `_keep`, `_drop`)
+    )
     stands_in = False  # True: asked while no other backend of its router has a key
     offline: ClassVar[bool] = (
         False  # True: opens no connection, and may run where real requests are forbidden
@@ -189,6 +192,25 @@ class Backend:
 
     async def _fetch(self, client: Any, request: LLMRequest, response_id: str) -> LLMResponse:
         """Wait for the answer of this name. Arguments and errors as `_do_completion`."""
+        raise NotImplementedError
+
+    def _prefix(self, request: LLMRequest) -> bytes | None:
+        """What would be stored for this request, the same for equal beginnings; None for nothing."""
+        raise NotImplementedError
+
+    async def _store(self, client: Any, request: LLMRequest, seconds: int) -> tuple[str, int]:
+        """Store the beginning of this request for so long: its name, and its tokens (0 if the API does not say).
+
+        Arguments and errors as `_do_completion`; so for the next two.
+        """
+        raise NotImplementedError
+
+    async def _keep(self, client: Any, name: str, seconds: int) -> None:
+        """Keep what is stored by this name for so long from now on."""
+        raise NotImplementedError
+
+    async def _drop(self, client: Any, name: str) -> None:
+        """Store it no more."""
         raise NotImplementedError
 
     # What this class does with it
@@ -316,10 +338,12 @@ class Backend:
         finally:
             answer.close()
 
-    def _get(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
+    def _request(self, client: Any, method: str, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
+        """As `_post`, by another method; an empty body is none."""
         headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
         connection: Connection = getattr(client, "connection", client)
-        return connection.get(f"{self.base_url}/{wire.path.lstrip('/')}", headers)
+        body = _JSON.encode(wire.body).encode() if wire.body else None
+        return connection.send(method, f"{self.base_url}/{wire.path.lstrip('/')}", headers, body)
 
     def _post(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
         # A path cannot lead to another host: the key is sent to `base_url` and nowhere else.
