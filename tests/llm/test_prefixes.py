@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, closing
@@ -458,3 +459,14 @@ async def test_a_session_that_fails_over_has_one_at_each_place() -> None:
             ]
         assert stored == [["/v1beta/cachedContents"]] * 2
         assert (one.cached, two.cached) == ({}, {})
+
+
+@pytest.mark.parametrize("name", [None, "cachedContents/../models/x", "models/x", 7])
+async def test_a_name_that_is_none_is_not_used(name: object) -> None:
+    """It would go into a path, with the key."""
+    async with house() as at:
+        body = json.dumps({"name": name}).encode()
+        at.server.caching.then(Fail(Failure.INTERNAL, status=200, body=body))
+        await at.ask()
+        assert at.named == [""]
+    assert {each.method for each in at.server.requests} == {"POST"}

@@ -16,6 +16,8 @@ from random import random as default_random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
 
+from msgspec import structs
+
 from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import Event, Hook
@@ -574,7 +576,7 @@ class _Call(NamedTuple):
         """The completion of this call."""
         if self.asked is None:
             return completion
-        completion = replace(completion, asked=self.asked)
+        completion = structs.replace(completion, asked=self.asked)
         return completion if self.going_on is None else completion.going_on(self.going_on)
 
 

@@ -18,6 +18,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import structs
+
 from xml_pipeline.errors import (
     Attempt,
     BackendError,
@@ -545,7 +547,7 @@ class Run:
         if usage is None:
             confirmed = not (lease.sent and may_be_billed(error))
             usage = _UNSENT if confirmed else self._expected(lease)
-        fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=confirmed)
+        fact = structs.replace(self._fact(lease, "failed", usage), error=error, confirmed=confirmed)
         self.leases.failed(lease.route, error, fact.at)
         self.settle(lease, fact)
         reason = " ".join(visible(described(error)).split())
@@ -556,7 +558,7 @@ class Run:
     def cancelled(self, lease: Lease) -> None:
         """The caller left: it may have been billed if it was sent, and says nothing about the backend."""
         fact = self._fact(lease, "cancelled", self._expected(lease) if lease.sent else _UNSENT)
-        self.settle(lease, replace(fact, confirmed=not lease.sent))
+        self.settle(lease, structs.replace(fact, confirmed=not lease.sent))
 
     def _partly(self, lease: Lease, partial: Partial) -> Usage | None:
         """What an answer that broke off came to: the provider's count, and an estimate of what that has not in it.

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
+
 from xml_pipeline.attribution import current_caller
 from xml_pipeline.errors import BackendError
 from xml_pipeline.llm.accounting.bound import Extent
@@ -184,8 +186,7 @@ Kind = Literal["agent", "thread", "conversation", "model", "backend"]
 Outcome = Literal["answered", "dropped", "failed", "cancelled", "stored"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """What one attempt at one backend came to.
 
     Attributes:

@@ -50,7 +50,7 @@ from xml_pipeline.keys.names import checked_name, sendable, variable_of
 from xml_pipeline.keys.secret import Secret
 from xml_pipeline.llm.http.assembly import Assembly, as_events, checked
 from xml_pipeline.llm.http.body import Body
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest, expect_object
+from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest, expect_object, loaded
 from xml_pipeline.llm.http.framing import Frame, Framer, LineFramer, SSEFramer
 from xml_pipeline.llm.http.transport import USER_AGENT, Connection
 from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse, StreamEvent, StreamOpened
@@ -422,7 +422,10 @@ async def _whole(dialect: Dialect, request: LLMRequest, body: Body, begun: bytes
     content = bytearray(begun)
     while not body.ended:
         try:
-            async with asyncio.timeout(QUIET_SECONDS if content.endswith(_MAYBE_WHOLE) else None):
+            if content.endswith(_MAYBE_WHOLE):
+                async with asyncio.timeout(QUIET_SECONDS):
+                    content += await body.piece()
+            else:
                 content += await body.piece()
         except BackendError:
             raise
@@ -437,7 +440,7 @@ async def _whole(dialect: Dialect, request: LLMRequest, body: Body, begun: bytes
 def _read(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse:
     """The answer in a body, by what it is and not by what its headers call it."""
     try:
-        data = json.loads(content)
+        data = loaded(content)
     except (ValueError, RecursionError) as error:  # the latter: nested without end
         streamed = _collected(dialect, request, _frames(content.lstrip(_BLANK)))
         if streamed is not None:
@@ -497,6 +500,6 @@ def _request_id(answer: aiohttp.ClientResponse) -> str:
 def _parsed(content: bytes) -> Any:
     """The body of an error answer: parsed, or its text."""
     try:
-        return json.loads(content)
+        return loaded(content)
     except (ValueError, RecursionError):
         return content.decode("utf-8", "replace")

@@ -112,7 +112,7 @@ class GeminiBackend(Backend):
 
     def _prefix(self, request: LLMRequest) -> bytes | None:
         body = stored_body(request)
-        return json.dumps(body, sort_keys=True, default=str).encode() if body else None
+        return json.dumps(body, default=str).encode() if body else None
 
     async def _store(self, client: Any, request: LLMRequest, seconds: int) -> tuple[str, int]:
         model = "/".join(_resource(request.model))
