@@ -46,7 +46,10 @@ def journal_of(config: OrganismConfig) -> Journal | None:
     from xml_pipeline.journal.sqlite import SqliteJournal
 
     keep = None if section.keep is None else seconds_of(section.keep)
-    return SqliteJournal(config.base / section.path, synchronous=section.synchronous, keep=keep)
+    name = config.organism.name
+    return SqliteJournal(
+        config.base / section.path, synchronous=section.synchronous, keep=keep, organism=name
+    )
 
 
 def router_of(config: OrganismConfig, *, alone: bool = False) -> Router:
@@ -64,7 +67,12 @@ def router_of(config: OrganismConfig, *, alone: bool = False) -> Router:
         from xml_pipeline.journal.ledger_file import LedgerFile
 
         journal = config.organism.journal
-        ledger = LedgerFile(config.base / journal.path, synchronous=journal.synchronous, visits=True)
+        ledger = LedgerFile(
+            config.base / journal.path,
+            synchronous=journal.synchronous,
+            visits=True,
+            organism=config.organism.name,
+        )
     section = config.llm or LLMSection()
     return build_router(
         section, environ=config.environ, base=config.base, name=config.organism.name, ledger=ledger

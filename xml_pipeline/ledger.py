@@ -47,6 +47,7 @@ class Try(NamedTuple):
         began: in seconds of Unix time.
         prompt, output: tokens that it may come to: what is reserved for it, or else what is expected.
         micro_usd: what those cost; None when the price is unknown.
+        attempt: which try of its call it is, from 1.
     """
 
     agent: str
@@ -61,13 +62,14 @@ class Try(NamedTuple):
     prompt: int
     output: int
     micro_usd: int | None
+    attempt: int = 1
 
 
 class Came(NamedTuple):
     """What a try came to.
 
     Attributes:
-        outcome: `answered`, `dropped`, `failed` or `cancelled` (`llm.accounting.usage.Answered`).
+        outcome: `answered`, `dropped`, `failed`, `cancelled` or `stored` (`llm.accounting.usage.Answered`).
         at: in seconds of Unix time.
         prompt, output: tokens, all of them.
         cached, cache_write, reasoning: parts of those.
@@ -81,6 +83,7 @@ class Came(NamedTuple):
         error: the type of what went wrong, or "".
         answer: what is kept of it, for whoever asks the same again; None for nothing.
         parts: `Asked.parts`, where an answer is kept.
+        cache_write_1h: those of `cache_write` that are kept for an hour.
     """
 
     outcome: str
@@ -100,6 +103,7 @@ class Came(NamedTuple):
     error: str
     answer: bytes | None = None
     parts: bytes = b""
+    cache_write_1h: int = 0
 
 
 class Recalled(NamedTuple):

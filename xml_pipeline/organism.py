@@ -208,7 +208,7 @@ class Organism:
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             router=router,
-            journal=_journal(journal, keep),
+            journal=_journal(journal, keep, name),
         )
 
     # --- listeners ---
@@ -687,7 +687,7 @@ class Organism:
         return addressing.instructions(addressing.named(name))
 
 
-def _journal(path: str | Path | None, keep: str | None) -> Journal | None:
+def _journal(path: str | Path | None, keep: str | None, name: str) -> Journal | None:
     if path is None and keep is not None:
         raise ConfigError(
             "keep is how long a journal keeps what has ended: name its file, journal='state.db'"
@@ -703,7 +703,7 @@ def _journal(path: str | Path | None, keep: str | None) -> Journal | None:
         seconds_kept = None if keep is None else seconds_of(keep)
     except (TypeError, ValueError):
         raise ConfigError(f"keep is {cut(repr(keep))}; allowed: a text as 90s, 15m, 12h or 7d") from None
-    return SqliteJournal(path, keep=seconds_kept)
+    return SqliteJournal(path, keep=seconds_kept, organism=name)
 
 
 def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Organism:

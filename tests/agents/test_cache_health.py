@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.emulators import OpenAIEmulator
 from tests.emulators.anthropic import AnthropicEmulator
 from xml_pipeline import HandlerMetadata, HandlerResponse, Organism, xmlify
 from xml_pipeline.events import CacheCollapsed, Event
-from xml_pipeline.llm import Router, complete
+from xml_pipeline.llm import LLMRequest, LLMResponse, Router, Usage, complete
 from xml_pipeline.llm.completion import Clock
 from xml_pipeline.llm.http.backend import Backend
 from xml_pipeline.llm.providers.anthropic import AnthropicBackend
@@ -49,6 +49,18 @@ THIRD = [*SECOND, said("four"), user("five")]
 WROTE = Written("Yes.", cache_write_tokens=1500)
 READ = Written("Yes.", cached_tokens=1500)
 NOTHING = Written("Yes.")
+
+
+@dataclass
+class Silent(Backend):
+    """Counts its first answer, and no other."""
+
+    provider: str = "silent"
+    counts: list[Usage] = field(default_factory=lambda: [Usage(2000, 5, cache_write_tokens=1500)])
+    offline: ClassVar[bool] = True
+
+    async def _do_completion(self, client: Any, request: LLMRequest) -> LLMResponse:
+        return LLMResponse("an answer", request.model, self.counts.pop() if self.counts else Usage())
 
 
 @dataclass
@@ -175,3 +187,15 @@ async def test_what_was_said_to_change_may_change() -> None:
 async def test_a_mark_that_wanders_moves_nothing() -> None:
     marked = [*FIRST[:-1], {**FIRST[-1], "cache_control": {"type": "ephemeral"}}]
     assert await collapses(Talk([marked, SECOND]), WROTE, NOTHING) == [("unexpected", "")]
+
+
+async def test_a_provider_that_counts_nothing_leaves_it_unreported() -> None:
+    """Its answer has no usage at all, so nobody can tell whether the cache was read: it is not called a fault."""
+    talk = Talk([FIRST, SECOND])
+    (event,) = await talk.over(Silent(supported_models=[MODEL]))
+    assert (event.reason, event.part, event.expected_tokens, event.cached_tokens) == (
+        "unreported",
+        "",
+        1500,
+        0,
+    )

@@ -105,3 +105,43 @@ def test_calls_are_listed_with_their_numbers(folder: Path, xp: Xp) -> None:
     assert "cost unknown" in third
     assert [each["number"] for each in json.loads(xp("llm", "calls", "-n", "1", "--json").stdout)] == [3]
     assert xp("llm", "calls", "--until", "2001-01-01").stdout == "no calls\n"
+
+
+def test_a_call_says_all_that_its_row_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xp: Xp) -> None:
+    (tmp_path / "organism.yaml").write_text(ORGANISM)
+    monkeypatch.chdir(tmp_path)
+    started = attempt(agent="writer", operation="draft")._replace(threads=("inner", "outer"), attempt=2)
+    ended = came(cached=20, micro_usd=7)._replace(
+        cache_write=30, cache_write_1h=10, reasoning=4, tool_calls=3
+    )
+    asyncio.run(written(tmp_path / "state.db", [(started, ended), (attempt(), None)], organism="demo"))
+    over, open_ = json.loads(xp("llm", "calls", "--json").stdout)
+    assert over == {
+        "number": 1,
+        "at": NOW + 1,
+        "organism": "demo",
+        "agent": "writer",
+        "thread": "inner",
+        "conversation": "c1",
+        "operation": "draft",
+        "backend": "b",
+        "model": "m",
+        "priced_as": "m",
+        "attempt": 2,
+        "outcome": "answered",
+        "prompt": 100,
+        "cached": 20,
+        "cache_write": 30,
+        "cache_write_1h": 10,
+        "output": 10,
+        "reasoning": 4,
+        "usd": 7e-6,
+        "estimated": False,
+        "confirmed": True,
+        "amended": None,
+        "latency": 1.0,
+        "stop_reason": "stop",
+        "tool_calls": 3,
+        "error": "",
+    }
+    assert (open_["outcome"], open_["latency"], open_["thread"], open_["attempt"]) == ("", None, "", 1)

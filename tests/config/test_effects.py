@@ -43,7 +43,7 @@ from tests.config.running import (
 )
 from tests.console.organisms import Paper
 from tests.emulators import Answer as Said
-from tests.emulators import Fault, OllamaEmulator, OpenAIEmulator, closed_port
+from tests.emulators import Fault, GeminiEmulator, OllamaEmulator, OpenAIEmulator, closed_port
 from tests.keys.backends import MemoryKeyring
 from xml_pipeline import AnswerError, Organism
 from xml_pipeline.agents import Answer, Task
@@ -886,6 +886,27 @@ _price_case("output", completion_tokens=3)
 _price_case("cached", prompt_tokens=5, cached_tokens=3)
 _price_case("cache_write", prompt_tokens=5, cache_write_tokens=3)
 _price_case("cache_write_1h", prompt_tokens=5, cache_write_tokens=4, cache_write_1h_tokens=3)
+
+
+@effect("llm.prices.NAME.cache_storage", "llm.backends[].cached_content")
+def _stored(project: Project) -> None:
+    server = GeminiEmulator()
+
+    async def main() -> float:
+        backend = {"provider": "gemini", "base_url": f"{server.origin}/v1beta", "cached_content": True}
+        prices = {"input": 0.1, "output": 0, "cached": 0, "cache_storage": 1e6}
+        section = {"backends": [backend], "prices": {"gemini-*": prices}}
+        environ = {"GEMINI_API_KEY": server.key}
+        organism = project.organism(llm=section, environ=environ)
+        messages = [{"role": "system", "content": "rules " * 9000}, {"role": "user", "content": "Hi"}]
+        async with organism:
+            await organism.router.complete("gemini-3.5-flash", messages, cache_prompt=True)
+            return organism.router.get_total_usage().known_cost
+
+    cost = with_server(server, main)
+    (made,) = [each for each in server.requests if each.path == "/v1beta/cachedContents"]
+    assert cost > 1000
+    assert made.outcome == "answered"
 
 
 # --- llm.backends ---

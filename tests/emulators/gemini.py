@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from . import gemini_rules
-from .script import Answer, Fail, Failure, Recorded
-from .server import Emulator, Frame, Refusal, dump, pieces
+from .script import Answer, Fail, Failure, Recorded, Script
+from .server import Emulator, Frame, Refusal, count_tokens, dump, pieces
 
 FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 PATH = re.compile(r"^/v1(?:beta)?/models/([^:/]+):(generateContent|streamGenerateContent)$")
+CACHES = re.compile(r"^/v1beta/(cachedContents)(?:/([^/:]+))?$")
 GOOGLE = "type.googleapis.com/google.rpc."
+
+
+def _seconds(ttl: str) -> float:
+    """A duration as Google writes it, `300s`."""
+    if not re.fullmatch(r"\d+(\.\d{1,9})?s", str(ttl)):
+        raise error(400, f"Invalid value at 'cached_content.ttl': {ttl}", "INVALID_ARGUMENT")
+    return float(ttl[:-1])
 
 
 def error(status: int, message: str, name: str, details: list[dict[str, Any]] | None = None) -> Refusal:
@@ -22,8 +34,42 @@ def error(status: int, message: str, name: str, details: list[dict[str, Any]] | 
     return Refusal(status, {"error": body})
 
 
+@dataclass
+class Cached:
+    """A CachedContent.
+
+    Attributes:
+        body: as it was asked for.
+        tokens: of it.
+        until: in seconds of the emulator's clock.
+    """
+
+    body: dict[str, Any]
+    tokens: int
+    until: float
+
+
 class GeminiEmulator(Emulator):
-    """POST /v1beta/models/{model}:generateContent and :streamGenerateContent?alt=sse, also under /v1."""
+    """POST /v1beta/models/{model}:generateContent and :streamGenerateContent?alt=sse, also under /v1.
+
+    And `cachedContents` (source: ai.google.dev/api/caching): POST, PATCH of the ttl, DELETE.
+
+    Attributes:
+        caching: what becomes of requests for `cachedContents`; they are carried out when it is empty.
+        cached: what is stored, by name.
+        clock: seconds by which it expires.
+        least: tokens that are worth storing.
+    """
+
+    caching: Script
+    cached: dict[str, Cached]
+    clock: Callable[[], float] = staticmethod(time.time)
+    least = 4096
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.caching = Script()
+        self.cached = {}
 
     provider: ClassVar[str] = "gemini"
     default_key = "AIzaEmulated0123456789abcdefghijklmnopq"
@@ -58,6 +104,79 @@ class GeminiEmulator(Emulator):
             raise error(400, str(wrong), "INVALID_ARGUMENT") from wrong
         if self.models and request.model not in self.models:
             raise self.refusal(Fail(Failure.NO_MODEL), request)
+        name = request.body.get("cachedContent")
+        if name is not None:
+            found = self._living(name)
+            if found.body["model"] != f"models/{request.model}":
+                raise error(
+                    400,
+                    f"Model used by GenerateContent request (models/{request.model}) and CachedContent"
+                    f" ({found.body['model']}) has to be the same.",
+                    "INVALID_ARGUMENT",
+                )
+
+    # -- stored beginnings --------------------------------------------------------------------------------
+
+    async def beside(self, request: Recorded) -> Any:
+        match = CACHES.match(request.path)
+        if match is None:
+            return None
+        step = self.caching.take(request)
+        if isinstance(step, Fail):
+            request.outcome = "failed"
+            raise self._scripted(step, request)
+        if step.gate is not None:
+            await self._wait(step.gate)
+        name = f"cachedContents/{match[2]}"
+        if request.method == "POST" and match[2] is None:
+            return self._create(request)
+        if match[2] is None:
+            raise self.not_found(request)
+        found = self._living(name)
+        if request.method == "DELETE":
+            del self.cached[name]
+            return {}
+        if (
+            request.method != "PATCH"
+            or set(request.body) - {"ttl"}
+            or request.query.get("updateMask") != "ttl"
+        ):
+            raise error(400, "CachedContent: only ttl and expireTime can be updated.", "INVALID_ARGUMENT")
+        found.until = self.clock() + _seconds(request.body["ttl"])
+        return self._resource(name, found)
+
+    def _create(self, request: Recorded) -> Any:
+        body = request.body
+        try:
+            gemini_rules.check_cached(body)
+        except gemini_rules.Wrong as wrong:
+            raise error(400, str(wrong), "INVALID_ARGUMENT") from wrong
+        kept = {key: body[key] for key in ("systemInstruction", "tools", "contents") if key in body}
+        tokens = count_tokens(dump(kept).decode())
+        if tokens < self.least:
+            raise error(
+                400,
+                f"Cached content is too small. total_token_count={tokens}, min_total_token_count={self.least}",
+                "INVALID_ARGUMENT",
+            )
+        name = self.serial("cachedContents/c")
+        self.cached[name] = Cached(body, tokens, self.clock() + _seconds(body.get("ttl", "3600s")))
+        return self._resource(name, self.cached[name])
+
+    def _living(self, name: str) -> Cached:
+        found = self.cached.get(name)
+        if found is None or found.until <= self.clock():
+            self.cached.pop(name, None)
+            raise error(403, "CachedContent not found (or permission denied)", "PERMISSION_DENIED")
+        return found
+
+    def _resource(self, name: str, found: Cached) -> dict[str, Any]:
+        return {
+            "name": name,
+            "model": found.body["model"],
+            "expireTime": datetime.fromtimestamp(found.until, UTC).isoformat().replace("+00:00", "Z"),
+            "usageMetadata": {"totalTokenCount": found.tokens},
+        }
 
     def malformed(self, detail: str) -> Refusal:
         return error(400, f"Invalid JSON payload received. {detail}", "INVALID_ARGUMENT")
@@ -73,7 +192,10 @@ class GeminiEmulator(Emulator):
         return {"models": [{"name": f"models/{name}", "displayName": name} for name in self.models]}
 
     def prompt_of(self, request: Recorded) -> Any:
-        return [request.body.get("systemInstruction"), request.body["contents"], request.body.get("tools")]
+        body = request.body
+        if body.get("cachedContent"):
+            body = {**self._living(body["cachedContent"]).body, **body}
+        return [body.get("systemInstruction"), body["contents"], body.get("tools")]
 
     # -- answers ------------------------------------------------------------------------------------------
 
@@ -89,8 +211,10 @@ class GeminiEmulator(Emulator):
         }
         if thoughts:
             found["thoughtsTokenCount"] = thoughts
-        if answer.cached_tokens:
-            found["cachedContentTokenCount"] = answer.cached_tokens
+        name = request.body.get("cachedContent")
+        cached = self._living(name).tokens if name else answer.cached_tokens
+        if cached:
+            found["cachedContentTokenCount"] = cached
         return found
 
     def parts(self, answer: Answer, request: Recorded) -> list[dict[str, Any]]:

@@ -130,6 +130,23 @@ def check(body: Any, model: str, *, signature_prefix: str) -> None:
     _check_contents(body.get("contents"), model, signature_prefix)
 
 
+CACHED = frozenset(
+    ("model", "systemInstruction", "tools", "toolConfig", "contents", "ttl", "expireTime", "displayName")
+)
+
+
+def check_cached(body: Any) -> None:
+    """Raise Wrong for the first rule of CachedContent that `body` breaks."""
+    if not isinstance(body, dict):
+        raise Wrong("Invalid JSON payload received. Root element must be a message.")
+    _known(body, CACHED, "cached_content")
+    if not re.fullmatch(r"models/[^/]+", str(body.get("model", ""))):
+        raise Wrong("* CachedContent.model: model is required, as models/{model}")
+    if body.get("systemInstruction") is not None:
+        _check_parts(body["systemInstruction"].get("parts"), "system_instruction")
+    _check_tools(body)
+
+
 def _check_schema(schema: Any, where: str) -> None:
     if not isinstance(schema, dict):
         return

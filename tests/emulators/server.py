@@ -195,6 +195,10 @@ class Emulator(ABC):
         """The body for a GET that is no completion (models, version); None means 404."""
         return None
 
+    async def beside(self, request: Recorded) -> Any:
+        """The body for a request that is neither a GET nor a completion; None for all others. May raise Refusal."""
+        return None
+
     def headers(self, request: Recorded) -> dict[str, str]:
         """Headers of every answer."""
         return {}
@@ -229,6 +233,12 @@ class Emulator(ABC):
             if http.method == "GET":
                 return self._list(request)
             self.check_key(request)
+            beside = await self.beside(request)
+            if beside is not None:
+                request.outcome = "answered"
+                return web.Response(
+                    body=dump(beside), content_type="application/json", headers=self.headers(request)
+                )
             if not self.is_generation(request):
                 raise self.not_found(request)
             self.check_request(request)

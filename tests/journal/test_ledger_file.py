@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 
+from tests.emulators import Answer as Said
+from tests.emulators import Fault, OpenAIEmulator
 from tests.pump.scenes import Answer, Question, respond
 from xml_pipeline import HandlerMetadata, Organism
-from xml_pipeline.errors import BudgetExceededError, ConfigError, JournalError
+from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, ConfigError, JournalError
 from xml_pipeline.journal.file import read_only
 from xml_pipeline.journal.ledger_file import LedgerFile
 from xml_pipeline.journal.sqlite import SqliteJournal
-from xml_pipeline.llm import Budget, Budgets, Router, complete, configure_router
+from xml_pipeline.llm import Budget, Budgets, Router, Timeouts, complete, configure_router
 from xml_pipeline.llm.lines import Lines
+from xml_pipeline.llm.providers.openai import OpenAIBackend
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.pump import listener
 
@@ -156,10 +159,14 @@ async def test_tries_are_lines_of_json_too(tmp_path: Path) -> None:
         "preset": "smart",
         "backend": "scripted",
         "model": "m",
+        "attempt": 2,
         "input_tokens": 400,
         "cache_read_tokens": 0,
         "cache_write_tokens": 0,
+        "cache_write_1h_tokens": 0,
         "output_tokens": 100,
+        "reasoning_tokens": 0,
+        "priced_as": "free",
         "usd_estimate": 0.0,
         "estimated": False,
         "confirmed": True,
@@ -168,6 +175,7 @@ async def test_tries_are_lines_of_json_too(tmp_path: Path) -> None:
         "tool_calls": 0,
     }
     assert (error["backend"], error["error"], error["op"]) == ("busy", "OverloadedError", "verify")
+    assert error["attempt"] == 1
     assert (tmp_path / "logs" / "llm-usage.jsonl").stat().st_mode & 0o777 == 0o600
 
 
@@ -177,3 +185,58 @@ async def test_where_no_line_can_be_written_the_call_goes_on(
     async with Router([backend()], lines=Lines(tmp_path)) as router:
         await router.complete("m", "hello")
     assert "cannot be written" in caplog.text
+
+
+async def test_each_try_of_a_call_has_its_number_and_its_organism(tmp_path: Path) -> None:
+    path = tmp_path / "usage.db"
+    failing = ScriptedBackend(name="busy", rules=(Rule(error="OverloadedError"),), priority=0)
+    file = LedgerFile(path, organism="demo")
+    async with Router([failing, backend()], retry_base_delay=0.001, ledger=file) as router:
+        for _ in range(2):
+            await router.complete("m", "hello", max_tokens=100)
+            failing.rules = ()
+    with closing(read_only(path)) as connection:
+        rows = connection.execute("SELECT organism, backend, attempt, outcome FROM calls").fetchall()
+    assert rows[:2] == [("demo", "busy", 1, "failed"), ("demo", "scripted", 2, "answered")]
+    assert rows[2][2] == 1
+
+
+@pytest.mark.parametrize(
+    ("organism", "llm"),
+    [("{name: demo, journal: rows.db}", ""), ("{name: demo}", "ledger: rows.db, ")],
+    ids=["journal", "ledger"],
+)
+async def test_rows_say_whose_calls_they_are(tmp_path: Path, organism: str, llm: str) -> None:
+    backend = "{provider: scripted, supported_models: [m], rules: [{reply: x}]}"
+    text = f"organism: {organism}\nllm: {{{llm}backends: [{backend}]}}\n"
+    (tmp_path / "organism.yaml").write_text(text)
+    made = Organism.from_file(tmp_path / "organism.yaml")
+    made.listener(_worker, name="worker", accepts=[Question])
+    async with made:
+        await made.ask("worker", Question("hello"))
+    assert owners(tmp_path / "rows.db") == ["demo"]
+
+
+async def test_rows_of_an_organism_made_by_a_program_say_whose_they_are(tmp_path: Path) -> None:
+    made = Organism.build(name="demo", journal=tmp_path / "rows.db", router=Router([backend()]))
+    made.listener(_worker, name="worker", accepts=[Question])
+    async with made:
+        await made.ask("worker", Question("hello"))
+    assert owners(tmp_path / "rows.db") == ["demo"]
+
+
+def owners(path: Path) -> list[str]:
+    with closing(read_only(path)) as connection:
+        return [name for (name,) in connection.execute("SELECT organism FROM calls")]
+
+
+async def test_a_stream_that_is_written_down_does_not_wait_for_ever(tmp_path: Path) -> None:
+    async with OpenAIEmulator() as server:
+        server.script.then(Said(fault=Fault.HANG))
+        silent = OpenAIBackend(base_url=server.base_url, api_key=server.key)
+        times = Timeouts(first_token=0.05)
+        file = LedgerFile(tmp_path / "usage.db")
+        async with Router([silent], retries=0, timeouts=times, ledger=file) as router, asyncio.timeout(20):
+            with pytest.raises(BackendTimeoutError, match=r"no content within 0\.05 s"):
+                async for _ in router.stream("gpt-4o", "hello"):
+                    pass

@@ -52,9 +52,9 @@ def came(
     return Came(outcome, at, *counts, None, "m", "stop", 0, error)
 
 
-async def written(path: Path, rows: Sequence[tuple[Try, Came | None]]) -> None:
+async def written(path: Path, rows: Sequence[tuple[Try, Came | None]], organism: str = "") -> None:
     """A ledger of these tries; None for one that never came to anything. The process dies then."""
-    journal = SqliteJournal(path)
+    journal = SqliteJournal(path, organism=organism)
     await journal.start(lambda error: None)
     for started, end in rows:
         number, durable = journal.ledger.begin(started)

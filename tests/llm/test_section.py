@@ -418,7 +418,9 @@ def test_budgets_and_prices_in_full() -> None:
         "zone",
         "default_max_tokens",
     }
-    assert set(PriceSection.model_fields) == {"input", "output", "cached", "cache_write", "cache_write_1h"}
+    assert set(PriceSection.model_fields) == {
+        *("input", "output", "cached", "cache_write", "cache_write_1h", "cache_storage"),
+    }
 
 
 @pytest.mark.parametrize(

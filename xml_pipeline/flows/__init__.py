@@ -1,4 +1,4 @@
-"""Flows: listeners that are steps in a file, without a model and without code (ADR 39)."""
+"""Flows: listeners that are steps in a file, without a model and without code (ADR 38)."""
 
 from xml_pipeline.flows.flow import FlowHandler
 from xml_pipeline.flows.reading import Contract, Reading, World, read_flow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from xml_pipeline.envelope import Gathered, Huh, SystemError
@@ -32,24 +33,40 @@ class FlowHandler:
     Args:
         name: of its listener.
         flow: what it does for tasks that come from now on.
-        digest: names that flow: a call that is open goes on with the one that it began with.
+        definition: that flow as text: a call that is open goes on with the one that it began with.
         tasks: the payload classes that it takes.
-        earlier: the flow that a digest of an earlier life names, or None.
+        read: the flow that the definition of an earlier life is among today's listeners; None where it is none.
     """
 
     def __init__(
         self,
         name: str,
         flow: Flow,
-        digest: str,
+        definition: str,
         tasks: tuple[type, ...],
-        earlier: Callable[[str], Flow | None] = lambda digest: None,
+        read: Callable[[str], Flow | None] = lambda definition: None,
     ) -> None:
         self.name = name
         self.flow = flow
-        self.digest = digest
+        self.definition = definition
+        self.digest = blake2b(definition.encode(), digest_size=16).hexdigest()
         self.accepts: tuple[type, ...] = (*tasks, Gathered, Huh, SystemError)
-        self._earlier = earlier
+        self._read = read
+        self._definitions: Mapping[str, str] = {}
+        self._earlier: dict[str, Flow | None] = {}
+
+    def know(self, definitions: Mapping[str, str]) -> None:
+        """As `pump.listener.Defined`."""
+        self._definitions = definitions
+
+    def _flow_of(self, digest: str) -> Flow | None:
+        """The flow that a call began with."""
+        if digest == self.digest:
+            return self.flow
+        if digest not in self._earlier:
+            definition = self._definitions.get(digest)
+            self._earlier[digest] = None if definition is None else self._read(definition)
+        return self._earlier[digest]
 
     async def __call__(
         self, payload: Any, metadata: HandlerMetadata, state: FlowState | None
@@ -63,7 +80,7 @@ class FlowHandler:
             work = Work(self.flow, Run(), kept)
             digest, following = self.digest, work.begin(metadata.message_id)
         else:
-            flow = self.flow if state.flow == self.digest else self._earlier(state.flow)
+            flow = self._flow_of(state.flow)
             if flow is None or state.version != VERSION:
                 text = f"it began with steps that '{self.name}' does not know any more"
                 return HandlerResponse.respond(SystemError("handler", text))

@@ -114,7 +114,8 @@ def amend(
         connection.execute(
             "UPDATE calls SET prompt = ?1, output = ?2, micro_usd = ?3, amended = ?4, confirmed = 1, plain = NULL,"
             " estimated = estimated AND ?5, cached = min(cached, ?1), reasoning = min(reasoning, ?2),"
-            " cache_write = min(cache_write, ?1 - min(cached, ?1)) WHERE number = ?6",
+            " cache_write = min(cache_write, ?1 - min(cached, ?1)),"
+            " cache_write_1h = min(cache_write_1h, ?1 - min(cached, ?1)) WHERE number = ?6",
             (new_prompt, new_output, new_cost, now, tokens is None, number),
         )
         change = new_prompt - prompt, new_output - output, (new_cost or 0) - (cost or 0)

@@ -12,13 +12,14 @@ from xml_pipeline.ledger import Asked, Came, Forgiven, Limited, Recalled, Spent,
 
 _BEGUN = (
     "INSERT INTO calls (number, conversation, message, run, request, nth, threads, agent, operation, backend, model,"
-    " priced, began, prompt, output, micro_usd) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " priced, began, prompt, output, micro_usd, attempt, organism)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _NAMED = "UPDATE calls SET response = ? WHERE number = ?"
 _ENDED = (
     "UPDATE calls SET outcome = ?, ended = ?, prompt = ?, output = ?, cached = ?, cache_write = ?, reasoning = ?,"
-    " estimated = ?, confirmed = ?, micro_usd = ?, plain = ?, priced = ?, stop = ?, tools = ?, error = ?"
-    " WHERE number = ?"
+    " estimated = ?, confirmed = ?, micro_usd = ?, plain = ?, priced = ?, stop = ?, tools = ?, error = ?,"
+    " cache_write_1h = ? WHERE number = ?"
 )
 _ANSWERED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _OF = "FROM calls LEFT JOIN answers ON call = number WHERE conversation = ? AND message = ? AND run = ?"
@@ -52,6 +53,7 @@ class Calls:
 
     Args:
         file: where the rows are.
+        organism: whose calls they are, or "".
         visits: whether nobody will call a model: no run begins, and none ends.
 
     Attributes:
@@ -59,8 +61,9 @@ class Calls:
         before: the number of the last row before the run that goes on.
     """
 
-    def __init__(self, file: Writing, *, visits: bool = False) -> None:
+    def __init__(self, file: Writing, *, organism: str = "", visits: bool = False) -> None:
         self._file = file
+        self._organism = organism
         self._visits = visits
         self.last = 0
         self.before = 0
@@ -99,7 +102,7 @@ class Calls:
         asked = started.asked
         of = ("", 0, None, 0) if asked is None else asked[1:5]
         values = (self.last, started.conversation_id, *of, " ".join(started.threads), *started[:2])
-        return self.last, self._file.written(_BEGUN, (*values, *started[5:]))
+        return self.last, self._file.written(_BEGUN, (*values, *started[5:], self._organism))
 
     def named(self, number: int, response_id: str) -> None:
         """As `Ledger.named`."""
@@ -107,7 +110,7 @@ class Calls:
 
     def end(self, number: int, came: Came) -> None:
         """As `Ledger.end`."""
-        self._file.hand_over(_ENDED, (*came[:-2], number))
+        self._file.hand_over(_ENDED, (*came[:-3], came.cache_write_1h, number))
         if came.answer is not None:
             self._file.hand_over(_ANSWERED, (number, came.parts, came.answer))
 

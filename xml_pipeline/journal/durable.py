@@ -56,6 +56,7 @@ class Kept(Struct, frozen=True):
         uptime: when earlier owners were alive.
         asked: what waits for people, oldest first: thread → conversation.
         sessions: lasting ones of which more is known than what is remembered, by id.
+        definitions: what flows did in earlier lives, by digest.
     """
 
     open: Sequence[OpenConversation]
@@ -63,6 +64,7 @@ class Kept(Struct, frozen=True):
     uptime: Uptime
     sessions: dict[str, KeptSession] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -97,6 +99,9 @@ class Durable(Journal, Protocol):
         Raises:
             JournalError: it cannot be read.
         """
+
+    def define(self, digest: str, definition: str) -> None:
+        """Keep what a flow does, for calls of it that outlive a change of the file."""
 
     async def flush(self) -> None:
         """Wait until all that was appended so far is durable. Raises JournalError: it cannot be."""

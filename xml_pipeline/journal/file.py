@@ -176,12 +176,24 @@ CREATE TABLE limits (
 ) WITHOUT ROWID;
 """
 
+# Which organism's call it is and which try of it; what a provider keeps for an hour.
+_ATTEMPTS = """
+ALTER TABLE calls ADD COLUMN organism TEXT NOT NULL DEFAULT '';
+ALTER TABLE calls ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE calls ADD COLUMN cache_write_1h INTEGER NOT NULL DEFAULT 0;
+"""
+
+# What flows do, for calls of them that outlive a change of the file.
+_DEFINITIONS = """
+CREATE TABLE IF NOT EXISTS definitions (digest TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID;
+"""
+
 _MIGRATIONS = {
     # Answers were kept by another digest of what was asked: whoever asks again would not find them.
     1: f"DROP TABLE answers; {_CALLS}",
     2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
     3: _MONEY,
-    4: _LIMITS,
+    4: f"{_LIMITS} {_ATTEMPTS} {_DEFINITIONS}",
 }
 """From each version of the tables to the next one."""
 
@@ -191,6 +203,7 @@ OPEN = "INSERT INTO open VALUES (?, 1)"
 STEP = "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, NULL)"
 QUESTION = "INSERT OR REPLACE INTO questions VALUES (NULL, ?, ?, ?)"
 ANSWERED = "DELETE FROM questions WHERE thread = ?"
+DEFINITION = "INSERT OR IGNORE INTO definitions VALUES (?, ?)"
 LETTER = "INSERT INTO letters VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -229,8 +242,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if not tables:
         connection.executescript(
-            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY} {_LIMITS}"
-            f" PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY} {_LIMITS} {_ATTEMPTS}"
+            f" {_DEFINITIONS} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
         )
         return
     for number in range(version, VERSION):
@@ -346,7 +359,8 @@ def kept_in(connection: sqlite3.Connection) -> Kept:
         "SELECT thread, conversations.id FROM questions JOIN open ON open.number = conversation"
         " JOIN conversations ON conversations.number = conversation ORDER BY questions.number"
     )
-    return Kept(found, memories, Uptime(lives), sessions, dict(asked.fetchall()))
+    definitions = dict(connection.execute("SELECT digest, definition FROM definitions").fetchall())
+    return Kept(found, memories, Uptime(lives), sessions, dict(asked.fetchall()), definitions)
 
 
 @contextmanager

@@ -23,14 +23,20 @@ class LedgerFile:
 
     Args:
         path: the file; it is made when it does not exist, readable by its owner alone.
-        synchronous, visits: as of `SqliteJournal`.
+        synchronous, visits, organism: as of `SqliteJournal`.
     """
 
     def __init__(
-        self, path: str | Path, *, synchronous: Synchronous = "normal", visits: bool = False
+        self,
+        path: str | Path,
+        *,
+        synchronous: Synchronous = "normal",
+        visits: bool = False,
+        organism: str = "",
     ) -> None:
         self.path = Path(path)
         self._visits = visits
+        self._organism = organism
         self._synchronous: Synchronous = synchronous
         self._journal: SqliteJournal | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,7 +60,9 @@ class LedgerFile:
             raise
 
     async def _open(self, take_up: Callable[[Ledger], Awaitable[None]]) -> None:
-        journal = SqliteJournal(self.path, synchronous=self._synchronous, visits=self._visits)
+        journal = SqliteJournal(
+            self.path, synchronous=self._synchronous, visits=self._visits, organism=self._organism
+        )
         await journal.start(_tell)
         self._journal = journal
         atexit.register(self._end)

@@ -30,7 +30,7 @@ def _sum(what: str, when: str) -> str:
 _SUMS = ", ".join(
     (
         f"sum({_CAME})",
-        f"sum({_OPEN} = 0 AND NOT {_CAME})",
+        f"sum({_OPEN} = 0 AND NOT {_CAME} AND outcome <> 'stored')",
         *(_sum(what, "confirmed") for what in ("prompt", "cached", "cache_write", "output", "reasoning")),
         _sum("micro_usd", "confirmed"),
         _sum("prompt + output", "confirmed AND estimated"),
@@ -157,12 +157,22 @@ class Call(NamedTuple):
         agent, operation, conversation: whose, what for, in which; or "".
         backend, model: who was asked, for what.
         priced_as: whose price held; "" when it is unknown.
-        outcome: `answered`, `dropped`, `failed`, `cancelled`, `unknown` (cut off by a death), or "" (on its way).
+        outcome: `answered`, `dropped`, `failed`, `cancelled`, `stored` (the beginning of prompts, for later calls),
+            `unknown` (cut off by a death), or "" (on its way).
         prompt, output: tokens.
         micro_usd: what they cost; None when that is unknown.
         estimated: whether no provider counted them.
         confirmed: False when nobody can tell whether it was billed.
         amended: when a person put it right, in seconds of Unix time; None for never.
+        organism, thread: whose, and the innermost thread; or "".
+        attempt: which try of its call, from 1.
+        cached, cache_write, cache_write_1h: parts of `prompt`: read from a cache, written to one, and those of the
+            written that are kept for an hour.
+        reasoning: a part of `output`.
+        latency: seconds from its beginning to its end; None while it is not over, or where a death cut it off.
+        stop_reason: of the answer, or "".
+        tool_calls: in the answer.
+        error: the type of what went wrong, or "".
     """
 
     number: int
@@ -180,6 +190,17 @@ class Call(NamedTuple):
     estimated: bool
     confirmed: bool
     amended: float | None
+    organism: str
+    thread: str
+    attempt: int
+    cached: int
+    cache_write: int
+    cache_write_1h: int
+    reasoning: int
+    latency: float | None
+    stop_reason: str
+    tool_calls: int
+    error: str
 
 
 def calls(connection: sqlite3.Connection, span: Span, *, most: int) -> list[Call]:
@@ -187,12 +208,19 @@ def calls(connection: sqlite3.Connection, span: Span, *, most: int) -> list[Call
     condition, values = span.where()
     rows = connection.execute(
         f"SELECT number, {_AT}, agent, operation, conversation, backend, model, priced, outcome, prompt, output,"  # noqa: S608
-        f" micro_usd, estimated, confirmed, amended FROM calls WHERE {condition} ORDER BY number DESC LIMIT ?",
+        " micro_usd, estimated, confirmed, amended, organism, threads, attempt, cached, cache_write, cache_write_1h,"
+        " reasoning, CASE outcome WHEN 'unknown' THEN NULL ELSE ended - began END, stop, tools, error"
+        f" FROM calls WHERE {condition} ORDER BY number DESC LIMIT ?",
         [*values, most],
     ).fetchall()
+    found = map(Call._make, reversed(rows))
     return [
-        Call._make([*row[:12], bool(estimated), bool(confirmed), amended])
-        for *row, estimated, confirmed, amended in reversed(rows)
+        each._replace(
+            estimated=bool(each.estimated),
+            confirmed=bool(each.confirmed),
+            thread=each.thread.partition(" ")[0],
+        )
+        for each in found
     ]
 
 

@@ -30,6 +30,7 @@ from xml_pipeline.journal.durable import Kept
 from xml_pipeline.journal.file import (
     ANSWERED,
     CONVERSATION,
+    DEFINITION,
     LETTER,
     OPEN,
     PATIENCE,
@@ -152,6 +153,7 @@ class SqliteJournal:
         elapsed: Callable[[], float] = time.monotonic,
         idle: float = _IDLE,
         visits: bool = False,
+        organism: str = "",
     ) -> None:
         self.path = Path(path)
         self.trouble = ""
@@ -161,7 +163,7 @@ class SqliteJournal:
         self._elapsed = elapsed
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
         self._idle = idle
-        self.ledger = Calls(self, visits=visits)
+        self.ledger = Calls(self, organism=organism, visits=visits)
         self._queue: SimpleQueue[list[_Rows] | _Change | None] = SimpleQueue()
         self._written_all = threading.Event()  # what the thread took from the queue
         self._thread: threading.Thread | None = None
@@ -275,6 +277,10 @@ class SqliteJournal:
             return asked_in(reader, thread_ids)
 
     # --- rows that are no steps (`journal.calls.Writing`) ---
+
+    def define(self, digest: str, definition: str) -> None:
+        """As `Durable.define`."""
+        self.hand_over(DEFINITION, (digest, definition))
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from msgspec import Struct, structs
+
 from xml_pipeline.errors import InvalidRequestError, NoBackendError, cut
 from xml_pipeline.ledger import Asked, Recalled
 from xml_pipeline.llm.accounting.bound import Extent, extent_of
@@ -61,8 +63,7 @@ class Clock:
     wall: Callable[[], float] = time.time
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(Struct, frozen=True):
     """One call of a model, as it was asked.
 
     Attributes:
@@ -108,7 +109,7 @@ class Completion:
         )
         if route is None:
             return self
-        return replace(self, known=known, groups=((route,), *self.groups))
+        return structs.replace(self, known=known, groups=((route,), *self.groups))
 
     def routes(self) -> Iterator[Route]:
         """All backends that could be asked."""
@@ -177,8 +178,9 @@ class Completion:
                 f"a USD budget applies, and the price of {self.model!r} is unknown, so no call can be held to it."
                 " Add the model under llm.prices (0 for a free one)"
             )
-        groups = (tuple(route for route in group if route in known) for group in self.groups)
-        return replace(self, groups=tuple(group for group in groups if group)), [*known.values(), *dearer]
+        groups = [tuple(route for route in group if route in known) for group in self.groups]
+        left = tuple(group for group in groups if group)
+        return structs.replace(self, groups=left), [*known.values(), *dearer]
 
     def free(self, prices: PriceTable, wall: float) -> Completion | None:
         """The call with the routes alone that cost nothing; None if there are none, or no others."""
@@ -186,7 +188,7 @@ class Completion:
         groups = tuple(tuple(route for route in group if route in found) for group in self.groups)
         if not found or groups == self.groups:
             return None
-        return replace(self, groups=tuple(group for group in groups if group))
+        return structs.replace(self, groups=tuple(group for group in groups if group))
 
     def extents(self, route: Route) -> tuple[Extent, ...]:
         """The size of the prompt as this backend gets it, for an upper bound of its tokens.
@@ -245,7 +247,7 @@ class Completion:
         """The call with this output limit."""
         if self.request.max_tokens == max_tokens:
             return self
-        return replace(self, request=replace(self.request, max_tokens=max_tokens))
+        return structs.replace(self, request=replace(self.request, max_tokens=max_tokens))
 
 
 def tiers_in(extra: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xml_pipeline.ledger import Came, Try
+from xml_pipeline.ledger import Asked, Came, Try
 from xml_pipeline.llm.accounting.prices import Rates
 from xml_pipeline.llm.accounting.usage import Answered
 from xml_pipeline.llm.completion import Completion
@@ -33,12 +33,13 @@ def begun(completion: Completion, lease: Lease, rates: Rates | None, wall: float
         prompt,
         output,
         price if held is None or not held.most.micro_usd else held.most.micro_usd,
+        lease.attempt,
     )
 
 
-def ended(completion: Completion, fact: Answered, response: LLMResponse | None, wall: float) -> Came:
+def ended(asked: Asked | None, fact: Answered, response: LLMResponse | None, wall: float) -> Came:
     """What a try came to, with its answer if a handler may ask for it again."""
-    asked, usage = completion.asked, fact.usage
+    usage = fact.usage
     came = Came(
         fact.outcome,
         wall,
@@ -55,6 +56,7 @@ def ended(completion: Completion, fact: Answered, response: LLMResponse | None, 
         "" if response is None else response.stop_reason or response.finish_reason,
         0 if response is None else len(response.tool_calls),
         "" if fact.error is None else type(fact.error).__name__,
+        cache_write_1h=usage.cache_write_1h_tokens,
     )
     if response is None or asked is None:
         return came

@@ -6,6 +6,7 @@ from xml_pipeline.llm.accounting.estimate import prompt_size
 from xml_pipeline.llm.accounting.forecast import Caching, Estimate
 from xml_pipeline.llm.accounting.prices import Rates
 from xml_pipeline.llm.completion import Completion
+from xml_pipeline.llm.prefixes import LIVES
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.types import Usage
 
@@ -40,6 +41,8 @@ def estimated(
     if rates is not None:
         once = Usage(prompt, estimator.output_tokens(cap))
         most = sum(rates.highest(at_most + turn * cap, cap) for turn in range(turns))
+        if caching and route.backend.stores:
+            most += rates.highest(at_most, 0) + (rates.stored_micro_usd(at_most, LIVES[caching]) or 0)
         usd = tuple(
             each / 1_000_000 for each in (rates.micro_usd(Usage(prompt, WORD)), rates.micro_usd(once), most)
         )

@@ -15,7 +15,6 @@ from typing import Any
 
 from xml_pipeline.errors import described
 from xml_pipeline.llm.accounting.usage import Answered
-from xml_pipeline.llm.completion import Completion
 from xml_pipeline.llm.types import LLMResponse
 
 logger = logging.getLogger(__name__)
@@ -36,9 +35,9 @@ class Lines:
     organism: str = ""
     _open: dict[Path, int] = field(default_factory=dict)
 
-    def add(self, completion: Completion, fact: Answered, response: LLMResponse | None, wall: float) -> None:
-        """Write what a try came to."""
-        usage, charge = fact.usage, completion.charge
+    def add(self, preset: str, fact: Answered, response: LLMResponse | None, wall: float) -> None:
+        """Write what a try came to; `preset`: the model as the caller named it."""
+        usage, charge = fact.usage, fact.charge
         common = {
             "ts": datetime.fromtimestamp(wall, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "organism": self.organism,
@@ -46,9 +45,10 @@ class Lines:
             "agent": charge.agent,
             "conversation": charge.conversation_id,
             "thread": charge.thread_id,
-            "preset": completion.model,
+            "preset": preset,
             "backend": fact.backend,
             "model": fact.model,
+            "attempt": fact.attempt,
             "latency_ms": round((fact.at - fact.started) * 1000),
         }
         if self.usage is not None and usage.total_tokens:
@@ -57,7 +57,10 @@ class Lines:
                 "input_tokens": usage.prompt_tokens,
                 "cache_read_tokens": usage.cached_tokens,
                 "cache_write_tokens": usage.cache_write_tokens,
+                "cache_write_1h_tokens": usage.cache_write_1h_tokens,
                 "output_tokens": usage.completion_tokens,
+                "reasoning_tokens": usage.reasoning_tokens,
+                "priced_as": fact.priced_as,
                 "usd_estimate": None if fact.micro_usd is None else fact.micro_usd / 1_000_000,
                 "estimated": usage.estimated,
                 "confirmed": fact.confirmed,

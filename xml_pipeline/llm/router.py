@@ -16,6 +16,8 @@ from random import random as default_random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, Unpack
 
+from msgspec import structs
+
 from xml_pipeline.attribution import Caller, current_caller
 from xml_pipeline.errors import ConfigError, PayloadError, StructuredOutputError
 from xml_pipeline.events import Event, Hook
@@ -385,6 +387,7 @@ class Router:
         """Free what is kept for a thread: it has ended."""
         self._book.forget_thread(thread_id)
         self._shared.caches.forget(thread_id)
+        self._shared.prefixes.forget(thread_id)
 
     def forget_conversation(self, conversation_id: str) -> None:
         """Free what is kept for a conversation: it has ended."""
@@ -541,6 +544,8 @@ class Router:
         self._shared.close()
         for endpoint in self._endpoints.values():
             endpoint.limiter.refuse(closed)
+        await self._shared.prefixes.aclose()
+        for endpoint in self._endpoints.values():
             await endpoint.transport.aclose()
         if self._file is not None:
             await self._file.close()
@@ -576,7 +581,7 @@ class _Call(NamedTuple):
         """The completion of this call."""
         if self.asked is None:
             return completion
-        completion = replace(completion, asked=self.asked)
+        completion = structs.replace(completion, asked=self.asked)
         return completion if self.going_on is None else completion.going_on(self.going_on)
 
 

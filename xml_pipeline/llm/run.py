@@ -18,12 +18,12 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import structs
+
 from xml_pipeline.errors import (
     Attempt,
     BackendError,
-    BackendTimeoutError,
     BudgetExceededError,
-    ConnectionFailedError,
     JournalError,
     LLMError,
     MalformedAnswerError,
@@ -42,9 +42,11 @@ from xml_pipeline.llm.completion import Clock, Completion, Timeouts
 from xml_pipeline.llm.emulation import with_calls
 from xml_pipeline.llm.entrance import carriable_answer
 from xml_pipeline.llm.entries import begun, ended
+from xml_pipeline.llm.hedging import hedged
 from xml_pipeline.llm.http.assembly import as_events
-from xml_pipeline.llm.http.transport import as_backend_error
+from xml_pipeline.llm.http.transport import as_backend_error, may_be_billed
 from xml_pipeline.llm.lines import Lines
+from xml_pipeline.llm.prefixes import Prefixes
 from xml_pipeline.llm.routing.endpoint import Route
 from xml_pipeline.llm.routing.leases import Changes, Lease, Leases, Policy
 from xml_pipeline.llm.streaming import Partial, StreamedAttempt
@@ -53,8 +55,6 @@ from xml_pipeline.terminal import visible
 
 logger = logging.getLogger(__name__)
 
-# What may have been billed although no answer came; other errors are the provider's own refusals.
-_MAYBE_BILLED = (BackendTimeoutError, ConnectionFailedError, MalformedAnswerError)
 _UNSENT = Usage()
 _ENDS = {"answered": "", "dropped": "Dropped", "cancelled": "Cancelled"}
 
@@ -74,6 +74,7 @@ class Shared:
         ledger: where each attempt is written down; None for nowhere.
         caches: what turns left in their providers' prompt caches.
         lines: where it is written as JSON, for other programs; None for nowhere.
+        prefixes: what stands in providers' stores.
     """
 
     policy: Policy
@@ -89,6 +90,7 @@ class Shared:
     ledger: Ledger | None = None
     lines: Lines | None = None
     caches: CacheWatch = field(default_factory=CacheWatch)
+    prefixes: Prefixes = field(default_factory=Prefixes)
     home: asyncio.AbstractEventLoop | None = None
     calls: int = 0
     _moving: threading.Lock = field(default_factory=threading.Lock)
@@ -166,17 +168,18 @@ class Run:
         completion: what is asked, as the caller stated it.
         shared: the router's.
         leases: of this call; set when its budgets have let it start.
+        meters: of the budgets that hold for it.
     """
 
     __slots__ = (
         "_extents",
         "_gone",
         "_held",
-        "_meters",
         "_rates",
         "_reservations",
         "completion",
         "leases",
+        "meters",
         "shared",
     )
 
@@ -184,7 +187,7 @@ class Run:
         self.completion = completion
         self.shared = shared
         self.leases = Leases(completion, shared.policy, completion.started)
-        self._meters: Sequence[Meter] = ()
+        self.meters: Sequence[Meter] = ()
         self._rates: Sequence[Rates] = ()
         self._extents: dict[object, tuple[Extent, ...]] = {}
         self._gone = False  # what an earlier life had asked for
@@ -207,12 +210,12 @@ class Run:
             async for lease in self.leases:
                 lease.held, self._held = self._held, None
                 if hedge_after is None:
-                    response = await self._send(lease)
+                    response = await self.send(lease)
                 else:
-                    response = await self._hedged(lease, hedge_after)
+                    response = await hedged(self, lease, hedge_after)
                 if response is not None:
                     return response
-                if self._meters:
+                if self.meters:
                     await self._hold_again()
             raise AssertionError("leases end with an answer or an error")
         except LLMError as error:
@@ -237,7 +240,7 @@ class Run:
                         yield event
                 if attempt.answered:
                     return
-                if self._meters:
+                if self.meters:
                     await self._hold_again()
         except LLMError as error:
             self._ended_badly(error)
@@ -296,11 +299,11 @@ class Run:
         """
         shared = self.shared
         while True:
-            self._meters = shared.book.meters(self.completion.charge)
-            if not self._meters:
+            self.meters = shared.book.meters(self.completion.charge)
+            if not self.meters:
                 return
             try:
-                self._held = self._reserve()
+                self._held = self.reserve()
                 return
             except BudgetExceededError as exceeded:
                 if not self._could_fit():
@@ -315,10 +318,10 @@ class Run:
         """Whether the call fits if those in flight use less than they hold, and there is time to wait for that."""
         if self.completion.deadline <= self.shared.clock.monotonic():
             return False
-        rooms = [(meter, meter.unspent) for meter in self._meters if not meter.budget.soft]
+        rooms = [(meter, meter.unspent) for meter in self.meters if not meter.budget.soft]
         alone = self._most(rooms)
         fits = all(alone.of(meter.unit) <= max(room, 0) for meter, room in rooms)
-        return fits and any(meter.reserved for meter in self._meters)
+        return fits and any(meter.reserved for meter in self.meters)
 
     async def _hold_again(self) -> None:
         """After a failed attempt: the next one may cost as much again, so it needs room of its own.
@@ -335,9 +338,9 @@ class Run:
         except BudgetExceededError as error:
             raise error from self.leases.last_error
 
-    def _reserve(self) -> Reservation:
+    def reserve(self) -> Reservation:
         """Take it now; raises as `_hold`."""
-        meters = self._meters
+        meters = self.meters
         if any(meter.unit == "usd" and not meter.budget.soft for meter in meters):
             self.completion, self._rates = self.completion.priced(
                 self.shared.prices, self.shared.clock.wall()
@@ -374,7 +377,7 @@ class Run:
 
     # One attempt
 
-    async def _send(self, lease: Lease) -> LLMResponse | None:
+    async def send(self, lease: Lease) -> LLMResponse | None:
         """Ask for a whole answer; None when the attempt failed (the leases know how it goes on).
 
         Raises:
@@ -452,12 +455,14 @@ class Run:
         route = lease.route
         while True:
             request = self.request(lease)
+            if route.backend.stores:
+                request = await self.shared.prefixes.named(self, lease, request)
             try:
                 if route.backend.detached:
                     return await self._go_on(lease, client, request)
                 return await route.backend._do_completion(client, request)
             except Exception as raised:
-                if not route.learns(raised, request):
+                if not self.again(lease, request, raised):
                     raise
 
     async def _go_on(self, lease: Lease, client: Any, request: LLMRequest) -> LLMResponse:
@@ -482,63 +487,19 @@ class Run:
             ledger.named(lease.row, lease.response_id)
         return await backend._fetch(client, request, lease.response_id)
 
+    def again(self, lease: Lease, request: LLMRequest, raised: Exception) -> bool:
+        """Whether the same is asked again at once: in words what the model refuses, whole what is stored no more."""
+        shared = self.shared
+        if request.stored and shared.prefixes.lost(request, raised, shared.clock.monotonic()):
+            return True
+        return lease.route.learns(raised, request)
+
     async def in_one_piece(
         self, lease: Lease, client: Any, request: LLMRequest
     ) -> AsyncIterator[StreamEvent]:
         """The events of an answer that its provider works on by itself."""
         for event in as_events(await self._go_on(lease, client, request)):
             yield event
-
-    async def _hedged(self, lease: Lease, hedge_after: float) -> LLMResponse | None:
-        """As `_send`, with a second attempt elsewhere when the first is slow; the first answer counts."""
-        tasks = {self._start(lease)}
-        try:
-            done, _ = await asyncio.wait(tasks, timeout=hedge_after)
-            other = None if done else self._hedge(lease)
-            if other is not None:
-                tasks.add(self._start(other))
-            pending = set(tasks)
-            while pending:
-                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                answers = [task.result() for task in done if not (task.cancelled() or task.exception())]
-                response = next((answer for answer in answers if answer is not None), None)
-                if response is not None:
-                    return response
-                for task in done:
-                    task.result()  # the deadline passed
-            return None
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _hedge(self, taken: Lease) -> Lease | None:
-        """A second attempt, if there is another backend for it, and room in the budgets."""
-        held: Reservation | None = None
-        if self._meters:
-            try:
-                held = self._reserve()
-            except BudgetExceededError:
-                return None
-        other = self.leases.hedge(taken.route)
-        if other is not None:
-            other.held = held
-        elif held is not None:
-            held.close()
-        return other
-
-    def _start(self, lease: Lease) -> asyncio.Task[LLMResponse | None]:
-        task = asyncio.create_task(self._send(lease))
-        task.add_done_callback(lambda _: self._never_sent(lease))
-        return task
-
-    def _never_sent(self, lease: Lease) -> None:
-        """A task that is cancelled before its first step never comes to its own end: leave nothing behind."""
-        if not lease.settled:
-            lease.settled = True
-            lease.permit.unused()
-            lease.route.breaker.abandon(lease.route.model, lease.started)
-            self.leases.tell_others()
 
     # What an attempt came to
 
@@ -584,9 +545,9 @@ class Run:
         confirmed = True
         usage = None if partial is None else self._partly(lease, partial)
         if usage is None:
-            confirmed = not (lease.sent and error.sent and _may_be_billed(error))
+            confirmed = not (lease.sent and may_be_billed(error))
             usage = _UNSENT if confirmed else self._expected(lease)
-        fact = replace(self._fact(lease, "failed", usage), error=error, confirmed=confirmed)
+        fact = structs.replace(self._fact(lease, "failed", usage), error=error, confirmed=confirmed)
         self.leases.failed(lease.route, error, fact.at)
         self.settle(lease, fact)
         reason = " ".join(visible(described(error)).split())
@@ -597,7 +558,7 @@ class Run:
     def cancelled(self, lease: Lease) -> None:
         """The caller left: it may have been billed if it was sent, and says nothing about the backend."""
         fact = self._fact(lease, "cancelled", self._expected(lease) if lease.sent else _UNSENT)
-        self.settle(lease, replace(fact, confirmed=not lease.sent))
+        self.settle(lease, structs.replace(fact, confirmed=not lease.sent))
 
     def _partly(self, lease: Lease, partial: Partial) -> Usage | None:
         """What an answer that broke off came to: the provider's count, and an estimate of what that has not in it.
@@ -643,7 +604,7 @@ class Run:
         if lease.row and (response is not None or not lease.fetches):
             self._write_end(lease, fact, response)
         if self.shared.lines is not None:
-            self.shared.lines.add(self.completion, fact, response, self.shared.clock.wall())
+            self.shared.lines.add(self.completion.model, fact, response, self.shared.clock.wall())
         if held is not None and not held.settle(fact):
             if self._held is None:
                 self._held = held  # it cost nothing: the next attempt goes on with it
@@ -663,7 +624,7 @@ class Run:
         assert shared.ledger is not None
         if lease.fetches and (known := completion.known) is not None:
             shared.book.give_back(fact.charge, known)
-        shared.ledger.end(lease.row, ended(completion, fact, response, shared.clock.wall()))
+        shared.ledger.end(lease.row, ended(completion.asked, fact, response, shared.clock.wall()))
 
     def _fact(self, lease: Lease, outcome: Outcome, usage: Usage, model: str = "") -> Answered:
         """What an attempt came to; `model` is the one that answered, when it has another name."""
@@ -691,6 +652,7 @@ class Run:
             if rates is not None and usage.cached_tokens + usage.cache_write_tokens
             else cost,
             "" if rates is None else rates.name,
+            lease.attempt,
         )
 
     def _ended_badly(self, error: BaseException) -> None:
@@ -741,8 +703,3 @@ def closed() -> NoBackendError:
 def _asked_alike(route: Route) -> object:
     """What decides how a backend is asked: equal for those that get the same request."""
     return type(route.backend), route.supports("tools"), route.supports("schema")
-
-
-def _may_be_billed(error: BackendError) -> bool:
-    """Whether a provider that was asked may have worked for this failure: it did not refuse in its own words."""
-    return isinstance(error, _MAYBE_BILLED) or (type(error) is BackendError and error.status is None)

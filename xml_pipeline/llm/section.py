@@ -358,6 +358,9 @@ class PriceSection(Section):
     cache_write_1h: Dollars | None = Field(
         None, description="Input written to a cache for an hour; as `cache_write` when absent."
     )
+    cache_storage: Dollars | None = Field(
+        None, description="Input that Gemini stores (`cached_content`), for each hour; unknown when absent."
+    )
 
 
 class TimeoutsSection(Section):
@@ -575,7 +578,7 @@ def build_router(
             )
             lines = Lines(usage, errors, name)
         if written.path and ledger is None:
-            ledger = _ledger_file(base / written.path)
+            ledger = _ledger_file(base / written.path, name)
     backends = [one.backend(environ) for one in section.backends]
     if section.offline and all(backend.key_missing or backend.key_pending for backend in backends):
         offline = ScriptedBackend(name="offline")
@@ -609,10 +612,10 @@ def _preset(each: str | tuple[str, ...] | PresetSection, usual: Timeouts) -> str
     return each.preset(usual) if isinstance(each, PresetSection) else each
 
 
-def _ledger_file(path: Path) -> LedgerFile:
+def _ledger_file(path: Path, organism: str) -> LedgerFile:
     from xml_pipeline.journal.ledger_file import LedgerFile  # SQLite: only for who writes it down
 
-    return LedgerFile(path)
+    return LedgerFile(path, organism=organism)
 
 
 def _keys(environ: Mapping[str, str]) -> Keys:

@@ -13,6 +13,7 @@ from xml_pipeline.llm.emulation import StreamReader
 from xml_pipeline.llm.entrance import Carrier, carriable_answer
 from xml_pipeline.llm.http.assembly import Assembly
 from xml_pipeline.llm.types import (
+    LLMRequest,
     ReasoningDelta,
     StreamEnd,
     StreamEvent,
@@ -127,6 +128,21 @@ class StreamedAttempt:
         self._over: float | None = None  # until when more is waited for after the answer's end
         self.answered = False
 
+    async def _source(self, client: Any, watchdog: Watchdog) -> tuple[LLMRequest, AsyncIterator[StreamEvent]]:
+        """What is asked, written down before, and what comes of it."""
+        run, lease = self._run, self._lease
+        if run.shared.ledger is not None:
+            watchdog.pause()  # no backend is to blame for a slow disk
+            await run.write_down(lease)
+            self._watch(watchdog)
+        request = run.request(lease)
+        if lease.route.backend.stores:
+            request = await run.shared.prefixes.named(run, lease, request)
+        lease.sent = True
+        if lease.route.backend.detached:
+            return request, run.in_one_piece(lease, client, request)
+        return request, lease.route.backend._do_stream(client, request)
+
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """What the consumer gets; the attempt is settled on every path.
 
@@ -142,15 +158,7 @@ class StreamedAttempt:
             try:
                 while True:
                     client = await self._client(watchdog)
-                    if run.shared.ledger is not None:
-                        watchdog.pause()
-                        await run.write_down(lease)
-                    request = run.request(lease)
-                    lease.sent = True
-                    if lease.route.backend.detached:
-                        source = run.in_one_piece(lease, client, request)
-                    else:
-                        source = lease.route.backend._do_stream(client, request)
+                    request, source = await self._source(client, watchdog)
                     reader = StreamReader(turn) if run.completion.reads_calls(lease.route) else None
                     try:
                         async for raw in source:
@@ -165,8 +173,7 @@ class StreamedAttempt:
                                         yield piece
                             self._watch(watchdog, content)
                     except Exception as raised:
-                        # What the model refuses is put into words, and asked again at once.
-                        if self._received or self._committed or not lease.route.learns(raised, request):
+                        if self._received or self._committed or not run.again(lease, request, raised):
                             raise
                     else:
                         break

@@ -119,7 +119,18 @@ class Usage(dict[str, int]):
     service_tier: str = ""
 
     def __post_init__(self) -> None:
-        dict.update(self, {key: getattr(self, key) for key in _USAGE_KEYS})
+        # One made for each answer: written out, it takes a third of the time of a loop over `_USAGE_KEYS`.
+        prompt, completion = self.prompt_tokens, self.completion_tokens
+        dict.update(
+            self,
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=prompt + completion,
+            cached_tokens=self.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            cache_write_1h_tokens=self.cache_write_1h_tokens,
+        )
 
     @property
     def total_tokens(self) -> int:
@@ -269,6 +280,7 @@ class LLMRequest:
         prompt_tokens_estimate: estimated size of the prompt in tokens (Ollama sizes `num_ctx` by it).
         agent: who the call is charged to, or ""; never sent to a provider.
         cache_ttl: how long a cached prompt lives, `5m` or `1h`, where it can be said; "" for the backend's.
+        stored: the name by which its provider has its beginning; "" where it has not. The router fills it in.
     """
 
     model: str
@@ -289,6 +301,7 @@ class LLMRequest:
     agent: str = ""
     cache_ttl: str = ""
     changing: int = 1
+    stored: str = ""
 
 
 @dataclass(slots=True)

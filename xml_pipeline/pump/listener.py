@@ -82,6 +82,34 @@ class Attaching(Protocol):
         """Called once, before the first message."""
 
 
+@runtime_checkable
+class Defined(Protocol):
+    """A handler whose doing is data: a call that is open goes on as it began, whatever is defined now.
+
+    Attributes:
+        digest: names the definition.
+        definition: what it does, as text.
+    """
+
+    digest: str
+    definition: str
+
+    def know(self, definitions: Mapping[str, str]) -> None:
+        """Those of earlier lives, by digest; called once, before the first message."""
+
+
+def keep_definitions(
+    listeners: Iterable[Listener], known: Mapping[str, str], define: Callable[[str, str], None]
+) -> None:
+    """Let handlers know what was defined in earlier lives, and keep what is new."""
+    for each in listeners:
+        handler = each.handler
+        if isinstance(handler, Defined):
+            handler.know(known)
+            if handler.digest not in known:
+                define(handler.digest, handler.definition)
+
+
 class AgentOptions(TypedDict):
     """The options below that an agent's handler states itself; `peers` and the others are its user's."""
 

@@ -47,7 +47,7 @@ from xml_pipeline.pump.guards import Guards
 from xml_pipeline.pump.handler_call import HandlerCall
 from xml_pipeline.pump.kept import restored
 from xml_pipeline.pump.keys import Keys, key_inside
-from xml_pipeline.pump.listener import Attaching, Listener
+from xml_pipeline.pump.listener import Attaching, Listener, keep_definitions
 from xml_pipeline.pump.log import logger
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.observers import Observers
@@ -206,6 +206,7 @@ class Pump:
             await self.tenant.take_up(self._durable.ledger)
         self.state.sessions.update(sessions_of(kept))
         self.sessions.resume()
+        keep_definitions(self.listeners.values(), kept.definitions, self._durable.define)
         self.sleepers.start(kept)
 
     async def stop(self, seconds: float) -> None:

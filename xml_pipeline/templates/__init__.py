@@ -1,7 +1,7 @@
 """Templates: `{{input.text}}` in what a file says is to be sent. Parsed once, typed before anything runs, filled in.
 
 There are no expressions: a path, and perhaps a text for when there is nothing. A value that was filled in is never
-read again, so what a model or a stranger wrote cannot become a template (ADR 39).
+read again, so what a model or a stranger wrote cannot become a template (ADR 38).
 """
 
 from xml_pipeline.templates.filling import Filler

@@ -86,6 +86,23 @@ async def test_every_kind_of_token_and_the_cost_are_summed() -> None:
     assert router.get_backend_usage()["a"].total_tokens == 1100
 
 
+async def test_sums_tell_what_caching_came_to() -> None:
+    wrote = Rule(
+        reply="x", usage={"prompt_tokens": 10, "cache_write_tokens": 8, "cache_write_1h_tokens": 6}, times=1
+    )
+    read = Rule(reply="x", usage={"prompt_tokens": 10, "cached_tokens": 8})
+    price = Price(input=1, output=0, cached=0, cache_write=2, cache_write_1h=3)
+    async with Router([ScriptedBackend(rules=(wrote, read))], prices={"m": price}) as router:
+        await router.complete("m", "hello")
+        first = router.get_total_usage()
+        await router.complete("m", "hello")
+        both = router.get_total_usage()
+    assert (first.cache_write_tokens, first.cache_write_1h_tokens) == (8, 6)
+    assert (first.known_cost, first.plain_cost) == (24e-6, 10e-6)
+    assert first.saved == pytest.approx(-14e-6)
+    assert (both.known_cost, both.plain_cost) == (26e-6, 20e-6)
+
+
 async def test_an_unknown_price_is_none_and_never_zero() -> None:
     class Unpriced(ScriptedBackend):
         offline = False

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from genai_prices.data import providers
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from xml_pipeline.errors import (
     MalformedAnswerError,
     ServerError,
 )
 from xml_pipeline.llm import PROVIDER_CLASSES, ToolSpec
+from xml_pipeline.llm.http.dialect import loaded
 from xml_pipeline.llm.types import TextDelta
 
 from .cases import CASES
@@ -118,3 +121,29 @@ class TestEveryDialect:
     def test_a_tool_without_a_description(self, provider: str) -> None:
         sent = body(provider, ask("m", tools=[ToolSpec("add")]))
         assert "description" not in json.dumps(sent["tools"])
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda some: st.lists(some, max_size=4) | st.dictionaries(st.text(), some, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(st.binary(max_size=30) | VALUES.map(lambda value: json.dumps(value).encode()))
+@example(b"\xef\xbb\xbf{}")
+@example(b"NaN")
+@example(b"1e400")
+@example(b"-0")
+@example(b"123456789012345678901234567890")
+@example(b'"\\ud83d"')
+@example(b'{"a": 1, "a": 2}')
+@example(b"[1,]")
+def test_json_is_read_as_the_patient_parser_reads_it(text: bytes) -> None:
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(ValueError):
+            loaded(text)
+    else:
+        assert repr(loaded(text)) == repr(expected)

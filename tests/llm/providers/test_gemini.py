@@ -39,6 +39,20 @@ class TestGemini:
         )
         assert sent.keys() == {"contents", "cachedContent"}
 
+    def test_what_is_stored_is_named_and_not_sent(self) -> None:
+        rule = {"role": "system", "content": "rules"}
+        asked = ask("gemini-3-pro", rule, USER, tools=[ADD], stored="cachedContents/x", max_tokens=9)
+        sent = body("gemini", asked)
+        assert sent.keys() == {"contents", "cachedContent", "generationConfig"}
+        assert sent["cachedContent"] == "cachedContents/x"
+
+    @pytest.mark.parametrize(
+        ("model", "tokens"),
+        [("gemini-2.5-flash", 2048), ("models/gemini-2.5-pro", 2048), ("gemini-3.5-flash", 4096)],
+    )
+    def test_how_much_can_be_cached_at_all(self, model: str, tokens: int) -> None:
+        assert dialect("gemini").least_cacheable(model) == tokens
+
     def test_images(self) -> None:
         parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
         sent = body("gemini", ask("gemini-3-pro", {"role": "user", "content": parts}))

@@ -38,6 +38,7 @@ class Price:
         cached: input read from a cache; as `input` when None.
         cache_write: input written to a cache; as `input` when None.
         cache_write_1h: input written to a cache for an hour; as `cache_write` when None.
+        cache_storage: input that a provider stores by name (Gemini), for each hour; unknown when None.
 
     Raises:
         ConfigError: one of them is no number from 0.
@@ -48,6 +49,7 @@ class Price:
     cached: float | None = None
     cache_write: float | None = None
     cache_write_1h: float | None = None
+    cache_storage: float | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -84,6 +86,7 @@ class Rates:
         request: of the call itself, whatever it uses.
         name: whose prices they are, as `openai/gpt-5.4`, with the tier where it has prices of its own, as
             `openai/gpt-5.4 (flex)`; of the configuration's own, as it names the model.
+        storage: of a token that is stored for an hour; None where nobody says.
     """
 
     input: _Tiers
@@ -94,6 +97,13 @@ class Rates:
     reasoning: _Tiers
     request: int = 0
     name: str = ""
+    storage: int | None = None
+
+    def stored_micro_usd(self, tokens: int, seconds: float) -> int | None:
+        """What it costs to store so many tokens for so long, in micro-USD, rounded up; None when unknown."""
+        if self.storage is None:
+            return None
+        return -(-self.storage * tokens * ceil(seconds) // (3600 * _SCALE))
 
     def micro_usd(self, usage: Usage) -> int:
         """The cost of a call in micro-USD, rounded up: thousands of small calls are not free."""
@@ -147,7 +157,7 @@ class Rates:
 
 
 _NOTHING = _Tiers(0)
-FREE = Rates(*(_NOTHING,) * 6, name="free")
+FREE = Rates(*(_NOTHING,) * 6, name="free", storage=0)
 
 
 def _exact(price: object) -> int:
@@ -162,7 +172,8 @@ def _own(price: Price, name: str) -> Rates:
     plain, output = _Tiers(_exact(price.input)), _Tiers(_exact(price.output))
     written = tiers(price.cache_write, plain)
     cached, hour = tiers(price.cached, plain), tiers(price.cache_write_1h, written)
-    return Rates(plain, output, cached, written, hour, output, name=name)
+    storage = None if price.cache_storage is None else _exact(price.cache_storage)
+    return Rates(plain, output, cached, written, hour, output, name=name, storage=storage)
 
 
 class PriceTable:

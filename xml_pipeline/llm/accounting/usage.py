@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
+
 from xml_pipeline.attribution import current_caller
 from xml_pipeline.errors import BackendError
 from xml_pipeline.llm.accounting.bound import Extent
@@ -37,6 +39,8 @@ class UsageTotals:
         known_cost: USD of what is in the sums and has a known price.
         unpriced_count: tries in the sums whose price is unknown.
         estimated_tokens: input and output above of tries that the provider did not count, or not to their end.
+        cache_write_1h_tokens: those of `cache_write_tokens` that are kept for an hour.
+        plain_cost: USD that what `known_cost` is of would have come to with nothing cached.
     """
 
     prompt_tokens: int = 0
@@ -50,6 +54,8 @@ class UsageTotals:
     known_cost: float = 0.0
     unpriced_count: int = 0
     estimated_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    plain_cost: float = 0.0
 
     @property
     def total_tokens(self) -> int:
@@ -61,17 +67,24 @@ class UsageTotals:
         """USD; None when any call's price is unknown."""
         return None if self.unpriced_count else self.known_cost
 
+    @property
+    def saved(self) -> float:
+        """USD that caching saved, as far as prices are known; below 0 where its writes cost more."""
+        return self.plain_cost - self.known_cost
+
 
 class _Account:
     """Running sums of one scope."""
 
     __slots__ = (
         "cache_write",
+        "cache_write_1h",
         "cached",
         "completion",
         "estimated",
         "failures",
         "micro_usd",
+        "plain",
         "prompt",
         "reasoning",
         "requests",
@@ -82,10 +95,10 @@ class _Account:
     def __init__(self) -> None:
         self.prompt = self.completion = self.cached = self.cache_write = self.reasoning = 0
         self.requests = self.failures = self.unconfirmed = self.micro_usd = self.unpriced = 0
-        self.estimated = 0
+        self.estimated = self.cache_write_1h = self.plain = 0
 
-    def count(self, usage: Usage, micro_usd: int | None) -> None:
-        """What one try used; `micro_usd` is None when its price is unknown."""
+    def count(self, usage: Usage, micro_usd: int | None, plain: int | None) -> None:
+        """What one try used; `micro_usd` and `plain` (with nothing cached) are None when its price is unknown."""
         if usage.estimated:
             self.estimated += usage.total_tokens
         self.prompt += usage.prompt_tokens
@@ -94,12 +107,14 @@ class _Account:
             self.cached += usage.cached_tokens
         if usage.cache_write_tokens:
             self.cache_write += usage.cache_write_tokens
+            self.cache_write_1h += usage.cache_write_1h_tokens
         if usage.reasoning_tokens:
             self.reasoning += usage.reasoning_tokens
         if micro_usd is None:
             self.unpriced += 1
         else:
             self.micro_usd += micro_usd
+            self.plain += micro_usd if plain is None else plain
 
     def add(self, other: _Account) -> None:
         for name in self.__slots__:
@@ -118,6 +133,8 @@ class _Account:
             self.micro_usd / 1_000_000,
             self.unpriced,
             self.estimated,
+            self.cache_write_1h,
+            self.plain / 1_000_000,
         )
 
 
@@ -170,18 +187,18 @@ def charge_of(agent_id: str | None, operation: str = "") -> Charge:
 NOBODY = Charge()
 
 Kind = Literal["agent", "thread", "conversation", "model", "backend"]
-Outcome = Literal["answered", "dropped", "failed", "cancelled"]
+Outcome = Literal["answered", "dropped", "failed", "cancelled", "stored"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """What one attempt at one backend came to.
 
     Attributes:
         charge: who pays.
         backend, model: who was asked, and for which model there.
         outcome: `answered`; `dropped`, when the consumer of a stream left after its first content; `failed`;
-            `cancelled`, when the caller left before.
+            `cancelled`, when the caller left before; `stored`, when it asked for no answer, but to store what prompts
+            begin with.
         usage: what is charged: tokens as the provider counted them, or `estimated`; of an unconfirmed attempt what
             was expected.
         confirmed: False when it was sent, nothing came back, and nobody will tell whether it was billed.
@@ -192,6 +209,7 @@ class Answered:
         extent: of the prompt, None where no budget asked for it.
         plain: what it would have cost with no cache, in micro-USD; None when the price is unknown.
         priced_as: whose price that is, as `openai/gpt-5.4`; "" when it is unknown.
+        attempt: which one of its call, from 1.
     """
 
     charge: Charge
@@ -208,6 +226,7 @@ class Answered:
     extent: Extent | None = None
     plain: int | None = None
     priced_as: str = ""
+    attempt: int = 1
 
     @property
     def cost(self) -> float | None:
@@ -243,10 +262,10 @@ class UsageTally:
             total = fact.usage.total_tokens
             for account in self._accounts(fact):
                 account.unconfirmed += total
-        elif answered or fact.usage.total_tokens:
+        elif answered or fact.usage.total_tokens or fact.micro_usd:
             for account in self._accounts(fact):
                 account.requests += answered
-                account.count(fact.usage, fact.micro_usd)
+                account.count(fact.usage, fact.micro_usd, fact.plain)
 
     def failed(self, charge: Charge) -> None:
         """A call ended without an answer."""

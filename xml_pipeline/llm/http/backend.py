@@ -50,7 +50,7 @@ from xml_pipeline.keys.names import checked_name, sendable, variable_of
 from xml_pipeline.keys.secret import Secret
 from xml_pipeline.llm.http.assembly import Assembly, as_events, checked
 from xml_pipeline.llm.http.body import Body
-from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest, expect_object
+from xml_pipeline.llm.http.dialect import Dialect, StreamDecoder, WireRequest, expect_object, loaded
 from xml_pipeline.llm.http.framing import Frame, Framer, LineFramer, SSEFramer
 from xml_pipeline.llm.http.transport import USER_AGENT, Connection
 from xml_pipeline.llm.types import Feature, LLMRequest, LLMResponse, StreamEvent, StreamOpened
@@ -132,6 +132,9 @@ class Backend:
     usual_models: ClassVar[tuple[str, ...]] = ()  # globs of `serves_model`, for messages only
     endpoints: ClassVar[tuple[str, ...]] = ()  # paths in lower case that a `base_url` must not end with
     detached = False  # True: answers are asked for with `_submit`, and fetched by their names with `_fetch`
+    stores = (
+        False  # True: what prompts begin with is stored there by name (`_prefix`, `_store`, `_keep`, `_drop`)
+    )
     stands_in = False  # True: asked while no other backend of its router has a key
     offline: ClassVar[bool] = (
         False  # True: opens no connection, and may run where real requests are forbidden
@@ -189,6 +192,25 @@ class Backend:
 
     async def _fetch(self, client: Any, request: LLMRequest, response_id: str) -> LLMResponse:
         """Wait for the answer of this name. Arguments and errors as `_do_completion`."""
+        raise NotImplementedError
+
+    def _prefix(self, request: LLMRequest) -> bytes | None:
+        """What would be stored for this request, the same for equal beginnings; None for nothing."""
+        raise NotImplementedError
+
+    async def _store(self, client: Any, request: LLMRequest, seconds: int) -> tuple[str, int]:
+        """Store the beginning of this request for so long: its name, and its tokens (0 if the API does not say).
+
+        Arguments and errors as `_do_completion`; so for the next two.
+        """
+        raise NotImplementedError
+
+    async def _keep(self, client: Any, name: str, seconds: int) -> None:
+        """Keep what is stored by this name for so long from now on."""
+        raise NotImplementedError
+
+    async def _drop(self, client: Any, name: str) -> None:
+        """Store it no more."""
         raise NotImplementedError
 
     # What this class does with it
@@ -316,10 +338,12 @@ class Backend:
         finally:
             answer.close()
 
-    def _get(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
+    def _request(self, client: Any, method: str, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
+        """As `_post`, by another method; an empty body is none."""
         headers = {**DEFAULT_HEADERS, **self.headers, **wire.headers, **self._auth_headers()}
         connection: Connection = getattr(client, "connection", client)
-        return connection.get(f"{self.base_url}/{wire.path.lstrip('/')}", headers)
+        body = _JSON.encode(wire.body).encode() if wire.body else None
+        return connection.send(method, f"{self.base_url}/{wire.path.lstrip('/')}", headers, body)
 
     def _post(self, client: Any, wire: WireRequest) -> Awaitable[aiohttp.ClientResponse]:
         # A path cannot lead to another host: the key is sent to `base_url` and nowhere else.
@@ -398,7 +422,10 @@ async def _whole(dialect: Dialect, request: LLMRequest, body: Body, begun: bytes
     content = bytearray(begun)
     while not body.ended:
         try:
-            async with asyncio.timeout(QUIET_SECONDS if content.endswith(_MAYBE_WHOLE) else None):
+            if content.endswith(_MAYBE_WHOLE):
+                async with asyncio.timeout(QUIET_SECONDS):
+                    content += await body.piece()
+            else:
                 content += await body.piece()
         except BackendError:
             raise
@@ -413,7 +440,7 @@ async def _whole(dialect: Dialect, request: LLMRequest, body: Body, begun: bytes
 def _read(dialect: Dialect, request: LLMRequest, content: bytes) -> LLMResponse:
     """The answer in a body, by what it is and not by what its headers call it."""
     try:
-        data = json.loads(content)
+        data = loaded(content)
     except (ValueError, RecursionError) as error:  # the latter: nested without end
         streamed = _collected(dialect, request, _frames(content.lstrip(_BLANK)))
         if streamed is not None:
@@ -473,6 +500,6 @@ def _request_id(answer: aiohttp.ClientResponse) -> str:
 def _parsed(content: bytes) -> Any:
     """The body of an error answer: parsed, or its text."""
     try:
-        return json.loads(content)
+        return loaded(content)
     except (ValueError, RecursionError):
         return content.decode("utf-8", "replace")

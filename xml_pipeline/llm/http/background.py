@@ -38,7 +38,7 @@ class BackgroundBackend(Backend):
         wire = WireRequest(f"/responses/{_id_of({'id': response_id})}", {})
         while True:
             try:
-                data = await self._object(await self._get(client, wire), wire)
+                data = await self._object(await self._request(client, "GET", wire), wire)
             except Exception as raised:
                 error, failed = as_backend_error(raised), failed + 1
                 if not error.retryable or failed >= _PATIENCE:

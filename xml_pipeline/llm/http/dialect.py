@@ -36,12 +36,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import msgspec
+
 from xml_pipeline.errors import BackendError, MalformedAnswerError, cut
 from xml_pipeline.llm.http.classify import ErrorRule, error_from
 from xml_pipeline.llm.http.rate_limit_headers import RateLimits, read_rate_limits
 from xml_pipeline.llm.types import MOST_TOKENS, LLMRequest, LLMResponse, StreamEvent, Usage, token_count
 
 Path = tuple[str, ...]
+
+_FAST = msgspec.json.Decoder()
 
 LONGEST_TIER = 32  # characters; it is a word
 
@@ -204,6 +208,22 @@ class Dialect(ABC):
 # Reading answers
 
 
+def loaded(text: str | bytes) -> Any:
+    """The value in a JSON text.
+
+    What the fast parser refuses (NaN, half a character, a byte order mark) the patient one may take; where both take
+    a text they agree.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested without end.
+    """
+    try:
+        return _FAST.decode(text)
+    except (ValueError, RecursionError):
+        return json.loads(text)
+
+
 def expect_object(data: Any) -> dict[str, Any]:
     """`data` if it is a JSON object.
 
@@ -227,7 +247,7 @@ def parse_chunk(data: str) -> dict[str, Any]:
         MalformedAnswerError: it is no JSON object.
     """
     try:
-        value = json.loads(data)
+        value = loaded(data)
     except (ValueError, RecursionError) as error:
         raise MalformedAnswerError(f"a chunk of the stream is no JSON ({error}): {cut(data)!r}") from None
     return expect_object(value)

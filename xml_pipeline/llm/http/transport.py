@@ -76,9 +76,11 @@ class Connection:
         """Send one POST, and wait for the head of its answer."""
         return self.session.post(url, data=body, headers=headers, allow_redirects=False)
 
-    def get(self, url: str, headers: Mapping[str, str]) -> Awaitable[aiohttp.ClientResponse]:
-        """Send one GET, and wait for the head of its answer."""
-        return self.session.get(url, headers=headers, allow_redirects=False)
+    def send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Send one request of another method, and wait for the head of its answer."""
+        return self.session.request(method, url, data=body, headers=headers, allow_redirects=False)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -249,6 +251,9 @@ _MEANINGS: dict[str, tuple[type[BackendError], str]] = {
 }
 
 
+# What may have been billed although no answer came; other errors are the provider's own refusals.
+_MAYBE_BILLED = (BackendTimeoutError, ConnectionFailedError, MalformedAnswerError)
+
 # Errors of a connection that never came to be: nothing was sent over it.
 _NEVER_SENT = frozenset(
     (
@@ -271,6 +276,12 @@ def as_backend_error(error: Exception) -> BackendError:
     meant = _meant(error)
     meant.sent = not any(_NEVER_SENT.intersection(_ancestry(one)) for one in (error, error.__cause__))
     return meant
+
+
+def may_be_billed(error: BackendError) -> bool:
+    """Whether a provider that was asked may have worked for this failure: it did not refuse in its own words."""
+    unclear = isinstance(error, _MAYBE_BILLED) or (type(error) is BackendError and error.status is None)
+    return error.sent and unclear
 
 
 def _ancestry(error: BaseException | None) -> list[str]:

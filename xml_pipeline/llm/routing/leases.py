@@ -96,6 +96,7 @@ class Lease:
 
     Attributes:
         started: when it was taken, in seconds of the router's monotonic clock.
+        attempt: which one of its call, from 1.
         held: what its attempt holds of the budgets.
         sent: whether the backend was asked.
         settled: whether its attempt has come to something.
@@ -104,12 +105,26 @@ class Lease:
         fetches: whether another life asked, and this attempt only fetches the answer.
     """
 
-    __slots__ = ("fetches", "held", "permit", "response_id", "route", "row", "sent", "settled", "started")
+    __slots__ = (
+        *(
+            "attempt",
+            "fetches",
+            "held",
+            "permit",
+            "response_id",
+            "route",
+            "row",
+            "sent",
+            "settled",
+            "started",
+        ),
+    )
 
-    def __init__(self, route: Route, permit: Permit, started: float) -> None:
+    def __init__(self, route: Route, permit: Permit, started: float, attempt: int) -> None:
         self.route = route
         self.permit = permit
         self.started = started
+        self.attempt = attempt
         self.held: Reservation | None = None
         self.sent = False
         self.settled = False
@@ -136,6 +151,7 @@ class Leases:
         "_now",
         "_policy",
         "_retry_at",
+        "_taken",
         "attempts",
     )
 
@@ -145,6 +161,7 @@ class Leases:
         self._policy = policy
         self._now = now
         self._counted = 0
+        self._taken = 0
         self._errors: list[BackendError] = []
         self._excluded: set[Route] = set()
         self._failures: dict[Route, int] = {}
@@ -199,7 +216,8 @@ class Leases:
 
     def _lease(self, route: Route, permit: Permit, now: float) -> Lease:
         self._policy.strategy.taken(route)
-        return Lease(route, permit, now)
+        self._taken += 1
+        return Lease(route, permit, now, self._taken)
 
     def _choose(self, now: float) -> Lease | Route | float | None:
         """A lease; the route to queue at; the time to look again; or None when nothing is left."""

@@ -47,32 +47,62 @@ def encode_body(request: LLMRequest, dialect: str) -> dict[str, Any]:
     contents = _Contents(names, dialect, signed=signs_calls(request.model))
     for message in request.messages:
         contents.add(message)
-    body: dict[str, Any] = {"contents": contents.closed()}
+    native = _schema_fits(request)
+    body = {"contents": contents.closed(), **_beginning(request, names, native=native)}
+    generation = _generation(request, schema=native)
+    if generation:
+        body["generationConfig"] = generation
+    if request.stored:
+        body["cachedContent"] = request.stored
+    body = merge_extra(body, request)
+    if body.get("cachedContent"):  # holds these already, and the API refuses them beside it
+        for key in _STORED - {"cachedContent"}:
+            body.pop(key, None)
+    return body
+
+
+def stored_body(request: LLMRequest) -> dict[str, Any]:
+    """What can be stored of the request by name: what it says before its contents; {} for nothing.
+
+    Nothing is stored for a call that says so itself (`extra`), nor for one that must or must not call a tool, or
+    answer by a schema in words: it begins otherwise than its neighbours, for once.
+    """
+    if (
+        request.tool_choice not in (None, "auto")
+        or not _schema_fits(request)
+        or _STORED & request.extra.keys()
+    ):
+        return {}
+    return _beginning(request, ToolNames.of(request, DOTTED), native=True)
+
+
+_STORED = frozenset(("cachedContent", "systemInstruction", "tools", "toolConfig"))
+
+
+def _schema_fits(request: LLMRequest) -> bool:
+    """Whether the answer's schema can be asked for natively: before Gemini 3 tools exclude a JSON answer."""
+    return request.response_schema is None or not request.tools or signs_calls(request.model)
+
+
+def _beginning(request: LLMRequest, names: ToolNames, *, native: bool) -> dict[str, Any]:
+    """What stands above the contents."""
+    found: dict[str, Any] = {}
     system = [
         {"text": part["text"]}
         for message in request.messages
         if message["role"] == "system"
         for part in texts_of(message)
     ]
-    # Before Gemini 3 tools exclude a JSON answer.
-    native = request.response_schema is None or not request.tools or signs_calls(request.model)
     if request.response_schema is not None and not native:
         system.append({"text": in_words(request.response_schema.schema)})
     if system:
-        body["systemInstruction"] = {"parts": system}
+        found["systemInstruction"] = {"parts": system}
     if request.tools:
-        body["tools"] = [{"functionDeclarations": [_declaration(tool, names) for tool in request.tools]}]
+        found["tools"] = [{"functionDeclarations": [_declaration(tool, names) for tool in request.tools]}]
         config = _calling(request.tool_choice, names)
         if config:
-            body["toolConfig"] = {"functionCallingConfig": config}
-    generation = _generation(request, schema=native)
-    if generation:
-        body["generationConfig"] = generation
-    body = merge_extra(body, request)
-    if body.get("cachedContent"):  # holds these already
-        for key in ("systemInstruction", "tools", "toolConfig"):
-            body.pop(key, None)
-    return body
+            found["toolConfig"] = {"functionCallingConfig": config}
+    return found
 
 
 def _declaration(tool: ToolSpec, names: ToolNames) -> dict[str, Any]:
