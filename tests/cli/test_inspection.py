@@ -200,7 +200,7 @@ def test_the_root_of_a_file_s_files_is_an_option(tmp_path: Path, xp: Callable[..
     home = tmp_path / "home"
     home.mkdir()
     (home / "organism.yaml").write_text(
-        "organism: {name: x}\nlisteners: [{name: a, agent: true, model: m, prompt_file: ../prompt.md}]\n"
+        "organism: {name: x}\nlisteners: [{name: a, agent: true, model: m, prompt: {file: ../prompt.md}}]\n"
     )
     assert "outside of" in xp("check", str(home)).stderr
     assert xp("check", str(home), "--root", str(tmp_path)).returncode == 0

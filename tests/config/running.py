@@ -115,12 +115,15 @@ class Project:
         *listeners: Section,
         llm: Section | None = None,
         environ: dict[str, str] | None = None,
+        defaults: Section | None = None,
         **organism: Any,
     ) -> Organism:
         """What becomes of these sections of an organism.yaml."""
         document: Section = {"organism": {"name": "demo", **organism}, "listeners": list(listeners)}
         if llm is not None:
             document["llm"] = llm
+        if defaults is not None:
+            document["defaults"] = defaults
         file = self.folder / "organism.yaml"
         file.write_text(yaml.safe_dump(document))
         self.config = load(file, environ=environ or {})
