@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.cli.command import (
@@ -204,7 +203,7 @@ def _contract(each: ListenerConfig) -> str:
 
     usual = (None, None) if each.kind == "tool" else (("Task",), ("Answer",))
     sides = [
-        named and [re.split("[.:]", name)[-1] for name in named]
+        named and [name.replace(":", ".").rpartition(".")[2] for name in named]
         for named in (each.accepts or usual[0], each.answers or usual[1])
     ]
     return both_sides(*sides) if any(sides) else ""
