@@ -135,7 +135,7 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
 def _agent_settings(each: ListenerConfig, routing: Mapping[str, str]) -> AgentSettings:
     return AgentSettings(
         each.model or Routing(routing).model(each.operation),
-        each.prompt or "",
+        each.prompt_text,
         max_turns=each.max_turns,
         max_tokens=each.max_tokens,
         temperature=each.temperature,

@@ -60,15 +60,15 @@ async def greet(payload: Greeting, metadata: HandlerMetadata) -> HandlerResponse
     return HandlerResponse(Shout(text=f"Hello, {payload.name}!"), to="shouter")
 
 
-async def shout(payload: Shout, metadata: HandlerMetadata) -> HandlerResponse:
+async def shout(payload: Shout, metadata: HandlerMetadata) -> HandlerResponse[Shout]:
     return HandlerResponse.respond(Shout(text=payload.text.upper()))
 
 
-async def add(payload: AddPayload, metadata: HandlerMetadata) -> HandlerResponse:
+async def add(payload: AddPayload, metadata: HandlerMetadata) -> HandlerResponse[Sum]:
     return HandlerResponse.respond(Sum(value=payload.a + payload.b))
 
 
-async def search(payload: Search, metadata: HandlerMetadata) -> HandlerResponse:
+async def search(payload: Search, metadata: HandlerMetadata) -> HandlerResponse[Found]:
     """Long enough for a `/kill` in the middle; interrupted, it is called again, and says so."""
     await asyncio.sleep(4)
     again = "" if metadata.attempt == 1 else f", asked {metadata.attempt} times because its reader died"

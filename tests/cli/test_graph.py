@@ -31,8 +31,9 @@ def test_callers_stand_above_their_callees_where_there_is_no_cycle(pairs: list[t
     assert all(depth[caller] < depth[callee] for caller, callee in edges)
 
 
+_LABEL = r"""[^"<>&\[\](){}|`]*"""
 _MERMAID_ROW = re.compile(
-    r"""    (n\d+(\(\["|\{\{"|\[")[^"<>&\[\](){}|`]*("\]\)|"\}\}|"\])|outside\(\("you"\)\)|\w+ --> n\d+)"""
+    rf"""    (n\d+(\(\["|\{{\{{"|\["){_LABEL}(<br/>{_LABEL})?("\]\)|"\}}\}}|"\])|outside\(\("you"\)\)|\w+ --> n\d+)"""
 )
 
 

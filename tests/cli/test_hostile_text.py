@@ -58,7 +58,7 @@ def mistaken(text: str) -> list[str]:
         f"organism: {{name: x, {said}: 1, default: {said}}}\n{said}: {{{said}: {said}}}\n",
         f"organism: {{name: x}}\nlisteners: [{{name: {said}, human: {said}, peers: [{said}]}}]\n",
         f"organism: {{name: x}}\nlisteners: [{{{listener}}}, {{name: b, handler: {said}, agent: {said}}}]\n",
-        f"organism: {{name: x}}\nlisteners: [{{name: a, agent: true, model: {said}, prompt_file: {said}}}]\n",
+        f"organism: {{name: x}}\nlisteners: [{{name: a, agent: true, model: {said}, prompt: {{file: {said}}}}}]\n",
         f"organism: {{name: x}}\nlisteners: {said}\n",
         f"organism: {{name: x}}\nllm: {{strategy: {said}, modules: [{said}], models: {{{said}: {said}}}}}\n",
         f"organism: {{name: x}}\nllm: {{backends: [{{provider: {said}, name: {said}, base_url: {said}}}]}}\n",

@@ -58,9 +58,24 @@ def test_check_lists_every_mistake(tmp_path: Path, xp: Callable[..., Done]) -> N
 def test_check_sums_up_what_is_right(project: Path, xp: Callable[..., Done]) -> None:
     done = xp("check", str(project))
     assert done.returncode == 0
-    assert done.stdout.count("\n") == 1
+    summary, *contracts = done.stdout.splitlines()
     for part in ("ok", "3 listeners", "2 tools", "1 agent", "ANTHROPIC_API_KEY"):
-        assert part in done.stdout
+        assert part in summary
+    assert contracts == [
+        "  greeter: Greeting → Greeted",
+        "  calculator.add: Add → Sum",
+        "  assistant: Task → Answer",
+    ]
+
+
+def test_check_tells_the_contracts_of_twenty_listeners(tmp_path: Path, xp: Callable[..., Done]) -> None:
+    people = "".join(f"  - {{name: p{number}, human: true}}\n" for number in range(22))
+    (tmp_path / "organism.yaml").write_text(f"organism: {{name: x}}\nlisteners:\n{people}")
+    rows = xp("check", str(tmp_path)).stdout.splitlines()
+    assert rows[-2:] == [
+        "  p19: Task → Answer",
+        "  and 2 more; `xml-pipeline describe NAME` tells of one",
+    ]
 
 
 def test_describe_shows_each_form(project: Path, xp: Callable[..., Done]) -> None:
@@ -70,6 +85,7 @@ def test_describe_shows_each_form(project: Path, xp: Callable[..., Done]) -> Non
         return done.stdout
 
     assert "write: @calculator.add a=<int> b=<int>" in described("calculator.add")
+    assert "takes and answers: Add → Sum" in described("calculator.add")
     schema = etree.XMLSchema(etree.fromstring(described("calculator.add", "--xsd").encode()))
     schema.assertValid(etree.fromstring(described("calculator.add", "--example")))
     assert set(json.loads(described("calculator.add", "--json-schema"))["required"]) == {"a", "b"}
@@ -99,7 +115,8 @@ def test_describe_names_what_there_is(
 def test_graph_draws_mermaid_and_svg(project: Path, xp: Callable[..., Done]) -> None:
     text = xp("graph", str(project)).stdout
     assert text.startswith("flowchart TD\n")
-    assert '(["assistant"])' in text
+    assert '(["assistant<br/>Task #8594; Answer"])' in text
+    assert '["greeter"]' in text, "nothing is imported, and the file does not say it"
     svg = etree.fromstring(xp("graph", str(project), "--format", "svg").stdout)
     assert "my <house> & co" in svg.xpath("string()")
 
@@ -107,7 +124,30 @@ def test_graph_draws_mermaid_and_svg(project: Path, xp: Callable[..., Done]) -> 
 def test_schema_takes_the_project(project: Path, xp: Callable[..., Done]) -> None:
     schema = json.loads(xp("schema").stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert set(schema["properties"]) == {"organism", "listeners", "llm", "payloads"}
+    assert set(schema["properties"]) == {"organism", "defaults", "payloads", "listeners", "llm"}
+
+
+CONTRACTS = """\
+organism: {name: x}
+listeners:
+  - {name: a, handler: mine:f, answers: [mine:Verdict, Answer]}
+  - {name: b, handler: mine:g, accepts: mine:Box.Order}
+  - {name: c, human: true, accepts: mine:Order}
+"""
+
+
+def test_graph_shows_what_the_file_says_of_contracts(tmp_path: Path, xp: Callable[..., Done]) -> None:
+    (tmp_path / "organism.yaml").write_text(CONTRACTS)
+    text = xp("graph", str(tmp_path)).stdout
+    for part in (
+        "a<br/>#8230; #8594; Verdict#44; Answer",
+        "b<br/>Order #8594; #8230;",
+        "c<br/>Order #8594; Answer",
+    ):
+        assert part in text
+    svg = etree.fromstring(xp("graph", str(tmp_path), "--format", "svg").stdout)
+    titles = svg.xpath("//*[local-name()='g']/*[local-name()='title']/text()")
+    assert sorted(titles) == ["Order → Answer", "Order → …", "… → Verdict, Answer"]
 
 
 CODE = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
@@ -200,7 +240,7 @@ def test_the_root_of_a_file_s_files_is_an_option(tmp_path: Path, xp: Callable[..
     home = tmp_path / "home"
     home.mkdir()
     (home / "organism.yaml").write_text(
-        "organism: {name: x}\nlisteners: [{name: a, agent: true, model: m, prompt_file: ../prompt.md}]\n"
+        "organism: {name: x}\nlisteners: [{name: a, agent: true, model: m, prompt: {file: ../prompt.md}}]\n"
     )
     assert "outside of" in xp("check", str(home)).stderr
     assert xp("check", str(home), "--root", str(tmp_path)).returncode == 0

@@ -122,6 +122,7 @@ class Project:
         llm: Section | None = None,
         environ: dict[str, str] | None = None,
         payloads: Section | None = None,
+        defaults: Section | None = None,
         **organism: Any,
     ) -> Organism:
         """What becomes of these sections of an organism.yaml."""
@@ -130,6 +131,8 @@ class Project:
             document["llm"] = llm
         if payloads is not None:
             document["payloads"] = payloads
+        if defaults is not None:
+            document["defaults"] = defaults
         file = self.folder / "organism.yaml"
         file.write_text(yaml.safe_dump(document))
         self.config = load(file, environ=environ or {})

@@ -32,10 +32,16 @@ ORGANISM = "organism:\n  name: demo\n"
         ("organism: {name: !secret x}\n", 1, 18, "tags are not used in this file"),
         ("organism: {name: x, max_in_flight: !!int many}\n", 1, 36, "is tagged `!!int` and is no int"),
         ("? [a, b]\n: 1\n" + ORGANISM, 1, 3, "a key that is not a text"),
-        (ORGANISM + "listeners:\n  - <<: 7\n    name: a\n    human: true\n", 4, 5, "a merge key `<<` takes"),
+        (ORGANISM + "listeners:\n  - <<: 7\n    name: a\n    human: true\n", 4, 5, "nothing is merged here"),
+        (
+            ORGANISM + "listeners: [&a {name: a, human: true}, {name: b, <<: *a}]\n",
+            3,
+            50,
+            "nothing is merged",
+        ),
         ("a: " + "[" * 200, 1, 54, "nested deeper than 50 levels"),
         ("a: &a [*a]", 1, 4, "an alias holds itself"),
-        ("a: &a {<<: *a}", 1, 4, "a merge key `<<` holds itself"),
+        ("a: &a {<<: *a}", 1, 8, "nothing is merged here"),
     ],
 )
 def test_a_text_that_is_refused_has_a_place(text: str, line: int, column: int, message: str) -> None:
@@ -66,26 +72,35 @@ def test_a_file_must_be_utf_8_and_may_have_a_mark(tmp_path: Path) -> None:
     assert loads(b"\xef\xbb\xbf" + ORGANISM.encode(), environ={}).organism.name == "demo"
 
 
-def test_anchors_and_merge_keys_bring_their_values() -> None:
+def test_anchors_bring_their_values_and_keys_for_them_mean_nothing_else() -> None:
     config = config_of(
-        ORGANISM
+        "x-bounds: &short {messages: 3}\nx-anything: [1, {a: b}]\nx-: 5\n"
+        + ORGANISM
         + "listeners:\n"
-        + "  - &agent {name: one, agent: true, model: small, max_turns: 3, peers: &all [two]}\n"
-        + "  - {<<: *agent, name: two, peers: *all}\n"
-        + "  - {<<: [{name: three, max_turns: 5}, *agent], temperature: 1}\n"
+        + "  - {name: one, agent: true, model: m, history: *short, peers: &all [two]}\n"
+        + "  - {name: two, agent: true, model: m, history: *short, peers: *all}\n"
     )
-    one, two, three = config.listeners
-    assert (one.max_turns, two.max_turns, three.max_turns) == (3, 3, 5)
-    assert (two.name, two.model, two.peers) == ("two", "small", ("two",))
-    assert (three.name, three.model, three.temperature) == ("three", "small", 1.0)
+    one, two = config.listeners
+    assert (one.history.messages, two.history.messages, two.peers) == (3, 3, ("two",))
 
 
-def test_a_mistake_in_a_merged_value_is_shown_once_where_it_is_written() -> None:
+def test_keys_for_anchors_stand_at_the_top_alone() -> None:
+    text = ORGANISM + "  x-more: 1\nlisteners: [{name: a, human: true, x-more: 1}]\nX-other: 1\n"
+    assert [one.path for one in problems_of(text)] == ["organism.x-more", "listeners[0].x-more", "X-other"]
+
+
+def test_a_key_of_a_provider_is_refused_below_them_too() -> None:
+    text = ORGANISM + "x-mine: {api_key: sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789}\n"
+    assert only(problems_of(text)).path == "x-mine.api_key"
+
+
+def test_a_mistake_in_a_value_with_an_anchor_is_shown_once_where_it_is_written() -> None:
     text = (
         ORGANISM + "listeners:\n"
-        "  - &base {name: one, agent: true, model: m, max_turns: 0}\n  - {<<: *base, name: two}\n"
+        "  - {name: one, agent: true, model: m, history: &h {messages: 0}}\n"
+        "  - {name: two, agent: true, model: m, history: *h}\n"
     )
-    assert [(one.line, one.column) for one in problems_of(text)] == [(4, 57)]
+    assert [(one.line, one.column) for one in problems_of(text)] == [(4, 63)]
 
 
 @pytest.mark.parametrize("word", ["no", "on", "2026-01-01", "12:30", "0o9", "1_000"])

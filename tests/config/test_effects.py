@@ -46,8 +46,8 @@ from tests.emulators import Answer as Said
 from tests.emulators import Fault, GeminiEmulator, OllamaEmulator, OpenAIEmulator, closed_port
 from tests.keys.backends import MemoryKeyring
 from xml_pipeline import AnswerError, Organism
-from xml_pipeline.agents import Answer, Task
-from xml_pipeline.config import OrganismConfig
+from xml_pipeline.agents import Answer, Bounds, Task
+from xml_pipeline.config import OrganismConfig, load
 from xml_pipeline.console.session import Console
 from xml_pipeline.errors import (
     BackendTimeoutError,
@@ -84,6 +84,14 @@ def effect(*keys: str) -> Callable[[Case], Case]:
 @effect("organism.name")
 def _organism_name(project: Project) -> None:
     assert project.organism(tool("echo"), name="zoo").name == "zoo"
+
+
+@effect("organism.format")
+def _organism_format(project: Project) -> None:
+    assert project.organism(tool("echo"), format=1).listeners
+    with pytest.raises(ConfigError, match="is 2; this version of xml-pipeline reads format 1") as caught:
+        project.organism({"name": "echo", "of": "the future"}, format=2)
+    assert len(caught.value.problems) == 1
 
 
 @effect("organism.description")
@@ -424,19 +432,63 @@ def _listener_model(project: Project) -> None:
     assert requests(organism)[0].model == "tiny-1"
 
 
-@effect("listeners[].prompt")
+@effect("listeners[].prompt[].file")
 def _listener_prompt(project: Project) -> None:
     organism = project.organism(agent(prompt="You are a lighthouse."), llm=llm())
     ask(organism, "bot", Task("hi"))
     assert "You are a lighthouse." in text_of(requests(organism)[0])
-
-
-@effect("listeners[].prompt_file")
-def _prompt_file(project: Project) -> None:
-    (project.folder / "prompt.md").write_text("You are ${NO} variable.")
-    organism = project.organism(agent(prompt_file="prompt.md"), llm=llm())
+    (project.folder / "prompt.md").write_text("You are ${NO} variable.\n")
+    organism = project.organism(agent(prompt={"file": "prompt.md"}), llm=llm())
     ask(organism, "bot", Task("hi"))
     assert "You are ${NO} variable." in text_of(requests(organism)[0])
+    organism = project.organism(agent(prompt=["Be kind.", {"file": "prompt.md"}, "Be brief."]), llm=llm())
+    ask(organism, "bot", Task("hi"))
+    system = requests(organism)[0].messages[0]["content"]
+    assert system == "Be kind.\n\nYou are ${NO} variable.\n\nBe brief."
+
+
+USUAL: dict[str, tuple[Any, Any, Any]] = {
+    "model": ("tiny-1", "tiny-2", None),
+    "calls": ("xml", "native", "auto"),
+    "max_turns": (3, 4, 8),
+    "max_tokens": (77, 78, None),
+    "temperature": (0.25, 0.5, None),
+    "memory": ("none", "call", "session"),
+    "peer_timeout_seconds": (7.0, 8.0, 300.0),
+    "timeout_seconds": (9.0, 10.0, None),
+    "max_concurrent": (1, 2, None),
+}
+"""Key: what `defaults.agents` says, what an agent says itself, and what holds when nobody says anything."""
+
+
+@effect(*(f"defaults.agents.{key}" for key in USUAL))
+def _defaults(project: Project) -> None:
+    for key, (usual, own, nothing) in USUAL.items():
+        model = {} if key == "model" else {"model": "tiny-1"}
+        silent = {"name": "silent", "agent": True, **model}
+        project.organism(
+            silent,
+            {**silent, "name": "own", key: own},
+            tool("echo"),
+            llm=llm(routing={"default": "tiny-1"}),
+            defaults={"agents": {key: usual}},
+        )
+        config = load(project.folder / "organism.yaml", environ={})
+        assert [getattr(each, key) for each in config.listeners] == [usual, own, nothing]
+        made = Organism.from_config(config).listeners["silent"]
+        settings = made.handler.settings  # type: ignore[union-attr]
+        assert getattr(made if hasattr(made, key) else settings, key) == usual
+
+
+@effect("defaults.agents.history.messages", "defaults.agents.history.tokens")
+def _defaults_of_history(project: Project) -> None:
+    for history, own in (({"messages": 2}, {"tokens": 60}), ({"tokens": 60}, {"messages": 2})):
+        organism = project.organism(
+            agent(), agent(name="own", history=own), llm=llm(), defaults={"agents": {"history": history}}
+        )
+        bounds = {name: each.handler.settings.history for name, each in organism.listeners.items()}  # type: ignore[union-attr]
+        assert bounds["bot"] == Bounds(**history)
+        assert bounds["own"] == Bounds(**own), "whole, and not merged"
 
 
 CALLS_FOR_EVER: list[Section] = [

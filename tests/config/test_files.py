@@ -10,7 +10,7 @@ from xml_pipeline.config import load
 ORGANISM = "organism: {name: x}\nlisteners: parts\n"
 GREETER = "name: greeter\nhandler: handlers:greet\npeers: [shouter]\n"
 SHOUTER = "- name: shouter\n  handler: handlers:shout\n"
-AGENT = "- name: agent\n  agent: true\n  model: m\n  prompt_file: agent.md\n"
+AGENT = "- name: agent\n  agent: true\n  model: m\n  prompt: {file: agent.md}\n"
 
 
 def project(tmp_path: Path, **parts: str) -> Path:
@@ -22,7 +22,7 @@ def test_the_files_make_one_list_in_the_order_of_their_names(tmp_path: Path) -> 
     file = project(tmp_path, b_yaml=GREETER, a_yml=SHOUTER + AGENT, agent_md="Be brief.", c_txt="a: [")
     config = load(file, environ={})
     assert [one.name for one in config.listeners] == ["shouter", "agent", "greeter"]
-    assert config.listeners[1].prompt == "Be brief."
+    assert config.listeners[1].prompt_text == "Be brief."
 
 
 def test_problems_name_the_file_and_the_path_in_it(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_there_is_not_what_was_meant(tmp_path: Path) -> None:
-    agent = "organism: {name: x}\nlisteners: [{name: a, agent: true, model: m, prompt_file: p.md}]\n"
+    agent = "organism: {name: x}\nlisteners: [{name: a, agent: true, model: m, prompt: {file: p.md}}]\n"
     file = write(tmp_path, {"organism.yaml": agent, "p.txt": ""})
     (tmp_path / "p.md").write_bytes(b"\xff")
     assert only(problems_in(file)).message == "the file p.md cannot be read: it is not UTF-8 text"

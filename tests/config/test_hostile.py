@@ -25,14 +25,13 @@ listeners:
     handler: json:dump
     accepts: [xml_pipeline.envelope:Huh]
     peers: [two, person]
-  - &agent
-    name: two
+  - name: two
     agent: true
     model: ${MODEL:-m}
     prompt: "text $$ text"
-    history: {messages: 3}
+    history: &history {messages: 3}
     temperature: 0.5
-  - {<<: *agent, name: three}
+  - {name: three, agent: true, model: m, history: *history, prompt: [a, "${B:-b}"]}
   - name: person
     human: true
 """
@@ -139,8 +138,8 @@ LISTENERS = f"{ORGANISM}listeners:\n"
         ("organism: {name: x, name: y}\n", 1, "is here twice"),
         (ORGANISM + ORGANISM, 2, "is here twice"),
         (ORGANISM + "---\n" + ORGANISM, 2, "single document"),
-        ("a: &a {<<: *a}\n", 1, "holds itself"),
-        ("organism: {<<: 5, name: x}\n", 1, "`<<` takes a mapping"),
+        ("a: &a {<<: *a}\n", 1, "nothing is merged"),
+        ("organism: {<<: 5, name: x}\n", 1, "nothing is merged"),
         ("organism: &a {name: *a}\n", 1, "an alias holds itself"),
         (f"{ORGANISM}listeners: &a [*a]\n", 2, "an alias holds itself"),
         ("organism: " + "[" * 10_000 + "]" * 10_000, 1, "deeper than 50 levels"),
@@ -161,7 +160,11 @@ LISTENERS = f"{ORGANISM}listeners:\n"
         (f"{ORGANISM}llm: {{models: {{a: [b, b], b: [a]}}}}\n", 2, "leads back to itself"),
         (f"{ORGANISM}listeners: /\n", 2, "outside of"),
         (f'{ORGANISM}listeners: "a\\0b"\n', 2, "it is no path"),
-        (f"{LISTENERS}- {{name: a, agent: true, model: m, prompt_file: /proc/self/mem}}\n", 3, "outside of"),
+        (
+            f"{LISTENERS}- {{name: a, agent: true, model: m, prompt: {{file: /proc/self/mem}}}}\n",
+            3,
+            "outside of",
+        ),
         (f"{LISTENERS}- {{name: a, handler: {'a.' * 100_000}b}}\n", 3, "at most 500 characters"),
         (f"{LISTENERS}- {{name: a, handler: ..x}}\n", 3, "must be an import path"),
     ],

@@ -110,8 +110,10 @@ def test_installed_modules_are_found(tmp_path: Path) -> None:
     ],
 )
 def test_a_path_that_cannot_be_used_says_why(line: str, message: str, tmp_path: Path) -> None:
-    entry = f"<<: {line}" if line.startswith("{") else line
-    file = write(tmp_path, {**PROJECT, "twins.py": HANDLERS, "organism.yaml": one_listener(entry)})
+    text = one_listener(line)
+    if line.startswith("{"):
+        text = f"organism: {{name: x}}\nlisteners:\n  -\n    {{name: one, {line[1:]}\n"
+    file = write(tmp_path, {**PROJECT, "twins.py": HANDLERS, "organism.yaml": text})
     problem = only(problems_in(file))
     assert message.format(base=tmp_path) in problem.message
     assert problem.line == 4

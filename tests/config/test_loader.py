@@ -9,7 +9,7 @@ import pytest
 
 from tests.config.projects import HANDLERS, config_of, only, problems_in, problems_of, write
 from xml_pipeline.config import load
-from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.errors import ConfigError
 
 VALID = """\
 organism:
@@ -28,7 +28,7 @@ listeners:
   - name: researcher
     agent: true
     model: smart
-    prompt_file: prompts/researcher.md
+    prompt: {file: prompts/researcher.md}
     peers: [greeter]
     accepts: [handlers:Greeting]
     answers: handlers:Reply
@@ -56,7 +56,7 @@ listeners:
     handler: handlers:answer
   - name: researcher
     agent: true
-    prompt_file: prompts/reseacher.md
+    prompt: {file: prompts/reseacher.md}
 """
 
 
@@ -69,7 +69,7 @@ def test_a_valid_file_becomes_models(tmp_path: Path) -> None:
     assert shouter.accepts == ("handlers:Reply",)
     assert shouter.timeout_seconds == 5.0
     assert [one.kind for one in config.listeners] == ["tool", "tool", "agent", "human"]
-    assert researcher.prompt == PROMPT
+    assert researcher.prompt_text == PROMPT
     assert approver.description == "Says yes or no."
     assert config.base == tmp_path
 
@@ -100,7 +100,7 @@ def test_mistakes_are_problems_in_the_order_of_their_lines(tmp_path: Path) -> No
         (12, 16, "listeners[1].broadcast"),
         (13, 11, "listeners[2].name"),
         (15, 5, "listeners[3]"),
-        (17, 18, "listeners[3].prompt_file"),
+        (17, 20, "listeners[3].prompt.file"),
     ]
     assert {one.file for one in problems} == {str(file)}
     messages = [one.message for one in problems]
@@ -219,13 +219,6 @@ def test_each_mistake_has_its_place_and_says_what_is_allowed(
     assert (found[0].line, found[0].path) == (line, path)
 
 
-def test_both_a_prompt_and_a_prompt_file_is_one_too_many(tmp_path: Path) -> None:
-    file = write(tmp_path, {"organism.yaml": AGENT + "    prompt: a\n    prompt_file: p.md\n", "p.md": "b"})
-    assert only(problems_in(file)) == Problem(
-        "there is a `prompt` too; keep one of the two", "listeners[0].prompt_file", str(file), 8, 5
-    )
-
-
 def test_an_agent_and_a_person_at_once_is_neither() -> None:
     found = problems_of(AGENT + "    human: true\n")
     assert "an agent or a person, not both" in found[0].message
@@ -243,7 +236,7 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_prompt_file_that_is_not_text(tmp_path: Path) -> None:
-    file = write(tmp_path, {"organism.yaml": AGENT + "    prompt_file: p.md\n"})
+    file = write(tmp_path, {"organism.yaml": AGENT + "    prompt: {file: p.md}\n"})
     (tmp_path / "p.md").write_bytes(b"\xff\xfe")
     assert "the file p.md cannot be read: it is not UTF-8 text" in only(problems_in(file)).message
 
@@ -254,5 +247,5 @@ def test_an_organism_without_listeners_is_for_those_that_code_adds() -> None:
 
 def test_a_prompt_file_is_the_prompt(tmp_path: Path) -> None:
     for text in ("Be brief.\n", "Be long: ${X} $$ ä\n"):
-        files = {"organism.yaml": AGENT + "    prompt_file: deep/p.md\n", "deep/p.md": text}
-        assert load(write(tmp_path, files), environ={}).listeners[0].prompt == text
+        files = {"organism.yaml": AGENT + "    prompt: {file: deep/p.md}\n", "deep/p.md": text}
+        assert load(write(tmp_path, files), environ={}).listeners[0].prompt_text == text

@@ -33,6 +33,10 @@ def test_it_is_a_schema_of_the_dialect_it_names() -> None:
         "organism: {name: x, max_in_flight: '${N}', thread_scheduling: '${S:-depth-first}'}\n",
         "organism: {name: x}\nlisteners: [{name: '${A}', agent: '${YES:-true}', model: m}]\n",
         "organism: {name: x}\nlisteners: [{name: a, handler: a:b, accepts: [a:B, a:C]}]\n",
+        "organism: {name: x}\nlisteners: [{name: a, human: true, accepts: Task, answers: [a:B, Answer]}]\n",
+        "organism: {name: x, format: 1}\nx-mine: [1]\ndefaults: {agents: {model: m, history: {messages: 3}}}\n",
+        "organism: {name: x}\nlisteners: [{name: a, agent: true, prompt: [be kind, {file: p.md}]}]\n",
+        "organism: {name: x}\nlisteners: [{name: a, agent: true, prompt: {file: p.md}}]\n",
     ],
 )
 def test_it_takes_what_is_valid(text: str) -> None:
@@ -47,6 +51,14 @@ def test_it_takes_what_is_valid(text: str) -> None:
         ("organism: {name: x}\nlisteners: [{name: a}]", "listeners/0"),
         ("organism: {name: x}\nlisteners: [{name: 'a b', human: true}]", "listeners/0/name"),
         ("listeners: []", ""),
+        ("organism: {name: x, format: 2}", "organism/format"),
+        ("organism: {name: x}\ndefaults: {agents: {name: a}}", "defaults/agents"),
+        ("organism: {name: x}\nlisteners: [{name: a, handler: a.b}]", "listeners/0/handler"),
+        ("organism: {name: x}\nlisteners: [{name: a, handler: a:b, answers: a.B}]", "listeners/0/answers"),
+        (
+            "organism: {name: x}\nlisteners: [{name: a, agent: true, prompt: [{fil: p.md}]}]",
+            "listeners/0/prompt/0",
+        ),
     ],
 )
 def test_it_refuses_what_load_refuses(text: str, path: str) -> None:

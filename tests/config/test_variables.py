@@ -92,7 +92,7 @@ SECRET = "hunter2-is-nobodys-name"
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: '${D}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: 'json.${D}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: json:dumps, peers: ['${S}']}",
-        "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, prompt_file: '${S}'}",
+        "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, prompt: {file: '${S}'}}",
         "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, accepts: '${D}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, temperature: '${N}'}",
     ],
@@ -115,7 +115,7 @@ def test_values_from_the_environment_are_not_shown(text: str, tmp_path: Path) ->
         "organism: {name: x, thread_scheduling: '${B}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: 'json.${L}'}",
         "organism: {name: x}\nlisteners:\n  - {name: a, handler: '${J}.dumps'}",
-        "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, prompt_file: '${T}'}",
+        "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, prompt: {file: '${T}'}}",
         "organism: {name: x}\nlisteners:\n  - {name: a, agent: true, model: m, tools: '${N}'}",
     ],
 )

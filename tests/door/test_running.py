@@ -208,7 +208,7 @@ async def test_a_letter_that_is_sent_again_comes_as_a_first_attempt(
         organism.cancel(conversation)
         await came_to(organism.dead_letters)
     source = (folder / "organism.yaml").read_text()
-    (folder / "organism.yaml").write_text(source.replace("door_handlers.slow", "door_handlers.echo"))
+    (folder / "organism.yaml").write_text(source.replace("door_handlers:slow", "door_handlers:echo"))
     attempts = sys.modules["door_handlers"].attempts
     attempts.clear()
     async with lives(running=running):

@@ -97,19 +97,21 @@ def _edited(
 
     named = organism_file(arguments)
     path = named.resolve()  # what a link leads to is written, not the link
-    before = _read(path)
+    before = read(path)
     config, unserved = _loaded(path, arguments)
     check(config)
     try:
         after = edit(before)
     except Uneditable as error:
         raise ConfigError(f"{named} cannot be changed by a command: {error}; change it by hand") from None
-    _put(path, before, after, len(unserved), arguments)
-    shown = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), str(named), str(named), lineterm="", n=2
-    )
-    for row in shown:
-        print(visible(row))
+
+    def loads(beside: Path) -> None:
+        _, problems = _loaded(beside, arguments)
+        if len(problems) > len(unserved):
+            raise ConfigError(problems)
+
+    put(path, before, after, check=loads, dry=arguments.dry_run)
+    differences(named, before, after)
     if before == after:
         print(plain(on_one_line(f"{named}: nothing to change")))
     return 0
@@ -130,15 +132,43 @@ def _loaded(path: Path, arguments: argparse.Namespace) -> tuple[OrganismConfig, 
     return found, list(unserved(found, backends))
 
 
-def _read(path: Path) -> str:
+def differences(path: Path, before: str, after: str) -> None:
+    """Print what became of a file."""
+    rows = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), str(path), str(path), lineterm="", n=2
+    )
+    for row in rows:
+        print(visible(row))
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises ConfigError."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
-def _put(path: Path, before: str, after: str, unserved: int, arguments: argparse.Namespace) -> None:
-    """Let the changed file take the place of the other one, at once, when it loads. Raises ConfigError."""
+def put(
+    path: Path,
+    before: str,
+    after: str,
+    *,
+    check: Callable[[Path], None] = lambda beside: None,
+    dry: bool = False,
+) -> None:
+    """Let the changed file take the place of the other one, at once.
+
+    Args:
+        path: of the file; no link.
+        before: what it said when it was read.
+        after: what it is to say.
+        check: raises ConfigError for a file that may not take its place; it gets one beside it with the new text.
+        dry: whether to check alone.
+
+    Raises:
+        ConfigError: it may not, it cannot be written, or somebody else changed the file.
+    """
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         try:
@@ -147,12 +177,10 @@ def _put(path: Path, before: str, after: str, unserved: int, arguments: argparse
                 file.write(after.encode())
                 file.flush()
                 os.fsync(file.fileno())
-            _, problems = _loaded(beside, arguments)
-            if len(problems) > unserved:
-                raise ConfigError(problems)
-            if _read(path) != before:
+            check(beside)
+            if read(path) != before:
                 raise ConfigError(f"{path} was changed by somebody else meanwhile; try again")
-            if not arguments.dry_run:
+            if not dry:
                 beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)

@@ -18,11 +18,13 @@ class Node:
     Attributes:
         kind: `tool`, `agent` or `person`.
         default: whether text without a name goes to it.
+        contract: what it takes and answers, as far as that is known; "" for not at all.
     """
 
     name: str
     kind: str
     default: bool = False
+    contract: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def mermaid(graph: Graph) -> str:
     rows = ["flowchart TD"]
     for node in graph.nodes:
         before, after = _SHAPES[node.kind]
-        rows.append(f"    {ids[node.name]}{before}{_label(node.name)}{after}")
+        below = f"<br/>{_label(node.contract)}" if node.contract else ""
+        rows.append(f"    {ids[node.name]}{before}{_label(node.name)}{below}{after}")
     if any(node.default for node in graph.nodes):
         rows.append('    outside(("you"))')
     rows += [f"    outside --> {ids[node.name]}" for node in graph.nodes if node.default]

@@ -21,7 +21,7 @@ from xml_pipeline.terminal import count, json_text, line, plain, visible, xml_te
 
 if TYPE_CHECKING:
     from xml_pipeline.cli.graph import Graph
-    from xml_pipeline.config import OrganismConfig
+    from xml_pipeline.config import ListenerConfig, OrganismConfig
     from xml_pipeline.llm import Router
     from xml_pipeline.organism import Organism
     from xml_pipeline.payload import Codec
@@ -67,6 +67,8 @@ def check(arguments: argparse.Namespace) -> int:
     if problems := unserved(found, backends):
         raise ConfigError(problems)
     print(f"{_shown(organism_file(arguments))}: ok: {_summary(found, router)}")
+    if built is not None and arguments.journal is None:  # then it is about open work
+        _tell_contracts(built)
     for each in doubtful(found, backends):
         print(f"note: {_shown(each)}")
     for name, backend in (router.backends if router else {}).items():
@@ -96,6 +98,17 @@ def _summary(found: OrganismConfig, router: Router | None) -> str:
         parts.append(count(len(backends), "backend"))
     keys = f" (without a key: set {', '.join(missing)})" if missing else ""
     return _shown(f"{found.organism.name}, {', '.join(parts)}{keys}")
+
+
+def _tell_contracts(built: Organism) -> None:
+    """What each listener takes and answers."""
+    from xml_pipeline.console.overview import contract
+
+    listeners = list(built.listeners.values())
+    for each in listeners[:NAMES_LISTED]:
+        print(_shown(f"  {each.name}: {contract(each)}"))
+    if len(listeners) > NAMES_LISTED:
+        print(f"  and {len(listeners) - NAMES_LISTED:,} more; `xml-pipeline describe NAME` tells of one")
 
 
 def _shown(text: object) -> str:
@@ -184,13 +197,26 @@ def graph(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _contract(each: ListenerConfig) -> str:
+    """What the file says that a listener takes and answers; "" where only its handler could tell."""
+    from xml_pipeline.console.overview import both_sides
+
+    usual = (None, None) if each.kind == "tool" else (("Task",), ("Answer",))
+    sides = [
+        named and [name.replace(":", ".").rpartition(".")[2] for name in named]
+        for named in (each.accepts or usual[0], each.answers or usual[1])
+    ]
+    return both_sides(*sides) if any(sides) else ""
+
+
 def _graph_of(found: OrganismConfig) -> Graph:
     """The listeners with their peers; text without a name goes to the default listener."""
     from xml_pipeline.cli.graph import Graph, Node
     from xml_pipeline.console.overview import kind
 
     nodes = tuple(
-        Node(each.name, kind(each), each.name == found.organism.default) for each in found.listeners
+        Node(each.name, kind(each), each.name == found.organism.default, _contract(each))
+        for each in found.listeners
     )
     edges = tuple(
         (each.name, name)

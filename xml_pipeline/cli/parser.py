@@ -22,6 +22,7 @@ from xml_pipeline.cli.keeping import (
 )
 from xml_pipeline.cli.ledger import cost, list_calls
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
+from xml_pipeline.cli.migrating import migrate
 from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
 from xml_pipeline.cli.replay import replay
@@ -31,6 +32,7 @@ COMMANDS = (
     run,
     check,
     init,
+    migrate,
     describe,
     graph,
     schema,

@@ -94,6 +94,8 @@ def _curve(start: _Box, end: _Box) -> str:
 def _add_box(root: etree._Element, box: _Box) -> None:
     node = box.node
     group = _add(root, "g", class_=f"{node.kind} default" if node.default else node.kind)
+    if node.contract:
+        _add(group, "title", node.contract)  # shown where the pointer rests
     _add(
         group, "rect", x=box.x, y=box.y, width=box.width, height=_HEIGHT, rx=4 if node.kind == "tool" else 18
     )

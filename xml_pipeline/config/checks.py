@@ -38,7 +38,7 @@ def check(document: Document, classes: Collection[str]) -> None:
     names = _names(document, entries)
     known = _Known(names)
     for path, entry in entries:
-        _check_kind(document, path, entry, _routed(data, entry))
+        _check_kind(document, path, entry, _has_usual_model(data, entry) or _routed(data, entry))
         for key, word in (("peers", "peer"), ("hands_over_to", "listener")):
             _check_named(document, (*path, key), word, entry.get(key), known)
         _check_classes(document, path, entry, classes)
@@ -148,6 +148,13 @@ def _check_ledger(document: Document, data: Mapping[str, object]) -> None:
         )
 
 
+def _has_usual_model(data: Mapping[str, object], entry: Mapping[str, object]) -> bool:
+    """Whether `defaults` name the model of an agent that says nothing of it."""
+    defaults = data.get("defaults")
+    agents = defaults.get("agents") if isinstance(defaults, Mapping) else None
+    return isinstance(agents, Mapping) and "model" in agents and "model" not in entry
+
+
 def _routed(data: Mapping[str, object], entry: Mapping[str, object]) -> bool:
     """Whether `llm.routing` says which model serves an agent that names none."""
     llm = data.get("llm")
@@ -186,10 +193,8 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
         document.report(
             path,
             "is an agent without a `model`; write `model: NAME` (a model or an alias of `llm`), or name one"
-            " in `llm.routing`",
+            " in `defaults.agents` or `llm.routing`",
         )
-    if "prompt" in entry and "prompt_file" in entry:
-        document.report((*path, "prompt_file"), "there is a `prompt` too; keep one of the two", at_key=True)
 
 
 def _of_agents(agent: bool) -> str:

@@ -2,14 +2,14 @@
 
 The data is what JSON can hold (dict, list, str, int, float, bool, None). Plain scalars follow the core schema
 of YAML 1.2 (https://yaml.org/spec/1.2.2/#103-core-schema): `no`, `on`, `2026-01-01` and `12:30` are text,
-`1e3` is a number. Anchors, aliases and merge keys work; what they grow to is bounded by an `Allowance`, and so is
-what is kept of the mistakes: a file that somebody made to be dear costs what an honest one costs.
+`1e3` is a number. Anchors and aliases work, merge keys do not; what they grow to is bounded by an `Allowance`, and so
+is what is kept of the mistakes: a file that somebody made to be dear costs what an honest one costs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -34,6 +34,9 @@ MAX_KEY = 1_000
 MAX_PROBLEMS = 100
 
 _TOO_MANY = f"has more than {MAX_VALUES:,} values (aliases counted each time they are used)"
+_NO_MERGING = (
+    "merges, and nothing is merged here: write the keys again, or what all agents have in `defaults.agents`"
+)
 _PLAIN = "plain"
 _CORE = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -350,10 +353,10 @@ class _Builder:
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, object]:
         result: dict[str, object] = {}
-        merged: list[yaml.Node] = []
         for key, value in node.value:
-            if _is_merge(key):
-                merged.append(value)
+            if key.tag == _PLAIN and key.value == "<<":
+                self._document.add(_NO_MERGING, self._place(key, (*path, "<<")))
+                self._document.broken.add(path)  # what it would have brought is not missed
                 continue
             name = self._key(key, path)
             if name is None:
@@ -366,29 +369,7 @@ class _Builder:
                 continue
             self._document.keys[here] = self._place(key, here)
             result[name] = self.build(value, here)
-        for key, value in self._merged(merged, path, 0):
-            name = self._key(key, path)
-            if name is not None and name not in result:
-                self._document.keys[(*path, name)] = self._place(key, (*path, name))
-                result[name] = self.build(value, (*path, name))
         return result
-
-    def _merged(
-        self, sources: list[yaml.Node], path: Path, depth: int
-    ) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        """The entries that merge keys bring, nearest first (https://yaml.org/type/merge.html)."""
-        for source in sources:
-            self._count(source)
-            if depth > MAX_DEPTH:
-                raise _Refused("a merge key `<<` holds itself", source.start_mark)
-            if isinstance(source, yaml.SequenceNode):
-                yield from self._merged(source.value, path, depth + 1)
-            elif isinstance(source, yaml.MappingNode):
-                yield from (pair for pair in source.value if not _is_merge(pair[0]))
-                inner = [value for key, value in source.value if _is_merge(key)]
-                yield from self._merged(inner, path, depth + 1)
-            else:
-                self._document.report(path, "a merge key `<<` takes a mapping, or a list of mappings")
 
     def _key(self, node: yaml.Node, path: Path) -> str | None:
         if not isinstance(node, yaml.ScalarNode) or not node.value or _SURROGATE.search(node.value):
@@ -435,10 +416,6 @@ class _Builder:
             self._fail(path, f"is tagged `!!{wanted}` and is no {wanted}; remove the tag")
             return None
         return value
-
-
-def _is_merge(key: yaml.Node) -> bool:
-    return key.tag == _PLAIN and key.value == "<<"
 
 
 def plain_value(text: str) -> object:

@@ -104,7 +104,7 @@ class _Text:
 
     def _with_key(self, node: yaml.MappingNode, key: str, value: Any) -> str:
         if node.flow_style:
-            return self._in_flow(node, f"{_flow(key)}: {_flow(value)}", [each for _, each in node.value])
+            return self._in_flow(node, f"{flow(key)}: {flow(value)}", [each for _, each in node.value])
         column = node.value[0][0].start_mark.column if node.value else 0
         return self._after(_end_of(node), _block({key: value}, column))
 
@@ -112,10 +112,10 @@ class _Text:
         if not isinstance(node, yaml.SequenceNode):
             raise Uneditable("there is no list where an item belongs")
         if node.flow_style:
-            return self._in_flow(node, _flow(item), node.value)
+            return self._in_flow(node, flow(item), node.value)
         column = node.start_mark.column
         flows = isinstance(node.value[-1], yaml.CollectionNode) and node.value[-1].flow_style
-        lines = [f"{' ' * column}- {_flow(item)}"] if flows else _block([item], column)
+        lines = [f"{' ' * column}- {flow(item)}"] if flows else _block([item], column)
         return self._after(_end_of(node), lines)
 
     def _in_flow(self, node: yaml.CollectionNode, entry: str, entries: list[yaml.Node]) -> str:
@@ -128,7 +128,7 @@ class _Text:
         """In the place of a value that is empty."""
         start, end = node.start_mark.index, node.end_mark.index
         if parent.flow_style:
-            return self._cut(start, end, f"{_flow(value)}" if start < end else f" {_flow(value)}")
+            return self._cut(start, end, f"{flow(value)}" if start < end else f" {flow(value)}")
         without = _Text(self._cut(start, end, ""))
         return without._after(start, _block(value, parent.value[0][0].start_mark.column + _STEP))
 
@@ -143,8 +143,8 @@ class _Text:
             above = between.rstrip()  # a block below its key: what is instead stands behind the key
             if not above.endswith(":"):
                 raise Uneditable("there are comments between a key and its value")
-            return self._cut(len(above), end, f" {_flow(value)}")
-        return self._cut(start, end, _flow(value))
+            return self._cut(len(above), end, f" {flow(value)}")
+        return self._cut(start, end, flow(value))
 
     def _after(self, index: int, lines: list[str]) -> str:
         """New lines below the one in which something ends, whatever comment stands behind it."""
@@ -181,7 +181,7 @@ def _nested(path: Path, value: Any) -> Any:
     return value
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     written = yaml.safe_dump(
         [value], default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True
     )
@@ -196,12 +196,12 @@ def _block(value: Any, column: int) -> list[str]:
             if isinstance(each, dict) or (
                 isinstance(each, list) and any(isinstance(one, dict) for one in each)
             ):
-                lines += [f"{' ' * column}{_flow(key)}:", *_block(each, column + _STEP)]
+                lines += [f"{' ' * column}{flow(key)}:", *_block(each, column + _STEP)]
             else:
-                lines.append(f"{' ' * column}{_flow(key)}: {_flow(each)}")
+                lines.append(f"{' ' * column}{flow(key)}: {flow(each)}")
     else:
         for each in value:
             inner = column + _STEP
-            first, *rest = _block(each, inner) if isinstance(each, dict) else [_flow(each)]
+            first, *rest = _block(each, inner) if isinstance(each, dict) else [flow(each)]
             lines += [f"{' ' * column}- {first.lstrip()}", *rest]
     return lines

@@ -128,27 +128,52 @@ def _append(document: Document, part: Document) -> None:
     document.graft(part, moved)
 
 
-def read_prompts(document: Document, directories: Mapping[str, Path], around: Surroundings) -> dict[int, str]:
-    """The texts of `prompt_file`s, by the index of their listener; relative to the file that names them."""
+def read_prompts(
+    document: Document, directories: Mapping[str, Path], around: Surroundings
+) -> dict[int, tuple[str, ...]]:
+    """The parts of prompts of which some are files, as texts, by the index of their listener.
+
+    A file is relative to the one that names it.
+    """
     data: Any = document.data
-    prompts: dict[int, str] = {}
+    prompts: dict[int, tuple[str, ...]] = {}
     listeners = data.get("listeners")
     for index, listener in enumerate(listeners if isinstance(listeners, list) else ()):
-        name = listener.get("prompt_file") if isinstance(listener, dict) else None
-        if not isinstance(name, str) or not name:
-            continue
-        here: documents.Path = ("listeners", index, "prompt_file")
-        file = directories[document.values[here].file] / name
-        try:
-            refuse_outside(file, around.root)
-            prompts[index] = bytes_of(file).decode("utf-8-sig")
-            around.allowance.text -= len(prompts[index])
-            if around.allowance.text < 0:
-                document.report(
-                    here, f"all prompts and texts together have more than {MAX_TEXT:,} characters"
-                )
-                break
-        except (OSError, ValueError) as error:
-            reason = unreadable(file, error, hidden=here in document.hidden)
-            document.report(here, f"the file {document.shown(here, name)} {reason}")
+        prompt = listener.get("prompt") if isinstance(listener, dict) else None
+        here: documents.Path = ("listeners", index, "prompt")
+        parts: list[tuple[documents.Path, object]] = [(here, prompt)]
+        if isinstance(prompt, list):
+            parts = [((*here, number), part) for number, part in enumerate(prompt)]
+        if any(isinstance(part, dict) for _, part in parts):
+            texts = [_part(document, path, part, directories, around) for path, part in parts]
+            prompts[index] = tuple(text for text in texts if text is not None)
+        if around.allowance.spent:
+            break
     return prompts
+
+
+def _part(
+    document: Document,
+    path: documents.Path,
+    part: object,
+    directories: Mapping[str, Path],
+    around: Surroundings,
+) -> str | None:
+    """The text of a part of a prompt; None, and a report, when there is none."""
+    if not isinstance(part, dict):
+        return part if isinstance(part, str) else None
+    name, here = part.get("file"), (*path, "file")
+    if not isinstance(name, str) or not name or around.allowance.spent:
+        return None
+    file = directories[document.values[here].file] / name
+    try:
+        refuse_outside(file, around.root)
+        text = bytes_of(file).decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = unreadable(file, error, hidden=here in document.hidden)
+        document.report(here, f"the file {document.shown(here, name)} {reason}")
+        return None
+    around.allowance.text -= len(text)
+    if around.allowance.text < 0:
+        document.report(here, f"all prompts and texts together have more than {MAX_TEXT:,} characters")
+    return text

@@ -46,6 +46,8 @@ def models_of(document: Document) -> tuple[NamedModel, ...]:
         for index, entry in enumerate(data.get("listeners") or ())
         if entry.get("model")
     ]
+    if ((data.get("defaults") or {}).get("agents") or {}).get("model"):
+        paths.append(("defaults", "agents", "model"))
     for alias, chain in ((data.get("llm") or {}).get("models") or {}).items():
         here: documents.Path = ("llm", "models", alias)
         if isinstance(chain, dict):

@@ -22,7 +22,7 @@ from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import Document, Place
 from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
 from xml_pipeline.config.llm import import_named, models_of
-from xml_pipeline.config.models import OrganismConfig
+from xml_pipeline.config.models import EXTENSION, FORMAT, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
 from xml_pipeline.environment import environment
@@ -94,11 +94,14 @@ def loads(
         if not document.found:
             document.report((), "holds no organism; it starts with `organism:` and its `name`")
         raise _error(document, file)
+    if _refuse_other_format(document):
+        raise _error(document, file)
     if llm is not None:
         replace_llm(document, Path(llm), around)
     directories = {file: home, **include_listeners(document, around)}
     prompts = read_prompts(document, directories, around)
     _report_keys(document)
+    _leave_out_extensions(document)
     declarations, classes = declared(document)
     config = _validate(document, unimported=True)
     check(document, (*words(document), *BUILT_IN))
@@ -151,12 +154,14 @@ def _complete(
     config: OrganismConfig,
     document: Document,
     around: Surroundings,
-    prompts: Mapping[int, str],
+    prompts: Mapping[int, tuple[str, ...]],
     resolved: Mapping[str, Any],
     unchecked: Sequence[str],
 ) -> OrganismConfig:
+    defaults = config.defaults.agents
+    usual = {key: getattr(defaults, key) for key in defaults.model_fields_set}
     listeners = tuple(
-        listener.model_copy(update={"prompt": prompts[index]}) if index in prompts else listener
+        listener.model_copy(update=_unsaid(listener, usual, prompts.get(index)))
         for index, listener in enumerate(config.listeners)
     )
     limits = {listener.name: listener.budget for listener in listeners if listener.budget}
@@ -170,6 +175,39 @@ def _complete(
     complete._unchecked = tuple(unchecked)
     complete._models = models_of(document)
     return complete
+
+
+def _unsaid(
+    listener: ListenerConfig, usual: Mapping[str, Any], prompt: tuple[str, ...] | None
+) -> dict[str, Any]:
+    """What the entry of a listener leaves to `defaults`, and to the files of its prompt."""
+    said = listener.model_fields_set
+    left = {key: value for key, value in usual.items() if key not in said} if listener.kind == "agent" else {}
+    return left if prompt is None else {**left, "prompt": prompt}
+
+
+def _refuse_other_format(document: Document) -> bool:
+    """Whether the file is of another version of the language; then nothing else is told of it."""
+    data: Any = document.data
+    organism, here = data.get("organism"), ("organism", "format")
+    if not isinstance(organism, dict) or "format" not in organism or here in document.expanded:
+        return False
+    written = organism["format"]
+    if type(written) is int and written == FORMAT:
+        return False
+    newer = type(written) is int and written > FORMAT
+    do = "a newer one needs a newer version" if newer else f"`format: {FORMAT}` is how that is written"
+    text = f"is {document.shown(here, written)}; this version of xml-pipeline reads format {FORMAT}, and {do}"
+    document.problems.clear()
+    document.report(here, text)
+    return True
+
+
+def _leave_out_extensions(document: Document) -> None:
+    """Forget the keys of the file that are for its anchors alone."""
+    data: Any = document.data
+    for key in [key for key in data if key.startswith(EXTENSION)]:
+        del data[key]
 
 
 def _report_keys(document: Document) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 
 from xml_pipeline.config.payloads import Payloads
 from xml_pipeline.errors import ConfigError, Problem
@@ -20,6 +20,12 @@ from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, 
 from xml_pipeline.payload.declared import Declarations
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
+
+EXTENSION = "x-"
+"""How keys of the whole file begin that mean nothing: what they hold is for anchors."""
+
+FORMAT = 1
+"""The version of the language that this version of the package reads."""
 
 NAME_PATTERN = f"^{NAME.pattern}$"
 _WORDS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
@@ -146,6 +152,10 @@ class OrganismSection(Section):
     name: str = Field(
         min_length=1, max_length=200, description="The organism's name, as consoles and logs show it."
     )
+    format: Literal[1] = Field(
+        default=1,
+        description="The version of this file's language. `xml-pipeline migrate` brings a file without one to it.",
+    )
     description: str = Field(default="", description="What the organism is for, in a sentence.")
     default: Name | None = Field(
         default=None,
@@ -207,6 +217,26 @@ class HistorySection(Section):
         default=8000,
         description="Estimated tokens kept of the history; the oldest tool results are shortened first.",
     )
+
+
+class PromptFile(Section):
+    """A file that is a part of a prompt, or all of it."""
+
+    file: str = Field(
+        min_length=1,
+        description="A UTF-8 file, relative to the file that names it; read once, at load.",
+    )
+
+
+def _parts(value: object) -> object:
+    """A prompt of one part is a list of one."""
+    return tuple(value) if isinstance(value, list | tuple) else value if value is None else (value,)
+
+
+Prompt = Annotated[
+    tuple[str | PromptFile, ...],
+    BeforeValidator(_parts, json_schema_input_type=str | PromptFile | list[str | PromptFile]),
+]
 
 
 class ListenerConfig(Section):
@@ -300,13 +330,10 @@ class ListenerConfig(Section):
         min_length=1,
         description="The model, or a name of `llm.models`; default: what `llm.routing` says for its operation.",
     )
-    prompt: Annotated[str | None, AGENTS] = Field(
-        default=None, description="The system prompt; how to call the peers is added to it."
-    )
-    prompt_file: Annotated[str | None, AGENTS] = Field(
-        default=None,
-        min_length=1,
-        description="A UTF-8 file with the system prompt, relative to the file that names it; read once, at load.",
+    prompt: Annotated[Prompt, AGENTS] = Field(
+        default=(),
+        description="The system prompt: a text, a file, or a list of texts and files, with an empty line between"
+        " them. How to call the peers is added to it.",
     )
     max_turns: Annotated[Count, AGENTS] = Field(
         default=8,
@@ -349,6 +376,12 @@ class ListenerConfig(Section):
     )
 
     @property
+    def prompt_text(self) -> str:
+        """The whole prompt, once the file was loaded: then no part of it is a file."""
+        texts = [part for part in self.prompt if isinstance(part, str)]
+        return texts[0] if len(texts) == 1 else "\n\n".join(text.strip("\n") for text in texts)
+
+    @property
     def kind(self) -> Kind:
         """`tool` has a handler, `agent` is the built-in one, `human` asks a person."""
         if self.human:
@@ -356,10 +389,55 @@ class ListenerConfig(Section):
         return "agent" if self.agent and self.handler is None else "tool"
 
 
+DEFAULTED = (
+    "model",
+    "calls",
+    "max_turns",
+    "max_tokens",
+    "temperature",
+    "memory",
+    "history",
+    "peer_timeout_seconds",
+    "timeout_seconds",
+    "max_concurrent",
+)
+"""Keys of agents that may stand in `defaults`: those that say how an agent works.
+
+Who it is and what it may do stands at itself (`name`, `description`, `prompt`, `accepts`, `answers`, `peers`), and so
+does what it may spend: a `budget` for all would be read as one for all together.
+"""
+
+if TYPE_CHECKING:
+    AgentDefaults: TypeAlias = Section
+else:
+    AgentDefaults = create_model(
+        "AgentDefaults",
+        __base__=Section,
+        __doc__="What built-in agents have that do not say otherwise, each key for itself.",
+        **{
+            key: (field.annotation, field)
+            for key, field in ListenerConfig.model_fields.items()
+            if key in DEFAULTED
+        },
+    )
+
+
+class DefaultsSection(Section):
+    """The only place for defaults."""
+
+    agents: AgentDefaults = Field(
+        default_factory=AgentDefaults,
+        description="What built-in agents have that do not say otherwise, each key for itself.",
+    )
+
+
 class OrganismConfig(Section):
     """An organism: its listeners, their limits and the models they may use."""
 
     organism: OrganismSection = Field(description="The organism as a whole.")
+    defaults: DefaultsSection = Field(
+        default_factory=DefaultsSection, description="What listeners have that do not say otherwise."
+    )
     listeners: tuple[ListenerConfig, ...] = Field(
         default=(),
         description="The listeners; or a directory, relative to this file, of *.yaml files that hold one listener or"

@@ -73,11 +73,14 @@ One file declares an organism: its listeners, their limits and the models they m
 - **Import paths** are `module:function` and `module:Class`. Modules beside organism.yaml are found first. The
   directory is searched while the file is loaded only, so such modules import each other at their top, not inside
   functions.
+- **Defaults.** What `defaults: {{agents: …}}` says holds for built-in agents that do not say otherwise, each key for
+  itself; it is the only place for defaults. Keys of the whole file that begin with `x-` are ignored: they are for
+  anchors.
 - **Contracts.** Each listener `accepts` and `answers` payload classes, one or a list. A class is an import path, or a
   word: `Task` and `Answer` are known in every file.
 - **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside
-  organism.yaml, in the order of their names: one listener, or a list of them. A `prompt_file` is relative to the
-  file that names it.
+  organism.yaml, in the order of their names: one listener, or a list of them. A file of a `prompt` is relative to
+  the file that names it.
 - **Where files are.** Prompts and listener files lie below the directory of organism.yaml, symbolic links followed.
   Whoever runs the file may name another directory, `--root DIR` (in Python `root=`); the file itself cannot.
 - **What runs.** Reading a file runs none of its code. Only when nothing is wrong that can be seen without it are
@@ -85,9 +88,10 @@ One file declares an organism: its listeners, their limits and the models they m
   right, the handlers and payload classes. `run`, `check`, `send` and `describe` import all of them, `llm list`,
   `llm ask` and `llm test` those of `llm` alone, `graph` and `check --no-import` nothing. An import runs what stands
   at the top of a module: do not check a stranger's file without `--no-import`.
-- **YAML.** Anchors, aliases and merge keys (`<<`) work, tags do not. A file has at most {MAX_BYTES:,} bytes of UTF-8
-  and {MAX_DEPTH} levels; all files of an organism together have {MAX_ALL_BYTES:,} bytes, {MAX_VALUES:,} keys and
-  values, and {MAX_TEXT:,} characters of text and prompts, aliases and variables counted each time they are used.
+- **YAML.** Anchors and aliases work, tags and merge keys (`<<`) do not: nothing is merged. A file has at most
+  {MAX_BYTES:,} bytes of UTF-8 and {MAX_DEPTH} levels; all files of an organism together have {MAX_ALL_BYTES:,} bytes,
+  {MAX_VALUES:,} keys and values, and {MAX_TEXT:,} characters of text and prompts, aliases and variables counted each
+  time they are used.
   Pipes, devices and other things that are no files are refused, as `.env` too. The first {MAX_PROBLEMS} mistakes
   are told, the rest counted.
 - **Kinds of listeners.** A listener with a `handler` is a tool (with `agent: true` a hand-written agent), one with
@@ -179,6 +183,8 @@ _PATTERNS = {NAME_PATTERN: "name", IMPORT_PATTERN: "import path", CLASS_PATTERN:
 
 def _type(key: Mapping[str, Any]) -> str:
     """What may stand there, in words."""
+    if "const" in key:
+        return f"`{key['const']}`"
     if "enum" in key:
         return " or ".join(f"`{value}`" for value in key["enum"])
     options = [option for option in key.get("anyOf", ()) if option.get("type") != "null"]

@@ -24,6 +24,7 @@ def json_schema() -> dict[str, Any]:
     schema = OrganismConfig.model_json_schema(mode="validation")
     _allow_variables(schema)
     _allow_one(schema, "#/$defs/BudgetSection")
+    schema["patternProperties"] = {"^x-": {"description": "ignored; a place for anchors"}}
     listener = schema["$defs"]["ListenerConfig"]
     listener["anyOf"] = [
         {"required": ["handler"]},

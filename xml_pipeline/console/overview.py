@@ -11,6 +11,7 @@ from xml_pipeline.console.people import SHOWN_ID
 from xml_pipeline.console.render import answer
 from xml_pipeline.llm import BackendStatus, UsageTotals
 from xml_pipeline.organism import Organism, ThreadInfo
+from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import Listener
 from xml_pipeline.terminal import Line, count, line, lines, money, table
 
@@ -36,9 +37,20 @@ def listeners(organism: Organism) -> list[Line]:
     rows = []
     for each in organism.listeners.values():
         default = " (default)" if each.name == organism.default else ""
-        takes = ", ".join(codec.root for codec in accepted(each))
-        rows.append((f"@{each.name}", f"{kind(each)}{default}", takes, first_line(each.description)))
+        rows.append((f"@{each.name}", f"{kind(each)}{default}", contract(each), first_line(each.description)))
     return table(rows) if rows else [line(("dim", "no listeners"))]
+
+
+def contract(each: Listener) -> str:
+    """What a listener takes and answers, as `Task → Answer`; what nobody declared is `…`."""
+    takes = [codec.root for codec in accepted(each)]
+    return both_sides(takes, None if each.answers is None else [codec_of(cls).root for cls in each.answers])
+
+
+def both_sides(takes: Sequence[str] | None, answers: Sequence[str] | None) -> str:
+    """Names of classes on both sides of an arrow; None is what is not known, nothing at all what there is not."""
+    sides = ("…" if names is None else ", ".join(names) or "nothing" for names in (takes, answers))
+    return " → ".join(sides)
 
 
 def first_line(text: str) -> str:
@@ -55,6 +67,7 @@ def listener(each: Listener) -> list[Line]:
     shown.append(line(("dim", "may call: "), ", ".join(each.peers) or "nobody"))
     if each.hands_over_to:
         shown.append(line(("dim", "may hand over to: "), ", ".join(each.hands_over_to)))
+    shown.append(line(("dim", "takes and answers: "), contract(each)))
     several = len(accepted(each)) > 1
     for codec in accepted(each):
         head = f"@{each.name} {codec.root}" if several else f"@{each.name}"
