@@ -6,7 +6,7 @@ here say what a schema can say of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -166,6 +166,19 @@ def check_names(document: Document) -> None:
             for path, name in class_names(document, entry, ("listeners", index)):
                 if is_bare(name) and name not in known:
                     document.report(path, _unknown(document, path, name, known))
+
+
+def unused(declarations: Declarations, named: Iterable[str]) -> list[str]:
+    """The declared classes that neither `named` ones are nor lead to."""
+    declared = {each.name: each for each in declarations.classes}
+    used: set[str] = set()
+    waiting = [name for name in named if name in declared]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting += [inner for field in declared[name].fields for inner in field.type.classes]
+    return [name for name in declared if name not in used]
 
 
 def _unknown(document: Document, path: Path, name: str, known: list[str]) -> str:

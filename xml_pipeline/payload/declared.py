@@ -64,6 +64,13 @@ class Type:
     item: Type | None = None
     facets: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it is made of."""
+        if self.item is not None:
+            return self.item.classes
+        return self.names if self.kind in ("class", "any_of") else ()
+
 
 @dataclass(frozen=True)
 class DeclaredField:
