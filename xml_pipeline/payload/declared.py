@@ -191,7 +191,9 @@ def _made(declarations: Declarations) -> dict[str, type[Any]]:
                 setattr(cls, field.name, None)
             elif isinstance(field.default, tuple):
                 setattr(cls, field.name, dataclasses.field(default_factory=_list(field.default)))
-            elif field.default is not MISSING:
+            elif field.default is MISSING:
+                setattr(cls, field.name, dataclasses.field())  # or `type.mro` would be the default of `mro`
+            else:
                 setattr(cls, field.name, field.default)
         dataclass(kw_only=True)(cls)
     refused: list[Violation] = []

@@ -602,9 +602,7 @@ def _constraints(node: nodes.Node) -> Constraints:
 
 
 def _kind_words(kind: str) -> str:
-    return {"class": "classes", "one_of": "words", "any_of": "classes", "list": "lists"}.get(
-        kind, f"a {kind}"
-    )
+    return {"class": "classes", "one_of": "words", "any_of": "classes", "list": "lists"}.get(kind, f"{kind}s")
 
 
 def _one_of(words: tuple[str, ...]) -> str:

@@ -59,8 +59,8 @@ class _Printer:
     def _default(self, field: DeclaredField) -> str:
         if field.optional:
             return " = None"
-        if field.default is MISSING:
-            return ""
+        if field.default is MISSING:  # every class has a `mro`, which would be taken for the default
+            return f" = {self._of('dataclasses', 'field')}()" if hasattr(type, field.name) else ""
         if isinstance(field.default, tuple):
             items = ", ".join(map(self.value, field.default))
             return f" = {self._of('dataclasses', 'field')}(default_factory=lambda: [{items}])"
