@@ -17,7 +17,7 @@ import operator
 import threading
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -138,6 +138,12 @@ def _living() -> Iterator[tuple[type[Any], _Origin]]:
     for cls in Declared.__subclasses__():
         if _ORIGIN in cls.__dict__:
             yield cls, cls.__dict__[_ORIGIN]
+
+
+def declared_beside(cls: type[Any]) -> Iterable[type[Any]]:
+    """The classes of the declaration that a class comes from, itself too; nothing for a class of Python."""
+    origin: _Origin | None = cls.__dict__.get(_ORIGIN)
+    return origin.classes.values() if origin is not None else ()
 
 
 def revived(owner: str, name: str, fingerprint: str, data: bytes) -> Any:
