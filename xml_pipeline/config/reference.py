@@ -70,6 +70,8 @@ One file declares an organism: its listeners, their limits and the models they m
   of the process go first, and neither is changed. Values from variables are not shown in errors.
 - **Keys of providers** do not stand in the file: write `api_key_env: NAME`, or `api_key_ref: NAME` for one that
   `xp auth set NAME` stored. What looks like a key is refused.
+- **Names of classes** without a module are those of `payloads`, or `Task` and `Answer`
+  ([declared in YAML](../guides/payloads.md#declared-in-yaml)); what they are does not depend on variables.
 - **Import paths** are `module.name` or `module:name`. Modules beside organism.yaml are found first. The directory
   is searched while the file is loaded only, so such modules import each other at their top, not inside functions.
 - **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside
