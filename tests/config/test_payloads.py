@@ -203,13 +203,20 @@ def test_a_name_that_nobody_declared_is_told_with_those_there_are() -> None:
             + "  C40: {fields: {}}\n",
             "elements at least; at most 2,000 are allowed",
         ),
+        (
+            "".join(
+                f"  C{n}: {{fields: {{{', '.join(f'f{m}: {{type: C{m}, optional: true}}' for m in range(25))}}}}}\n"
+                for n in range(25)
+            ),
+            "fields with those of the classes within them, each class for itself; at most 10,000 are allowed",
+        ),
         ("  A: {fields: {x: {list: {list: text, min_length: 100}, min_length: 100}}}\n", "elements at least"),
         (
             f"  A: {{fields: {{x: [{', '.join(f'w{n}' for n in range(501))}]}}}}\n",
             "has 501 words; at most 500",
         ),
     ],
-    ids=["classes", "fields", "doubling", "lists", "words"],
+    ids=["classes", "fields", "doubling", "within", "lists", "words"],
 )
 def test_sizes_are_bounded(text: str, message: str) -> None:
     assert message in problems_of(HEAD + "payloads:\n" + text)[0].message

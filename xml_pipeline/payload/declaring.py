@@ -32,6 +32,9 @@ from xml_pipeline.payload.text import carried, collapse
 
 MOST_CLASSES = 100
 MOST_FIELDS = 1_000
+MOST_WITHIN = 10_000
+"""Fields of all classes, those of the classes within them counted for each: its schema holds them all."""
+
 MOST_WORDS = 500
 LONGEST_NAME = 100
 LONGEST_TEXT = 10_000
@@ -559,6 +562,21 @@ class _Sizes:
     def check(self) -> None:
         for name in self.declared:
             self._size(name)
+        total = sum(self._within(name) for name in self.declared)
+        if total > MOST_WITHIN:
+            rule = f"the classes have {total:,} fields with those of the classes within them, each class for itself"
+            self.reader.note((), f"{rule}; at most {MOST_WITHIN:,} are allowed")
+
+    def _within(self, name: str) -> int:
+        """The fields of a class and of all that it leads to: what its schema holds."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            each = waiting.pop()
+            if each in self.declared and each not in found:
+                found.add(each)
+                waiting += [inner for field in self.declared[each].fields for inner in field.type.classes]
+        return sum(len(self.declared[each].fields) for each in found)
 
     def _size(self, name: str) -> int:
         """The elements that a message of the class has at least."""
