@@ -259,6 +259,17 @@ def test_a_list_of_a_default_is_every_messages_own() -> None:
     assert two.tags == ["a"]
 
 
+def test_what_is_not_valid_yet_can_be_copied_and_says_why_it_cannot_be_sent() -> None:
+    cls = classes_of(declarations({"Tags": {"fields": {"tags": {"list": "text"}}}}))["Tags"]
+    broken = cls(tags=[5])
+    for again in (copy.copy(broken), copy.deepcopy(broken)):
+        assert again == broken
+    assert copy.copy(broken).tags is broken.tags
+    assert copy.deepcopy(broken).tags is not broken.tags
+    with pytest.raises(PayloadError, match=r"Tags\.tags\[0\]: needs str"):
+        pickle.dumps(broken)
+
+
 def test_a_field_may_have_the_name_of_what_every_class_has() -> None:
     found = declarations({"Order": {"fields": {"mro": {"list": "text"}}}})
     with module(module_of(found)) as python:

@@ -27,6 +27,8 @@ def payloads(arguments: argparse.Namespace) -> int:
     if arguments.python:
         print(visible(module_of(found.declarations)), end="")
         return 0
+    if not found.classes:
+        print("the file declares no payloads")
     for name, cls in found.classes.items():
         codec = codec_of(cls)
         print(plain(line(f"{name}: {codec.description}" if codec.description else name)))

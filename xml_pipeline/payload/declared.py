@@ -11,6 +11,7 @@ declaration, and says so.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import operator
@@ -24,7 +25,7 @@ from decimal import Decimal
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from xml_pipeline.errors import PayloadTypeError, Violation
 from xml_pipeline.payload.codec import codec_of
@@ -118,6 +119,17 @@ class Declared:
         codec = codec_of(type(self))
         origin: _Origin = type(self).__dict__[_ORIGIN]
         return revived, (origin.owner, codec.root, codec.fingerprint.hex(), codec.encode(self))
+
+    def __copy__(self) -> Self:
+        return type(self)(**_values(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Not by way of bytes: an instance that is not valid yet can be copied too."""
+        return type(self)(**copy.deepcopy(_values(self), memo))
+
+
+def _values(instance: Any) -> dict[str, Any]:
+    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
 
 
 @dataclass(frozen=True, slots=True)
