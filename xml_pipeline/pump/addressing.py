@@ -56,7 +56,10 @@ class Addressing:
         root, values = next(iter(said.items()))
         if root not in target.requests:
             hint = did_you_mean(str(root), target.requests)
-            raise RoutingError(f"{cut(root)} {target.why_not(root)}; '{to}' takes {takes}{hint}")
+            raise RoutingError(
+                f"{cut(root)} {target.why_not(root)}; '{to}' takes {takes}{hint}; a mapping is a message as"
+                " {Class: {field: value}}"
+            )
         return codec_of(target.requests[root].cls).from_json(values)
 
     def named(self, name: str) -> Listener:
