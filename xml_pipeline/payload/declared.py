@@ -6,7 +6,7 @@ as Python.
 
 One declaration has one set of classes for as long as anybody holds them: an organism loaded twice from the same text
 takes its own messages. A message is pickled as its bytes with the name of its class; whoever reads it needs the
-declaration, and says so.
+declaration, and says so (ADR 36).
 """
 
 from __future__ import annotations
