@@ -156,13 +156,13 @@ def outcome(codec: Any, arguments: dict[str, Any]) -> tuple[Any, ...]:
     except PayloadError as error:
         return (str(error),)
     data = codec.encode(value)
-    assert codec.decode_bytes(data) == value
-    assert codec.from_json(codec.to_json(value)) == value
+    for again in (codec.decode_bytes(data), codec.from_json(codec.to_json(value))):
+        assert repr(again) == repr(value)  # a Decimal("NaN") is not equal to itself
     return data, repr(codec.to_json(value))
 
 
 @given(shapes())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_declared_class_is_the_python_class_of_its_shape(shape: tuple[Any, str, list[Any]]) -> None:
     data, source, picked = shape
     declared = classes_of(declarations(data))
@@ -188,7 +188,7 @@ def test_a_declared_class_is_the_python_class_of_its_shape(shape: tuple[Any, str
 
 
 @given(shapes())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_message_comes_back_from_its_pickle_and_from_a_copy(shape: tuple[Any, str, list[Any]]) -> None:
     data, _, picked = shape
     codec = codec_of(classes_of(declarations(data))["Root"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -115,6 +116,10 @@ def _literal(text: str) -> str:
 
 def _docstring(text: str) -> str:
     """A description as a docstring that reads back as it is."""
-    if text.isprintable() and "\\" not in text and '"' not in text:
+    lines = text.split("\n")
+    if not all(map(str.isprintable, lines)) or "\\" in text or '"""' in text or text.endswith('"'):
+        return _literal(text)
+    if len(lines) == 1:
         return f'"""{text}"""'
-    return _literal(text)
+    shown = "\n".join([lines[0], *(f"    {line}" if line else "" for line in lines[1:]), "    "])
+    return f'"""{shown}"""' if inspect.cleandoc(shown) == inspect.cleandoc(text) else _literal(text)
