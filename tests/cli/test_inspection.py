@@ -107,7 +107,7 @@ def test_graph_draws_mermaid_and_svg(project: Path, xp: Callable[..., Done]) -> 
 def test_schema_takes_the_project(project: Path, xp: Callable[..., Done]) -> None:
     schema = json.loads(xp("schema").stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert set(schema["properties"]) == {"organism", "listeners", "llm"}
+    assert set(schema["properties"]) == {"organism", "listeners", "payloads", "llm"}
 
 
 CODE = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\n"
