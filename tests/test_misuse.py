@@ -33,7 +33,10 @@ def an_echo() -> Organism:
 @pytest.mark.parametrize(
     ("payload", "said"),
     [
-        ({"text": "x"}, "a dict is no payload; 'echo' takes an instance of Question"),
+        (
+            {"text": "x"},
+            "text is not what 'echo' takes; 'echo' takes Question; a mapping is .*{Class: {field: value}}",
+        ),
         ("Alice", "a str is no payload; 'echo' takes an instance of Question"),
         (None, "a NoneType is no payload; 'echo' takes an instance of Question"),
         (Question, r"the class Question is no payload; send an instance: Question\(\.\.\.\)"),

@@ -110,6 +110,14 @@ def no_such(what: str, word: str, known: Collection[str]) -> str:
 class XmlPipelineError(Exception):
     """Root of all errors of this library."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is, to be read again: constructors here make the text from parts, and would make it of the text."""
+        return _as_it_was, (type(self), self.args), self.__dict__ or None
+
+
+def _as_it_was(cls: type[XmlPipelineError], args: tuple[Any, ...]) -> XmlPipelineError:
+    return cls.__new__(cls, *args)
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

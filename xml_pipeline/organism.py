@@ -438,7 +438,8 @@ class Organism:
 
         Args:
             to: a listener's name.
-            payload: an instance of a payload class that the listener accepts.
+            payload: an instance of a payload class that the listener accepts, or `{"Class": {"field": value}}` with
+                values as JSON has them.
             answer_type: the payload class that the answer must have, for type checkers too.
             timeout: seconds for all of it; None for no limit but the conversation's own.
             sender: what listeners see as `from_id`; no listener's name.
@@ -679,6 +680,8 @@ class Organism:
         """
         from xml_pipeline.agents.estimating import estimate_of
 
+        if isinstance(payload, dict):
+            payload = self._pump.terms.addressing.meant(to, payload)
         return await estimate_of(to, payload, self._listeners, self.router)
 
     def usage_instructions(self, name: str) -> str:

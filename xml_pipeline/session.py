@@ -92,6 +92,8 @@ class Session:
         key: str | None = None,
     ) -> Any:
         """As `Organism.ask`, within this session."""
+        if isinstance(payload, dict):
+            payload = self._pump.terms.addressing.meant(to, payload)
         pump, room = self._pump, self._pump.admission
         # The usual ask, written out: `message` does the same, and two more coroutines are a tenth of an ask.
         usual = timeout is None and key is None and (pump.keys is None or current_caller.get() is None)
@@ -136,6 +138,8 @@ class Session:
 
     async def send(self, to: str, payload: Any, *, key: str | None = None) -> str:
         """As `Organism.send`, within this session."""
+        if isinstance(payload, dict):
+            payload = self._pump.terms.addressing.meant(to, payload)
         key = self._key_of(to, payload, key)
         fact = self._injected(to, payload, awaited=False, key=key)
         await self._inject(fact, None, named=key is not None)

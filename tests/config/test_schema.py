@@ -11,6 +11,24 @@ import yaml
 from tests.config.test_loader import MISTAKES, VALID
 from xml_pipeline.config import json_schema
 
+DECLARED = """
+organism: {name: x}
+payloads:
+  Empty: {fields: {}}
+  Full:
+    description: All forms.
+    fields:
+      a: text
+      b: [red, "1"]
+      c: {type: integer, min: 1, max: 5, default: 3}
+      d: {type: date, min: "2026-01-01", optional: true, description: When.}
+      e: {one_of: [x, y], default: x}
+      f: {any_of: [Empty, Full], optional: true}
+      g: {list: {type: text, pattern: "[a-c]+", example: ab}, min_length: 1}
+      h: {type: {list: [a, b]}, default: [a]}
+listeners: [{name: p, human: true, accepts: [Full, Empty]}]
+"""
+
 validator = jsonschema.Draft202012Validator(json_schema())
 
 
@@ -29,6 +47,7 @@ def test_it_is_a_schema_of_the_dialect_it_names() -> None:
     "text",
     [
         VALID,
+        DECLARED,
         "organism: {name: x}\nlisteners: parts/\n",
         "organism: {name: x, max_in_flight: '${N}', thread_scheduling: '${S:-depth-first}'}\n",
         "organism: {name: x}\nlisteners: [{name: '${A}', agent: '${YES:-true}', model: m}]\n",
@@ -50,6 +69,8 @@ def test_it_takes_what_is_valid(text: str) -> None:
         ("organism: {name: x, max_in_flight: 0}", "organism/max_in_flight"),
         ("organism: {name: x}\nlisteners: [{name: a}]", "listeners/0"),
         ("organism: {name: x}\nlisteners: [{name: 'a b', human: true}]", "listeners/0/name"),
+        ("organism: {name: x}\npayloads: {A: {fields: {}, feilds: {}}}", "payloads/A"),
+        ("organism: {name: x}\npayloads: {A: {fields: {b: [c, 1]}}}", "payloads/A/fields/b"),
         ("listeners: []", ""),
         ("organism: {name: x, format: 2}", "organism/format"),
         ("organism: {name: x}\ndefaults: {agents: {name: a}}", "defaults/agents"),

@@ -45,6 +45,10 @@ def filled(name: str, body: str) -> Any:
         ("shop", "Ping", Ping()),
         ("shop", "", Ping()),
         ("shop", "<Ping/>", Ping()),
+        ("shop", '{"Order": {"item": "tea", "tags": ["hot"]}}', Order("tea", 1, ["hot"])),
+        ("shop", '{ "Ping" : {} }', Ping()),
+        ("greeter", '{"a": {}}', Greeting('{"a": {}}')),
+        ("greeter", '{"Animal": {"legs": 4}}', Greeting('{"Animal": {"legs": 4}}')),
     ],
 )
 def test_what_is_typed_becomes_the_payload_that_is_meant(name: str, body: str, payload: object) -> None:

@@ -71,6 +71,8 @@ def check(arguments: argparse.Namespace) -> int:
         _tell_contracts(built)
     for each in doubtful(found, backends):
         print(f"note: {_shown(each)}")
+    for name in found.unused[:NAMES_LISTED]:
+        print(f"note: no listener names the class '{_shown(name)}' of `payloads`")
     for name, backend in (router.backends if router else {}).items():
         if router and backend.key_pending:
             where = router.keys.places(backend.api_key_ref)

@@ -23,6 +23,7 @@ from xml_pipeline.cli.keeping import (
 from xml_pipeline.cli.ledger import cost, list_calls
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
 from xml_pipeline.cli.migrating import migrate
+from xml_pipeline.cli.payloads import payloads
 from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
 from xml_pipeline.cli.replay import replay
@@ -35,6 +36,7 @@ COMMANDS = (
     migrate,
     describe,
     graph,
+    payloads,
     schema,
     ask,
     send,

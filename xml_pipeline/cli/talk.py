@@ -96,7 +96,11 @@ def _once(arguments: argparse.Namespace) -> int:
     "ask",
     "ask a listener once and print its answer; when the organism runs already, that one is asked",
     argument("listener", metavar="LISTENER", help="whom to ask"),
-    argument("message", metavar="MESSAGE", help="what the console takes: text, key=value, or XML"),
+    argument(
+        "message",
+        metavar="MESSAGE",
+        help='what the console takes: text, key=value, XML, or {"Class": {…}} as JSON',
+    ),
     DRY_RUN,
     KEY,
     TIMEOUT,

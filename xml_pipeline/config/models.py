@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 
-from xml_pipeline.config.payloads import Payloads
+from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
@@ -489,6 +489,12 @@ class OrganismConfig(Section):
     def classes(self) -> Mapping[str, type[Any]]:
         """The classes of `payloads`, by name."""
         return self._classes
+
+    @property
+    def unused(self) -> list[str]:
+        """The classes of `payloads` that no listener names, by itself or within another class."""
+        named = (name for each in self.listeners for name in (*(each.accepts or ()), *(each.answers or ())))
+        return unused(self._declarations, named)
 
     @property
     def unchecked(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ here say what a schema can say of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -140,3 +140,16 @@ def words(document: Document) -> tuple[str, ...]:
     data: Any = document.data
     section = data.get(SECTION)
     return tuple(section) if isinstance(section, Mapping) else ()
+
+
+def unused(declarations: Declarations, named: Iterable[str]) -> list[str]:
+    """The declared classes that neither `named` ones are nor lead to."""
+    declared = {each.name: each for each in declarations.classes}
+    used: set[str] = set()
+    waiting = [name for name in named if name in declared]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting += [inner for field in declared[name].fields for inner in field.type.classes]
+    return [name for name in declared if name not in used]

@@ -77,7 +77,7 @@ One file declares an organism: its listeners, their limits and the models they m
   itself; it is the only place for defaults. Keys of the whole file that begin with `x-` are ignored: they are for
   anchors.
 - **Contracts.** Each listener `accepts` and `answers` payload classes, one or a list. A class is an import path, or a
-  word: `Task` and `Answer` are known in every file.
+  word: one of `payloads` ([declared in YAML](../guides/payloads.md#declared-in-yaml)), `Task` or `Answer`.
 - **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside
   organism.yaml, in the order of their names: one listener, or a list of them. A file of a `prompt` is relative to
   the file that names it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from xml_pipeline.pump import Listener
 
 _WORD = re.compile(r"(\S+)(.*)", re.DOTALL)
 _ELEMENT = re.compile(r"<[A-Za-z_][\w.\-]*[\s/>]")
+_OBJECT = re.compile(r'\{\s*"([A-Z]\w*)"\s*:\s*\{')
 _PAIR = re.compile(
     r"""\s*(?P<key>[A-Za-z_]\w*)=(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|(?P<bare>[^\s"']\S*|))(?=\s|$)""",
     re.DOTALL,
@@ -31,8 +33,8 @@ def accepted(listener: Listener) -> tuple[Codec[Any], ...]:
 def fill(name: str, classes: Sequence[Codec[Any]], body: str, *, sign: str = "@") -> Any:
     """The payload of one of `classes` that `body` describes.
 
-    `<Xml…>` is the whole payload; `a=2 b=40` fills fields; other text fills the only or obvious field. Where there
-    are several classes, the fields or the class's name before them choose.
+    `<Xml…>` and `{"Class": {"field": value}}` are the whole payload; `a=2 b=40` fills fields; other text fills the
+    only or obvious field. Where there are several classes, the fields or the class's name before them choose.
 
     Args:
         name: the listener's, for messages.
@@ -96,6 +98,11 @@ class _Filling:
     def read(self, body: str) -> Any:
         if _ELEMENT.match(body):
             return self._from_xml(body)
+        if named := _OBJECT.match(body):
+            codec = next((each for each in self.classes if each.root == named[1]), None)
+            if codec is not None:
+                return self._from_json(codec, body)
+            self._refuse_near(named[1])
         word = _WORD.match(body)
         if word is not None:
             rest = word[2].strip()
@@ -119,6 +126,21 @@ class _Filling:
             f"'{self.name}' does not take <{element.tag}>; it takes"
             f" {' or '.join(f'<{root}>' for root in roots)}{did_you_mean(str(element.tag), roots)}"
         )
+
+    def _from_json(self, codec: Codec[Any], body: str) -> Any:
+        try:
+            said = json.loads(body)
+        except ValueError as error:
+            raise InputError(f"that is no valid JSON: {error}; {self._ways([codec])}") from None
+        if len(said) > 1:
+            raise InputError(f'one message is {{"{codec.root}": {{…}}}}; that has {len(said)} keys')
+        return codec.from_json(said[codec.root])
+
+    def _refuse_near(self, name: str) -> None:
+        """`{"Tiket": {…}}` is a slip; other JSON is a text for whoever takes texts."""
+        near = did_you_mean(name, [codec.root for codec in self.classes])
+        if near:
+            raise InputError(f"'{self.name}' does not take {name}{near}")
 
     def _from_words(self, classes: Sequence[Codec[Any]], body: str) -> Any:
         found, rest = pairs(body)

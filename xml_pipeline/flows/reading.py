@@ -30,7 +30,7 @@ from xml_pipeline.flows.steps import (
     Step,
 )
 from xml_pipeline.payload import nodes
-from xml_pipeline.payload.declaring import Mistake, Path
+from xml_pipeline.payload.mistakes import Mistake, Path
 from xml_pipeline.payload.scalars import BOOL
 from xml_pipeline.payload.sides import JsonSide
 from xml_pipeline.payload.walk import allowed_in

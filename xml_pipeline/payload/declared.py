@@ -6,25 +6,26 @@ as Python.
 
 One declaration has one set of classes for as long as anybody holds them: an organism loaded twice from the same text
 takes its own messages. A message is pickled as its bytes with the name of its class; whoever reads it needs the
-declaration, and says so.
+declaration, and says so (ADR 36).
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import operator
 import threading
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 from xml_pipeline.errors import PayloadTypeError, Violation
 from xml_pipeline.payload.codec import codec_of
@@ -63,6 +64,13 @@ class Type:
     names: tuple[str, ...] = ()
     item: Type | None = None
     facets: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that it is made of."""
+        if self.item is not None:
+            return self.item.classes
+        return self.names if self.kind in ("class", "any_of") else ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,17 @@ class Declared:
         origin: _Origin = type(self).__dict__[_ORIGIN]
         return revived, (origin.owner, codec.root, codec.fingerprint.hex(), codec.encode(self))
 
+    def __copy__(self) -> Self:
+        return type(self)(**_values(self))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Not by way of bytes: an instance that is not valid yet can be copied too."""
+        return type(self)(**copy.deepcopy(_values(self), memo))
+
+
+def _values(instance: Any) -> dict[str, Any]:
+    return {field.name: getattr(instance, field.name) for field in dataclasses.fields(instance)}
+
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
@@ -131,6 +150,12 @@ def _living() -> Iterator[tuple[type[Any], _Origin]]:
     for cls in Declared.__subclasses__():
         if _ORIGIN in cls.__dict__:
             yield cls, cls.__dict__[_ORIGIN]
+
+
+def declared_beside(cls: type[Any]) -> Iterable[type[Any]]:
+    """The classes of the declaration that a class comes from, itself too; nothing for a class of Python."""
+    origin: _Origin | None = cls.__dict__.get(_ORIGIN)
+    return origin.classes.values() if origin is not None else ()
 
 
 def revived(owner: str, name: str, fingerprint: str, data: bytes) -> Any:
@@ -184,7 +209,9 @@ def _made(declarations: Declarations) -> dict[str, type[Any]]:
                 setattr(cls, field.name, None)
             elif isinstance(field.default, tuple):
                 setattr(cls, field.name, dataclasses.field(default_factory=_list(field.default)))
-            elif field.default is not MISSING:
+            elif field.default is MISSING:
+                setattr(cls, field.name, dataclasses.field())  # or `type.mro` would be the default of `mro`
+            else:
                 setattr(cls, field.name, field.default)
         dataclass(kw_only=True)(cls)
     refused: list[Violation] = []

@@ -10,6 +10,7 @@ Sources: XSD 1.0 part 2, appendix F; ECMA-262, RegExp with the flag `u`; https:/
 from __future__ import annotations
 
 import re
+import string
 
 LONGEST_PATTERN = 1_000
 """Characters of a pattern."""
@@ -19,8 +20,10 @@ MOST_REPEATS = 1_000
 _SETS = {"d": "0-9", "w": "A-Za-z0-9_", "s": " \\t\\n\\r"}
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _WRITTEN = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_MARKS = ".\\?*+{}()[]|^$-/"
+_MARKS = ".\\?*+{}()[]|^"
 _CATEGORY = re.compile(r"\{(L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|Z[slp]?|S[mcko]?)\}")
+_DOT = "[^\\n\\r]"  # what `.` means in XSD; elsewhere it takes less or more
+_NEGATED = re.compile(r"(?<!\\)(?:\\\\)*(?:\[\^|\\P)")
 _REPEAT = re.compile(r"[*+?]|\{([0-9]{1,9})(,([0-9]{0,9}))?\}")
 
 
@@ -38,14 +41,21 @@ def whole(pattern: str) -> str:
 
 
 def facet(pattern: str) -> str | None:
-    """What XSD has for a pattern of the form that `whole` gives; None for others, which Python alone checks."""
+    """What XSD has for a pattern of the form that `whole` gives; None for others, which Python alone checks.
+
+    Among those are patterns with several negated sets: libxml2 takes two that differ for disjoint, and refuses "ab"
+    for `[^x]+[^y]`.
+    """
     inner = pattern[2:-2]
     if pattern[:2] != "^(" or pattern[-2:] != ")$" or len(inner) > 2 * LONGEST_PATTERN:
         return None
     try:
-        return inner if _Reader(inner).read() == inner else None
+        if _Reader(inner).read() != inner:
+            return None
     except ValueError:
         return None
+    shown = inner.replace(_DOT, ".")
+    return shown if len(_NEGATED.findall(shown)) <= 1 else None
 
 
 class _Reader:
@@ -89,7 +99,7 @@ class _Reader:
         if sign in "]}":
             raise ValueError(f"holds a lone `{sign}`; write `\\{sign}` for the sign itself")
         self.at += 1
-        return "[^\\n\\r]" if sign == "." else _WRITTEN.get(sign, sign)
+        return _DOT if sign == "." else _WRITTEN.get(sign, sign)
 
     def _open(self) -> None:
         if self.text.startswith("(?:", self.at):
@@ -121,7 +131,7 @@ class _Reader:
             return several if several.startswith("\\") else f"[{several}]"
         if single == "$":
             return "[$]"  # XSD 1.0 has no \$
-        return _WRITTEN.get(single) or (f"\\{single}" if single in _MARKS[:-2] else single)
+        return _WRITTEN.get(single) or (f"\\{single}" if single in _MARKS else single)
 
     def _escape(self) -> tuple[str | None, str]:
         """One character that a backslash stands before, or what stands for several inside `[…]`."""
@@ -136,11 +146,11 @@ class _Reader:
             return None, f"\\{letter}{found[0]}"
         if letter in _CONTROLS:
             return _CONTROLS[letter], ""
-        if letter and letter in _MARKS:
+        if letter and letter in string.punctuation:
             return letter, ""
         raise ValueError(
-            f"holds `\\{letter}`; after a backslash come one of d w s D W S n r t, p{{…}} with a category of"
-            f" Unicode, or one of {' '.join(_MARKS)}"
+            f"holds `\\{letter}`; after a backslash comes one of d w s D W S n r t, p{{…}} with a category of"
+            " Unicode, or a sign that shall stand for itself"
         )
 
     def _class(self) -> str:

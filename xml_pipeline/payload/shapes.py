@@ -20,6 +20,9 @@ class _Missing:
     def __repr__(self) -> str:
         return "MISSING"
 
+    def __reduce__(self) -> str:
+        return "MISSING"  # there is one, in other processes and in copies too
+
 
 MISSING = _Missing()
 

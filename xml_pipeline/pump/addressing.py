@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xml_pipeline.envelope import codec_for
-from xml_pipeline.errors import RoutingError, did_you_mean, listing
-from xml_pipeline.payload import PayloadCodec, is_payload
+from xml_pipeline.errors import RoutingError, cut, did_you_mean, listing
+from xml_pipeline.payload import PayloadCodec, codec_of, is_payload
 from xml_pipeline.pump.instructions import usage_instructions
 from xml_pipeline.pump.listener import SYSTEM_CLASSES, Listener
 
@@ -43,6 +43,29 @@ class Addressing:
         """What the outside is told when it sends `target` an element that it does not take."""
         takes = ", ".join(target.requests) or "nothing that is sent"
         return RoutingError(f"{root} {target.why_not(root)}; '{target.name}' takes {takes}")
+
+    def meant(self, to: str, said: Mapping[str, Any]) -> Any:
+        """The message that `{Class: {field: value}}` says, in values as JSON has them, of a class that `to` takes.
+
+        Raises:
+            RoutingError: no such listener, or it does not take the class.
+            PayloadError: the values do not fit.
+        """
+        target = self.named(to)
+        takes = listing(target.requests) or "nothing that is sent"
+        if len(said) != 1:
+            raise RoutingError(
+                f"a mapping is a message as {{Class: {{field: value}}}}, with one class and not {len(said)};"
+                f" '{to}' takes {takes}"
+            )
+        root, values = next(iter(said.items()))
+        if root not in target.requests:
+            hint = did_you_mean(str(root), target.requests)
+            raise RoutingError(
+                f"{cut(root)} {target.why_not(root)}; '{to}' takes {takes}{hint}; a mapping is a message as"
+                " {Class: {field: value}}"
+            )
+        return codec_of(target.requests[root].cls).from_json(values)
 
     def named(self, name: str) -> Listener:
         """The listener of that name. Raises RoutingError."""

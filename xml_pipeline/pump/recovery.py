@@ -20,6 +20,7 @@ from xml_pipeline.hardened import Limits
 from xml_pipeline.journal import Kept, Step
 from xml_pipeline.payload import codec_of, payload_classes
 from xml_pipeline.payload.codec import Codec
+from xml_pipeline.payload.declared import declared_beside
 from xml_pipeline.pump.kept import read
 from xml_pipeline.pump.listener import Listener
 from xml_pipeline.pump.waits import Times
@@ -237,7 +238,7 @@ class Reviver:
     def _by_name(self, root: str, near_to: tuple[Listener | None, ...], schema: bytes) -> list[Codec[Any]]:
         """Codecs of the classes of that name: first those of that schema, then those near to these listeners.
 
-        Near are classes that the modules of their handlers know.
+        Near are classes that the modules of their handlers know, and those declared beside what a listener accepts.
         """
         if not self._named:
             for cls in payload_classes():
@@ -250,6 +251,8 @@ class Reviver:
         if len(found) < 2:
             return found
         near = {id(value) for each in near_to for value in _names_of(each)}
+        for listener in self._listeners.values():
+            near |= {id(cls) for taken in listener.accepts.values() for cls in declared_beside(taken.cls)}
         return sorted(found, key=lambda codec: (codec.fingerprint != schema, id(codec.cls) not in near))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from xml_pipeline.errors import cut, did_you_mean, listing
 from xml_pipeline.payload import codec_of, nodes
-from xml_pipeline.payload.declaring import Mistake, Path
+from xml_pipeline.payload.mistakes import Mistake, Path
 from xml_pipeline.payload.scalars import FLOAT, INT, STR
 from xml_pipeline.payload.shapes import Field
 from xml_pipeline.payload.sides import JsonSide
