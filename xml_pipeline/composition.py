@@ -8,8 +8,10 @@ from typing import Any
 
 from xml_pipeline.agents import AgentSettings, Answer, Bounds, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
+from xml_pipeline.config.flows import FlowConfig
 from xml_pipeline.config.models import OrganismSection
 from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.flows import FlowHandler
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
 from xml_pipeline.llm import Router
@@ -89,7 +91,10 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
     problems: list[Problem] = []
     for position, each in enumerate(config.listeners):
         try:
-            built.append(_listener(each, config.resolved, config.llm.routing))
+            if each.flow is not None:
+                built.append(_flow(each, config.flows[each.name]))
+            else:
+                built.append(_listener(each, config.resolved, config.llm.routing))
         except ConfigError as error:
             problems.extend(
                 Problem(problem.message, problem.path or f"listeners[{position}]")
@@ -130,6 +135,20 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
         }
     )
     return listener(each.name, resolved[each.handler or ""], **options)
+
+
+def _flow(each: ListenerConfig, read: FlowConfig) -> Listener:
+    handler = FlowHandler(each.name, read.flow, read.definition, read.accepts, read.earlier)
+    return listener(
+        each.name,
+        handler,
+        accepts=handler.accepts,
+        answers=read.flow.answers,
+        description=each.description,
+        peers=read.flow.calls,
+        hands_over_to=read.flow.hands_over_to,
+        broadcast=each.broadcast,
+    )
 
 
 def _agent_settings(each: ListenerConfig, routing: Mapping[str, str]) -> AgentSettings:

@@ -17,6 +17,7 @@ from xml_pipeline.errors import did_you_mean, listing
 _KEYS = listener_keys()
 _OF_HANDLERS = [key for key, who in _KEYS.items() if who == HANDLERS and key != "handler"]
 _OF_AGENTS = [key for key, who in _KEYS.items() if who.agents and not who.handlers]
+_OF_FLOWS = [key for key, who in _KEYS.items() if who.flows]
 _OF_PEOPLE = [
     key for key, who in _KEYS.items() if who.people or key == "agent"
 ]  # `agent: false` does no harm
@@ -166,6 +167,14 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
     handler, agent, human = entry.get("handler"), entry.get("agent", False), entry.get("human", False)
     if not isinstance(agent, bool) or not isinstance(human, bool):
         return
+    if "flow" in entry:
+        for key in entry:
+            if key in _KEYS and key not in _OF_FLOWS:
+                allowed = f"allowed with `flow`: {listing(_OF_FLOWS)}"
+                document.report((*path, key), f"a flow has no `{key}`; {allowed}", at_key=True)
+        if entry["flow"] is None:
+            document.report((*path, "flow"), "is empty; write its steps")
+        return
     if human:
         if agent:
             both = "a listener is an agent or a person, not both; remove `agent` or `human`"
@@ -185,7 +194,7 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
         document.report(
             path,
             "has no `handler`; write `handler: module:function`, or `agent: true` with a `model` for an LLM agent,"
-            " or `human: true`",
+            " or `human: true`, or `flow:` with steps",
         )
         _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
         return

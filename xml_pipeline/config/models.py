@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 
 from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.flows.section import StepSection
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
 from xml_pipeline.payload.declared import Declarations
@@ -52,7 +53,7 @@ BudgetSections = Annotated[
     tuple[BudgetSection, ...],
     BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
-Kind = Literal["tool", "agent", "human"]
+Kind = Literal["tool", "agent", "human", "flow"]
 
 
 def _path_alone(value: object) -> object:
@@ -96,12 +97,14 @@ class For:
     handlers: bool = False
     agents: bool = False
     people: bool = False
+    flows: bool = False
 
 
-EVERYBODY = For(handlers=True, agents=True, people=True)
+EVERYBODY = For(handlers=True, agents=True, people=True, flows=True)
 HANDLERS = For(handlers=True)
 AGENTS = For(agents=True)
 PEOPLE = For(people=True)
+FLOWS = For(flows=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +276,11 @@ class ListenerConfig(Section):
     human: Annotated[bool, PEOPLE] = Field(
         default=False, description="Whether a person answers: the console asks, and no slot is held."
     )
+    flow: Annotated[tuple[StepSection, ...] | None, FLOWS] = Field(
+        default=None,
+        description="Steps that are done in order, without a model and without code. What a flow calls, and whom it"
+        " hands over to, are its steps' business: it has no `peers`. What it answers follows from its ends.",
+    )
     peers: tuple[Name, ...] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
@@ -282,7 +290,7 @@ class ListenerConfig(Section):
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
     )
-    broadcast: bool = Field(
+    broadcast: Annotated[bool, For(handlers=True, agents=True, flows=True)] = Field(
         default=False,
         description="Whether it also gets what a caller that has it as a peer sends to nobody by name, beside the"
         " other peers that take the class and broadcast.",
@@ -369,7 +377,7 @@ class ListenerConfig(Section):
         " result that says so. Time in which only people are waited for does not count.",
     )
 
-    budget: BudgetSections = Field(
+    budget: Annotated[BudgetSections, For(handlers=True, agents=True, flows=True)] = Field(
         default=(),
         description="What it may spend on models, in tokens and USD: one limit, or a list of them (per day and per"
         " month). The same as `llm.budgets.agents` with its name.",
@@ -383,7 +391,9 @@ class ListenerConfig(Section):
 
     @property
     def kind(self) -> Kind:
-        """`tool` has a handler, `agent` is the built-in one, `human` asks a person."""
+        """`tool` has a handler, `agent` is the built-in one, `human` asks a person, `flow` is steps."""
+        if self.flow is not None:
+            return "flow"
         if self.human:
             return "human"
         return "agent" if self.agent and self.handler is None else "tool"
@@ -456,6 +466,7 @@ class OrganismConfig(Section):
     _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _unchecked: tuple[str, ...] = PrivateAttr(default=())
     _declarations: Declarations = PrivateAttr(default=Declarations(""))
+    _flows: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
 
@@ -489,6 +500,11 @@ class OrganismConfig(Section):
     def classes(self) -> Mapping[str, type[Any]]:
         """The classes of `payloads`, by name."""
         return self._classes
+
+    @property
+    def flows(self) -> Mapping[str, Any]:
+        """What each `flow` does, by the name of its listener (`config.flows.FlowConfig`)."""
+        return self._flows
 
     @property
     def unused(self) -> list[str]:

@@ -25,10 +25,14 @@ class Kinds(Protocol):
     def agent(self) -> bool: ...
     @property
     def human(self) -> bool: ...
+    @property
+    def flow(self) -> object: ...
 
 
 def kind(listener: Kinds) -> str:
-    """`agent`, `person` or `tool`."""
+    """`agent`, `person`, `flow` or `tool`."""
+    if listener.flow:
+        return "flow"
     return "agent" if listener.agent else "person" if listener.human else "tool"
 
 

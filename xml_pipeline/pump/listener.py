@@ -216,6 +216,11 @@ class Listener:
         requests = {root: codec for root, codec in self.accepts.items() if codec.cls not in SYSTEM_CLASSES}
         object.__setattr__(self, "requests", requests)
 
+    @property
+    def flow(self) -> bool:
+        """Whether it is steps that are defined as data."""
+        return isinstance(self.handler, Defined)
+
     def unaccepted(self, root: str) -> Huh:
         """What the sender of a class that it does not take is told."""
         rule = Violation(root, self.why_not(root), None, ", ".join(self.requests))
