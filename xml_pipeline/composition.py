@@ -110,6 +110,7 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
         "description": each.description,
         "peers": each.peers,
         "hands_over_to": each.hands_over_to,
+        "approve": each.approve or "",
         "broadcast": each.broadcast,
         "timeout_seconds": each.timeout_seconds,
         "max_concurrent": each.max_concurrent,
@@ -119,7 +120,7 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
     if each.answers:
         options["answers"] = tuple(resolved[path] for path in each.answers)
     if each.kind == "human":
-        person: ListenerOptions = {"accepts": Task, "answers": Answer, **options}
+        person: ListenerOptions = {"accepts": Task, "answers": Answer, **options, "asked_on": each.asked_on}
         return listener(each.name, None, human=True, **person)
     options["operation"] = each.operation
     if each.kind == "agent":
@@ -147,6 +148,7 @@ def _flow(each: ListenerConfig, read: FlowConfig) -> Listener:
         description=each.description,
         peers=read.flow.calls,
         hands_over_to=read.flow.hands_over_to,
+        approve=each.approve or "",
         broadcast=each.broadcast,
     )
 

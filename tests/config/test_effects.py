@@ -62,7 +62,8 @@ from xml_pipeline.events import BudgetWarning, LLMCalled, MessageDelivered
 from xml_pipeline.llm import PROVIDER_CLASSES, Backend, LLMRequest, TextDelta, ToolSpec
 from xml_pipeline.llm.providers import BUILTIN
 from xml_pipeline.llm.providers.keys import keys_of
-from xml_pipeline.testing import Recorder
+from xml_pipeline.pump.approvals import Approval
+from xml_pipeline.testing import Recorder, run_in_virtual_time
 
 Case: TypeAlias = Callable[[Project], None]
 CASES: dict[str, Case] = {}
@@ -333,6 +334,28 @@ def _listener_hands_over_to(project: Project) -> None:
     assert caught.value.code == "routing"
     organism = project.organism(tool("front", hands_over_to=["echo"]), tool("echo"))
     assert ask(organism, "front", project.word(organism, "hi")).text == "hi"
+
+
+@effect("listeners[].approve", "listeners[].asked_on")
+def _listener_approve(project: Project) -> None:
+    boss = {"name": "boss", "human": True, "asked_on": ["console", "gateway:boss"]}
+
+    async def judged(channel: str, granted: bool) -> Any:
+        organism = project.organism(tool("echo", approve="boss"), boss)
+        async with organism:
+            asking = asyncio.ensure_future(organism.ask("echo", project.word(organism, "hi")))
+            while not organism.questions():  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0)
+            (question,) = organism.questions()
+            assert question.approver == "boss"
+            with pytest.raises(RoutingError, match="asked on console, gateway:boss"):
+                organism.answer(question.thread_id, Approval(True), channel="webhook")
+            organism.answer(question.thread_id, Approval(granted, "no"), channel=channel)
+            return await asking
+
+    assert run_in_virtual_time(judged("console", True)).text == "hi"
+    with pytest.raises(AnswerError, match="'boss' refused it: no"):
+        run_in_virtual_time(judged("gateway:boss", False))
 
 
 @effect("organism.limits.handovers")

@@ -38,11 +38,13 @@ def check(document: Document, classes: Collection[str]) -> None:
         ]
     names = _names(document, entries)
     known = _Known(names)
+    people = [str(entry.get("name")) for _, entry in entries if entry.get("human") is True]
     for path, entry in entries:
         _check_kind(document, path, entry, _has_usual_model(data, entry) or _routed(data, entry))
         for key, word in (("peers", "peer"), ("hands_over_to", "listener")):
             _check_named(document, (*path, key), word, entry.get(key), known)
         _check_classes(document, path, entry, classes)
+        _check_approver(document, path, entry, known, people)
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
     organism = data.get("organism")
@@ -100,6 +102,17 @@ def _check_named(document: Document, path: Path, word: str, names: object, known
             if name in seen:
                 document.report(here, f"the {word} '{document.shown(here, name)}' is named twice; remove one")
             seen.add(name)
+
+
+def _check_approver(
+    document: Document, path: Path, entry: Mapping[str, object], known: _Known, people: Collection[str]
+) -> None:
+    """Whoever approves is a person."""
+    name, here = entry.get("approve"), (*path, "approve")
+    known.check(document, here, name)
+    if isinstance(name, str) and name in known.names and name not in people:
+        there = listing(known.names[each] for each in people) or "none: add a listener with `human: true`"
+        document.report(here, f"'{document.shown(here, name)}' is no person; people are {there}")
 
 
 def _check_classes(

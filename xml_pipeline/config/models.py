@@ -290,6 +290,16 @@ class ListenerConfig(Section):
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
     )
+    approve: Annotated[Name | None, For(handlers=True, agents=True, flows=True)] = Field(
+        default=None,
+        description="The person (a listener with `human: true`) who approves each call of it before it is done."
+        " Refused, its caller gets a `SystemError` with the code `refused`.",
+    )
+    asked_on: Annotated[tuple[str, ...], PEOPLE] = Field(
+        default=("console",),
+        description="The channels on which a person is asked and may answer: `console` (with it commands and Python),"
+        " or keys of the gateway.",
+    )
     broadcast: Annotated[bool, For(handlers=True, agents=True, flows=True)] = Field(
         default=False,
         description="Whether it also gets what a caller that has it as a peer sends to nobody by name, beside the"

@@ -69,6 +69,8 @@ def listener(each: Listener) -> list[Line]:
         *lines(each.description or "(no description)"),
     ]
     shown.append(line(("dim", "may call: "), ", ".join(each.peers) or "nobody"))
+    if each.approve:
+        shown.append(line(("dim", "each call is approved by: "), each.approve))
     if each.hands_over_to:
         shown.append(line(("dim", "may hand over to: "), ", ".join(each.hands_over_to)))
     shown.append(line(("dim", "takes and answers: "), contract(each)))
