@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,15 @@ from tests.pump.scenes import (
     virtual,
 )
 from xml_pipeline import AnswerError, Approval, ConfigError, Gathered, HandlerMetadata, Organism, SystemError
+from xml_pipeline.door import alone
+from xml_pipeline.door.requests import Reply
 from xml_pipeline.errors import RoutingError
 from xml_pipeline.events import CallApproved, QuestionAsked
+from xml_pipeline.journal.asked import waiting
+from xml_pipeline.journal.file import looked_at
 from xml_pipeline.journal.sqlite import SqliteJournal
-from xml_pipeline.pump import listener
+from xml_pipeline.payload import codec_of
+from xml_pipeline.pump import Machine, listener
 from xml_pipeline.testing import Recorder
 
 DONE: list[str] = []
@@ -234,3 +240,31 @@ async def test_what_was_approved_and_is_something_else_now_is_asked_again(tmp_pa
         assert DONE == []
         await organism.answer(organism.questions()[0].thread_id, Approval(True))
         assert await organism.ask("clerk", Go(5), key="k") == Note("refunded 5")
+
+
+async def test_what_was_approved_and_not_begun_is_no_interruption(tmp_path: Path) -> None:
+    """Also what is done once at most is done when its approval was all that had happened."""
+    path = tmp_path / "state.db"
+
+    def once() -> Organism:
+        DONE.clear()
+        listeners = [
+            listener("clerk", clerk, peers=["charge"]),
+            listener("charge", charge, approve="boss", effects="once"),
+            listener("boss", None, human=True, accepts=[Note]),
+        ]
+        return Organism("shop", listeners, journal=SqliteJournal(path), shutdown_seconds=0)
+
+    async with once() as organism:
+        await organism.send("clerk", Go(5), key="k")
+        await came_to(organism.questions)
+        (question,) = organism.questions()
+    machine = Machine(once().listeners)
+    document = codec_of(Approval).encode(Approval(True)).decode()
+    told = await alone(path, Reply(question.conversation_id, question.thread_id, document), machine)
+    assert not told.failed
+    with closing(looked_at(path)) as journal:
+        assert list(waiting(journal)) == []
+    async with once() as organism:
+        assert await organism.ask("clerk", Go(5), key="k") == Note("charged 5")
+    assert DONE == ["5"]

@@ -27,6 +27,8 @@ def questions(arguments: argparse.Namespace) -> int:
     for each in found:
         content = " ".join(each.content.split())
         about = f"{each.thread[:SHOWN]}  {when(each.at)}  {each.caller} → {each.listener}"
+        if each.approver:
+            about += f" ({each.approver} approves)"
         print(plain(line(f"{about}  {content}")))
     return 0
 

@@ -519,7 +519,8 @@ class OrganismConfig(Section):
     @property
     def unused(self) -> list[str]:
         """The classes of `payloads` that no listener names, by itself or within another class."""
-        named = (name for each in self.listeners for name in (*(each.accepts or ()), *(each.answers or ())))
+        named = [name for each in self.listeners for name in (*(each.accepts or ()), *(each.answers or ()))]
+        named += [cls.__name__ for each in self._flows.values() for cls in each.flow.answers]
         return unused(self._declarations, named)
 
     @property
