@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated
 
-from pydantic import Field
-
 from xml_pipeline.envelope import SYSTEM, Message
 from xml_pipeline.errors import RoutingError, cut, listing
 from xml_pipeline.payload import xmlify
@@ -28,8 +26,8 @@ CONSOLE = "console"
 class Approval:
     """A person's word on something that is to be done."""
 
-    granted: Annotated[bool, Field(description="Whether it may be done.")]
-    note: Annotated[str, Field(description="Why not; whoever wanted it reads this.")] = ""
+    granted: Annotated[bool, "Whether it may be done."]
+    note: Annotated[str, "Why not; whoever wanted it reads this."] = ""
 
 
 def to_approve(listener: Listener, thread: Thread, message: Message) -> bytes:
