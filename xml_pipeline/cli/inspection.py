@@ -54,6 +54,7 @@ def check(arguments: argparse.Namespace) -> int:
     """Say in one line what is in it. ConfigError holds what is wrong."""
     from xml_pipeline.cli.prospects import tell
     from xml_pipeline.composition import router_of
+    from xml_pipeline.config.boxes import not_in_force
     from xml_pipeline.config.serving import doubtful, unserved
     from xml_pipeline.organism import Organism
 
@@ -83,6 +84,9 @@ def check(arguments: argparse.Namespace) -> int:
                     f"note: the key '{backend.api_key_ref}' of {name} is looked for when it is used: {where}"
                 )
             )
+    for box in found.boxes.values():
+        if left_out := not_in_force(box):
+            print(_shown(f"note: not in force of {box.entry.use}: {', '.join(left_out)}"))
     for left in found.unchecked[:NAMES_LISTED]:
         print(f"not checked without an import: {_shown(left)}")
     if len(found.unchecked) > NAMES_LISTED:
@@ -90,10 +94,14 @@ def check(arguments: argparse.Namespace) -> int:
     return 0 if built is None or arguments.journal is None else tell(arguments, found, built)
 
 
-def _summary(found: OrganismConfig, router: Router | None) -> str:
+def _kind(each: ListenerConfig) -> str:
     from xml_pipeline.console.overview import kind
 
-    kinds = [kind(each) for each in found.listeners]
+    return "box" if each.use is not None else kind(each)
+
+
+def _summary(found: OrganismConfig, router: Router | None) -> str:
+    kinds = [_kind(each) for each in found.listeners]
     parts = [count(len(kinds), "listener")]
     parts += [count(kinds.count(each), each) for each in dict.fromkeys(kinds)]
     backends = router.describe() if router else []
@@ -208,6 +216,7 @@ def _contract(each: ListenerConfig, found: OrganismConfig) -> str:
     usual: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...] | None]] = {
         "tool": (None, None),
         "flow": (("Task",), None),
+        "box": (None, None),
     }
     takes, gives = usual.get(each.kind, (("Task",), ("Answer",)))
     if each.name in found.flows and not each.answers:
@@ -223,16 +232,18 @@ def _reached(each: ListenerConfig, found: OrganismConfig) -> Iterable[str]:
     """Whom a listener may call, or hand over to."""
     read = found.flows.get(each.name)
     steps = () if read is None else (*read.flow.calls, *read.flow.hands_over_to)
-    return dict.fromkeys((*each.peers, *each.hands_over_to, *steps))
+    boxes = {
+        f"{box.entry.name}.{tool}": box.entry.name for box in found.boxes.values() for tool in box.entry.tools
+    }
+    return dict.fromkeys(boxes.get(name, name) for name in (*each.peers, *each.hands_over_to, *steps))
 
 
 def _graph_of(found: OrganismConfig) -> Graph:
     """The listeners with their peers; text without a name goes to the default listener."""
     from xml_pipeline.cli.graph import Graph, Node
-    from xml_pipeline.console.overview import kind
 
     nodes = tuple(
-        Node(each.name, kind(each), each.name == found.organism.default, _contract(each, found))
+        Node(each.name, _kind(each), each.name == found.organism.default, _contract(each, found))
         for each in found.listeners
     )
     edges = tuple((each.name, name) for each in found.listeners for name in _reached(each, found))
