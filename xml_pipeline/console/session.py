@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -68,7 +69,7 @@ class Console:
         self._sender = _free_name(organism)
         self._session: Session
         self._left: list[Left] = []
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[list[Line]]] = set()
         self._farewell = "cancelled"  # what is said of an ask that is waited for no longer; "" for nothing
         self._told: set[str] = set()  # threads of questions that are answered
         self._threads: dict[str, Ask] = {}
@@ -151,12 +152,17 @@ class Console:
         return ask
 
     def _await(self, ask: Ask, answering: Coroutine[Any, Any, Any]) -> None:
-        ask.task = asyncio.create_task(self._run(ask, answering), name=f"ask {ask.number}")
+        context = copy_context()
+        context.run(_current.set, ask)
+        ask.task = asyncio.create_task(answering, name=f"ask {ask.number}", context=context)
+        ask.task.add_done_callback(partial(self._over, ask))
 
-    async def _run(self, ask: Ask, answering: Coroutine[Any, Any, Any]) -> None:
-        _current.set(ask)
+    def _over(self, ask: Ask, task: asyncio.Task[Any]) -> None:
+        """What becomes of an ask that has ended: also of one whose task was cancelled before its first step."""
+        del self.running[ask.number]
+        self._threads = {thread: each for thread, each in self._threads.items() if each is not ask}
         try:
-            answer = await answering
+            answer = task.result()
         except asyncio.CancelledError:
             if self._farewell:
                 self._fail(ask, [line(("warn", self._farewell))])
@@ -164,9 +170,6 @@ class Console:
             self._fail(ask, render.error(error, log=self.log))
         else:
             self._transcript.answered(ask, answer)
-        finally:
-            del self.running[ask.number]
-            self._threads = {thread: each for thread, each in self._threads.items() if each is not ask}
 
     def _fail(self, ask: Ask, lines: Iterable[Line]) -> None:
         self.failed = True
@@ -176,13 +179,16 @@ class Console:
 
     def errand(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
         """Show what comes of it; the next line of a script waits for it."""
-        task = asyncio.create_task(self._shown(doing))
+        task = asyncio.create_task(doing)
         self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(self._shown)
 
-    async def _shown(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
+    def _shown(self, task: asyncio.Task[list[Line]]) -> None:
+        self._errands.discard(task)
         try:
-            self.screen.show(await doing)
+            self.screen.show(task.result())
+        except asyncio.CancelledError:
+            pass
         except XmlPipelineError as error:
             self.complain(render.error(error))
 
@@ -248,7 +254,7 @@ class Console:
             if ask.conversation_id in waiting and not (ask.task is not None and ask.task.cancelling())
         ]
 
-    def _tasks(self) -> list[asyncio.Task[None]]:
+    def _tasks(self) -> list[asyncio.Task[Any]]:
         return [ask.task for ask in self.running.values() if ask.task is not None]
 
     # --- ending ---
