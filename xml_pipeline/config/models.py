@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
-from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
+from xml_pipeline.llm.section import NAMES, BudgetSection, Count, LLMSection, ModelName, Seconds, Section
 from xml_pipeline.payload.declared import Declarations
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
@@ -42,7 +42,8 @@ def _several(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ImportPath = Annotated[str, Field(pattern=IMPORT_PATTERN, max_length=500)]
-ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500)]
+ListenerName = Annotated[str, Field(pattern=NAME_PATTERN, json_schema_extra={NAMES: "listeners"})]
+ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500, json_schema_extra={NAMES: "classes"})]
 Classes = Annotated[
     tuple[ClassName, ...],
     Field(min_length=1),
@@ -157,7 +158,7 @@ class OrganismSection(Section):
         description="The version of this file's language. `xml-pipeline migrate` brings a file without one to it.",
     )
     description: str = Field(default="", description="What the organism is for, in a sentence.")
-    default: Name | None = Field(
+    default: ListenerName | None = Field(
         default=None,
         description="The listener that gets what is typed in the console without `@name`. Without it, bare text is"
         " refused with the list of listeners.",
@@ -273,11 +274,11 @@ class ListenerConfig(Section):
     human: Annotated[bool, PEOPLE] = Field(
         default=False, description="Whether a person answers: the console asks, and no slot is held."
     )
-    peers: tuple[Name, ...] = Field(
+    peers: tuple[ListenerName, ...] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
     )
-    hands_over_to: tuple[Name, ...] = Field(
+    hands_over_to: tuple[ListenerName, ...] = Field(
         default=(),
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
@@ -325,7 +326,7 @@ class ListenerConfig(Section):
         description="What its calls of models are for, as `llm.budgets.operations`, `llm.routing` and reports"
         " know it.",
     )
-    model: Annotated[str | None, AGENTS] = Field(
+    model: Annotated[ModelName | None, AGENTS] = Field(
         default=None,
         min_length=1,
         description="The model, or a name of `llm.models`; default: what `llm.routing` says for its operation.",
