@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
 from types import TracebackType
@@ -16,7 +17,7 @@ from xml_pipeline.console.earlier import Left, left_open
 from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
 from xml_pipeline.console.transcript import Ask, Screen, Transcript
-from xml_pipeline.errors import XmlPipelineError, listing, no_such
+from xml_pipeline.errors import OrganismClosed, XmlPipelineError, listing, no_such
 from xml_pipeline.organism import Organism, Question, Session
 from xml_pipeline.payload import Codec
 from xml_pipeline.terminal import Line, line
@@ -71,6 +72,7 @@ class Console:
         self._left: list[Left] = []
         self._errands: set[asyncio.Task[list[Line]]] = set()
         self._farewell = "cancelled"  # what is said of an ask that is waited for no longer; "" for nothing
+        self._given_way = False  # whether what is left open goes on in another organism
         self._told: set[str] = set()  # threads of questions that are answered
         self._threads: dict[str, Ask] = {}
         self._asked: set[str] = set()
@@ -167,7 +169,8 @@ class Console:
             if self._farewell:
                 self._fail(ask, [line(("warn", self._farewell))])
         except XmlPipelineError as error:
-            self._fail(ask, render.error(error, log=self.log))
+            if not (self._given_way and isinstance(error, OrganismClosed)):
+                self._fail(ask, render.error(error, log=self.log))
         else:
             self._transcript.answered(ask, answer)
 
@@ -283,6 +286,28 @@ class Console:
                 self.cancel(ask.number)
             if stuck:
                 await asyncio.wait([ask.task for ask in stuck if ask.task is not None])
+
+    def tell_mistakes(self, error: XmlPipelineError) -> None:
+        """Say why no other organism takes over, though its files have changed."""
+        note = line(("warn", "the files have changed, and are wrong; what ran goes on"))
+        self.screen.complain([*render.error(error), note])
+
+    async def give_way(self) -> None:
+        """Because another organism takes over: let what runs finish, for `shutdown_seconds`.
+
+        With a journal the rest goes on there. Without one it ends here, and so does what waits for a person.
+        """
+        self.screen.note([line(("dim", "the files have changed; beginning anew"))])
+        if self.organism.journal is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.organism.shutdown_seconds):
+                    await self.drain()
+        else:
+            self._farewell = ""
+            self._given_way = True
+            await self.organism.stop()
+            if left := self._tasks():
+                await asyncio.wait(left)
 
     # --- what happens ---
 
