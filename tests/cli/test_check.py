@@ -231,3 +231,16 @@ def test_what_cannot_be_read_has_no_schema_and_none_is_written(
 
 def test_write_goes_with_a_file(xp: Callable[..., Done]) -> None:
     assert xp("schema", "--write").returncode == 1
+
+
+# --- skill ---
+
+
+def test_the_skill_is_printed_or_put_where_skills_are(tmp_path: Path, xp: Callable[..., Done]) -> None:
+    printed = xp("skill").stdout
+    assert printed.startswith("---\nname: organism-yaml\n")
+    for _ in range(2):  # again, it is brought up to date
+        assert xp("skill", "--into", str(tmp_path / "skills")).returncode == 0
+    assert (tmp_path / "skills" / "organism-yaml" / "SKILL.md").read_text() == printed
+    (tmp_path / "file").write_text("")
+    assert xp("skill", "--into", str(tmp_path / "file")).returncode == 1

@@ -91,6 +91,19 @@ async def test_who_cancels_the_talk_is_heard_though_there_is_a_successor() -> No
     await nothing_is_left()
 
 
+async def test_what_nobody_foresaw_ends_the_talk_and_is_told() -> None:
+    files = Files()
+
+    def broken() -> bool:
+        raise ZeroDivisionError
+
+    renewal = Renewal(broken, build, wait=files.wait)
+    files.change()
+    with pytest.raises(ZeroDivisionError), renewal.looking(lambda error: None):
+        await asyncio.Event().wait()
+    await nothing_is_left()
+
+
 async def test_a_block_that_ends_by_itself_is_followed_by_nobody() -> None:
     renewal = renewal_of(Files(), build())
     with renewal.looking(lambda error: None):

@@ -29,6 +29,7 @@ from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
 from xml_pipeline.cli.replay import replay
 from xml_pipeline.cli.schema import schema
+from xml_pipeline.cli.skill import skill
 from xml_pipeline.cli.talk import ask, run, send
 
 COMMANDS = (
@@ -40,6 +41,7 @@ COMMANDS = (
     graph,
     payloads,
     schema,
+    skill,
     ask,
     send,
     log,

@@ -13,7 +13,7 @@ from xml_pipeline.terminal import json_text
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _WORD = re.compile(_QUOTED)
 _NEAR = re.compile(rf"did you mean ({_QUOTED})\?")
-_LISTED = re.compile(r"(?:\b(?:are|with|serve)\b[^:;]{0,40}:|\bthere are|\bthey serve) ([^;)]+)")
+_LISTED = re.compile(r"(?:\bare: |`: |\bthere are |\bthey serve |\bown keys are )([^;)]+)")
 _CHOICE = re.compile(rf"\bmust be ((?:{_QUOTED})(?:(?:, | or )(?:{_QUOTED}))*)")
 _NAME = re.compile(r"[^\s`'\"…]+")
 

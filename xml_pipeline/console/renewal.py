@@ -60,6 +60,8 @@ class Renewal:
         try:
             yield
         except asyncio.CancelledError:
+            if (failure := _failure(looking)) is not None and task.uncancel() <= before:
+                raise failure from None
             if self.successor is None or task.uncancel() > before:  # somebody else wants an end
                 raise
         else:
@@ -70,15 +72,24 @@ class Renewal:
             looking.cancel()
 
     async def _look(self, task: asyncio.Task[object], tell: Tell) -> None:
-        while self.successor is None:
-            await self._wait(EVERY)
-            if self._changed():
-                try:
-                    self.successor = self._made()
-                except XmlPipelineError as error:
-                    tell(error)
-        self.times += 1
+        try:
+            while self.successor is None:
+                await self._wait(EVERY)
+                if self._changed():
+                    try:
+                        self.successor = self._made()
+                    except XmlPipelineError as error:
+                        tell(error)
+            self.times += 1
+        except Exception:
+            task.cancel()  # it raises this in the place of the end
+            raise
         task.cancel()
+
+
+def _failure(looking: asyncio.Task[None]) -> BaseException | None:
+    """What ended a look that nobody foresaw."""
+    return looking.exception() if looking.done() and not looking.cancelled() else None
 
 
 @contextmanager
