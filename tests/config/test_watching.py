@@ -59,7 +59,9 @@ def test_a_change_is_seen_once(watch: Watch, path: str, tmp_path: Path) -> None:
     assert news(watch)
 
 
-@pytest.mark.parametrize("path", ["notes.txt", "venv/lib/x.py", ".hidden/x.py", "lib/__pycache__/x.py"])
+@pytest.mark.parametrize(
+    "path", ["notes.txt", "parts/.a.yaml.swp", "venv/lib/x.py", ".hidden/x.py", "lib/__pycache__/x.py"]
+)
 def test_what_is_no_part_of_it_is_not_looked_at(watch: Watch, path: str, tmp_path: Path) -> None:
     write(tmp_path, {"venv/pyvenv.cfg": ""})
     write(tmp_path, {path: "x"})

@@ -19,7 +19,7 @@ from xml_pipeline.regular import bytes_of, refuse_outside, unreadable
 
 MAX_FILES = 1_000
 
-_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
     data["listeners"] = []
     try:
         refuse_outside(directory, around.root)
-        found = (entry for entry in directory.iterdir() if entry.suffix in _SUFFIXES)
+        found = (entry for entry in directory.iterdir() if entry.suffix in SUFFIXES)
         files = sorted(islice(found, MAX_FILES + 1))
     except (OSError, ValueError) as error:
         reason = unreadable(directory, error, hidden=here in document.hidden)

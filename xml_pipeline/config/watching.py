@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from xml_pipeline.config.files import SUFFIXES
 from xml_pipeline.config.glance import glance
 
 EVERY = 0.5
@@ -59,14 +61,21 @@ class Watch:
         return {path: before.get(path, stamp) for path, stamp in self._look().items()}
 
     def _look(self) -> dict[Path, Stamp]:
-        return {path: _stamp(path) for path in (*self._files, *_modules(self._path.parent.absolute()))}
+        looked = {path: _stamp(path) for path in (*self._files, *_modules(self._path.parent.absolute()))}
+        for folder in [path for path in self._files if os.path.isdir(path)]:
+            names = (entry.path for entry in _entries(folder) if entry.name.endswith(SUFFIXES))
+            looked |= {path: _stamp(path) for path in map(Path, names)}
+        return looked
 
 
 def _stamp(path: Path) -> Stamp:
+    """What is another when a file was written; of a folder, whose entries count, only that it is there."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
         return None
+    if stat.S_ISDIR(found.st_mode):
+        return 0, 0, found.st_ino
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
