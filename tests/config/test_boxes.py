@@ -11,8 +11,9 @@ import pytest
 
 from tests.journal.test_recovery import came_to
 from xml_pipeline import AnswerError, Organism
-from xml_pipeline.config import load
+from xml_pipeline.config import json_schema, load
 from xml_pipeline.config.boxes import not_in_force
+from xml_pipeline.config.glance import glance
 from xml_pipeline.config.lock import locked, written
 from xml_pipeline.errors import ConfigError
 
@@ -105,8 +106,8 @@ async def test_a_used_organism_works_under_its_own_names(tmp_path: Path) -> None
         assert (await told(organism, asking, Answer("fine"), Approval(True))).text == "Drafted. / FINE"
         seen = organism.listeners["billing.check"].handler.__globals__["seen"]  # type: ignore[union-attr]
         assert seen == ["desk", "check", "shout"]
+        asking = asyncio.ensure_future(organism.ask("desk", Task("why")))
         with pytest.raises(AnswerError) as caught:
-            asking = asyncio.ensure_future(organism.ask("desk", Task("why")))
             await told(organism, asking, Answer("fine"), Approval(False, "no"))
         assert caught.value.code == "refused"
         asking = asyncio.ensure_future(organism.ask("clerk", Task("a bill")))
@@ -230,3 +231,9 @@ def test_a_lock_holds_what_was_looked_at(tmp_path: Path) -> None:
     lock.unlink()
     project(tmp_path)
     load(file)
+
+
+def test_the_schema_of_the_file_knows_what_can_be_called(tmp_path: Path) -> None:
+    schema = json.dumps(json_schema(glance(project(tmp_path), environ={}).names))
+    assert '"billing.desk"' in schema
+    assert "billing.writer" not in schema

@@ -17,7 +17,7 @@ from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.flows.section import StepSection
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
-from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
+from xml_pipeline.llm.section import NAMES, BudgetSection, Count, LLMSection, ModelName, Seconds, Section
 from xml_pipeline.payload.declared import Declarations
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
@@ -43,7 +43,8 @@ def _several(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ImportPath = Annotated[str, Field(pattern=IMPORT_PATTERN, max_length=500)]
-ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500)]
+ListenerName = Annotated[str, Field(pattern=NAME_PATTERN, json_schema_extra={NAMES: "listeners"})]
+ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500, json_schema_extra={NAMES: "classes"})]
 Classes = Annotated[
     tuple[ClassName, ...],
     Field(min_length=1),
@@ -162,7 +163,7 @@ class OrganismSection(Section):
         description="The version of this file's language. `xml-pipeline migrate` brings a file without one to it.",
     )
     description: str = Field(default="", description="What the organism is for, in a sentence.")
-    default: Name | None = Field(
+    default: ListenerName | None = Field(
         default=None,
         description="The listener that gets what is typed in the console without `@name`. Without it, bare text is"
         " refused with the list of listeners.",
@@ -300,20 +301,20 @@ class ListenerConfig(Section):
         default_factory=dict,
         description="Which model of this file each model is that the agents of that organism name.",
     )
-    people: Annotated[dict[str, Name], BOXES] = Field(
+    people: Annotated[dict[str, ListenerName], BOXES] = Field(
         default_factory=dict,
         description="Who of this file each person of that organism is: asked where that one is asked.",
     )
-    peers: tuple[Name, ...] = Field(
+    peers: tuple[ListenerName, ...] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
     )
-    hands_over_to: tuple[Name, ...] = Field(
+    hands_over_to: tuple[ListenerName, ...] = Field(
         default=(),
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
     )
-    approve: Annotated[Name | None, For(handlers=True, agents=True, flows=True)] = Field(
+    approve: Annotated[ListenerName | None, For(handlers=True, agents=True, flows=True)] = Field(
         default=None,
         description="The person (a listener with `human: true`) who approves each call of it before it is done."
         " Refused, its caller gets a `SystemError` with the code `refused`.",
@@ -366,7 +367,7 @@ class ListenerConfig(Section):
         description="What its calls of models are for, as `llm.budgets.operations`, `llm.routing` and reports"
         " know it.",
     )
-    model: Annotated[str | None, AGENTS] = Field(
+    model: Annotated[ModelName | None, AGENTS] = Field(
         default=None,
         min_length=1,
         description="The model, or a name of `llm.models`; default: what `llm.routing` says for its operation.",
