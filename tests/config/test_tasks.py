@@ -25,6 +25,7 @@ SAID: Mapping[str, tuple[Mapping[str, Any], Any]] = {
     "A first agent": (_TASK, "I am a rule, and no model."),
     "Typed messages": ({"Ticket": {"text": "My bill is wrong"}}, "billing"),
     "Calling each other": (_TASK, "It is 42."),
+    "Steps": ({"Ticket": {"text": "my roof leaks"}}, "We look at it: my roof leaks"),
     "People": ({"Order": {"item": "cup", "price": "3.50"}}, True),
     "Hand-over": (_TASK, "It is on its way."),
     "Money": (_TASK, "That was cheap."),

@@ -201,6 +201,48 @@ async def desk(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
     },
 )
 
+STEPS = Example(
+    "Steps",
+    "`flow:` is an order of work without a model and without Python: calls, some at once, ways chosen by a declared word,"
+    " an end on every path. `{{input.text}}` is a field of the task, `{{triage.kind}}` one of an answer. All of it is"
+    " checked before anything runs. `approve: PERSON` on a listener lets nothing be done there before that person has"
+    " seen it.",
+    """\
+organism: {name: steps, default: desk}
+payloads:
+  Ticket: {fields: {text: text}}
+  Triage: {fields: {kind: [bill, other], sure: boolean}}
+  Reply: {fields: {text: text, fact: {type: text, optional: true}}}
+listeners:
+  - name: desk
+    accepts: Ticket
+    flow:
+      - together:
+          - {call: triage, as: triage, send: "{{input}}"}
+          - {call: facts, as: facts, send: {Task: {text: "{{input.text}}"}}, if_fails: absent}
+        timeout_seconds: 60
+      - choose: triage.kind
+        ways:
+          bill: [{delegate: billing, send: "{{input}}"}]
+          other: []                        # goes on with the next step
+      - answer: {Reply: {text: "We look at it: {{input.text}}", fact: "{{facts.text}}"}}
+  - {name: triage, agent: true, model: m, accepts: Ticket, answers: Triage, prompt: You sort tickets.}
+  - {name: facts, agent: true, model: m, prompt: You collect facts.}
+  - {name: billing, agent: true, model: m, accepts: Ticket, answers: Reply, prompt: You know bills.}
+llm:
+  models: {m: [offline]}
+  backends:
+    - provider: scripted
+      supported_models: [offline]
+      rules:
+        - {agent: triage, match: ".*bill.*", reply: '{"kind": "bill", "sure": true}'}
+        - {agent: triage, reply: '{"kind": "other", "sure": false}'}
+        - {agent: facts, reply: It rains.}
+        - {agent: billing, reply: '{"text": "Paid."}'}
+""",
+    more="[Flows](../guides/flows.md), [one organism in another](../guides/composition.md).",
+)
+
 MONEY = Example(
     "Money",
     "A `budget` is in tokens or US dollars, `per` call, conversation, run, hour, day, week or month; of several the"
@@ -227,5 +269,5 @@ llm:
     more="[Limits and budgets](../guides/limits-and-budgets.md), [what was spent](../cost.md).",
 )
 
-EXAMPLES = (FIRST_AGENT, TYPED_MESSAGES, CALLS, PEOPLE, HAND_OVER, MONEY)
+EXAMPLES = (FIRST_AGENT, TYPED_MESSAGES, CALLS, STEPS, PEOPLE, HAND_OVER, MONEY)
 """In the order in which they are read."""
