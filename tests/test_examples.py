@@ -8,6 +8,8 @@ import pytest
 
 from tests.console.processes import ROOT, run
 from tests.console.real_terminal import CTRL_D, ENTER, RealTerminal
+from xml_pipeline.cases import played
+from xml_pipeline.config import load
 
 
 def test_console_answers_without_a_key(tmp_path: Path) -> None:
@@ -84,3 +86,15 @@ def test_pipeline_takes_any_file(text: str, tmp_path: Path) -> None:
     done = run("-m", "examples.pipeline", str(file), state=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "records booked" in done.stdout
+
+
+EXAMPLES = [ROOT / "organism.yaml", *sorted((ROOT / "examples").rglob("organism.yaml"))]
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
+def test_the_cases_of_an_example_pass(file: Path) -> None:
+    config = load(file, environ={})
+    assert config.tests
+    for case in config.tests:
+        outcome = played(config, case)
+        assert outcome.passed, "\n".join((case.name, *outcome.problems, *outcome.trace))

@@ -16,11 +16,13 @@ from pydantic import ValidationError
 
 from xml_pipeline.config import document as documents
 from xml_pipeline.config.binding import bind, import_paths
+from xml_pipeline.config.case_checks import check_cases
+from xml_pipeline.config.cases import SECTION as TESTS
 from xml_pipeline.config.checks import check
 from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import Document, Place
-from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
+from xml_pipeline.config.files import Surroundings, add_cases, include_listeners, read_prompts, replace_llm
 from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import EXTENSION, FORMAT, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
@@ -41,6 +43,7 @@ def load(
     root: Path | str | None = None,
     imports: Imports = "all",
     llm: Path | str | None = None,
+    tests: Sequence[Path] = (),
 ) -> OrganismConfig:
     """Read, interpolate and check an organism.yaml, then import what it names.
 
@@ -54,6 +57,7 @@ def load(
             followed; default: its own.
         imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
         llm: a file whose `llm` section stands in the place of this one's, whole.
+        tests: files whose cases stand behind those of its own `tests`.
 
     Raises:
         ConfigError: with all problems (the first of them when there are very many), each with file, line, column
@@ -64,7 +68,16 @@ def load(
         text = bytes_of(file)
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(unreadable(file, error), "", str(path))]) from None
-    return loads(text, file=str(path), base=file.parent, environ=environ, root=root, imports=imports, llm=llm)
+    return loads(
+        text,
+        file=str(path),
+        base=file.parent,
+        environ=environ,
+        root=root,
+        imports=imports,
+        llm=llm,
+        tests=tests,
+    )
 
 
 def loads(
@@ -76,6 +89,7 @@ def loads(
     root: Path | str | None = None,
     imports: Imports = "all",
     llm: Path | str | None = None,
+    tests: Sequence[Path] = (),
 ) -> OrganismConfig:
     """`load` for a text; `file` is the name that problems show, `base` the directory that paths start from.
 
@@ -99,12 +113,14 @@ def loads(
     if llm is not None:
         replace_llm(document, Path(llm), around)
     directories = {file: home, **include_listeners(document, around)}
+    add_cases(document, tests, around)
     prompts = read_prompts(document, directories, around)
     _report_keys(document)
     _leave_out_extensions(document)
     declarations, classes = declared(document)
     config = _validate(document, unimported=True)
     check(document, (*words(document), *BUILT_IN))
+    check_cases(document, {**BUILT_IN, **classes})
     if config is None or document.found:
         raise _error(document, file)
     unchecked = import_paths(document)
@@ -118,6 +134,7 @@ def loads(
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if imports == "all":
         resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
+        check_cases(document, resolved)
         if document.found:
             raise _error(document, file)
     config = _complete(config, document, around, prompts, resolved, unchecked)
@@ -174,6 +191,7 @@ def _complete(
     complete._resolved = MappingProxyType(dict(resolved))
     complete._unchecked = tuple(unchecked)
     complete._models = models_of(document)
+    complete._test_places = tuple(document.values[TESTS, index] for index in range(len(config.tests)))
     return complete
 
 
