@@ -148,6 +148,7 @@ tests:
     script: {{clerk: {{reply: never said}}, anna: {{answer: Never., times: 5}}}}
     expect: {{answer: {{Answer: {{text: {{contains: "No"}}}}}}}}
     live: {{times: 3, at_least: 2}}
+  - {{name: it goes on, to: anna, send: hi, script: {{anna: {{answer: "No."}}}}}}
 """
 
 
@@ -183,7 +184,7 @@ async def test_the_cap_stops_further_runs(tmp_path: Path, monkeypatch: pytest.Mo
     assert asked == 0
     assert done.returncode == 3
     assert "not run" in done.stdout
-    assert "1 case not decided, because that was used up" in done.stdout
+    assert "2 cases not decided, because that was used up" in done.stdout
 
 
 # --- recording ---

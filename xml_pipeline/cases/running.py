@@ -13,14 +13,14 @@ from typing import Any, NoReturn
 
 from xml_pipeline import events
 from xml_pipeline.cases.cast import Cast, in_thread, plays
-from xml_pipeline.cases.expecting import in_answer, in_calls, in_cost
+from xml_pipeline.cases.expecting import ending_of, in_answer, in_calls, in_cost
 from xml_pipeline.cases.outcome import Outcome
 from xml_pipeline.cases.script import NothingToSay, Script
 from xml_pipeline.composition import limits_of, listeners_of, settings_of
 from xml_pipeline.config import OrganismConfig
 from xml_pipeline.config.cases import CaseSection, class_and_fields
 from xml_pipeline.envelope import Gathered
-from xml_pipeline.errors import XmlPipelineError, cut
+from xml_pipeline.errors import BudgetExceededError, XmlPipelineError, cut
 from xml_pipeline.llm import Router, forbid_real_requests
 from xml_pipeline.llm.section import BackendSection, BudgetSection, build_router
 from xml_pipeline.organism import Organism
@@ -39,10 +39,12 @@ class Cap:
     Attributes:
         usd: the cap.
         spent: so far.
+        used_up: whether a call was refused because of it; then nothing further is played.
     """
 
     usd: float
     spent: float = 0.0
+    used_up: bool = False
 
     @property
     def left(self) -> float:
@@ -102,13 +104,13 @@ async def _played(config: OrganismConfig, case: CaseSection, cap: Cap | None) ->
         router=router,
         payloads=config.classes,
     )
-    seen = _Seen(organism, cast, offline=cap is None)
+    seen = _Seen(organism, cast, cap)
     organism.add_hook(seen)
     root, fields = class_and_fields(case.send, "Task")
     async with organism:
         came = await _asked(organism, case.to, {root: fields}, cast, None if cap else LONGEST)
     if cap is not None:
-        cap.spent += seen.usd or 0.0
+        cap.spent += seen.usd
     problems = [*cast.problems]
     if not problems:
         problems += in_answer(case.expect, came)
@@ -116,9 +118,10 @@ async def _played(config: OrganismConfig, case: CaseSection, cap: Cap | None) ->
         problems += in_cost(case.expect, seen.tokens, None if seen.unpriced else seen.usd)
         if cap is None:
             problems += script.left_over()
-    capped = cap is not None and bool(problems) and (cap.left <= 0 or seen.used_up)
+    if cap is not None and problems and (cap.left <= 0 or seen.refused or _by_budget(config, came)):
+        cap.used_up = True
     usd = None if seen.unpriced else seen.usd
-    return Outcome(tuple(problems), tuple(cast.trace), seen.tokens, usd, capped)
+    return Outcome(tuple(problems), tuple(cast.trace), seen.tokens, usd, cap is not None and cap.used_up)
 
 
 async def _asked(organism: Organism, to: str, message: Any, cast: Cast, timeout: float | None) -> Any:
@@ -174,18 +177,32 @@ def _real(config: OrganismConfig, cap: Cap) -> Router:
     )
 
 
+def _refusal(usd: float) -> str:
+    """How the refusal of a call begins that would pass the cap."""
+    error = BudgetExceededError("organism", limit=usd, spent=0, requested=0, unit="usd")
+    return str(error).partition(";")[0]
+
+
+def _by_budget(config: OrganismConfig, came: Any) -> bool:
+    """Whether a budget ended the run, and it can only be the cap."""
+    budgets = config.llm.budgets
+    own = (budgets.organism, budgets.agents, budgets.thread, budgets.conversation, budgets.operations)
+    return isinstance(came, XmlPipelineError) and ending_of(came)[0] == "budget" and not any(own)
+
+
 class _Seen:
     """What observers are told, as far as an expectation or a reader needs it; it also lets people answer."""
 
-    def __init__(self, organism: Organism, cast: Cast, *, offline: bool) -> None:
-        self._offline = offline
+    def __init__(self, organism: Organism, cast: Cast, cap: Cap | None) -> None:
+        self._offline = cap is None
+        self._refusal = _refusal(cap.left if cap else 0.0)
         self._organism = organism
         self._cast = cast
         self.called: list[str] = []
         self.tokens = 0
         self.usd = 0.0
         self.unpriced = False
-        self.used_up = False
+        self.refused = False
 
     def __call__(self, event: events.Event) -> None:
         match event:
@@ -195,7 +212,7 @@ class _Seen:
                 self.called.append(event.listener)
             case events.HandlerFailed():
                 self._cast.told(f"  {event.listener} failed ({event.code}): {event.error}")
-                self.used_up |= event.code == "budget"
+                self.refused |= self._refusal in event.error
             case events.MessageRefused():
                 self._cast.told(f"  {event.from_id} → {event.to} was refused ({event.code}): {event.reason}")
             case events.LLMCalled() if not (self._offline and event.error):

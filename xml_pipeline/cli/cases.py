@@ -124,7 +124,7 @@ def _one(found: OrganismConfig, case: CaseSection, file: str, number: int, cap: 
     least = 1 if cap is None else case.live.at_least or times
     began, runs = time.monotonic(), []
     for _ in range(times):
-        if cap is not None and cap.left <= 0:
+        if cap is not None and cap.used_up:
             break
         runs.append(played(found, case, cap))
     return Told(case.name, found.organism.name, file, number, runs, least, time.monotonic() - began)
