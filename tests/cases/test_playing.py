@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cases.desk import ORGANISM, play, project
+from tests.cases.desk import ORGANISM, desk, play, project
+from tests.console.processes import ROOT
 from xml_pipeline.cases import Outcome, played
 from xml_pipeline.config import load
 
@@ -150,3 +151,16 @@ def test_nothing_is_written_down_and_no_key_is_needed(tmp_path: Path) -> None:
     good(played(config, config.tests[0]))
     left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
     assert left == {"hands.py", "organism.yaml"}
+
+
+def test_the_case_of_the_guide_passes(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "guides" / "testing.md").read_text()
+    organism = ORGANISM.replace("anna", "supervisor")
+    cases = guide.partition("```yaml\n")[2].partition("```")[0]
+    config = load(project(tmp_path, cases, organism), environ={})
+    good(played(config, config.tests[0]))
+
+
+def test_a_case_says_the_same_every_time(tmp_path: Path) -> None:
+    config = desk(tmp_path, f"{REFUND}, script: {{{ASKS}, {ANNA}}}, expect: {{answer: Yes.}}")
+    assert played(config, config.tests[0]) == played(config, config.tests[0])

@@ -218,10 +218,8 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, xp: Xp) -> Callable[[
     [
         ("clerk", "Refund $${order} for {{me}}"),
         ("think", "cents=4"),
-        ("triage", "text=fine"),
         ("triage", "text=late"),
         ("charge", "cents=9"),
-        ("double", "cents=9"),
     ],
 )
 def test_a_conversation_becomes_a_case_that_passes(

@@ -90,8 +90,8 @@ class LineSection(Section):
 
     match: str = Field(
         default="",
-        description="A regular expression: the line is for what it is found in (the message to a model, or the results"
-        " of its calls; the XML of what others are asked). Without it, for anything.",
+        description="A regular expression: the line is for what it is found in (the message to a model, or the"
+        " results of its calls; the XML of what others are asked). Without it, for anything.",
     )
     reply: str | None = Field(default=None, description="What the model writes, as it is.")
     call: ListenerName | None = Field(default=None, description="The peer that the model calls.")
