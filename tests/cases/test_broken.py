@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.cases.desk import project
 from tests.config.projects import only, problems_in, problems_of, write
+from tests.config.test_hostile import VALUES, outcome, places_of
 from xml_pipeline.config import load
 from xml_pipeline.errors import ConfigError
 
@@ -183,3 +190,33 @@ def test_files_of_cases_are_held_like_the_section(text: str, message: str, tmp_p
     problem = only(list(caught.value.problems))
     assert message in problem.message
     assert problem.file == str(beside)
+
+
+WHOLE = f"""{HEAD}\
+  - name: one
+    to: triage
+    send: {{Ticket: {{text: a, order: 2}}}}
+    script:
+      triage: [{{call: anna, with: a, match: b}}, {{answer: {{Triage: {{kind: other}}}}, times: any}}]
+      clerk: {{calls: [{{call: anna, with: {{Task: {{text: a}}}}}}]}}
+      anna: {{answer: a}}
+    expect:
+      answer: {{Triage: {{kind: other, note: {{contains: a}}, parts: [{{name: a, of: {{Part: {{name: b}}}}}}]}}}}
+      calls: [anna]
+      never: [clerk]
+      tokens_at_most: 3
+    live: {{times: 3, at_least: 2}}
+  - {{name: two, to: clerk, send: a, script: {{clerk: {{fail: {{code: timeout}}}}}}, expect: {{error: {{code: huh}}}}}}
+"""
+
+
+@given(st.randoms(use_true_random=False), st.lists(VALUES, min_size=1, max_size=3))
+def test_whatever_stands_there_is_a_mistake_or_none(choice: random.Random, values: list[Any]) -> None:
+    data = yaml.safe_load(WHOLE)
+    for value in deepcopy(values):
+        container, key = choice.choice(places_of(data)[choice.choice((0, -30)) :])  # mostly in the cases
+        if choice.random() < 0.5 or not isinstance(container, dict):
+            container[key] = value
+        else:
+            container[f"{key}x"] = container.pop(key)
+    outcome(yaml.safe_dump(data))

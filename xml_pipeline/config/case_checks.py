@@ -79,7 +79,8 @@ def check_cases(document: Document, resolved: Mapping[str, Any]) -> None:
 
 
 def _known(data: Mapping[str, Any], resolved: Mapping[str, Any]) -> Iterator[tuple[str, Known]]:
-    for entry in data.get("listeners") or ():
+    entries = data.get("listeners")
+    for entry in entries if isinstance(entries, list) else ():
         if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
             continue
         handler = entry.get("handler")
@@ -218,7 +219,7 @@ class _Checks:
                     self._call((*path, key, index), name, listener, each)
         elif key == "fail" and listener.kind == "agent" and isinstance(line[key], Mapping):
             code = line[key].get("code")
-            if code in CODES and code not in _OF_AGENTS_FAULTS:
+            if isinstance(code, str) and code in CODES and code not in _OF_AGENTS_FAULTS:
                 text = "is no way in which a model fails; for an agent write `handler` or `timeout`"
                 self._report((*path, key, "code"), text)
         return says
@@ -255,12 +256,15 @@ class _Checks:
                 self._fields(found[0], nodes.Nested(found[1].cls), found[2])
         if isinstance(error, Mapping):
             self._error((*path, "error"), error)
-        for key in ("calls", "never"):
-            for index, name in enumerate(names if isinstance(names := expect.get(key), list) else ()):
+        calls, never = (
+            names if isinstance(names := expect.get(key), list) else [] for key in ("calls", "never")
+        )
+        for key, several in (("calls", calls), ("never", never)):
+            for index, name in enumerate(several):
                 self._listener((*path, key, index), name)
                 if key == "never" and name == case.get("to"):
                     self._report((*path, key, index), f"'{name}' is the one that is asked, so it is called")
-                elif key == "never" and name in (expect.get("calls") or ()):
+                elif key == "never" and name in calls:
                     self._report((*path, key, index), f"'{name}' stands in `calls` too; keep one of the two")
 
     def _error(self, path: Path, error: Mapping[str, Any]) -> None:
