@@ -11,6 +11,8 @@ from tests.console.processes import ROOT, run
 from tests.console.real_terminal import CTRL_D, ENTER, RealTerminal
 from tests.journal.test_recovery import came_to
 from xml_pipeline import Organism
+from xml_pipeline.cases import played
+from xml_pipeline.config import load
 
 
 def test_console_answers_without_a_key(tmp_path: Path) -> None:
@@ -114,3 +116,15 @@ async def test_no_money_goes_back_without_the_supervisor() -> None:
             (question,) = desk.questions()
             desk.answer(question.thread_id, desk.payloads["Verdict"](granted=granted, note="too late"))
             assert (await asking).text.startswith(said)
+
+
+EXAMPLES = [ROOT / "organism.yaml", *sorted((ROOT / "examples").rglob("organism.yaml"))]
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.parent.name)
+def test_the_cases_of_an_example_pass(file: Path) -> None:
+    config = load(file, environ={})
+    assert config.tests
+    for case in config.tests:
+        outcome = played(config, case)
+        assert outcome.passed, "\n".join((case.name, *outcome.problems, *outcome.trace))

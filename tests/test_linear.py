@@ -333,6 +333,9 @@ SCANNERS: dict[str, tuple[Scan, tuple[str, ...]]] = {
 }
 # Over texts of the package's own, of the file that holds them, or with a pattern that its user wrote.
 OTHERS = {
+    "cases/expecting.py:_in_value",
+    "cases/script.py:next",
+    "config/case_checks.py:_pattern",
     "config/diagnosis.py:_requirement",
     "llm/providers/chat/rules.py:rule",
     "llm/providers/scripted/__init__.py:__post_init__",

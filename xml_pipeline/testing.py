@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from xml_pipeline.events import Event
@@ -39,6 +39,11 @@ class _SkippingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
+        if self.loop.elsewhere:
+            found = super().select(timeout)
+            if not found:
+                self.loop.skip(timeout)
+            return found
         ready = super().select(0)
         if not ready:
             self.loop.skip(timeout)
@@ -48,15 +53,19 @@ class _SkippingSelector(selectors.DefaultSelector):
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only while it has nothing to do, and then at once.
 
-    A test of an hour of timeouts takes milliseconds and gives the same result every time. It is for code that
-    waits for timers and other tasks only: what waits for a network, a thread or a process would see all its
-    timeouts pass first.
+    A test of an hour of timeouts takes milliseconds and gives the same result every time. While work of
+    `run_in_executor` (`asyncio.to_thread`) is under way, time passes as it does for others. What waits for a
+    network, a process or a thread of its own would see all its timeouts pass first.
+
+    Attributes:
+        elsewhere: how much work is under way in executors.
     """
 
     def __init__(self) -> None:
         selector = _SkippingSelector()
         selector.loop = self
         self._virtual_now = 0.0
+        self.elsewhere = 0
         super().__init__(selector)
 
     def time(self) -> float:
@@ -66,6 +75,20 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     def skip(self, seconds: float) -> None:
         """Let `seconds` pass."""
         self._virtual_now += seconds
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]  # it is generic over what `args` are
+        """As every loop's; while it is under way no time is skipped."""
+        self.elsewhere += 1
+        try:
+            future = super().run_in_executor(executor, func, *args)
+        except BaseException:
+            self.elsewhere -= 1
+            raise
+        future.add_done_callback(self._back)
+        return future
+
+    def _back(self, _: object) -> None:
+        self.elsewhere -= 1
 
 
 def run_in_virtual_time(main: Coroutine[Any, Any, T]) -> T:

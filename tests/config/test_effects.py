@@ -48,6 +48,8 @@ from tests.emulators import Fault, GeminiEmulator, OllamaEmulator, OpenAIEmulato
 from tests.keys.backends import MemoryKeyring
 from xml_pipeline import AnswerError, Organism
 from xml_pipeline.agents import Answer, Bounds, Task
+from xml_pipeline.cases import Outcome, played
+from xml_pipeline.cases.report import Told
 from xml_pipeline.config import OrganismConfig, load
 from xml_pipeline.console.session import Console
 from xml_pipeline.errors import (
@@ -1428,6 +1430,100 @@ def _flow_goes_through_lists(project: Project) -> None:
     organism = _desk(project, step, end, accepts="Words")
     with pytest.raises(AnswerError, match="4 items; at most 3"):
         ask(organism, "desk", words(items=["a", "b", "c", "d"]))
+
+
+# --- tests ---
+
+
+def _case(project: Project, **keys: Any) -> Outcome:
+    """What comes of a case for `bot`, whose peers are a person and a handler."""
+    paul = {"name": "paul", "human": True}
+    project.organism(agent(peers=["paul", "echo"]), paul, tool("echo"), payloads=None)
+    document = yaml.safe_load((project.folder / "organism.yaml").read_text())
+    document["llm"] = {"prices": {"m": {"input": 1_000_000, "output": 0}}}
+    document["tests"] = [{"name": "it", "to": "bot", "send": "hi", **keys}]
+    (project.folder / "organism.yaml").write_text(yaml.safe_dump(document))
+    config = load(project.folder / "organism.yaml", environ={})
+    assert config.tests[0].name == "it"
+    return played(config, config.tests[0])
+
+
+@effect("tests[].name", "tests[].send", "tests[].script.NAME[].reply", "tests[].expect.answer")
+def _tests_reply(project: Project) -> None:
+    said = {"bot": {"reply": "hello"}}
+    assert _case(project, script=said, expect={"answer": "hello"}).passed
+    outcome = _case(project, script=said, send="good morning", expect={"answer": "hi"})
+    assert len(outcome.problems) == 1
+    assert outcome.trace[0] == "outside → bot  Task text: good morning"
+
+
+@effect("tests[].to", "tests[].script.NAME[].answer")
+def _tests_to(project: Project) -> None:
+    assert _case(project, to="paul", script={"paul": {"answer": "no"}}, expect={"answer": "no"}).passed
+
+
+@effect("tests[].script.NAME[].match", "tests[].script.NAME[].times")
+def _tests_match(project: Project) -> None:
+    bye = {"match": "bye", "reply": "then"}
+    assert _case(
+        project, script={"bot": [{**bye, "times": "any"}, {"reply": "ok"}]}, expect={"answer": "ok"}
+    ).passed
+    assert not _case(project, script={"bot": [bye, {"reply": "ok"}]}).passed
+
+
+@effect(
+    "tests[].script.NAME[].call",
+    "tests[].script.NAME[].with",
+    "tests[].expect.calls",
+)
+def _tests_call(project: Project) -> None:
+    said = [{"call": "echo", "with": {"Word": {"text": "a"}}}, {"match": "^a$|>a<", "reply": "ok"}]
+    assert _case(project, script={"bot": said}, expect={"calls": ["echo"]}).passed
+    assert not _case(project, script={"bot": said}, expect={"calls": ["echo", "echo"]}).passed
+
+
+@effect("tests[].script.NAME[].calls[].call", "tests[].script.NAME[].calls[].with", "tests[].expect.never")
+def _tests_calls(project: Project) -> None:
+    both = {"calls": [{"call": "paul", "with": "a"}, {"call": "paul", "with": "b"}]}
+    script = {"bot": [both, {"reply": "ok"}], "paul": [{"match": "b", "answer": "1"}, {"answer": "2"}]}
+    assert _case(project, script=script, expect={"never": ["echo"]}).passed
+    assert not _case(project, script=script, expect={"never": ["paul"]}).passed
+
+
+@effect(
+    "tests[].script.NAME[].fail.code",
+    "tests[].script.NAME[].fail.message",
+    "tests[].expect.error.code",
+    "tests[].expect.error.message.contains",
+    "tests[].expect.error.message.matches",
+)
+def _tests_fail(project: Project) -> None:
+    said = {"echo": {"fail": {"code": "limit", "message": "that is enough"}}}
+    keys = {"to": "echo", "send": {"Word": {"text": "a"}}, "script": said}
+    for message in ("that is enough", {"contains": "enough"}, {"matches": "^that"}):
+        assert _case(project, **keys, expect={"error": {"code": "limit", "message": message}}).passed
+    assert not _case(project, **keys, expect={"error": {"code": "limit", "message": "enough"}}).passed
+
+
+@effect("tests[].expect.usd_at_most", "tests[].expect.tokens_at_most")
+def _tests_cost(project: Project) -> None:
+    said = {"bot": {"reply": "hello"}}
+    assert _case(project, script=said, expect={"usd_at_most": 1000, "tokens_at_most": 1000}).passed
+    assert not _case(project, script=said, expect={"usd_at_most": 1}).passed
+    assert not _case(project, script=said, expect={"tokens_at_most": 1}).passed
+
+
+@effect("tests[].live.times", "tests[].live.at_least")
+def _tests_live(project: Project) -> None:
+    """How often it runs with real models is shown in tests/cli/test_cases.py."""
+    document: Section = {"organism": {"name": "demo"}, "listeners": [agent()]}
+    document["tests"] = [{"name": "it", "to": "bot", "send": "hi", "live": {"times": 3, "at_least": 2}}]
+    (project.folder / "organism.yaml").write_text(yaml.safe_dump(document))
+    live = load(project.folder / "organism.yaml", environ={}).tests[0].live
+    runs = [Outcome((), ()), Outcome(("no",), ()), Outcome((), ())]
+    assert live.times == len(runs)
+    assert Told("it", "demo", "f", 1, runs, live.at_least or 3).status == "passed"
+    assert Told("it", "demo", "f", 1, runs, live.times).status == "failed"
 
 
 # --- every key has one ---

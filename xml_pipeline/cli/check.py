@@ -97,10 +97,12 @@ def checked(arguments: argparse.Namespace) -> Checked:
     """Check the file of the command line. Raises ConfigError with every mistake in it."""
     from xml_pipeline.composition import router_of
     from xml_pipeline.config.boxes import not_in_force
+    from xml_pipeline.config.case_files import suite_of
     from xml_pipeline.config.serving import doubtful, unserved
     from xml_pipeline.organism import Organism
 
-    found = config(arguments, "nothing" if arguments.no_import else "all")
+    cases = suite_of(organism_file(arguments)).files
+    found = config(arguments, "nothing" if arguments.no_import else "all", cases)
     left_out = [each for each in found.unchecked if each.startswith("llm")]
     router, built = None, None
     if not arguments.no_import:
@@ -196,6 +198,8 @@ def _summary(found: OrganismConfig, router: Router | None) -> str:
     missing = [each.key_variable for each in backends if each.key == "missing"]
     if backends:
         parts.append(count(len(backends), "backend"))
+    if found.tests:
+        parts.append(count(len(found.tests), "case"))
     keys = f" (without a key: set {', '.join(missing)})" if missing else ""
     return _shown(f"{found.organism.name}, {', '.join(parts)}{keys}")
 

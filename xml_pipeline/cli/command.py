@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -123,11 +123,17 @@ def existing(path: Path) -> Path:
     return path
 
 
-def config(arguments: argparse.Namespace, imports: Imports) -> OrganismConfig:
-    """That file, checked, with what it names imported as far as it is said. Raises ConfigError."""
+def config(arguments: argparse.Namespace, imports: Imports, tests: Sequence[Path] = ()) -> OrganismConfig:
+    """That file, checked, with what it names imported as far as it is said. Raises ConfigError.
+
+    Args:
+        arguments: of the command line.
+        imports, tests: as `load` takes them.
+    """
     from xml_pipeline.config import load
 
-    return load(organism_file(arguments), root=arguments.root, imports=imports, llm=arguments.llm)
+    path = organism_file(arguments)
+    return load(path, root=arguments.root, imports=imports, llm=arguments.llm, tests=tests)
 
 
 def organism(arguments: argparse.Namespace) -> Organism:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from xml_pipeline.cli.auth import list_keys, remove_key, set_key
 from xml_pipeline.cli.caps import amend_call, list_caps, reset_cap
+from xml_pipeline.cli.cases import record_case, run_cases
 from xml_pipeline.cli.check import check
 from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
@@ -36,6 +37,8 @@ from xml_pipeline.cli.talk import ask, run, send
 COMMANDS = (
     run,
     check,
+    run_cases,
+    record_case,
     init,
     lock,
     migrate,
@@ -112,6 +115,16 @@ class _Parser(argparse.ArgumentParser):
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+class _WithCommandsBelow(argparse._SubParsersAction):  # type: ignore[type-arg]  # no generic class at run time
+    """Commands of which some have two words, the first of them a command itself: `test`, `test record`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        two = " ".join(values[:2])
+        super().__call__(parser, namespace, [two, *values[2:]] if two in self.choices else values, option)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; each sets `act` to the function that carries it out."""
     parser = _Parser(
@@ -122,9 +135,13 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     top = _commands(parser)
+    alone = {each.name for each in COMMANDS}
     groups: dict[str, _Commands] = {}
     for each in COMMANDS:
         group, _, name = each.name.rpartition(" ")
+        if group in alone:
+            _add(top, each.name, each)
+            continue
         _add(_within(groups, group, top), name, each)
     return parser
 
@@ -140,7 +157,9 @@ def _within(groups: dict[str, _Commands], group: str, top: _Commands) -> _Comman
 
 
 def _commands(parser: argparse.ArgumentParser) -> _Commands:
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    return parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, action=_WithCommandsBelow
+    )
 
 
 def _add(commands: _Commands, name: str, command: Command) -> None:

@@ -182,10 +182,22 @@ def _nested(path: Path, value: Any) -> Any:
 
 
 def flow(value: Any) -> str:
-    written = yaml.safe_dump(
-        [value], default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True
+    """A value on one line."""
+    written = yaml.dump(
+        [value], Dumper=_OnOneLine, default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True
     )
     return str(written).strip()[1:-1]
+
+
+class _OnOneLine(yaml.SafeDumper):
+    """A text of several lines stands in double quotes, with `\\n` in it."""
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"' if "\n" in value else None)
+
+
+_OnOneLine.add_representer(str, _text)
 
 
 def _block(value: Any, column: int) -> list[str]:

@@ -7,14 +7,16 @@ put other files of this machine into a prompt.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from xml_pipeline.config import document as documents
+from xml_pipeline.config.cases import SECTION
 from xml_pipeline.config.document import MAX_TEXT, Allowance, Document, Place
+from xml_pipeline.errors import cut, did_you_mean
 from xml_pipeline.regular import bytes_of, refuse_outside, unreadable
 
 MAX_FILES = 1_000
@@ -111,6 +113,42 @@ def replace_llm(document: Document, file: Path, around: Surroundings) -> None:
 
     document.cut_off(("llm",))
     data["llm"] = section["llm"] if inner else section
+    document.graft(part, moved)
+
+
+def add_cases(document: Document, files: Sequence[Path], around: Surroundings) -> None:
+    """Add the cases of files of their own behind those of `tests`."""
+    data: Any = document.data
+    for file in files:
+        try:
+            encoded = bytes_of(file)
+        except (OSError, ValueError) as error:
+            document.add(unreadable(file, error), Place(str(file), 0, 0, ()))
+            continue
+        part = documents.read(encoded, file=str(file), environ=around.variables, allowance=around.allowance)
+        _append_cases(document, data.setdefault(SECTION, []), part)
+
+
+def _append_cases(document: Document, cases: object, part: Document) -> None:
+    written: Any = part.data
+    keyed = isinstance(written, dict)
+    for key in [key for key in written if key not in ("organism", SECTION)] if keyed else ():
+        hint = did_you_mean(str(key), ("organism", SECTION))
+        part.report((key,), f"`{cut(str(key))}` is no key here{hint}; keys are: organism, tests", at_key=True)
+    found = written.get(SECTION) if keyed else written
+    if not isinstance(found, list):
+        if not part.found:
+            part.report((), "holds no cases; write `tests:` and a list of them, or the list alone")
+        found = []
+    if not isinstance(cases, list):
+        return  # told where it stands
+    first = len(cases)
+    cases.extend(found)
+
+    def moved(path: documents.Path) -> documents.Path | None:
+        inner = path[1:] if keyed and path[:1] == (SECTION,) else () if keyed else path
+        return (SECTION, first + inner[0], *inner[1:]) if inner and isinstance(inner[0], int) else None
+
     document.graft(part, moved)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -17,11 +18,13 @@ from pydantic import ValidationError
 from xml_pipeline.config import document as documents
 from xml_pipeline.config.binding import bind, import_paths
 from xml_pipeline.config.boxes import budgets_of, load_boxes
+from xml_pipeline.config.case_checks import check_cases
+from xml_pipeline.config.cases import SECTION as TESTS
 from xml_pipeline.config.checks import check
 from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import Document, Place
-from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
+from xml_pipeline.config.files import Surroundings, add_cases, include_listeners, read_prompts, replace_llm
 from xml_pipeline.config.flows import read_flows
 from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.lock import check_lock
@@ -45,6 +48,7 @@ def load(
     imports: Imports = "all",
     llm: Path | str | None = None,
     locked: bool = True,
+    tests: Sequence[Path] = (),
 ) -> OrganismConfig:
     """Read, interpolate and check an organism.yaml, then import what it names.
 
@@ -59,6 +63,7 @@ def load(
         imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
         llm: a file whose `llm` section stands in the place of this one's, whole.
         locked: whether what it uses from elsewhere has to be what `organism.lock` beside it says.
+        tests: files whose cases stand behind those of its own `tests`.
 
     Raises:
         ConfigError: with all problems (the first of them when there are very many), each with file, line, column
@@ -78,6 +83,7 @@ def load(
         imports=imports,
         llm=llm,
         locked=locked,
+        tests=tests,
     )
 
 
@@ -91,30 +97,86 @@ def loads(
     imports: Imports = "all",
     llm: Path | str | None = None,
     locked: bool = True,
+    tests: Sequence[Path] = (),
 ) -> OrganismConfig:
     """`load` for a text; `file` is the name that problems show, `base` the directory that paths start from.
 
     Raises:
         ConfigError: with all problems.
     """
-    home = Path(base).absolute()
-    return _loaded(text, file, home, environ, root=root, imports=imports, llm=llm, locked=locked, within=())
+    how = _How(environ, root, imports, llm, locked, tuple(tests))
+    return _loaded(text, file, Path(base).absolute(), how)
 
 
-def _loaded(
-    text: str | bytes,
-    file: str,
-    home: Path,
-    environ: Mapping[str, str] | None,
-    *,
-    root: Path | str | None,
-    imports: Imports,
-    llm: Path | str | None,
-    locked: bool,
-    within: tuple[Path, ...],
-) -> OrganismConfig:
-    """`loads`; `within` are the files that use this one, outermost first."""
-    variables, problems = environment(home, os.environ if environ is None else environ)
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How a file is read; as the arguments of `load`.
+
+    Attributes:
+        within: the files that use this one, outermost first.
+    """
+
+    environ: Mapping[str, str] | None
+    root: Path | str | None
+    imports: Imports
+    llm: Path | str | None
+    locked: bool
+    tests: tuple[Path, ...]
+    within: tuple[Path, ...] = ()
+
+    def used(self, file: Path) -> OrganismConfig:
+        """What a file says that another one uses."""
+        try:
+            text = bytes_of(file)
+        except (OSError, ValueError) as error:
+            raise ConfigError([Problem(unreadable(file, error), "", str(file))]) from None
+        return _loaded(text, str(file), file.parent, replace(self, root=None, llm=None, tests=()))
+
+
+def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConfig:
+    """`loads`, with all that it uses."""
+    document, around, prompts = _read(text, file, home, how)
+    declarations, classes = declared(document)
+    config = _validate(document, unimported=True)
+    check(document, (*words(document), *BUILT_IN))
+    resolved: Mapping[str, Any] = {**BUILT_IN, **classes}
+    check_cases(document, resolved)
+    if config is None or document.found:
+        raise _error(document, file)
+    unchecked = import_paths(document)
+    within = (*how.within, (home / Path(file).name).resolve())
+    boxes = load_boxes(document, config, home, replace(how, within=within).used, within)
+    flows = {} if document.found else read_flows(document, config, boxes, resolved, complete=False)
+    if document.found:
+        raise _error(document, file)
+    if how.imports != "nothing":
+        hook = import_named(document, home)
+        config = None if document.found else _validate(document)
+        if config is None:
+            raise _error(document, file)
+        config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
+        unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
+    if how.imports == "all":
+        resolved, unchecked = bind(document, home, declarations, resolved), ()
+        if how.locked:
+            check_lock(document, home, boxes)
+        check_cases(document, resolved)
+        if not document.found:
+            flows = read_flows(document, config, boxes, resolved, complete=True)
+        if document.found:
+            raise _error(document, file)
+    config = _complete(config, document, around, prompts, resolved, unchecked, boxes)
+    config._boxes = MappingProxyType(boxes)
+    config._declarations, config._classes, config._flows = declarations, classes, MappingProxyType(flows)
+    return config
+
+
+def _read(
+    text: str | bytes, file: str, home: Path, how: _How
+) -> tuple[Document, Surroundings, Mapping[int, tuple[str, ...]]]:
+    """The data of a file and of those that it names, where it was read, and the prompts by listener."""
+    root = how.root
+    variables, problems = environment(home, os.environ if how.environ is None else how.environ)
     around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
     document = documents.read(text, file=file, environ=variables, allowance=around.allowance)
     if root is not None and not os.path.isdir(root):
@@ -127,67 +189,14 @@ def _loaded(
         raise _error(document, file)
     if _refuse_other_format(document):
         raise _error(document, file)
-    if llm is not None:
-        replace_llm(document, Path(llm), around)
+    if how.llm is not None:
+        replace_llm(document, Path(how.llm), around)
     directories = {file: home, **include_listeners(document, around)}
+    add_cases(document, how.tests, around)
     prompts = read_prompts(document, directories, around)
     _report_keys(document)
     _leave_out_extensions(document)
-    declarations, classes = declared(document)
-    config = _validate(document, unimported=True)
-    check(document, (*words(document), *BUILT_IN))
-    if config is None or document.found:
-        raise _error(document, file)
-    unchecked = import_paths(document)
-    resolved: Mapping[str, Any] = {**BUILT_IN, **classes}
-    around_it = (*within, (home / Path(file).name).resolve())
-    used = partial(_used, environ, imports, locked, around_it)
-    boxes = load_boxes(document, config, home, used, around_it)
-    if document.found:
-        raise _error(document, file)
-    flows = read_flows(document, config, boxes, resolved, complete=False)
-    if document.found:
-        raise _error(document, file)
-    if imports != "nothing":
-        hook = import_named(document, home)
-        config = None if document.found else _validate(document)
-        if config is None:
-            raise _error(document, file)
-        config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
-        unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
-    if imports == "all":
-        resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
-        if locked:
-            check_lock(document, home, boxes)
-        if not document.found:
-            flows = read_flows(document, config, boxes, resolved, complete=True)
-        if document.found:
-            raise _error(document, file)
-    config = _complete(config, document, around, prompts, resolved, unchecked, boxes)
-    config._boxes = MappingProxyType(boxes)
-    config._declarations, config._classes, config._flows = declarations, classes, MappingProxyType(flows)
-    return config
-
-
-def _used(
-    environ: Mapping[str, str] | None, imports: Imports, locked: bool, within: tuple[Path, ...], file: Path
-) -> OrganismConfig:
-    """What a file says that another one uses."""
-    try:
-        text = bytes_of(file)
-    except (OSError, ValueError) as error:
-        raise ConfigError([Problem(unreadable(file, error), "", str(file))]) from None
-    return _loaded(
-        text,
-        str(file),
-        file.parent,
-        environ,
-        root=None,
-        imports=imports,
-        llm=None,
-        locked=locked,
-        within=within,
-    )
+    return document, around, prompts
 
 
 def _validate(document: Document, *, unimported: bool = False) -> OrganismConfig | None:
@@ -242,6 +251,7 @@ def _complete(
     complete._resolved = MappingProxyType(dict(resolved))
     complete._unchecked = tuple(unchecked)
     complete._models = models_of(document)
+    complete._test_places = tuple(document.values[TESTS, index] for index in range(len(config.tests)))
     return complete
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 
+from xml_pipeline.config.cases import CaseSection
+from xml_pipeline.config.document import Place
 from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.flows.section import StepSection
@@ -496,6 +498,10 @@ class OrganismConfig(Section):
     llm: LLMSection = Field(
         default_factory=LLMSection, description="Backends, models, limits and budgets of language models."
     )
+    tests: tuple[CaseSection, ...] = Field(
+        default=(),
+        description="Cases for `xml-pipeline test`; nothing of them is in force when the organism runs.",
+    )
 
     _base: Path = PrivateAttr(default_factory=Path)
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
@@ -506,6 +512,7 @@ class OrganismConfig(Section):
     _flows: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
+    _test_places: tuple[Place, ...] = PrivateAttr(default=())
 
     @property
     def base(self) -> Path:
@@ -569,6 +576,11 @@ class OrganismConfig(Section):
     def named_models(self) -> tuple[NamedModel, ...]:
         """Where models are named: by agents, and in the chains of the `llm` section."""
         return self._models
+
+    @property
+    def test_places(self) -> tuple[Place, ...]:
+        """Where each of `tests` stands."""
+        return self._test_places
 
 
 @dataclass(frozen=True, slots=True)

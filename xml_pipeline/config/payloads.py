@@ -14,6 +14,7 @@ from pydantic import Field, PlainValidator
 
 from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.document import Document, Path
+from xml_pipeline.config.secrets import refuse_variables
 from xml_pipeline.errors import PayloadTypeError
 from xml_pipeline.llm.section import NAMES, Section
 from xml_pipeline.payload.declared import Declarations, classes_of
@@ -29,6 +30,9 @@ _TAKEN = (
 _Bound = int | float | str
 _TypeName = Annotated[str, Field(json_schema_extra={NAMES: "types"})]
 _Declared = Annotated[str, Field(json_schema_extra={NAMES: "declared"})]
+
+_NO_VARIABLE = "holds a variable; what a class is may not depend on the environment, so write the value"
+"""Others hold its messages to its schema."""
 
 
 class TypeSection(Section):
@@ -111,7 +115,7 @@ def declared(document: Document) -> tuple[Declarations, Mapping[str, type[Any]]]
         document.report((SECTION,), "is empty; declare a class, or leave the key out")
         return nothing
     before = document.found
-    _refuse_variables(document)
+    refuse_variables(document, SECTION, _NO_VARIABLE)
     doubtful = {path[1:] for path in document.doubtful if path[:1] == (SECTION,)}
     declarations, mistakes = read_declarations(data[SECTION], owner=owner, taken=_TAKEN, doubtful=doubtful)
     for mistake in mistakes:
@@ -126,19 +130,6 @@ def declared(document: Document) -> tuple[Declarations, Mapping[str, type[Any]]]
             path: Path = (SECTION, cls, "fields", field) if field else (SECTION, cls)
             document.report(path, violation.rule, at_key=True)
         return nothing
-
-
-def _refuse_variables(document: Document) -> None:
-    """What a class is must not depend on the environment: others hold its messages to its schema."""
-    for path, written in list(document.hidden.items()):
-        if path[:1] == (SECTION,):
-            rule = "holds a variable; what a class is may not depend on the environment, so write the value"
-            document.report(path, rule)
-            document.broken.add(path)
-            part: Any = document.data
-            for key in path[:-1]:
-                part = part[key]
-            part[path[-1]] = written  # so that no other message shows the value
 
 
 def words(document: Document) -> tuple[str, ...]:

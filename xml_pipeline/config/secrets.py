@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from xml_pipeline.config.document import Path
+from xml_pipeline.config.document import Document, Path
 from xml_pipeline.keys.names import surely_a_key
 
 _SECRET_KEY = re.compile(
     r"(?i)(.*[_-])?(api[_-]?key|token|secret|password|passwd)|.*[_-]key|authorization|cookie"
 )
+_OF_MESSAGES = ("tests", "payloads")
+"""Sections in which a field of a message may have any name."""
+
 _KEYISH = re.compile(r"(?i)key")
 _KEY_START = re.compile(r"(sk|pk|rk|xai|gsk|hf|r8)[-_]\S+|AIza\S+")
 
@@ -39,7 +43,7 @@ def _walk(
             yield from _walk(value, (*path, index), hidden, known)
     elif isinstance(data, str):
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
-        message = _message(name, data, path in hidden, name in known)
+        message = _message(name, data, path in hidden, name in known or path[0] in _OF_MESSAGES)
         if message:
             yield path, message
 
@@ -66,3 +70,18 @@ def _message(name: str, value: str, from_environment: bool, known: bool) -> str:
             " `api_key_env: NAME` at the backend"
         )
     return ""
+
+
+def refuse_variables(document: Document, section: str, rule: str) -> None:
+    """Report each `${…}` in a section that may not depend on the environment.
+
+    What was written takes the value's place, so that no other message shows it.
+    """
+    for path, written in list(document.hidden.items()):
+        if path[:1] == (section,):
+            document.report(path, rule)
+            document.broken.add(path)
+            part: Any = document.data
+            for key in path[:-1]:
+                part = part[key]
+            part[path[-1]] = written

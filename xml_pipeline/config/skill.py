@@ -74,16 +74,20 @@ Do not guess what a key is called: write, then check.
 1. `xp check --json organism.yaml`: one line of JSON, exit code 0 or 1. Each of `problems` has `file`, `line`,
    `column`, `path`, `message`, and often `allowed` and `did_you_mean`. Mend all of them, then check again, until
    `ok` is true. It imports the handlers; with `--no-import` it runs no code.
-2. `xp run --once "a task" --dry-run organism.yaml`: what the task may cost, without asking a model.
-3. `xp run --once "a task" organism.yaml`: the answer; exit code 0, 1 for an error, 3 when a budget ended it. With a
+2. `xp test organism.yaml`: plays the cases of `tests:` without a model; write one for each thing that must not go
+   wrong.
+3. `xp run --once "a task" --dry-run organism.yaml`: what the task may cost, without asking a model.
+4. `xp run --once "a task" organism.yaml`: the answer; exit code 0, 1 for an error, 3 when a budget ended it. With a
    `scripted` backend that works without a key.
-4. `xp graph organism.yaml` draws who may call whom; `xp describe NAME` tells what a listener takes and answers.
+5. `xp graph organism.yaml` draws who may call whom; `xp describe NAME` tells what a listener takes and answers.
 
 ## Kinds of listeners
 
 | kind | has | takes and answers, when nothing is said |
 |---|---|---|
 | handler | `handler: module:function` | what its annotations say |
+| flow | `flow:` with steps | `Task` → what its ends say |
+| box | `use: FILE` and `tools` | what that file says |
 | agent | `agent: true` and a `model` | `Task` → `Answer`, one text each |
 | person | `human: true` | `Task` → `Answer` |
 

@@ -203,10 +203,10 @@ async def desk(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
 
 STEPS = Example(
     "Steps",
-    "`flow:` is an order of work without a model and without Python: calls, some at once, ways chosen by a declared word,"
-    " an end on every path. `{{input.text}}` is a field of the task, `{{triage.kind}}` one of an answer. All of it is"
-    " checked before anything runs. `approve: PERSON` on a listener lets nothing be done there before that person has"
-    " seen it.",
+    "`flow:` is an order of work without a model and without Python: calls, some at once, ways chosen by a declared"
+    " word, an end on every path. `{{input.text}}` is a field of the task, `{{triage.kind}}` one of an answer. All of"
+    " it is checked before anything runs. `approve: PERSON` on a listener lets nothing be done there before that"
+    " person has seen it.",
     """\
 organism: {name: steps, default: desk}
 payloads:
@@ -269,5 +269,36 @@ llm:
     more="[Limits and budgets](../guides/limits-and-budgets.md), [what was spent](../cost.md).",
 )
 
-EXAMPLES = (FIRST_AGENT, TYPED_MESSAGES, CALLS, STEPS, PEOPLE, HAND_OVER, MONEY)
+TESTS = Example(
+    "Tests",
+    "`tests:` holds cases, in the file or in `*.test.yaml` beside it: what is sent, what models and people say in the"
+    " `script`, and what is expected. `xp test` runs them without a model, a key or time; `xp test --live --usd 0.50`"
+    " with the real models. `xp test record CONVERSATION` makes one of a conversation in the journal.",
+    """\
+organism: {name: tested, default: clerk}
+listeners:
+  - name: clerk
+    agent: true
+    model: m
+    prompt: You ask the boss before you promise anything.
+    peers: [boss]
+  - {name: boss, human: true}
+tests:
+  - name: no refund without the boss
+    to: clerk
+    send: Refund order 17.
+    script:
+      clerk:
+        - {call: boss, with: "May I?"}
+        - {reply: "I may not."}
+      boss: [{answer: "No."}]
+    expect: {answer: "I may not.", calls: [boss]}
+llm:
+  models: {m: [offline]}
+  backends: [{provider: scripted, supported_models: [offline], rules: [{reply: Tested.}]}]
+""",
+    more="[Testing](../guides/testing.md).",
+)
+
+EXAMPLES = (FIRST_AGENT, TYPED_MESSAGES, CALLS, STEPS, PEOPLE, HAND_OVER, MONEY, TESTS)
 """In the order in which they are read."""

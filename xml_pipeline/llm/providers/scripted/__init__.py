@@ -166,7 +166,7 @@ class ScriptedBackend(Backend):
     def _choose(self, request: LLMRequest) -> tuple[Rule, re.Match[str] | None]:
         self.requests.append(request)
         role = "tool" if request.messages[-1]["role"] == "tool" else "user"
-        text = _latest(request.messages)
+        text = latest_text(request.messages)
         for index, rule in enumerate(self.rules):
             if rule.on != role or (rule.times is not None and self._used.get(index, 0) >= rule.times):
                 continue
@@ -182,14 +182,14 @@ class ScriptedBackend(Backend):
         return Rule(reply=_offline), None
 
 
-def _latest(messages: Sequence[Message]) -> str:
+def latest_text(messages: Sequence[Message]) -> str:
     """The text of the last message, or of all tool results at the end."""
     results = list(takewhile(lambda message: message["role"] == "tool", reversed(messages)))
     return "\n".join(shown_text(message) for message in reversed(results or messages[-1:]))
 
 
 def _offline(request: LLMRequest) -> str:
-    text = _latest(request.messages)
+    text = latest_text(request.messages)
     what = "The tool answered" if request.messages[-1]["role"] == "tool" else "You wrote"
     return f"(offline: scripted backend, no model was asked) {what}: {text}"
 
