@@ -99,7 +99,7 @@ class Forgive(_Said, frozen=True, tag="llm caps reset"):
     """Hold what was spent so far no more against a budget.
 
     Attributes:
-        scope: `organism`, or `agent`, `operation`, `conversation` or `thread` and a name.
+        scope: `organism`, or `agent`, `operation`, `caller`, `door`, `conversation` or `thread` and a name.
         per: its period: `run`, `hour`, `day`, `week` or `month`.
         zone: whose calendar says when that began.
     """

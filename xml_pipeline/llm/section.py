@@ -291,6 +291,9 @@ class BudgetsSection(Section):
     )
     default_max_tokens: Count = Field(4096, description="Output limit given to calls that state none.")
 
+    _doors: Mapping[str, tuple[BudgetSection, ...]] = PrivateAttr(default_factory=dict)
+    _callers: Mapping[str, tuple[BudgetSection, ...]] = PrivateAttr(default_factory=dict)
+
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
@@ -338,7 +341,17 @@ class BudgetsSection(Section):
             self.default_max_tokens,
             {name: self._of_operation(limits) for name, limits in self.operations.items()},
             self.zone,
+            {name: made(sections) for name, sections in self._doors.items()},
+            {name: made(sections) for name, sections in self._callers.items()},
         )
+
+    def for_visitors(
+        self, doors: Mapping[str, tuple[BudgetSection, ...]], callers: Mapping[str, tuple[BudgetSection, ...]]
+    ) -> BudgetsSection:
+        """These, and those of doors and of who comes through them, which stand elsewhere in the file."""
+        same = self.model_copy()
+        same._doors, same._callers = doors, callers
+        return same
 
     def _of_operation(self, limits: tuple[BudgetSection, ...] | MultipleSection) -> tuple[Budget, ...]:
         if isinstance(limits, tuple):

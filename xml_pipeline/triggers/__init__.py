@@ -1,0 +1,4 @@
+"""What a trigger is: when it fires, what it sends through which door, and how a webhook proves who it is. Pure.
+
+What makes them fire is `xml_pipeline.arming`.
+"""
