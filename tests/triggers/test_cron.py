@@ -50,7 +50,8 @@ def named(text: str, low: int, high: int) -> set[int]:
         else:
             begin = NAMES.get(first) if first in NAMES else int(first)
             finish = (NAMES[last] if last in NAMES else int(last)) if last else begin
-            assert begin is not None and finish is not None
+            assert begin is not None
+            assert finish is not None
             numbers = list(range(begin, finish + 1))
         values |= set(numbers[:: int(step or 1)])
     return values

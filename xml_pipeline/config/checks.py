@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from xml_pipeline.config.classes import no_such_class
 from xml_pipeline.config.document import Document, Path
 from xml_pipeline.config.models import HANDLERS, listener_keys
+from xml_pipeline.config.triggers import check_doors, check_triggers
 from xml_pipeline.envelope import SYSTEM
 from xml_pipeline.errors import did_you_mean, listing
 
@@ -44,6 +45,7 @@ def check(document: Document, classes: Collection[str]) -> None:
         _check_classes(document, path, entry, classes)
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
+    check_triggers(document, check_doors(document, names, known.words, known.literal))
     organism = data.get("organism")
     if isinstance(organism, Mapping):
         known.check(document, ("organism", "default"), organism.get("default"))

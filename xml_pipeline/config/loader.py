@@ -25,10 +25,12 @@ from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import EXTENSION, FORMAT, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
+from xml_pipeline.config.triggers import check_messages
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.section import MODULES, UNIMPORTED
 from xml_pipeline.regular import bytes_of, unreadable
+from xml_pipeline.triggers.trigger import caller_of
 
 Imports: TypeAlias = Literal["all", "models", "nothing"]
 """What is imported, and so run, while a file is checked: all that it names, what its `llm` section names, nothing."""
@@ -118,6 +120,8 @@ def loads(
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if imports == "all":
         resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
+        if not document.found:
+            check_messages(document, resolved)
         if document.found:
             raise _error(document, file)
     config = _complete(config, document, around, prompts, resolved, unchecked)
@@ -166,7 +170,10 @@ def _complete(
     )
     limits = {listener.name: listener.budget for listener in listeners if listener.budget}
     budgets = config.llm.budgets
-    budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}})
+    budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}}).for_visitors(
+        {name: door.budget for name, door in config.organism.doors.items() if door.budget},
+        {caller_of(each.name): each.budget for each in config.triggers},
+    )
     llm = config.llm.model_copy(update={"budgets": budgets})
     complete = config.model_copy(update={"listeners": listeners, "llm": llm})
     complete._base = around.home

@@ -187,7 +187,11 @@ ALTER TABLE calls ADD COLUMN cache_write_1h INTEGER NOT NULL DEFAULT 0;
 _DOORS = """
 ALTER TABLE calls ADD COLUMN caller TEXT NOT NULL DEFAULT '';
 ALTER TABLE calls ADD COLUMN door TEXT NOT NULL DEFAULT '';
-CREATE TABLE IF NOT EXISTS triggers (name TEXT PRIMARY KEY, seen REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS triggers (
+    name TEXT PRIMARY KEY,
+    seen REAL NOT NULL,
+    sent INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 # What flows do, for calls of them that outlive a change of the file.

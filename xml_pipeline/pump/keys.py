@@ -72,6 +72,10 @@ class Keys:
                 self._asks.setdefault(fact.conversation_id, []).append(answer)
         return True
 
+    def known(self, conversation_id: str) -> bool:
+        """Whether there is, or was, a conversation of this id. Raises JournalError."""
+        return conversation_id in self._requests or bool(self._steps(conversation_id))
+
     def wait(self, conversation_id: str, answer: Answer) -> None:
         """Let `answer` get the answer of any conversation, with a key or without one.
 

@@ -99,6 +99,10 @@ class Cron:
             pass
         return math.inf
 
+    def shown(self, moment: float) -> str:
+        """A moment as a person reads it, by the clock of the zone."""
+        return _shown(moment, self.zone)
+
     def _walls(self, start: datetime) -> Iterator[datetime]:
         """The times by the clock that fit, from one on."""
         for day in self._dates(start):
@@ -169,6 +173,16 @@ class Every:
     def after(self, moment: float) -> float:
         """The first moment after another, both in seconds of Unix time."""
         return (math.floor(moment / self.seconds) + 1) * self.seconds
+
+    def shown(self, moment: float) -> str:
+        """A moment as a person reads it."""
+        return _shown(moment, UTC)
+
+
+def _shown(moment: float, zone: tzinfo) -> str:
+    if moment == math.inf:
+        return "never again"
+    return f"{datetime.fromtimestamp(moment, zone):%a %Y-%m-%d %H:%M:%S} {zone}".replace(":00 ", " ", 1)
 
 
 def _wrong_number(text: str, number: int) -> str:
