@@ -105,7 +105,7 @@ CRONS = st.tuples(
 ).map(" ".join)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(CRONS, st.sampled_from([ZURICH, NEW_YORK]), st.sampled_from([0, 1]), st.integers(0, 59))
 def test_it_fires_as_often_as_the_reference(text: str, zone: ZoneInfo, which: int, second: int) -> None:
     first = SET[zone][which] - timedelta(hours=3)
@@ -120,7 +120,7 @@ def test_it_fires_as_often_as_the_reference(text: str, zone: ZoneInfo, which: in
     assert found == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(CRONS, st.sampled_from([ZURICH, NEW_YORK]), st.integers(0, 4_000_000_000))
 def test_the_next_moment_is_later_and_the_same_from_anywhere_before_it(
     text: str, zone: ZoneInfo, start: int

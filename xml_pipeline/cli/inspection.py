@@ -69,6 +69,7 @@ def check(arguments: argparse.Namespace) -> int:
     print(f"{_shown(organism_file(arguments))}: ok: {_summary(found, router)}")
     if built is not None and arguments.journal is None:  # then it is about open work
         _tell_contracts(built)
+        _tell_triggers(built)
     for each in doubtful(found, backends):
         print(f"note: {_shown(each)}")
     for name in found.unused[:NAMES_LISTED]:
@@ -113,6 +114,21 @@ def _tell_contracts(built: Organism) -> None:
         print(f"  and {len(listeners) - NAMES_LISTED:,} more; `xml-pipeline describe NAME` tells of one")
 
 
+def _tell_triggers(built: Organism) -> None:
+    """The doors, and what fires at them; a secret that is missing is a note, as a key of a model is."""
+    import time
+
+    from xml_pipeline.arming.armed import told_of
+    from xml_pipeline.triggers.trigger import Webhook
+
+    if built.doors:
+        print(_shown(f"  doors: {listing(built.doors)}"))
+    for each in list(built.triggers.values())[:NAMES_LISTED]:
+        print(_shown(f"  trigger {each.name} → {each.to}: {told_of(each, time.time(), '')}"))
+        if isinstance(each.when, Webhook) and not each.when.secret:
+            print(_shown(f"note: the webhook '{each.name}' has no secret yet: set {each.when.variable}"))
+
+
 def _shown(text: object) -> str:
     """On one line, whatever it holds."""
     return plain(line(str(text)))
@@ -155,7 +171,8 @@ def _described(found: Organism, listener: Listener, form: str | None, payload: s
     if form == "prompt" and payload is None and isinstance(listener.handler, LLMAgent):
         return visible(str(listener.handler.prompt_as_sent(found.listeners, found.router)))
     if form is None and payload is None:
-        return "\n".join(map(plain, overview.listener(listener)))
+        door = [line(("dim", "door: "), "triggers may reach it")] if listener.name in found.doors else []
+        return "\n".join(map(plain, [*overview.listener(listener), *door]))
     codec = _codec(listener, payload)
     match form:
         case "xsd":
@@ -216,8 +233,14 @@ def _graph_of(found: OrganismConfig) -> Graph:
     from xml_pipeline.cli.graph import Graph, Node
     from xml_pipeline.console.overview import kind
 
+    doors = found.organism.doors
     nodes = tuple(
-        Node(each.name, kind(each), each.name == found.organism.default, _contract(each))
+        Node(
+            each.name,
+            kind(each),
+            each.name == found.organism.default,
+            " · ".join(filter(None, (_contract(each), "door" if each.name in doors else ""))),
+        )
         for each in found.listeners
     )
     edges = tuple(

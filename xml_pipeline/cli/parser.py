@@ -28,6 +28,7 @@ from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
 from xml_pipeline.cli.replay import replay
 from xml_pipeline.cli.talk import ask, run, send
+from xml_pipeline.cli.triggers import fire_trigger, list_triggers
 
 COMMANDS = (
     run,
@@ -40,6 +41,8 @@ COMMANDS = (
     schema,
     ask,
     send,
+    list_triggers,
+    fire_trigger,
     log,
     show,
     replay,
@@ -75,6 +78,7 @@ COMMANDS = (
 GROUPS = {
     "llm": "look at the models, try them, and see what they cost",
     "llm caps": "look at the budgets, and begin one anew",
+    "triggers": "look at what fires by itself, and let it fire now",
     "auth": "store API keys, list and remove them",
     "dead": "look at messages that ended without a receiver",
     "journal": "look after the journal",

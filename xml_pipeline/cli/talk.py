@@ -15,7 +15,6 @@ from xml_pipeline.cli.command import (
     argument,
     command,
     config,
-    organism,
     seconds,
 )
 from xml_pipeline.cli.forecast import DRY_RUN, goes_on
@@ -61,6 +60,11 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
     KEY,
     TIMEOUT,
     argument(
+        "--no-triggers",
+        action="store_true",
+        help="arm no triggers; armed, they keep it running when its input has ended and is no terminal",
+    ),
+    argument(
         "--log",
         metavar="FILE",
         help="where the log goes (default: console.log in the user's state directory)",
@@ -78,10 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from xml_pipeline import console
+    from xml_pipeline.arming.armed import Armed
+    from xml_pipeline.organism import Organism
 
-    receiver = organism(arguments)
+    found = config(arguments, "all")
+    receiver = Organism.from_config(found)
     unlock(receiver.router)
-    return asyncio.run(console.main(receiver, log=Path(arguments.log) if arguments.log else None))
+    armed = None
+    if receiver.triggers and not arguments.no_triggers:
+        armed = Armed(receiver, **dict(found.organism.webhooks))
+    log = Path(arguments.log) if arguments.log else None
+    return asyncio.run(console.main(receiver, log=log, armed=armed))
 
 
 def _once(arguments: argparse.Namespace) -> int:

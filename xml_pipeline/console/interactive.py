@@ -20,6 +20,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 
+from xml_pipeline.arming.armed import Armed
 from xml_pipeline.console.banner import banner
 from xml_pipeline.console.complete import complete
 from xml_pipeline.console.overview import toolbar
@@ -126,13 +127,16 @@ def _bindings(console: Console, interrupt: Callable[[], None]) -> KeyBindings:
     return bindings
 
 
-async def run(organism: Organism, *, history: Path | None = None, log: str = "") -> int:
+async def run(
+    organism: Organism, *, history: Path | None = None, log: str = "", armed: Armed | None = None
+) -> int:
     """Talk to a running organism in the terminal of the current prompt_toolkit session.
 
     Args:
         organism: a started one.
         history: file of the lines typed earlier; None keeps them for this run only.
         log: where the log goes, for error messages.
+        armed: its triggers; None for none.
 
     Returns:
         0: a person saw the errors.
@@ -141,7 +145,7 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
     printing = asyncio.create_task(screen.print())
     try:
         async with Console(organism, screen, log=log) as console:
-            screen.show(await banner(organism))
+            screen.show(await banner(organism, armed))
             screen.flush()
             console.go_on()
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TextIO
 
+from xml_pipeline.arming.armed import Armed
 from xml_pipeline.console.banner import banner
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.signals import interrupts
@@ -17,6 +18,7 @@ from xml_pipeline.terminal import Line, line, plain
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells know it."""
 PROMPT = "> "
+STAYS = "the input has ended, and triggers are armed: a signal ends it (--no-triggers arms none)"
 HOW_TO_QUIT = "press Ctrl-D or write /quit to leave"
 
 _BOM = b"\xef\xbb\xbf"
@@ -61,9 +63,16 @@ class PlainScreen:
 
 
 async def run(
-    organism: Organism, fd: int, out: TextIO, err: TextIO, *, log: str = "", prompt: bool = False
+    organism: Organism,
+    fd: int,
+    out: TextIO,
+    err: TextIO,
+    *,
+    log: str = "",
+    prompt: bool = False,
+    armed: Armed | None = None,
 ) -> int:
-    """Talk to a running organism until the input ends.
+    """Talk to a running organism until the input ends; where triggers are armed and no person types, until a signal.
 
     Args:
         organism: a started one.
@@ -72,6 +81,7 @@ async def run(
         err: for all else.
         log: where the log goes, for error messages.
         prompt: whether a person sits there: a prompt is shown, and Ctrl-C does not end the program.
+        armed: its triggers; None for none.
 
     Returns:
         0; 1 if any answer was an error or any line could not be understood; 130 after Ctrl-C in a script.
@@ -85,7 +95,7 @@ async def run(
     screen = PlainScreen(out, err, lambda: end(1))
     reader = LineReader(fd)
     async with Console(organism, screen, log=log, streaming=False, person=prompt) as console:
-        screen.note(await banner(organism))
+        screen.note(await banner(organism, armed))
         console.go_on()
 
         def interrupt() -> None:
@@ -106,6 +116,9 @@ async def run(
                     break
                 _submit(console, text)
             await console.drain()
+            if armed is not None and organism.triggers and not (prompt or console.quitting):
+                screen.note([line(("dim", STAYS))])
+                await ended
     if ended.done():
         return ended.result()
     return 1 if console.failed and not prompt else 0
