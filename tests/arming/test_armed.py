@@ -175,6 +175,14 @@ class Life:
     def clock(self) -> float:
         return self.now
 
+    def seen_to(self, running: Organism) -> bool:
+        """Whether the trigger has nothing more to do at this time."""
+        kept, when = running.triggered, self.trigger.when
+        assert kept is not None
+        assert isinstance(when, Cron)
+        row = kept.seen(self.trigger.name)
+        return row is not None and row.sent and when.after(row.until) > self.now
+
     async def live(
         self, now: float, heard: list[str], until: Callable[[Desk], Any] = lambda desk: True, **keys: Any
     ) -> Desk:
@@ -187,7 +195,7 @@ class Life:
         running.shutdown_seconds = 0.0
         async with running, Armed(running, clock=self.clock):
             await came_to(lambda: until(desk))
-            await asyncio.sleep(0.02)
+            await came_to(lambda: self.seen_to(running))
         heard += desk.times
         return desk
 

@@ -60,8 +60,8 @@ def _names_alone(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 Doors = Annotated[
-    dict[Name, DoorSection],
-    BeforeValidator(_names_alone, json_schema_input_type=dict[Name, DoorSection] | list[Name]),
+    dict[str, DoorSection],
+    BeforeValidator(_names_alone, json_schema_input_type=dict[str, DoorSection] | list[Name]),
 ]
 
 
@@ -298,7 +298,7 @@ def _has_journal(data: Mapping[str, Any]) -> bool:
 def _check_budget(document: Document, here: Path, entry: Mapping[str, object]) -> None:
     budget = entry.get("budget")
     some = budget if isinstance(budget, Sequence) and not isinstance(budget, str) else [budget]
-    if "budget" in entry and all(isinstance(each, Mapping) and each.get("soft") is True for each in some):
+    if some and all(isinstance(each, Mapping) and each.get("soft") is True for each in some):
         text = "only warns (`soft`); nobody watches a trigger, so give it a limit that holds, as `{usd: 1, per: day}`"
         document.report((*here, "budget"), text, at_key=True)
 
