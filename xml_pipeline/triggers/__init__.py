@@ -2,3 +2,8 @@
 
 What makes them fire is `xml_pipeline.arming`.
 """
+
+from xml_pipeline.triggers.cron import Cron, Every
+from xml_pipeline.triggers.trigger import Trigger, Webhook
+
+__all__ = ["Cron", "Every", "Trigger", "Webhook"]
