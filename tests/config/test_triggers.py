@@ -252,6 +252,28 @@ def test_a_mistake_has_a_place_and_a_cause(text: str, path: str, said: str) -> N
     assert said in problems[0].message
 
 
+def test_what_another_organism_offers_may_be_a_door(tmp_path: Path) -> None:
+    def file(door: str) -> Path:
+        outer = f"""\
+organism: {{name: x, doors: [{door}]}}
+listeners: [{{name: billing, use: inner.yaml, tools: [clerk], models: {{m: m}}}}]
+triggers: [{{name: t, every: 1h, to: {door}, send: hello, budget: {{usd: 1}}}}]
+"""
+        inner = """\
+organism: {name: y, doors: [clerk]}
+listeners: [{name: clerk, agent: true, model: m}]
+triggers: [{name: u, every: 1h, to: clerk, send: never, budget: {usd: 1}}]
+"""
+        return write(tmp_path, {"organism.yaml": outer, "inner.yaml": inner})
+
+    organism = Organism.from_file(file("billing.clerk"))
+    assert list(organism.doors) == ["billing.clerk"]
+    assert list(organism.triggers) == ["t"]  # those of the other file are not in force here
+    (problem,) = problems_in(file("billing"))
+    assert problem.path == "organism.doors[0]"
+    assert "'billing' is another organism; a door is one listener of it, as `billing.NAME`" in problem.message
+
+
 def test_a_value_from_the_environment_is_not_shown() -> None:
     for text in (
         "cron: ${HIDDEN}",

@@ -40,9 +40,9 @@ from xml_pipeline.events import Event
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import listener
 from xml_pipeline.pump.handler_call import HandlerCall
-from xml_pipeline.pump.loop import PerThread
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.settings import PumpSettings
+from xml_pipeline.pump.tenant import PerThread
 from xml_pipeline.testing import run_in_virtual_time
 
 PACKAGE = str(Path(xml_pipeline.__file__).parent)
@@ -180,7 +180,7 @@ async def scene(saboteur: Saboteur, journaled: bool) -> None:
     organism.human("person", accepts=[Question], answers=[Answer])
     seen: list[Event] = []
     async with organism:
-        organism._pump.tenant = Tenant()
+        organism._pump.ends.tenant = Tenant()
         with saboteur:
             organism.add_hook(lambda event: seen.append(event))
             async with organism.session() as session:

@@ -20,6 +20,8 @@ from xml_pipeline.errors import NAMES_LISTED, ConfigError, did_you_mean, listing
 from xml_pipeline.terminal import count, json_text, line, plain, visible, xml_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from xml_pipeline.cli.graph import Graph
     from xml_pipeline.config import ListenerConfig, OrganismConfig
     from xml_pipeline.llm import Router
@@ -52,6 +54,7 @@ def check(arguments: argparse.Namespace) -> int:
     """Say in one line what is in it. ConfigError holds what is wrong."""
     from xml_pipeline.cli.prospects import tell
     from xml_pipeline.composition import router_of
+    from xml_pipeline.config.boxes import not_in_force
     from xml_pipeline.config.serving import doubtful, unserved
     from xml_pipeline.organism import Organism
 
@@ -82,6 +85,9 @@ def check(arguments: argparse.Namespace) -> int:
                     f"note: the key '{backend.api_key_ref}' of {name} is looked for when it is used: {where}"
                 )
             )
+    for box in found.boxes.values():
+        if left_out := not_in_force(box):
+            print(_shown(f"note: not in force of {box.entry.use}: {', '.join(left_out)}"))
     for left in found.unchecked[:NAMES_LISTED]:
         print(f"not checked without an import: {_shown(left)}")
     if len(found.unchecked) > NAMES_LISTED:
@@ -89,10 +95,14 @@ def check(arguments: argparse.Namespace) -> int:
     return 0 if built is None or arguments.journal is None else tell(arguments, found, built)
 
 
-def _summary(found: OrganismConfig, router: Router | None) -> str:
+def _kind(each: ListenerConfig) -> str:
     from xml_pipeline.console.overview import kind
 
-    kinds = [kind(each) for each in found.listeners]
+    return "box" if each.use is not None else kind(each)
+
+
+def _summary(found: OrganismConfig, router: Router | None) -> str:
+    kinds = [_kind(each) for each in found.listeners]
     parts = [count(len(kinds), "listener")]
     parts += [count(kinds.count(each), each) for each in dict.fromkeys(kinds)]
     backends = router.describe() if router else []
@@ -216,38 +226,50 @@ def graph(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _contract(each: ListenerConfig) -> str:
+def _contract(each: ListenerConfig, found: OrganismConfig) -> str:
     """What the file says that a listener takes and answers; "" where only its handler could tell."""
     from xml_pipeline.console.overview import both_sides
 
-    usual = (None, None) if each.kind == "tool" else (("Task",), ("Answer",))
+    usual: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...] | None]] = {
+        "tool": (None, None),
+        "flow": (("Task",), None),
+        "box": (None, None),
+    }
+    takes, gives = usual.get(each.kind, (("Task",), ("Answer",)))
+    if each.name in found.flows and not each.answers:
+        gives = tuple(cls.__name__ for cls in found.flows[each.name].flow.answers) or None
     sides = [
         named and [name.replace(":", ".").rpartition(".")[2] for name in named]
-        for named in (each.accepts or usual[0], each.answers or usual[1])
+        for named in (each.accepts or takes, each.answers or gives)
     ]
     return both_sides(*sides) if any(sides) else ""
+
+
+def _reached(each: ListenerConfig, found: OrganismConfig) -> Iterable[str]:
+    """Whom a listener may call, or hand over to."""
+    read = found.flows.get(each.name)
+    steps = () if read is None else (*read.flow.calls, *read.flow.hands_over_to)
+    boxes = {
+        f"{box.entry.name}.{tool}": box.entry.name for box in found.boxes.values() for tool in box.entry.tools
+    }
+    return dict.fromkeys(boxes.get(name, name) for name in (*each.peers, *each.hands_over_to, *steps))
 
 
 def _graph_of(found: OrganismConfig) -> Graph:
     """The listeners with their peers; text without a name goes to the default listener."""
     from xml_pipeline.cli.graph import Graph, Node
-    from xml_pipeline.console.overview import kind
 
     doors = found.organism.doors
     nodes = tuple(
         Node(
             each.name,
-            kind(each),
+            _kind(each),
             each.name == found.organism.default,
-            " · ".join(filter(None, (_contract(each), "door" if each.name in doors else ""))),
+            " · ".join(filter(None, (_contract(each, found), "door" if each.name in doors else ""))),
         )
         for each in found.listeners
     )
-    edges = tuple(
-        (each.name, name)
-        for each in found.listeners
-        for name in dict.fromkeys((*each.peers, *each.hands_over_to))
-    )
+    edges = tuple((each.name, name) for each in found.listeners for name in _reached(each, found))
     return Graph(_shown(found.organism.name), nodes, edges)
 
 

@@ -22,6 +22,7 @@ from xml_pipeline.cli.keeping import (
 )
 from xml_pipeline.cli.ledger import cost, list_calls
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
+from xml_pipeline.cli.locking import lock
 from xml_pipeline.cli.migrating import migrate
 from xml_pipeline.cli.payloads import payloads
 from xml_pipeline.cli.people import answer, questions
@@ -34,6 +35,7 @@ COMMANDS = (
     run,
     check,
     init,
+    lock,
     migrate,
     describe,
     graph,

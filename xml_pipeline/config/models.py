@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.config.triggers import Doors, TriggerSection, WebhooksSection
 from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.flows.section import StepSection
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
 from xml_pipeline.payload.declared import Declarations
@@ -53,7 +54,7 @@ BudgetSections = Annotated[
     tuple[BudgetSection, ...],
     BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
-Kind = Literal["tool", "agent", "human"]
+Kind = Literal["tool", "agent", "human", "flow", "box"]
 
 
 def _path_alone(value: object) -> object:
@@ -97,12 +98,16 @@ class For:
     handlers: bool = False
     agents: bool = False
     people: bool = False
+    flows: bool = False
+    boxes: bool = False
 
 
-EVERYBODY = For(handlers=True, agents=True, people=True)
+EVERYBODY = For(handlers=True, agents=True, people=True, flows=True, boxes=True)
 HANDLERS = For(handlers=True)
 AGENTS = For(agents=True)
 PEOPLE = For(people=True)
+FLOWS = For(flows=True)
+BOXES = For(boxes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +287,32 @@ class ListenerConfig(Section):
     human: Annotated[bool, PEOPLE] = Field(
         default=False, description="Whether a person answers: the console asks, and no slot is held."
     )
+    flow: Annotated[tuple[StepSection, ...] | None, FLOWS] = Field(
+        default=None,
+        description="Steps that are done in order, without a model and without code. What a flow calls, and whom it"
+        " hands over to, are its steps' business: it has no `peers`. What it answers follows from its ends.",
+    )
+    use: Annotated[str | None, BOXES] = Field(
+        default=None,
+        min_length=1,
+        description="The organism.yaml of another organism, relative to this file: its listeners work here, each"
+        " as `NAME.ITS_NAME`. Only those of `tools` can be called; its `llm` section, limits, journal and default are"
+        " not in force.",
+    )
+    tools: Annotated[
+        tuple[Name, ...], BOXES, BeforeValidator(_several, json_schema_input_type=list[Name])
+    ] = Field(
+        default=(),
+        description="The doors of that organism that can be called here; `peers: [NAME]` means all of these.",
+    )
+    models: Annotated[dict[str, str], BOXES] = Field(
+        default_factory=dict,
+        description="Which model of this file each model is that the agents of that organism name.",
+    )
+    people: Annotated[dict[str, Name], BOXES] = Field(
+        default_factory=dict,
+        description="Who of this file each person of that organism is: asked where that one is asked.",
+    )
     peers: tuple[Name, ...] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
@@ -291,7 +322,17 @@ class ListenerConfig(Section):
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
     )
-    broadcast: bool = Field(
+    approve: Annotated[Name | None, For(handlers=True, agents=True, flows=True)] = Field(
+        default=None,
+        description="The person (a listener with `human: true`) who approves each call of it before it is done."
+        " Refused, its caller gets a `SystemError` with the code `refused`.",
+    )
+    asked_on: Annotated[tuple[str, ...], PEOPLE] = Field(
+        default=("console",),
+        description="The channels on which a person is asked and may answer: `console` (with it commands and Python),"
+        " or keys of the gateway.",
+    )
+    broadcast: Annotated[bool, For(handlers=True, agents=True, flows=True)] = Field(
         default=False,
         description="Whether it also gets what a caller that has it as a peer sends to nobody by name, beside the"
         " other peers that take the class and broadcast.",
@@ -378,7 +419,7 @@ class ListenerConfig(Section):
         " result that says so. Time in which only people are waited for does not count.",
     )
 
-    budget: BudgetSections = Field(
+    budget: Annotated[BudgetSections, For(handlers=True, agents=True, flows=True, boxes=True)] = Field(
         default=(),
         description="What it may spend on models, in tokens and USD: one limit, or a list of them (per day and per"
         " month). The same as `llm.budgets.agents` with its name.",
@@ -392,7 +433,11 @@ class ListenerConfig(Section):
 
     @property
     def kind(self) -> Kind:
-        """`tool` has a handler, `agent` is the built-in one, `human` asks a person."""
+        """`tool` has a handler, `agent` is the built-in one, `human` a person, `flow` steps, `box` another file."""
+        if self.use is not None:
+            return "box"
+        if self.flow is not None:
+            return "flow"
         if self.human:
             return "human"
         return "agent" if self.agent and self.handler is None else "tool"
@@ -468,6 +513,8 @@ class OrganismConfig(Section):
     _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _unchecked: tuple[str, ...] = PrivateAttr(default=())
     _declarations: Declarations = PrivateAttr(default=Declarations(""))
+    _boxes: Mapping[str, Box] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
+    _flows: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
 
@@ -503,9 +550,25 @@ class OrganismConfig(Section):
         return self._classes
 
     @property
+    def known(self) -> Mapping[str, Any]:
+        """`resolved`, as far as it goes."""
+        return self._resolved
+
+    @property
+    def boxes(self) -> Mapping[str, Box]:
+        """The other organisms that are used, by the names of their listeners here."""
+        return self._boxes
+
+    @property
+    def flows(self) -> Mapping[str, Any]:
+        """What each `flow` does, by the name of its listener (`config.flows.FlowConfig`)."""
+        return self._flows
+
+    @property
     def unused(self) -> list[str]:
         """The classes of `payloads` that no listener names, by itself or within another class."""
-        named = (name for each in self.listeners for name in (*(each.accepts or ()), *(each.answers or ())))
+        named = [name for each in self.listeners for name in (*(each.accepts or ()), *(each.answers or ()))]
+        named += [cls.__name__ for each in self._flows.values() for cls in each.flow.answers]
         return unused(self._declarations, named)
 
     @property
@@ -517,6 +580,24 @@ class OrganismConfig(Section):
     def named_models(self) -> tuple[NamedModel, ...]:
         """Where models are named: by agents, and in the chains of the `llm` section."""
         return self._models
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Another organism that is used in this one.
+
+    Attributes:
+        entry: what this file says of it.
+        config: what its own file says.
+    """
+
+    entry: ListenerConfig
+    config: OrganismConfig
+
+    @property
+    def full_names(self) -> Mapping[str, str]:
+        """Its listeners' names in their own file, and here."""
+        return {each.name: f"{self.entry.name}.{each.name}" for each in self.config.listeners}
 
 
 def listener_keys() -> dict[str, For]:

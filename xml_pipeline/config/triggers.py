@@ -144,7 +144,9 @@ class TriggerSection(Section):
 # --- rules that concern more than one key ---
 
 
-def check_doors(document: Document, names: Collection[str], words: str, literal: Collection[str]) -> set[str]:
+def check_doors(
+    document: Document, names: Collection[str], words: str, literal: Collection[str], boxes: Collection[str]
+) -> set[str]:
     """Report doors that are no listeners; the names of all doors.
 
     Args:
@@ -152,6 +154,7 @@ def check_doors(document: Document, names: Collection[str], words: str, literal:
         names: of the listeners.
         words: that list them, as an error may show them.
         literal: those of them that do not come from the environment.
+        boxes: those of them that are other organisms, and no listeners themselves.
     """
     data: Any = document.data
     organism = data.get("organism")
@@ -168,6 +171,9 @@ def check_doors(document: Document, names: Collection[str], words: str, literal:
         shown = document.shown(path, name)
         if name in found:
             document.report(path, f"the door '{shown}' is named twice; remove one")
+        elif name in boxes:
+            text = f"'{shown}' is another organism; a door is one listener of it, as `{shown}.NAME`"
+            document.report(path, text, at_key=True)
         elif name not in names:
             near = "" if path in document.hidden else did_you_mean(name, literal)
             document.report(path, f"there is no listener '{shown}'{near}; {words}", at_key=True)
@@ -311,7 +317,9 @@ def check_messages(document: Document, resolved: Mapping[str, Any]) -> None:
     data: Any = document.data
     listeners = {each["name"]: each for each in data.get("listeners") or ()}
     for index, entry in enumerate(data.get(SECTION) or ()):
-        door = listeners[entry["to"]]
+        door = listeners.get(entry["to"])
+        if door is None:  # of a box: its own file says what it takes
+            continue
         accepts = door.get("accepts")
         several = [accepts] if isinstance(accepts, str) else accepts
         classes = None if several is None else [resolved[each] for each in several]

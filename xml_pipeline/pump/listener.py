@@ -152,6 +152,8 @@ class ListenerOptions(TypedDict, total=False):
     effects: Effects
     operation: str
     hands_over_to: Collection[str]
+    approve: str
+    asked_on: Collection[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +169,9 @@ class Listener:
         description: what it does, for people and models.
         peers: names of the listeners it may call; none means none.
         hands_over_to: names of the listeners that may take over its calls; none means none.
+        approve: the person who approves each call of it before its handler gets it; "" for nobody.
+        asked_on: of a person: the channels on which they are asked, and may answer.
+        local: of a listener of another organism's file: what the names of that file stand for here.
         agent: whether a model drives it (it gets `own_name` and `usage_instructions`).
         broadcast: whether a message without receiver may reach it beside others that take the same class.
         cpu_bound: whether its handler runs in a process of its own.
@@ -204,6 +209,9 @@ class Listener:
     effects: Effects = "repeat"
     operation: str = ""
     hands_over_to: tuple[str, ...] = ()
+    approve: str = ""
+    asked_on: tuple[str, ...] = ("console",)
+    local: Mapping[str, str] = field(default_factory=dict)
 
     is_async: bool = field(init=False)
     handles: frozenset[str] = field(init=False)
@@ -215,6 +223,15 @@ class Listener:
         object.__setattr__(self, "handles", frozenset() if self.human else frozenset(self.accepts))
         requests = {root: codec for root, codec in self.accepts.items() if codec.cls not in SYSTEM_CLASSES}
         object.__setattr__(self, "requests", requests)
+
+    def called(self, name: str) -> str:
+        """A listener's name as this one knows it."""
+        return next((own for own, full in self.local.items() if full == name), name) if self.local else name
+
+    @property
+    def flow(self) -> bool:
+        """Whether it is steps that are defined as data."""
+        return isinstance(self.handler, Defined)
 
     def unaccepted(self, root: str) -> Huh:
         """What the sender of a class that it does not take is told."""
@@ -285,6 +302,8 @@ def listener(
         effects=options.get("effects", "repeat"),
         operation=options.get("operation", ""),
         hands_over_to=tuple(dict.fromkeys(map(own_text, options.get("hands_over_to", ())))),
+        approve=options.get("approve", ""),
+        asked_on=tuple(options.get("asked_on", ("console",))),
     )
 
 
@@ -348,6 +367,7 @@ def _check_options(name: str, options: ListenerOptions) -> None:
     for key, named in (
         ("peers", options.get("peers", ())),
         ("hands_over_to", options.get("hands_over_to", ())),
+        ("asked_on", options.get("asked_on", ())),
     ):
         # An iterator is none: it can be read only once.
         several = isinstance(named, Collection) and not isinstance(named, str)
