@@ -22,6 +22,7 @@ from xml_pipeline.errors import (
     PayloadError,
     RoutingError,
     XmlPipelineError,
+    cut,
     described,
 )
 from xml_pipeline.pump.log import logger
@@ -123,10 +124,10 @@ class WebhookServer:
         try:
             conversation_id = await self._accepted(request)
         except _Refused as refused:
-            logger.info("webhook %s: %s %s", request.path, refused.status, refused.error)
+            logger.info("webhook %s: %s %s", cut(repr(request.path)), refused.status, refused.error)
             response = _said(refused.status, {"error": refused.error}, refused.headers)
         except XmlPipelineError as error:  # it closes, or its disk is full
-            logger.error("webhook %s: %s", request.path, described(error))
+            logger.error("webhook %s: %s", cut(repr(request.path)), described(error))
             response = _said(503, {"error": "not now"}, {"Retry-After": _LATER})
         else:
             response = _said(202, {"conversation": conversation_id}, {})

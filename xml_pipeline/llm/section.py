@@ -236,7 +236,8 @@ class BudgetSection(Section):
         "run",
         description="When it starts anew: with each start (after a death the run goes on), or with an hour, a day, a"
         " week (from Monday) or a month of the calendar, in `budgets.zone`. An agent's may also hold for each `call`"
-        " of it, with all that is called below, or for it in each `conversation`.",
+        " of it, with all that is called below, or for it in each `conversation`; a door's and a trigger's for each"
+        " `conversation`.",
     )
     soft: bool = Field(False, description="Only warn, also when it is used up.")
     warn_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
