@@ -299,6 +299,7 @@ ELSEWHERE = {
     "journal.protocol": "is a protocol: journal/test_seam",
     "journal.space": "by what is deleted and folded: journal/test_changes, cli/test_keeping",
     "journal.span": "by what is written with it: config/test_effects, cli/test_keeping",
+    "journal.triggered": "by what fires: arming/test_armed",
     "pump.addressing": "by what it allows: pump/test_authority",
     "pump.admission": "by what it is for: pump/test_backpressure",
     "pump.causes": "by what is replayed: journal/test_replay, journal/test_replay_model",

@@ -47,6 +47,9 @@ class Caller(Protocol):
     def times(self, what: bytes) -> int:
         """How often `nth` was called with it, in this run."""
 
+    def came(self) -> tuple[str, str]:
+        """Who brought its conversation in through a door, as `trigger:nightly`, and which; "" twice for nobody."""
+
     def lineage(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The ids of the thread and of all above it, innermost first, and the listeners that work in them."""
 

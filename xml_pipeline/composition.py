@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from xml_pipeline.agents import AgentSettings, Answer, Bounds, LLMAgent, Task, agent_listener
@@ -11,14 +12,20 @@ from xml_pipeline.config import ListenerConfig, OrganismConfig
 from xml_pipeline.config.boxes import model_of
 from xml_pipeline.config.flows import FlowConfig
 from xml_pipeline.config.models import Box, OrganismSection
-from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.config.triggers import TriggerSection
+from xml_pipeline.errors import ConfigError, Problem, cut
 from xml_pipeline.flows import FlowHandler
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
+from xml_pipeline.journal.span import seconds_of
+from xml_pipeline.keys.secret import Secret
 from xml_pipeline.llm import Router
+from xml_pipeline.llm.accounting.periods import zone_named
 from xml_pipeline.llm.presets import Routing
 from xml_pipeline.llm.section import LLMSection, build_router
 from xml_pipeline.pump import ConversationLimits, Listener, ListenerOptions, PumpSettings, listener
+from xml_pipeline.triggers.cron import Cron, Every
+from xml_pipeline.triggers.trigger import Trigger, Webhook
 
 
 def settings_of(section: OrganismSection) -> PumpSettings:
@@ -45,7 +52,6 @@ def journal_of(config: OrganismConfig) -> Journal | None:
     section = config.organism.journal
     if section is None:
         return None
-    from xml_pipeline.journal.span import seconds_of
     from xml_pipeline.journal.sqlite import SqliteJournal
 
     keep = None if section.keep is None else seconds_of(section.keep)
@@ -212,3 +218,42 @@ def _agent_settings(each: ListenerConfig, routing: Mapping[str, str]) -> AgentSe
         history=Bounds(each.history.messages, each.history.tokens),
         peer_timeout_seconds=each.peer_timeout_seconds,
     )
+
+
+def journal_at(path: str | Path | None, keep: str | None, name: str) -> Journal | None:
+    """The journal of an organism without a file. Raises ConfigError: no path, or no such time."""
+    if path is None and keep is not None:
+        raise ConfigError(
+            "keep is how long a journal keeps what has ended: name its file, journal='state.db'"
+        )
+    if path is None:
+        return None
+    if not isinstance(path, str | Path) or not str(path):
+        raise ConfigError(f"journal is {cut(repr(path))}; the path of a file is needed")
+    from xml_pipeline.journal.sqlite import SqliteJournal
+
+    try:
+        seconds_kept = None if keep is None else seconds_of(keep)
+    except (TypeError, ValueError):
+        raise ConfigError(f"keep is {cut(repr(keep))}; allowed: a text as 90s, 15m, 12h or 7d") from None
+    return SqliteJournal(path, keep=seconds_kept, organism=name)
+
+
+def triggers_of(config: OrganismConfig) -> list[Trigger]:
+    """The triggers of a file, with the secrets that its variables hold."""
+    return [_trigger(each, config) for each in config.triggers]
+
+
+def _trigger(each: TriggerSection, config: OrganismConfig) -> Trigger:
+    when: Cron | Every | Webhook
+    said = {"Task": {"text": each.send}} if isinstance(each.send, str) else each.send
+    hook = each.webhook
+    if hook is not None:
+        secret = Secret(config.environ.get(hook.secret_env, ""))
+        when = Webhook(hook.path, hook.secret_env, secret, hook.payload or "")
+    elif each.every is not None:
+        when = Every(seconds_of(each.every))
+    else:
+        when = Cron(each.cron or "", zone_named(each.zone))
+    running = each.if_running or ("skip" if hook is None else "also")
+    return Trigger(each.name, each.to, when, said, running, each.missed)

@@ -48,6 +48,8 @@ class Try(NamedTuple):
         prompt, output: tokens that it may come to: what is reserved for it, or else what is expected.
         micro_usd: what those cost; None when the price is unknown.
         attempt: which try of its call it is, from 1.
+        caller: who brought its conversation through a door, as `trigger:nightly`; "" for nobody.
+        door: through which; "" for none.
     """
 
     agent: str
@@ -63,6 +65,8 @@ class Try(NamedTuple):
     output: int
     micro_usd: int | None
     attempt: int = 1
+    caller: str = ""
+    door: str = ""
 
 
 class Came(NamedTuple):
@@ -138,6 +142,7 @@ class Spent(NamedTuple):
         in_run: whether in the run that goes on: since a start that followed a proper end.
         prompt, output: tokens.
         micro_usd: of those with a known price.
+        caller, door: who brought it through which door; "" for nobody, or where that was not asked.
     """
 
     at: float
@@ -148,13 +153,16 @@ class Spent(NamedTuple):
     prompt: int
     output: int
     micro_usd: int
+    caller: str = ""
+    door: str = ""
 
 
 class Forgiven(NamedTuple):
     """What is not held against a budget any more.
 
     Attributes:
-        scope: of the budget: `organism`, or `agent`, `operation`, `conversation` or `thread` and a name.
+        scope: of the budget: `organism`, or `agent`, `operation`, `caller`, `door`, `conversation` or `thread` and a
+            name.
         per: its period.
         start: where that began: in seconds of Unix time, or, of a run, the number of the last call before it.
         at: when it was forgiven, in seconds of Unix time.

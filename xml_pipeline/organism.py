@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from typing_extensions import Unpack
 
+from xml_pipeline.doors import Doors, fired
 from xml_pipeline.errors import ConfigError, JournalError, cut
 from xml_pipeline.events import Hook
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
@@ -53,8 +54,10 @@ from xml_pipeline.threads.ids import random_ids
 if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
     from xml_pipeline.door import Door
+    from xml_pipeline.journal.triggered import Triggered
     from xml_pipeline.llm import Router
     from xml_pipeline.llm.accounting.forecast import Estimate
+    from xml_pipeline.triggers.trigger import Trigger
 
 __all__ = ["OUTSIDE", "Organism", "Question", "Session", "Status", "ThreadInfo"]
 
@@ -84,6 +87,8 @@ class Organism:
         default: the listener that a console writes to without a name; None for none.
         payloads: the classes that its file declares, by name; of a file read twice they are the same, for as long as
             anybody holds one.
+        doors: what triggers and others that come in by themselves may reach, by name.
+        triggers: what begins conversations by itself while it is armed (`arming.Armed`), by name.
         shutdown_seconds: how long a stop waits for running handlers before it cancels them.
         journal: the file in which its work survives; None when it does not.
     """
@@ -102,6 +107,8 @@ class Organism:
         router: Router | None = None,
         journal: Journal | None = None,
         payloads: Mapping[str, type[Any]] = MappingProxyType({}),
+        doors: Collection[str] = (),
+        triggers: Iterable[Trigger] = (),
         new_id: Callable[[], str] | None = None,
     ) -> None:
         patience = seconds(shutdown_seconds)
@@ -137,6 +144,8 @@ class Organism:
             observers=self._observers,
             journal=journal,
         )
+        self.doors = Doors(self._pump, doors, self._new_id)
+        self.triggers: Mapping[str, Trigger] = {each.name: each for each in triggers}
         self._anybody = Session(self._pump, OUTSIDE, "", self._new_id)
         for each in listeners:
             self._add(each)
@@ -193,6 +202,8 @@ class Organism:
             ConfigError: an unknown scheduling, a size that is not positive, a `keep` that is no length of time or has
                 no journal.
         """
+        from xml_pipeline.composition import journal_at
+
         settings = PumpSettings.checked(
             max_in_flight=max_in_flight,
             max_concurrent_handlers=max_concurrent_handlers,
@@ -209,7 +220,7 @@ class Organism:
             limits=limits,
             shutdown_seconds=shutdown_seconds,
             router=router,
-            journal=_journal(journal, keep, name),
+            journal=journal_at(journal, keep, name),
         )
 
     # --- listeners ---
@@ -278,6 +289,13 @@ class Organism:
         return MappingProxyType(self._listeners)
 
     @property
+    def triggered(self) -> Triggered | None:
+        """What its journal knows of triggers, while it runs; None where it has none, or one of another kind."""
+        from xml_pipeline.journal.triggered import triggered_in
+
+        return triggered_in(self._journal)
+
+    @property
     def router(self) -> Router:
         """The router that its handlers' `complete()` uses."""
         from xml_pipeline.llm import get_router
@@ -296,6 +314,7 @@ class Organism:
         if self._state != "new":
             raise ConfigError(f"the organism '{self.name}' was started already; make a new one")
         check_table(self._listeners, self.name, self.default)
+        self.doors.check()
         if self._router is not None:
             if self._journal is not None and self._router.file:
                 raise ConfigError("the journal holds the ledger too: give the router no file of its own")
@@ -369,7 +388,7 @@ class Organism:
         if self._journal is not None or file is not None:
             from xml_pipeline.door.opening import door_of
 
-            self._door = await door_of(self._journal, file, self._pump, self._new_id)
+            self._door = await door_of(self._journal, file, self._pump, self._new_id, self.fire)
 
     async def _end(self) -> None:
         if self._door is not None:
@@ -498,6 +517,13 @@ class Organism:
             AnswerError, NoReply, OrganismClosed, JournalError, RuntimeError: as `ask`.
         """
         return await self._anybody.join(conversation_id)
+
+    async def fire(self, name: str) -> str:
+        """Let a trigger fire now, whatever goes on: the id of its conversation.
+
+        Raises RoutingError: no such trigger, or one that has nothing to say itself; others as `send`.
+        """
+        return await fired(name, self.triggers, self.doors)
 
     def _session(self, sender: str) -> Session:
         return Session(self._pump, sender_name(self._pump, sender), "", self._new_id)
@@ -693,25 +719,6 @@ class Organism:
         return addressing.instructions(addressing.named(name))
 
 
-def _journal(path: str | Path | None, keep: str | None, name: str) -> Journal | None:
-    if path is None and keep is not None:
-        raise ConfigError(
-            "keep is how long a journal keeps what has ended: name its file, journal='state.db'"
-        )
-    if path is None:
-        return None
-    if not isinstance(path, str | Path) or not str(path):
-        raise ConfigError(f"journal is {cut(repr(path))}; the path of a file is needed")
-    from xml_pipeline.journal.span import seconds_of
-    from xml_pipeline.journal.sqlite import SqliteJournal
-
-    try:
-        seconds_kept = None if keep is None else seconds_of(keep)
-    except (TypeError, ValueError):
-        raise ConfigError(f"keep is {cut(repr(keep))}; allowed: a text as 90s, 15m, 12h or 7d") from None
-    return SqliteJournal(path, keep=seconds_kept, organism=name)
-
-
 def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Organism:
     """The organism of a checked configuration, each part of it built once.
 
@@ -722,20 +729,22 @@ def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Or
     Raises:
         ConfigError: with what only the built objects could show.
     """
-    from xml_pipeline.composition import journal_of, limits_of, listeners_of, router_of, settings_of
+    from xml_pipeline import composition
 
     section = config.organism
-    limits, wire_limits = limits_of(section)
+    limits, wire_limits = composition.limits_of(section)
     return Organism(
         section.name,
-        listeners_of(config),
+        composition.listeners_of(config),
         description=section.description,
         default=section.default,
-        settings=settings_of(section),
+        settings=composition.settings_of(section),
         limits=limits,
         wire_limits=wire_limits,
         shutdown_seconds=section.shutdown_seconds,
-        router=router_of(config),
-        journal=journal or journal_of(config),
+        router=composition.router_of(config),
+        journal=journal or composition.journal_of(config),
         payloads=config.classes,
+        doors=tuple(section.doors),
+        triggers=composition.triggers_of(config),
     )

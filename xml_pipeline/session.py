@@ -147,6 +147,11 @@ class Session:
             await self._pump.written(fact.conversation_id)
         return fact.conversation_id
 
+    def knows(self, key: str) -> bool:
+        """Whether a request of this key is known already. Raises JournalError."""
+        conversation_id, keys = _named(self._pump, key), self._pump.keys
+        return keys is not None and keys.known(conversation_id)
+
     async def message(
         self, to: str, payload: Any, timeout: float | None = None, key: str | None = None
     ) -> Message:

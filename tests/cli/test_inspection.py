@@ -124,7 +124,9 @@ def test_graph_draws_mermaid_and_svg(project: Path, xp: Callable[..., Done]) -> 
 def test_schema_takes_the_project(project: Path, xp: Callable[..., Done]) -> None:
     schema = json.loads(xp("schema").stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert set(schema["properties"]) == {"organism", "defaults", "payloads", "listeners", "llm", "tests"}
+    assert set(schema["properties"]) == {
+        *("organism", "defaults", "payloads", "listeners", "triggers", "llm", "tests"),
+    }
 
 
 CONTRACTS = """\

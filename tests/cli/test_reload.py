@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Done
 from tests.console.test_renewal import Talk, nothing_is_left
 from xml_pipeline.cli.parser import build_parser
-from xml_pipeline.cli.talk import renewable
+from xml_pipeline.cli.talk import Maker, renewable
 
 ORGANISM = "organism: {name: x, default: echo%s}\nlisteners: [{name: echo, handler: 'handlers:echo'}]\n"
 HANDLERS = """
@@ -35,7 +35,7 @@ async def test_the_talk_goes_on_with_what_the_files_say_now(journal: str, tmp_pa
     file.write_text(ORGANISM % journal)
     words.write_text("WORD = 'one'\n")
     (tmp_path / "handlers.py").write_text(HANDLERS)
-    first, renewal = renewable(build_parser().parse_args(["run", "--reload", str(file)]), wait=soon)
+    first, renewal = renewable(Maker(build_parser().parse_args(["run", "--reload", str(file)])), wait=soon)
     talk = Talk(renewal)
     running = asyncio.create_task(talk.run(first))
     talk.type("hello\n")

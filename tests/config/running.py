@@ -123,6 +123,7 @@ class Project:
         environ: dict[str, str] | None = None,
         payloads: Section | None = None,
         defaults: Section | None = None,
+        triggers: list[Section] | None = None,
         **organism: Any,
     ) -> Organism:
         """What becomes of these sections of an organism.yaml."""
@@ -133,6 +134,8 @@ class Project:
             document["payloads"] = payloads
         if defaults is not None:
             document["defaults"] = defaults
+        if triggers is not None:
+            document["triggers"] = triggers
         file = self.folder / "organism.yaml"
         file.write_text(yaml.safe_dump(document))
         self.config = load(file, environ=environ or {})
@@ -184,6 +187,16 @@ def ask(organism: Organism, to: str, payload: Any, **options: Any) -> Any:
     async def main() -> Any:
         async with organism:
             return await organism.ask(to, payload, **options)
+
+    return run(main())
+
+
+def ask_at_door(organism: Organism, door: str, caller: str, payload: Any) -> Any:
+    """The answer to somebody who comes through a door of an organism that is started for it."""
+
+    async def main() -> Any:
+        async with organism:
+            return await organism.doors.visitor(door, caller).ask(payload)
 
     return run(main())
 

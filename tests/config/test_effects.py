@@ -10,6 +10,7 @@ import os
 import socket
 import sqlite3
 import sys
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import aiohttp
 import keyring
 import pytest
 import yaml
@@ -28,6 +30,7 @@ from tests.config.running import (
     Section,
     agent,
     ask,
+    ask_at_door,
     chat,
     completed,
     llm,
@@ -45,9 +48,11 @@ from tests.config.running import (
 from tests.console.organisms import Paper
 from tests.emulators import Answer as Said
 from tests.emulators import Fault, GeminiEmulator, OllamaEmulator, OpenAIEmulator, closed_port
+from tests.journal.test_recovery import came_to
 from tests.keys.backends import MemoryKeyring
 from xml_pipeline import AnswerError, Organism
 from xml_pipeline.agents import Answer, Bounds, Task
+from xml_pipeline.arming.armed import Armed
 from xml_pipeline.cases import Outcome, played
 from xml_pipeline.cases.report import Told
 from xml_pipeline.config import OrganismConfig, load
@@ -67,6 +72,7 @@ from xml_pipeline.llm.providers import BUILTIN
 from xml_pipeline.llm.providers.keys import keys_of
 from xml_pipeline.pump.approvals import Approval
 from xml_pipeline.testing import Recorder, run_in_virtual_time
+from xml_pipeline.triggers.signature import signature
 
 Case: TypeAlias = Callable[[Project], None]
 CASES: dict[str, Case] = {}
@@ -635,15 +641,30 @@ def _with_budget(project: Project, place: str, budget: Section) -> Organism:
         return project.organism(tool("bot", "think", operation="talk"), llm=section)
     if place == "listeners[].budget[]":
         return project.organism(tool("bot", "think", budget=budget), llm=llm(prices=prices))
+    if place == "organism.doors.NAME.budget[]":
+        doors = {"bot": {"budget": budget}}
+        return project.organism(tool("bot", "think"), llm=llm(prices=prices), doors=doors)
+    if place == "triggers[].budget[]":
+        entry = trigger(every="1h", budget=[budget, {"usd": 1000}])
+        return project.organism(tool("bot", "think"), llm=llm(prices=prices), doors=["bot"], triggers=[entry])
     scope = place.removeprefix("llm.budgets.").removesuffix("[]")
     budgets = {"agents": {"b*": budget}} if scope.startswith("agents") else {scope: [budget]}
     return project.organism(tool("bot", "think"), llm=llm(budgets=budgets, prices=prices))
 
 
 def _budget_cases(place: str, scope: str) -> None:
+    by_a_trigger = place.startswith(("organism.doors", "triggers"))
+
+    def asked(project: Project, organism: Organism) -> str:
+        word = project.word(organism, "hi")
+        given = (
+            ask_at_door(organism, "bot", "trigger:t", word) if by_a_trigger else ask(organism, "bot", word)
+        )
+        return str(given.text)
+
     def refused(project: Project, said: str, **budget: Any) -> None:
         organism = _with_budget(project, place, budget)
-        text = ask(organism, "bot", project.word(organism, "hi")).text
+        text = asked(project, organism)
         assert text.startswith(scope)
         assert text.endswith(f": {said}")
         assert not requests(organism)
@@ -663,7 +684,7 @@ def _budget_cases(place: str, scope: str) -> None:
     @effect(f"{place}.soft")
     def soft(project: Project) -> None:
         organism = _with_budget(project, place, {"tokens": 1, "soft": True})
-        assert ask(organism, "bot", project.word(organism, "hi")).text == "plain"
+        assert asked(project, organism) == "plain"
 
     @effect(f"{place}.usd")
     def usd(project: Project) -> None:
@@ -677,7 +698,7 @@ def _budget_cases(place: str, scope: str) -> None:
     def warn_at(project: Project) -> None:
         organism = _with_budget(project, place, {"tokens": 100_000, "warn_at": [0.00001]})
         recorder = Recorder(organism)
-        assert ask(organism, "bot", project.word(organism, "hi")).text == "plain"
+        assert asked(project, organism) == "plain"
         assert recorder.of(BudgetWarning)[0].fraction == 0.00001
 
 
@@ -688,8 +709,155 @@ for _place, _scope in (
     ("llm.budgets.thread[]", "thread"),
     ("llm.budgets.conversation[]", "conversation"),
     ("llm.budgets.operations.NAME[]", "operation talk"),
+    ("organism.doors.NAME.budget[]", "door bot"),
+    ("triggers[].budget[]", "caller trigger:t"),
 ):
     _budget_cases(_place, _scope)
+
+
+# --- what comes in by itself ---
+
+
+def trigger(**keys: Any) -> Section:
+    """A trigger that sends `bot` a word once an hour, if nothing else is said."""
+    if not {"cron", "every", "webhook"} & keys.keys():
+        keys["every"] = "1h"
+    if "webhook" not in keys:
+        keys.setdefault("send", {"Word": {"text": "hi"}})
+    return {"name": "t", "to": "bot", "budget": {"usd": 1, "per": "day"}, **keys}
+
+
+def _heard(project: Project, *entries: Section, seconds: float, start: float = 0.0, **keys: Any) -> list[str]:
+    """What `bot` heard in so many seconds."""
+    organism = project.organism(
+        tool("bot", keys.pop("handler", "echo")), tool("who"), doors=["bot"], triggers=list(entries), **keys
+    )
+    project.module.log.clear()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with organism, Armed(organism, clock=lambda: start + loop.time()):
+            await asyncio.sleep(seconds)
+
+    run(main())
+    return list(project.module.log)
+
+
+def _posted(
+    project: Project, entry: Section, body: str = '{"text": "x"}', **keys: Any
+) -> tuple[int, list[str]]:
+    """The status of a signed delivery to /a, and what `bot` heard."""
+    secret = keys.pop("secret", "SHOP")
+    organism = project.organism(
+        tool("bot", "echo"), tool("other", "anything", accepts="words:Other"),
+        doors=["bot"], triggers=[entry], journal="state.db", environ={secret: "s" * 24}, **keys,
+    )  # fmt: skip
+    project.module.log.clear()
+    webhooks = {**dict(project.config.organism.webhooks), "port": 0}
+
+    async def main() -> int:
+        async with organism, Armed(organism, **webhooks) as armed, aiohttp.ClientSession() as http:
+            url, sent = armed.rows()[0][2].removeprefix("POST "), str(int(time.time()))
+            signed = signature("msg", sent, body.encode(), b"s" * 24)
+            headers = {"webhook-id": "msg", "webhook-timestamp": sent, "webhook-signature": signed}
+            async with http.post(url, data=body, headers=headers) as response:
+                status = response.status
+            await came_to(lambda: not organism.status().conversations)
+            return status
+
+    return asyncio.run(main()), list(project.module.log)
+
+
+HOOK = {"path": "/a", "secret_env": "SHOP"}
+
+
+@effect("triggers[].name")
+def _trigger_name(project: Project) -> None:
+    organism = project.organism(tool("bot", "echo"), doors=["bot"], triggers=[trigger(name="nightly")])
+    assert organism.triggers["nightly"].caller == "trigger:nightly"
+
+
+@effect("triggers[].every", "triggers[].send", "triggers[].to")
+def _trigger_every(project: Project) -> None:
+    assert _heard(project, trigger(every="90s"), seconds=200) == ["hi", "hi"]
+    said = {"Word": {"text": "${SAID:-good morning}"}}
+    assert _heard(project, trigger(send=said), seconds=3601) == ["good morning"]
+    organism = project.organism(agent(), doors=["bot"], triggers=[trigger(send="to a model")], llm=llm())
+    assert organism.triggers["t"].said == {"Task": {"text": "to a model"}}
+
+
+@effect("triggers[].cron", "triggers[].zone")
+def _trigger_cron(project: Project) -> None:
+    assert _heard(project, trigger(cron="30 * * * *"), seconds=7200) == ["hi", "hi"]
+    assert _heard(project, trigger(cron="0 6 * * *"), seconds=3600) == []
+    kathmandu = trigger(cron="0 6 * * *", zone="Asia/Kathmandu")  # midnight UTC was 5:30 there
+    assert _heard(project, kathmandu, seconds=3600) == ["hi"]
+
+
+@effect("triggers[].if_running")
+def _trigger_if_running(project: Project) -> None:
+    for if_running, most in (("skip", 1), ("queue", 1), ("also", 2)):
+        _heard(project, trigger(every="6s", if_running=if_running), seconds=30, handler="slow")
+        assert project.module.most == most
+
+
+@effect("triggers[].missed")
+def _trigger_missed(project: Project) -> None:
+    for missed, heard in (("skip", 0), ("once", 1)):
+        path = project.folder / f"{missed}.db"
+        for now in (100.0, 86_400.0 + 1800):
+            organism = project.organism(
+                tool("bot", "echo"), doors=["bot"], triggers=[trigger(missed=missed)], journal=str(path)
+            )
+            project.module.log.clear()
+
+            async def main(organism: Organism = organism, now: float = now) -> None:
+                kept = organism.triggered
+                assert kept is not None
+                async with organism, Armed(organism, clock=lambda: now):
+                    seen_to = now // 86_400 * 86_400 + (100 if now < 3600 else 0)
+                    await came_to(lambda: (row := kept.seen("t")) and row.sent and row.until >= seen_to)
+                    await came_to(lambda: not organism.status().conversations)
+
+            asyncio.run(main())
+        assert len(project.module.log) == heard
+
+
+@effect("triggers[].webhook.path", "triggers[].webhook.secret_env")
+def _webhook(project: Project) -> None:
+    assert _posted(project, trigger(webhook=HOOK)) == (202, ["x"])
+    with pytest.raises(ConfigError, match="no secret: set the environment variable SHOP"):
+        _posted(project, trigger(webhook=HOOK), secret="ANOTHER")
+
+
+@effect("triggers[].webhook.payload")
+def _webhook_payload(project: Project) -> None:
+    entry = trigger(webhook={**HOOK, "payload": "Word"})
+    assert _posted(project, entry) == (202, ["x"])
+    with pytest.raises(ConfigError, match="'bot' takes no Other; it takes Word"):
+        _posted(project, trigger(webhook={**HOOK, "payload": "Other"}))
+
+
+@effect("organism.webhooks.max_bytes")
+def _webhooks_max_bytes(project: Project) -> None:
+    for size, status in ((13, 202), (12, 413)):
+        (project.folder / "state.db").unlink(missing_ok=True)
+        assert _posted(project, trigger(webhook=HOOK), webhooks={"max_bytes": size})[0] == status
+
+
+@effect("organism.webhooks.host", "organism.webhooks.port")
+def _webhooks_place(project: Project) -> None:
+    organism = project.organism(
+        tool("bot", "echo"), doors=["bot"], triggers=[trigger(webhook=HOOK)], journal="state.db",
+        environ={"SHOP": "s" * 24}, webhooks={"host": "localhost", "port": closed_port()},
+    )  # fmt: skip
+    webhooks = project.config.organism.webhooks
+
+    async def main() -> str:
+        async with organism, Armed(organism, **dict(webhooks)) as armed:
+            return armed.rows()[0][2]
+
+    assert asyncio.run(main()).endswith(f":{webhooks.port}/a")
 
 
 @effect("listeners[].operation")

@@ -22,6 +22,8 @@ class Handler:
     attempt: int = 1
     run: int = 0
     operation: str = ""
+    caller: str = ""
+    door: str = ""
 
     def nth(self, what: bytes) -> int:
         return 0
@@ -31,6 +33,9 @@ class Handler:
 
     def new_id(self) -> str:
         return "id-1"
+
+    def came(self) -> tuple[str, str]:
+        return self.caller, self.door
 
     def lineage(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (self.thread_id, *self.above), (self.listener, *(self.called_by or ("",) * len(self.above)))

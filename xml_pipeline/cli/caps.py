@@ -109,6 +109,9 @@ def _meters(budgets: Budgets, connection: sqlite3.Connection | None) -> list[Met
     book = BudgetBook(budgets, time.time, lambda event: None, lambda: None)
     charges = [Charge(agent=name) for name in budgets.agents if not _is_glob(name)]
     charges += [Charge(operation=name) for name in budgets.operations if not _is_glob(name)]
+    charges += [
+        Charge(door=door, caller=caller) for door in budgets.doors for caller in ("", *budgets.callers)
+    ]
     if connection is not None:
         ledger = Calls(Looking(connection))
         ledger.look(connection)
@@ -150,7 +153,12 @@ def _each(budgets: Budgets) -> Iterator[dict[str, object]]:
     kinds = (("each conversation", budgets.conversation), ("each thread", budgets.thread))
     globs = [
         (f"each {kind} {name}" if _is_glob(name) else f"{kind} {name}", some)
-        for kind, named in (("agent", budgets.agents), ("operation", budgets.operations))
+        for kind, named in (
+            ("agent", budgets.agents),
+            ("operation", budgets.operations),
+            ("door", budgets.doors),
+            ("caller", budgets.callers),
+        )
         for name, every in named.items()
         if (some := every if _is_glob(name) else [one for one in every if one.per not in PERIODS])
     ]
@@ -179,7 +187,8 @@ def _fields(scope: str, budget: Budget, unit: str, limit: float, **more: object)
         "scope",
         nargs="+",
         metavar="SCOPE",
-        help="organism, or agent, operation, conversation or thread and a name, as `llm caps list` shows it",
+        help="organism, or agent, operation, door, caller, conversation or thread and a name, as `llm caps list`"
+        " shows it",
     ),
     argument(
         "--per", choices=PERIODS, help="of which period (default: every one that the scope has a limit for)"
@@ -216,8 +225,8 @@ def _periods(budgets: Budgets, scope: str) -> list[Per]:
     match kind:
         case "organism" if not name:
             some = list(budgets.organism)
-        case "agent" | "operation":
-            named = budgets.agents if kind == "agent" else budgets.operations
+        case "agent" | "operation" | "door" | "caller":
+            named = getattr(budgets, f"{kind}s")
             fitting = [limits for glob, limits in named.items() if fnmatchcase(name, glob)]
             some = list(named[name]) if name in named else [one for each in fitting for one in each]
         case "conversation" | "thread" if name:

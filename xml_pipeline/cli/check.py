@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.command import FILE_ARGUMENT, argument, command, config, one_of, organism_file
-from xml_pipeline.errors import NAMES_LISTED, ConfigError, XmlPipelineError
+from xml_pipeline.errors import NAMES_LISTED, ConfigError, XmlPipelineError, listing
 from xml_pipeline.terminal import count, line, plain
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def check(arguments: argparse.Namespace) -> int:
     print(found.summary)
     if found.built is not None and arguments.journal is None:  # then it is about open work
         _tell_contracts(found.built)
+        _tell_triggers(found.built)
     for each in found.notes:
         print(each)
     return (
@@ -213,6 +214,21 @@ def _tell_contracts(built: Organism) -> None:
         print(_shown(f"  {each.name}: {contract(each)}"))
     if len(listeners) > NAMES_LISTED:
         print(f"  and {len(listeners) - NAMES_LISTED:,} more; `xml-pipeline describe NAME` tells of one")
+
+
+def _tell_triggers(built: Organism) -> None:
+    """The doors, and what fires at them; a secret that is missing is a note, as a key of a model is."""
+    import time
+
+    from xml_pipeline.arming.armed import told_of
+    from xml_pipeline.triggers.trigger import Webhook
+
+    if built.doors:
+        print(_shown(f"  doors: {listing(built.doors)}"))
+    for each in list(built.triggers.values())[:NAMES_LISTED]:
+        print(_shown(f"  trigger {each.name} → {each.to}: {told_of(each, time.time(), '')}"))
+        if isinstance(each.when, Webhook) and not each.when.secret:
+            print(_shown(f"note: the webhook '{each.name}' has no secret yet: set {each.when.variable}"))
 
 
 def _shown(text: object) -> str:

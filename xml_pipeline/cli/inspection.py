@@ -77,7 +77,8 @@ def _described(found: Organism, listener: Listener, form: str | None, payload: s
     if form == "prompt" and payload is None and isinstance(listener.handler, LLMAgent):
         return visible(str(listener.handler.prompt_as_sent(found.listeners, found.router)))
     if form is None and payload is None:
-        return "\n".join(map(plain, overview.listener(listener)))
+        door = [line(("dim", "door: "), "triggers may reach it")] if listener.name in found.doors else []
+        return "\n".join(map(plain, [*overview.listener(listener), *door]))
     codec = _codec(listener, payload)
     match form:
         case "xsd":
@@ -154,8 +155,14 @@ def _graph_of(found: OrganismConfig) -> Graph:
     """The listeners with their peers; text without a name goes to the default listener."""
     from xml_pipeline.cli.graph import Graph, Node
 
+    doors = found.organism.doors
     nodes = tuple(
-        Node(each.name, kind_of(each), each.name == found.organism.default, _contract(each, found))
+        Node(
+            each.name,
+            kind_of(each),
+            each.name == found.organism.default,
+            " · ".join(filter(None, (_contract(each, found), "door" if each.name in doors else ""))),
+        )
         for each in found.listeners
     )
     edges = tuple((each.name, name) for each in found.listeners for name in _reached(each, found))

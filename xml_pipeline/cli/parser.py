@@ -33,6 +33,7 @@ from xml_pipeline.cli.replay import replay
 from xml_pipeline.cli.schema import schema
 from xml_pipeline.cli.skill import skill
 from xml_pipeline.cli.talk import ask, run, send
+from xml_pipeline.cli.triggers import fire_trigger, list_triggers
 
 COMMANDS = (
     run,
@@ -49,6 +50,8 @@ COMMANDS = (
     skill,
     ask,
     send,
+    list_triggers,
+    fire_trigger,
     log,
     show,
     replay,
@@ -84,6 +87,7 @@ COMMANDS = (
 GROUPS = {
     "llm": "look at the models, try them, and see what they cost",
     "llm caps": "look at the budgets, and begin one anew",
+    "triggers": "look at what fires by itself, and let it fire now",
     "auth": "store API keys, list and remove them",
     "dead": "look at messages that ended without a receiver",
     "journal": "look after the journal",

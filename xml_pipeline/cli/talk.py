@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.cli.auth import relock, unlock
 from xml_pipeline.cli.command import (
@@ -16,7 +16,6 @@ from xml_pipeline.cli.command import (
     argument,
     command,
     config,
-    organism,
     organism_file,
     seconds,
 )
@@ -25,8 +24,9 @@ from xml_pipeline.errors import ConfigError, EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from xml_pipeline.arming.armed import Armed
     from xml_pipeline.config import OrganismConfig
     from xml_pipeline.console import Renewal
     from xml_pipeline.organism import Organism
@@ -70,6 +70,11 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
         " with mistakes in them, what runs goes on",
     ),
     argument(
+        "--no-triggers",
+        action="store_true",
+        help="arm no triggers; armed, they keep it running when its input has ended and is no terminal",
+    ),
+    argument(
         "--log",
         metavar="FILE",
         help="where the log goes (default: console.log in the user's state directory)",
@@ -90,22 +95,48 @@ def run(arguments: argparse.Namespace) -> int:
 
     from xml_pipeline import console
 
-    log = Path(arguments.log) if arguments.log else None
-    if arguments.reload:
-        receiver, renewal = renewable(arguments)
-    else:
-        receiver, renewal = organism(arguments), None
+    maker = Maker(arguments)
+    receiver, renewal = renewable(maker) if arguments.reload else (maker.organism(), None)
     unlock(receiver.router)
-    return asyncio.run(console.main(receiver, log=log, renewal=renewal))
+    log = Path(arguments.log) if arguments.log else None
+    arm = None if arguments.no_triggers else maker.armed
+    return asyncio.run(console.main(receiver, log=log, renewal=renewal, arm=arm))
+
+
+class Maker:
+    """Makes organisms of the file that a command line names, and arms their triggers.
+
+    Args:
+        arguments: of `run`.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self._webhooks: Mapping[str, Any] = {}
+
+    def organism(self) -> Organism:
+        """What the file says now, not started. Raises ConfigError with every mistake in it."""
+        from xml_pipeline.organism import Organism
+
+        found = config(self.arguments, "all")
+        made = Organism.from_config(found)
+        self._webhooks = dict(found.organism.webhooks)
+        return made
+
+    def armed(self, organism: Organism) -> Armed | None:
+        """The triggers of the organism that was made last, to arm; None where it has none."""
+        from xml_pipeline.arming.armed import Armed
+
+        return Armed(organism, **self._webhooks) if organism.triggers else None
 
 
 def renewable(
-    arguments: argparse.Namespace, *, wait: Callable[[float], Awaitable[object]] | None = None
+    maker: Maker, *, wait: Callable[[float], Awaitable[object]] | None = None
 ) -> tuple[Organism, Renewal]:
     """The organism, and what makes it anew when a file has changed since it was read.
 
     Args:
-        arguments: of `run`.
+        maker: makes both.
         wait: lets seconds go by between two looks at the files; default: the event loop's.
 
     Raises:
@@ -117,16 +148,16 @@ def renewable(
     from xml_pipeline.config.watching import Watch
     from xml_pipeline.console import Renewal
 
-    file = organism_file(arguments)
-    watch = Watch(file, environ=os.environ, root=arguments.root, llm=arguments.llm)
+    file = organism_file(maker.arguments)
+    watch = Watch(file, environ=os.environ, root=maker.arguments.root, llm=maker.arguments.llm)
 
     with anew(file.parent):
-        first = organism(arguments)
+        first = maker.organism()
     router = first.router
 
     def another() -> Organism:
         with anew(file.parent):
-            found = organism(arguments)
+            found = maker.organism()
             relock(found.router, router)
         return found
 

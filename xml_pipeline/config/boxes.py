@@ -126,6 +126,8 @@ def not_in_force(box: Box) -> list[str]:
     """What a used file says that means nothing here, for people who check."""
     said = box.config.organism.model_fields_set - {"name", "description", "format", "default"}
     found = [f"organism.{name}" for name in sorted(said)]
+    if box.config.triggers:
+        found.append("triggers")
     if box.config.llm.model_fields_set:
         found.append("llm")
     return found

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from xml_pipeline.config.classes import no_such_class
 from xml_pipeline.config.document import Document, Path
 from xml_pipeline.config.models import BOXES, HANDLERS, listener_keys
+from xml_pipeline.config.triggers import check_doors, check_triggers
 from xml_pipeline.envelope import SYSTEM
 from xml_pipeline.errors import did_you_mean, listing
 
@@ -53,6 +54,8 @@ def check(document: Document, classes: Collection[str]) -> None:
                 document.report((*path, "people", own), f"'{name}' is no person of this file")
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
+    boxes = [str(entry.get("name")) for _, entry in entries if "use" in entry]
+    check_triggers(document, check_doors(document, known.names, known.words, known.literal, boxes))
     organism = data.get("organism")
     if isinstance(organism, Mapping):
         known.check(document, ("organism", "default"), organism.get("default"))

@@ -13,13 +13,18 @@ from xml_pipeline.config.document import Document, Path, plain_value
 from xml_pipeline.config.former import NOW
 from xml_pipeline.config.imports import with_colon
 from xml_pipeline.config.models import CLASS_PATTERN, IMPORT_PATTERN, NAME_PATTERN
+from xml_pipeline.config.triggers import PATH_PATTERN, VARIABLE_PATTERN
 from xml_pipeline.errors import cut, did_you_mean, listing
+from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 
 Schema = Mapping[str, Any]
 
 _PATTERNS = {
     NAME_PATTERN: "must be a name: a letter or `_`, then letters, digits, `_`, `-` and `.`, at most 100",
     IMPORT_PATTERN: "must be an import path, as `module:function`",
+    PATH_PATTERN: "must be a path, as `/hooks/order`",
+    VARIABLE_PATTERN: "must be the name of an environment variable",
+    SPAN_PATTERN: "must be a length of time, as `90s`, `15m`, `12h` or `7d`",
     CLASS_PATTERN: "must be a payload class: a name of `payloads`, `Task`, `Answer`, or `module:Class`",
 }
 _WANTED = {

@@ -31,10 +31,12 @@ from xml_pipeline.config.lock import check_lock
 from xml_pipeline.config.models import EXTENSION, FORMAT, Box, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
+from xml_pipeline.config.triggers import check_messages
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.section import MODULES, UNIMPORTED
 from xml_pipeline.regular import bytes_of, unreadable
+from xml_pipeline.triggers.trigger import caller_of
 
 Imports: TypeAlias = Literal["all", "models", "nothing"]
 """What is imported, and so run, while a file is checked: all that it names, what its `llm` section names, nothing."""
@@ -163,6 +165,7 @@ def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConf
         check_cases(document, resolved)
         if not document.found:
             flows = read_flows(document, config, boxes, resolved, complete=True)
+            check_messages(document, resolved)
         if document.found:
             raise _error(document, file)
     config = _complete(config, document, around, prompts, resolved, unchecked, boxes)
@@ -243,7 +246,10 @@ def _complete(
     for box in boxes.values():
         limits |= budgets_of(box)
     budgets = config.llm.budgets
-    budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}})
+    budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}}).for_visitors(
+        {name: door.budget for name, door in config.organism.doors.items() if door.budget},
+        {caller_of(each.name): each.budget for each in config.triggers},
+    )
     llm = config.llm.model_copy(update={"budgets": budgets})
     complete = config.model_copy(update={"listeners": listeners, "llm": llm})
     complete._base = around.home

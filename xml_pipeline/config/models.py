@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 from xml_pipeline.config.cases import CaseSection
 from xml_pipeline.config.document import Place
 from xml_pipeline.config.payloads import Payloads, unused
+from xml_pipeline.config.triggers import Doors, TriggerSection, WebhooksSection
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.flows.section import StepSection
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
@@ -208,6 +209,14 @@ class OrganismSection(Section):
         default=300.0,
         description="Seconds that one handler call may take; then its caller gets a `SystemError` with the code"
         " `timeout`. A listener's own `timeout_seconds` goes first.",
+    )
+    doors: Doors = Field(
+        default_factory=dict,
+        description="What triggers, webhooks and whoever else comes in by itself may reach: names of listeners, each"
+        " with what that may cost, or a list of names. None by default; the console, tests and Python reach all.",
+    )
+    webhooks: WebhooksSection = Field(
+        default_factory=WebhooksSection, description="Where the webhooks of `triggers` are listened for."
     )
     limits: LimitsSection = Field(
         default_factory=LimitsSection,
@@ -494,6 +503,9 @@ class OrganismConfig(Section):
     payloads: Payloads = Field(
         default_factory=dict,
         description="Payload classes by name, without Python; listeners name them in `accepts` and the like.",
+    )
+    triggers: tuple[TriggerSection, ...] = Field(
+        default=(), description="What begins conversations by itself, while `xml-pipeline run` runs."
     )
     llm: LLMSection = Field(
         default_factory=LLMSection, description="Backends, models, limits and budgets of language models."

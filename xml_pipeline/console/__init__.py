@@ -8,10 +8,13 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TextIO
 
+from xml_pipeline.arming.armed import Armed
 from xml_pipeline.console import plain
 from xml_pipeline.console.renewal import Renewal
 from xml_pipeline.console.signals import live
@@ -23,13 +26,21 @@ from xml_pipeline.organism import Organism
 __all__ = ["Renewal", "main"]
 
 
-async def main(organism: Organism, *, log: Path | None = None, renewal: Renewal | None = None) -> int:
+async def main(
+    organism: Organism,
+    *,
+    log: Path | None = None,
+    renewal: Renewal | None = None,
+    arm: Callable[[Organism], Armed | None] | None = None,
+) -> int:
     """Start the organism, talk to it on the standard streams, and stop it.
 
     Args:
         organism: a new one.
         log: file for the library's log; default: in the user's state directory.
         renewal: finds another organism, which takes over: the first one is stopped in order, and the talk goes on.
+        arm: gives the triggers of an organism, which are armed for as long as the talk with it lasts; None for none.
+            Where no person types, they make it last until a signal ends it.
 
     Returns:
         The exit code: 0; 1 if, in a script, any answer was an error or any line could not be understood; 130
@@ -37,7 +48,7 @@ async def main(organism: Organism, *, log: Path | None = None, renewal: Renewal 
         time, whatever handlers do: `shutdown_seconds` and ten more.
 
     Raises:
-        ConfigError: the organism cannot start.
+        ConfigError: the organism cannot start, or a trigger cannot be armed.
     """
     directory = state_dir(os.environ)
     logged = start_log(log)
@@ -46,7 +57,7 @@ async def main(organism: Organism, *, log: Path | None = None, renewal: Renewal 
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a letter that it cannot show must not end the talk
-    talk, code = _Talk(directory, logged, renewal), 0
+    talk, code = _Talk(directory, logged, renewal, arm), 0
     try:
         while True:
             code = await live(organism, partial(talk.once, organism)) or code
@@ -61,14 +72,26 @@ async def main(organism: Organism, *, log: Path | None = None, renewal: Renewal 
 class _Talk:
     """A talk on the standard streams, with one organism after another."""
 
-    def __init__(self, directory: Path | None, logged: str, renewal: Renewal | None) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        logged: str,
+        renewal: Renewal | None,
+        arm: Callable[[Organism], Armed | None] | None,
+    ) -> None:
         self._directory = directory
         self._logged = logged
         self._renewal = renewal
+        self._arm = arm
         self._reader: LineReader | None = None
 
     async def once(self, organism: Organism) -> int:
         """With this one, until the talk or the organism is over; the exit code."""
+        armed = None if self._arm is None else self._arm(organism)
+        async with armed or nullcontext():
+            return await self._talk(organism, armed)
+
+    async def _talk(self, organism: Organism, armed: Armed | None) -> int:
         person = (
             sys.stdin is not None and sys.stdin.isatty() and sys.stdout is not None and sys.stdout.isatty()
         )
@@ -80,7 +103,7 @@ class _Talk:
             else:
                 history = private_file(self._directory, "history") if self._directory is not None else None
                 return await interactive.run(
-                    organism, history=history, log=self._logged, renewal=self._renewal
+                    organism, history=history, log=self._logged, renewal=self._renewal, armed=armed
                 )
         with _nowhere() as nothing:
             if self._reader is None:  # lines that one organism did not come to are the next one's
@@ -94,6 +117,7 @@ class _Talk:
                 log=self._logged,
                 prompt=person,
                 renewal=self._renewal,
+                armed=armed,
             )
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Sequence
 from urllib.parse import urlsplit
 
+from xml_pipeline.arming.armed import Armed
 from xml_pipeline.console.overview import first_line
 from xml_pipeline.llm import BackendStatus
 from xml_pipeline.organism import Organism
@@ -17,11 +18,13 @@ SECONDS = 0.5
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
-async def banner(organism: Organism) -> list[Line]:
+async def banner(organism: Organism, armed: Armed | None = None) -> list[Line]:
     """The organism in a few lines; asks the model servers on this machine, and no others, whether they run."""
     found = organism.router.describe()
     shown = [line(("name", organism.name), f"  {first_line(organism.description)}")]
     shown += _models(found, await absent(found))
+    if armed is not None:
+        shown += [line(("good", "armed: "), f"{name} → {to}, {when}") for name, to, when in armed.rows()]
     who = f"; text without @name goes to {organism.default}" if organism.default else ""
     shown.append(line(("dim", f"{count(len(organism.listeners), 'listener')}{who}; /help says more")))
     return shown

@@ -20,6 +20,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 
+from xml_pipeline.arming.armed import Armed
 from xml_pipeline.console.banner import banner
 from xml_pipeline.console.complete import complete
 from xml_pipeline.console.overview import toolbar
@@ -128,7 +129,12 @@ def _bindings(console: Console, interrupt: Callable[[], None]) -> KeyBindings:
 
 
 async def run(
-    organism: Organism, *, history: Path | None = None, log: str = "", renewal: Renewal | None = None
+    organism: Organism,
+    *,
+    history: Path | None = None,
+    log: str = "",
+    renewal: Renewal | None = None,
+    armed: Armed | None = None,
 ) -> int:
     """Talk to a running organism in the terminal of the current prompt_toolkit session.
 
@@ -137,6 +143,7 @@ async def run(
         history: file of the lines typed earlier; None keeps them for this run only.
         log: where the log goes, for error messages.
         renewal: finds another organism to go on with.
+        armed: its triggers; None for none.
 
     Returns:
         0: a person saw the errors.
@@ -146,7 +153,7 @@ async def run(
     try:
         async with Console(organism, screen, log=log) as console:
             if renewal is None or not renewal.times:
-                screen.show(await banner(organism))
+                screen.show(await banner(organism, armed))
                 screen.flush()
             console.go_on()
 

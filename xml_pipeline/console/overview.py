@@ -41,8 +41,13 @@ def listeners(organism: Organism) -> list[Line]:
     """One line for each listener."""
     rows = []
     for each in organism.listeners.values():
-        default = " (default)" if each.name == organism.default else ""
-        rows.append((f"@{each.name}", f"{kind(each)}{default}", contract(each), first_line(each.description)))
+        marks = (
+            "default" if each.name == organism.default else "",
+            "door" if each.name in organism.doors else "",
+        )
+        marked = ", ".join(filter(None, marks))
+        what = f"{kind(each)} ({marked})" if marked else kind(each)
+        rows.append((f"@{each.name}", what, contract(each), first_line(each.description)))
     return table(rows) if rows else [line(("dim", "no listeners"))]
 
 
@@ -161,6 +166,8 @@ def status(organism: Organism) -> list[Line]:
         ("dead letters", str(now.dead_letters)),
         ("for people", count(now.waiting_for_people, "question")),
     ]
+    if organism.doors:
+        rows.append(("doors", ", ".join(organism.doors)))
     return table(rows, "dim")
 
 

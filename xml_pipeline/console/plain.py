@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TextIO
 
+from xml_pipeline.arming.armed import Armed
 from xml_pipeline.console.banner import banner
 from xml_pipeline.console.renewal import Renewal, looking
 from xml_pipeline.console.session import Console
@@ -18,6 +19,7 @@ from xml_pipeline.terminal import Line, line, plain
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells know it."""
 PROMPT = "> "
+STAYS = "the input has ended, and triggers are armed: a signal ends it (--no-triggers arms none)"
 HOW_TO_QUIT = "press Ctrl-D or write /quit to leave"
 
 _BOM = b"\xef\xbb\xbf"
@@ -70,8 +72,9 @@ async def run(
     log: str = "",
     prompt: bool = False,
     renewal: Renewal | None = None,
+    armed: Armed | None = None,
 ) -> int:
-    """Talk to a running organism until the input ends.
+    """Talk to a running organism until the input ends; where triggers are armed and no person types, until a signal.
 
     Args:
         organism: a started one.
@@ -81,6 +84,7 @@ async def run(
         log: where the log goes, for error messages.
         prompt: whether a person sits there: a prompt is shown, and Ctrl-C does not end the program.
         renewal: finds another organism to go on with, before the input ends.
+        armed: its triggers; None for none.
 
     Returns:
         0; 1 if any answer was an error or any line could not be understood; 130 after Ctrl-C in a script.
@@ -94,7 +98,7 @@ async def run(
     screen = PlainScreen(out, err, lambda: end(1))
     async with Console(organism, screen, log=log, streaming=False, person=prompt) as console:
         if renewal is None or not renewal.times:
-            screen.note(await banner(organism))
+            screen.note(await banner(organism, armed))
         console.go_on()
 
         def interrupt() -> None:
@@ -119,6 +123,9 @@ async def run(
                 await console.give_way()
             else:
                 await console.drain()
+                if armed is not None and organism.triggers and not (prompt or console.quitting):
+                    screen.note([line(("dim", STAYS))])
+                    await ended
     if ended.done():
         return ended.result()
     return 1 if console.failed and not prompt else 0

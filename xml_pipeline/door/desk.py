@@ -16,6 +16,7 @@ from xml_pipeline.door.requests import (
     Drop,
     Erase,
     Exchange,
+    Fire,
     Forgive,
     Reply,
     Request,
@@ -57,6 +58,9 @@ class Holder(Protocol):
 
     def amended(self, what: Amended) -> None:
         """A call was put right."""
+
+    async def fire(self, name: str) -> str:
+        """Let a trigger fire: the id of its conversation. Raises RoutingError."""
 
     async def exchange(self, request: Exchange) -> bytes:
         """An envelope in, the answer's out; as `Organism.exchange`."""
@@ -110,6 +114,8 @@ class Desk:
                 self._holder.answer(request)
                 await self._settled()
                 return Told([f"thread {request.thread} is answered"])
+            case Fire(trigger=name):
+                return Told([f"trigger {name} has fired: conversation {await self._holder.fire(name)}"])
             case Forgive():
                 return await self._forgive(request)
             case Amend():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -33,10 +33,12 @@ class Running:
     Args:
         pump: it runs.
         new_id: where conversation ids come from.
+        fire: lets a trigger fire, and gives the id of its conversation.
     """
 
-    def __init__(self, pump: Pump, new_id: Callable[[], str]) -> None:
+    def __init__(self, pump: Pump, new_id: Callable[[], str], fire: Callable[[str], Awaitable[str]]) -> None:
         self._pump = pump
+        self._fire = fire
         self._new_id = new_id
 
     def begun(self, conversation_id: str) -> None:
@@ -68,6 +70,10 @@ class Running:
         """As `Holder.exchange`."""
         data = request.envelope.encode()
         return await exchange(self._pump, data, request.timeout, self._new_id, request.key)
+
+    async def fire(self, name: str) -> str:
+        """As `Holder.fire`."""
+        return await self._fire(name)
 
     def forgiven(self, what: Forgiven) -> None:
         """As `Holder.forgiven`: calls that wait for room go on."""
@@ -139,6 +145,10 @@ class Resting:
     async def exchange(self, request: Exchange) -> bytes:
         """As `Holder.exchange`."""
         raise JournalError("no organism runs that could answer; start it, and try again")
+
+    async def fire(self, name: str) -> str:
+        """As `Holder.fire`."""
+        raise JournalError("no organism runs in which it could fire; start it, and try again")
 
     def forgiven(self, what: Forgiven) -> None:
         """As `Holder.forgiven`."""

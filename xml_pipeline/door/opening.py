@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from xml_pipeline.door.desk import Desk
 from xml_pipeline.door.holders import Running
@@ -15,7 +15,11 @@ from xml_pipeline.pump import Pump
 
 
 async def door_of(
-    journal: Journal | None, ledger: AnyLedgerFile | None, pump: Pump, new_id: Callable[[], str]
+    journal: Journal | None,
+    ledger: AnyLedgerFile | None,
+    pump: Pump,
+    new_id: Callable[[], str],
+    fire: Callable[[str], Awaitable[str]],
 ) -> Door | None:
     """The open door beside that file; None where there is no file, or another kind of one.
 
@@ -24,10 +28,11 @@ async def door_of(
         ledger: of its router, open.
         pump: it runs.
         new_id: where conversation ids come from.
+        fire: lets a trigger fire.
     """
     file = ledger.journal if isinstance(ledger, LedgerFile) else journal
     if not isinstance(file, SqliteJournal):
         return None
-    door = Door(file.path, Desk(file, Running(pump, new_id), new_id).serve)
+    door = Door(file.path, Desk(file, Running(pump, new_id, fire), new_id).serve)
     await door.open()
     return door

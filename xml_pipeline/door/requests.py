@@ -95,11 +95,17 @@ class Exchange(_Said, frozen=True, tag="exchange"):
     key: str | None = None
 
 
+class Fire(_Said, frozen=True, tag="triggers fire"):
+    """Let the trigger of this name fire now."""
+
+    trigger: str
+
+
 class Forgive(_Said, frozen=True, tag="llm caps reset"):
     """Hold what was spent so far no more against a budget.
 
     Attributes:
-        scope: `organism`, or `agent`, `operation`, `conversation` or `thread` and a name.
+        scope: `organism`, or `agent`, `operation`, `caller`, `door`, `conversation` or `thread` and a name.
         per: its period: `run`, `hour`, `day`, `week` or `month`.
         zone: whose calendar says when that began.
     """
@@ -123,7 +129,7 @@ class Amend(_Said, frozen=True, tag="llm amend"):
     usd: Dollars | None = None
 
 
-Request: TypeAlias = Retry | Drop | Erase | Compact | Cancel | Reply | Exchange | Forgive | Amend
+Request: TypeAlias = Retry | Drop | Erase | Compact | Cancel | Reply | Exchange | Fire | Forgive | Amend
 
 
 class Told(Struct, frozen=True, tag_field="is", tag="told"):

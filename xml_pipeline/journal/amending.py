@@ -21,6 +21,8 @@ _BELONGS = {
     "organism": "? = ''",
     "agent": "agent = ?",
     "operation": "operation = ?",
+    "caller": "caller = ?",
+    "door": "door = ?",
     "conversation": "conversation = ?",
     "thread": "instr(' ' || threads || ' ', ' ' || ? || ' ') > 0",
 }
@@ -33,7 +35,7 @@ class Cap(NamedTuple):
     """A scope in a period.
 
     Attributes:
-        scope: `organism`, or `agent`, `operation`, `conversation` or `thread` and a name.
+        scope: `organism`, or a word of `SCOPES` and a name.
         per: the period.
         start: where it began: in seconds of Unix time, or, of a run, the number of the last call before it.
         end: in seconds of Unix time; infinite for a run.
@@ -100,13 +102,13 @@ def amend(
     """
     with together(connection):
         row = connection.execute(
-            f"SELECT ended, {SPENT_AT}, agent, operation, conversation, threads, prompt, output, micro_usd"  # noqa: S608
-            " FROM calls WHERE number = ?",
+            f"SELECT ended, {SPENT_AT}, agent, operation, conversation, threads, caller, door, prompt, output,"  # noqa: S608
+            " micro_usd FROM calls WHERE number = ?",
             (number,),
         ).fetchone()
         if row is None:
             raise JournalError(f"there is no call {number}; `xml-pipeline llm calls` lists them")
-        ended, at, agent, operation, conversation, threads, prompt, output, cost = row
+        ended, at, agent, operation, conversation, threads, caller, door, prompt, output, cost = row
         if ended is None:
             raise JournalError(f"call {number} is on its way; it can be put right when it is over")
         new_prompt, new_output = (prompt, output) if tokens is None else tokens
@@ -125,7 +127,7 @@ def amend(
         ]
         for each in stays:
             _write(connection, each)
-    spent = Spent(at, agent, operation, tuple(threads.split()), number > before, *change)
+    spent = Spent(at, agent, operation, tuple(threads.split()), number > before, *change, caller, door)
     was, now_is = (prompt, output, cost), (new_prompt, new_output, new_cost)
     return Amended(number, conversation, spent, stays, was, now_is)
 

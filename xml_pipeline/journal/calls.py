@@ -12,8 +12,8 @@ from xml_pipeline.ledger import Asked, Came, Forgiven, Limited, Recalled, Spent,
 
 _BEGUN = (
     "INSERT INTO calls (number, conversation, message, run, request, nth, threads, agent, operation, backend, model,"
-    " priced, began, prompt, output, micro_usd, attempt, organism)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " priced, began, prompt, output, micro_usd, attempt, caller, door, organism)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _NAMED = "UPDATE calls SET response = ? WHERE number = ?"
 _ENDED = (
@@ -24,6 +24,7 @@ _ENDED = (
 _ANSWERED = "INSERT OR REPLACE INTO answers VALUES (?, ?, ?)"
 _OF = "FROM calls LEFT JOIN answers ON call = number WHERE conversation = ? AND message = ? AND run = ?"
 _SUMS = "sum(prompt), sum(output), coalesce(sum(micro_usd), 0) FROM calls"
+_SUMS_OF = "sum(prompt), sum(output), coalesce(sum(micro_usd), 0), caller, door FROM calls"
 SPENT_AT = "CAST(coalesce(ended, began) / 900 AS INTEGER) * 900.0"
 """When a call counts as spent: to a quarter of an hour, for all zones begin their hours there."""
 
@@ -165,8 +166,8 @@ class Calls:
     async def spent_since(self, when: float) -> Sequence[Spent]:
         """As `Ledger.spent_since`."""
         rows = await self._file.read_apart(
-            f"SELECT {SPENT_AT}, agent, operation, number > ?1, {_SUMS} WHERE number > ?1"
-            " OR (began >= ?2 AND coalesce(ended, began) >= ?3) GROUP BY 1, 2, 3, 4",
+            f"SELECT {SPENT_AT}, agent, operation, number > ?1, {_SUMS_OF} WHERE number > ?1"
+            " OR (began >= ?2 AND coalesce(ended, began) >= ?3) GROUP BY 1, 2, 3, 4, caller, door",
             (self.before, when - _LONGEST, when),
         )
         return [Spent(at, agent, what, (), bool(in_run), *sums) for at, agent, what, in_run, *sums in rows]

@@ -183,6 +183,17 @@ ALTER TABLE calls ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE calls ADD COLUMN cache_write_1h INTEGER NOT NULL DEFAULT 0;
 """
 
+# Who brought in what calls are made for, and through which door; up to when each trigger has fired.
+_DOORS = """
+ALTER TABLE calls ADD COLUMN caller TEXT NOT NULL DEFAULT '';
+ALTER TABLE calls ADD COLUMN door TEXT NOT NULL DEFAULT '';
+CREATE TABLE IF NOT EXISTS triggers (
+    name TEXT PRIMARY KEY,
+    seen REAL NOT NULL,
+    sent INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
 # What flows do, for calls of them that outlive a change of the file.
 _DEFINITIONS = """
 CREATE TABLE IF NOT EXISTS definitions (digest TEXT PRIMARY KEY, definition TEXT NOT NULL) WITHOUT ROWID;
@@ -193,7 +204,7 @@ _MIGRATIONS = {
     1: f"DROP TABLE answers; {_CALLS}",
     2: f"{_SESSIONS} {_QUESTIONS} {_SCHEMAS}",
     3: _MONEY,
-    4: f"{_LIMITS} {_ATTEMPTS} {_DEFINITIONS}",
+    4: f"{_LIMITS} {_ATTEMPTS} {_DEFINITIONS} {_DOORS}",
 }
 """From each version of the tables to the next one."""
 
@@ -243,7 +254,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     if not tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_TABLES} {_CALLS} {_SESSIONS} {_QUESTIONS} {_SCHEMAS} {_MONEY} {_LIMITS} {_ATTEMPTS}"
-            f" {_DEFINITIONS} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            f" {_DEFINITIONS} {_DOORS} PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {VERSION}; COMMIT;"
         )
         return
     for number in range(version, VERSION):

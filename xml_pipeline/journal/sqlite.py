@@ -142,6 +142,7 @@ class SqliteJournal:
         path: the file.
         clock: Unix time in seconds.
         ledger: what models were asked, in the same file.
+        keep: seconds for which a conversation is kept after its end; None for ever.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class SqliteJournal:
         self.path = Path(path)
         self.trouble = ""
         self._synchronous = synchronous
-        self._keep = keep
+        self.keep = keep
         self.clock = clock
         self._elapsed = elapsed
         self._ahead = math.inf  # so much the clock is ahead of `elapsed`, in the life that is written down
@@ -551,12 +552,12 @@ class SqliteJournal:
         """Write what comes, until None comes; in between, delete what is not kept."""
         folded, behind, due = True, False, time.monotonic()
         while True:
-            if self._keep is not None and time.monotonic() >= due:
-                deleted = self._deleted(connection, self.clock() - self._keep)
+            if self.keep is not None and time.monotonic() >= due:
+                deleted = self._deleted(connection, self.clock() - self.keep)
                 behind = deleted == MOST
                 folded = folded and not deleted
                 if not behind:
-                    due = time.monotonic() + max(self._idle, self._keep * _LATE)
+                    due = time.monotonic() + max(self._idle, self.keep * _LATE)
             try:
                 more = self._queue.get(timeout=0 if behind else self._idle)
             except Empty:

@@ -34,6 +34,8 @@ def begun(completion: Completion, lease: Lease, rates: Rates | None, wall: float
         output,
         price if held is None or not held.most.micro_usd else held.most.micro_usd,
         lease.attempt,
+        charge.caller,
+        charge.door,
     )
 
 

@@ -244,7 +244,8 @@ class BudgetSection(Section):
         "run",
         description="When it starts anew: with each start (after a death the run goes on), or with an hour, a day, a"
         " week (from Monday) or a month of the calendar, in `budgets.zone`. An agent's may also hold for each `call`"
-        " of it, with all that is called below, or for it in each `conversation`.",
+        " of it, with all that is called below, or for it in each `conversation`; a door's and a trigger's for each"
+        " `conversation`.",
     )
     soft: bool = Field(False, description="Only warn, also when it is used up.")
     warn_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
@@ -299,6 +300,9 @@ class BudgetsSection(Section):
     )
     default_max_tokens: Count = Field(4096, description="Output limit given to calls that state none.")
 
+    _doors: Mapping[str, tuple[BudgetSection, ...]] = PrivateAttr(default_factory=dict)
+    _callers: Mapping[str, tuple[BudgetSection, ...]] = PrivateAttr(default_factory=dict)
+
     @field_validator("zone")
     @classmethod
     def _known_zone(cls, zone: str) -> str:
@@ -346,7 +350,17 @@ class BudgetsSection(Section):
             self.default_max_tokens,
             {name: self._of_operation(limits) for name, limits in self.operations.items()},
             self.zone,
+            {name: made(sections) for name, sections in self._doors.items()},
+            {name: made(sections) for name, sections in self._callers.items()},
         )
+
+    def for_visitors(
+        self, doors: Mapping[str, tuple[BudgetSection, ...]], callers: Mapping[str, tuple[BudgetSection, ...]]
+    ) -> BudgetsSection:
+        """These, and those of doors and of who comes through them, which stand elsewhere in the file."""
+        same = self.model_copy()
+        same._doors, same._callers = doors, callers
+        return same
 
     def _of_operation(self, limits: tuple[BudgetSection, ...] | MultipleSection) -> tuple[Budget, ...]:
         if isinstance(limits, tuple):

@@ -130,6 +130,7 @@ class Upkeep:
             *(charge.agent, charge.operation, charge.conversation_id, charge.threads, None),
             *(self.route.name, self.route.model, self._priced_as(rates), self.shared.clock.wall()),
             *(usage.prompt_tokens, 0, cost if held is None else held.most.micro_usd or cost),
+            *(1, charge.caller, charge.door),
         )
 
     def _settle(self, fact: Answered, held: Reservation | None, row: int) -> None:

@@ -85,6 +85,10 @@ class HandlerCall(Struct):
             self.turns = {}
         return self.turns.setdefault(part, asyncio.Lock())
 
+    def came(self) -> tuple[str, str]:
+        conversation = self.conversation
+        return (conversation.caller, conversation.door) if conversation.door else ("", "")
+
     def lineage(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """As `Caller.lineage`; the open ones, for a handler that was given up."""
         return lineage(self.conversation, self.thread)

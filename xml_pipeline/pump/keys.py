@@ -27,6 +27,9 @@ class Keys:
         asks: who waits for the answer of each conversation.
         disappoint: raises an error for all of them.
         goes_on: whether a conversation is at work, or its end is on its way to the journal.
+
+    Attributes:
+        entering: conversations that are named, and wait for room.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Keys:
         self._disappoint = disappoint
         self._goes_on = goes_on
         self._requests: dict[str, tuple[str, str]] = {}
+        self.entering: set[str] = set()
 
     def join(self, fact: Injected, answer: Answer | None) -> bool:
         """Whether there is, or was, a conversation of the fact's id; then `answer` gets its answer.
@@ -71,6 +75,10 @@ class Keys:
             else:
                 self._asks.setdefault(fact.conversation_id, []).append(answer)
         return True
+
+    def known(self, conversation_id: str) -> bool:
+        """Whether there is, or was, a conversation of this id. Raises JournalError."""
+        return conversation_id in self._requests or bool(self._steps(conversation_id))
 
     def wait(self, conversation_id: str, answer: Answer) -> None:
         """Let `answer` get the answer of any conversation, with a key or without one.
@@ -103,6 +111,7 @@ class Keys:
     def begin(self, fact: Injected) -> Iterator[None]:
         """While a request is let in, and from then on, others of the same key join it."""
         self._requests[fact.conversation_id] = _request(fact)
+        self.entering.add(fact.conversation_id)
         try:
             yield
         except BaseException as error:
@@ -114,6 +123,8 @@ class Keys:
             )
             self._disappoint(fact.conversation_id, told)
             raise
+        finally:
+            self.entering.discard(fact.conversation_id)
 
     def end(self, conversation_id: str) -> None:
         """A conversation is over, or was not let in."""

@@ -305,9 +305,10 @@ class Pump:
 
     async def written(self, conversation_id: str) -> None:
         """Wait until a conversation that was injected just now is durable."""
-        if conversation_id in self._reserved:
-            self._written[conversation_id] = future = self._loop.create_future()
-            await future
+        entering = () if self.keys is None else self.keys.entering
+        if conversation_id in self._reserved or conversation_id in entering:
+            future = self._written.setdefault(conversation_id, self._loop.create_future())
+            await asyncio.shield(future)  # several may wait for one, and each may give up
 
     def key_inside(self, to: str, payload: Any) -> str | None:
         """The key of a request that is made inside a handler of this organism, if it is, and outlives the process.

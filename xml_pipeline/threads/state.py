@@ -143,6 +143,7 @@ class Conversation(Struct):
         caller: the outside name that listeners see.
         session: of the outside caller.
         lasting: whether that session outlives the conversation.
+        door: through which it came, if its caller is one that comes through doors; "" for none.
         awaited: whether somebody outside waits for the answer.
         root: its first thread (or the one that it was handed over to); "" when that has ended.
         threads: open ones by id.
@@ -165,6 +166,7 @@ class Conversation(Struct):
     seq: int = 0
     sessions: dict[str, str] = field(default_factory=dict)
     memory: dict[str, Memory] | None = None
+    door: str = ""
 
 
 class OutsideSession(Struct):
@@ -234,6 +236,10 @@ class State(Struct):
             session.seconds, session.until = event.seconds, event.until
 
 
+VISITOR = ":"
+"""What is in the name of a caller that comes through a door, and in no other name: `trigger:nightly`."""
+
+
 def is_named(session_id: str) -> bool:
     """Whether a lasting session has a name by which its caller comes back to it: `SENDER/NAME`."""
     return "/" in session_id
@@ -261,6 +267,8 @@ def begin(state: State, conversation_id: str, event: Began) -> Conversation:
     conversation = state.conversations[conversation_id] = Conversation(
         conversation_id, event.caller, event.session, event.lasting, event.awaited, seq=1
     )
+    if VISITOR in event.caller:
+        conversation.door = event.listener
     if event.lasting:
         session = state.sessions.get(event.session)
         if session is None:

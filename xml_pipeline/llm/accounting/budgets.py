@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo
-from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
@@ -19,6 +18,7 @@ import msgspec
 from xml_pipeline.errors import BudgetExceededError, ConfigError, JournalError, cut
 from xml_pipeline.events import BudgetWarning
 from xml_pipeline.ledger import Amended, Forgiven, Ledger, Limited, Recalled, Spent
+from xml_pipeline.llm.accounting.named import Named, only
 from xml_pipeline.llm.accounting.periods import (
     ALWAYS,
     ENDLESS,
@@ -38,6 +38,7 @@ MAX_NAMED_SCOPES = 65_536  # agents and operations that only a glob names, the s
 _NEVER = Period(0.0, 0.0)
 
 K = TypeVar("K")
+_LONGER: frozenset[Per] = frozenset(get_args(Per)) - frozenset(get_args(Within))
 Unit = Literal["tokens", "input_tokens", "output_tokens", "usd"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
@@ -51,7 +52,7 @@ class Budget:
         usd: US dollars, None for no limit.
         per: `run` (since the organism was started; a start after a death goes on with the run), or `hour`, `day`,
             `week` or `month` of the calendar, in the zone of the budgets. An agent's may also be per `call`,
-            each with all that is below it, or per `conversation`, each for itself.
+            each with all that is below it; an agent's, a door's and a caller's per `conversation`, each for itself.
         warn_at: fractions of the limit at which a `BudgetWarning` is emitted, once per period.
         input_tokens: of prompts, read from caches or not; None for no limit.
         output_tokens: of answers, reasoning included; None for no limit.
@@ -119,9 +120,11 @@ class Budgets:
         default_max_tokens: output limit of calls that state none.
         operations: operation or glob → limits, each operation for itself; an exact name hides globs.
         zone: whose calendar says when an hour, a day, a week or a month begins.
+        doors: a door's name → limits of all that comes in through it.
+        callers: who comes through doors, as `trigger:nightly` → limits of all that it brings in.
 
     Raises:
-        ConfigError: the zone is not known here, or something else than an agent is limited per call or conversation.
+        ConfigError: the zone is not known here, or something is limited per call or conversation that cannot be.
     """
 
     organism: Sequence[Budget] = ()
@@ -131,9 +134,16 @@ class Budgets:
     default_max_tokens: int = 4096
     operations: Mapping[str, Sequence[Budget]] = field(default_factory=dict)
     zone: str = "UTC"
+    doors: Mapping[str, Sequence[Budget]] = field(default_factory=dict)
+    callers: Mapping[str, Sequence[Budget]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         zone_named(self.zone)
+        if any(one.per == "call" for one in _every(self.doors, self.callers)):
+            raise ConfigError(
+                "the budget of a door, and of who comes through it, is not per call; what comes in is a conversation:"
+                " per conversation"
+            )
         others = (self.organism, self.thread, self.conversation, *self.operations.values())
         for budget in (one for some in others for one in some):
             if budget.per == "call" or budget.per == "conversation":
@@ -144,13 +154,13 @@ class Budgets:
 
     def __bool__(self) -> bool:
         """Whether there is any limit."""
-        return bool(self.organism or self.agents or self.thread or self.conversation or self.operations)
+        several = self.organism or self.thread or self.conversation
+        return bool(several or self.agents or self.operations or self.doors or self.callers)
 
     def of_everything(self) -> Iterator[Budget]:
         """Those that hold longer than a conversation."""
         yield from self.organism
-        for some in (*self.agents.values(), *self.operations.values()):
-            yield from some
+        yield from _every(self.agents, self.operations, self.doors, self.callers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,16 +408,22 @@ class BudgetBook:
         self._on_settled = on_settled
         self._zone = zone_named(budgets.zone)
         self._organism = self._meters("organism", budgets.organism)
-        self._agents = _Named("agent", _only(budgets.agents, set(get_args(Per)) - set(get_args(Within))))
-        self._within: dict[Within, _Named] = {
-            per: _Named("agent", named)
+        self._agents = Named("agent", only(budgets.agents, _LONGER))
+        self._within: dict[Within, Named] = {
+            per: Named("agent", named)
             for per in get_args(Within)
-            if any((named := _only(budgets.agents, {per})).values())
+            if any((named := only(budgets.agents, {per})).values())
         }
-        self._operations = _Named("operation", budgets.operations)
+        self._operations = Named("operation", budgets.operations)
+        self._doors = Named("door", only(budgets.doors, _LONGER))
+        self._callers = Named("caller", only(budgets.callers, _LONGER))
+        self._brought = (
+            Named("door", only(budgets.doors, {"conversation"})),
+            Named("caller", only(budgets.callers, {"conversation"})),
+        )
         self._threads: OrderedDict[tuple[str, str], list[Meter]] = OrderedDict()
         self._own: dict[tuple[str, str], tuple[Own, ...]] = {}
-        self._talks: dict[str, set[str]] = {}  # conversation → the agents that are limited in it
+        self._talks: dict[str, set[tuple[str, str]]] = {}  # conversation → what is limited in it: kind, name
         self._ledger: Ledger | None = None
         self._earlier: Sequence[Spent] = ()  # in earlier lives
         self._forgiven: Sequence[Forgiven] = ()
@@ -424,7 +440,7 @@ class BudgetBook:
         self._ledger, self._earlier = ledger, tuple(earlier)
         self._forgiven = tuple(filter(self._still_holds, ledger.forgiven()))
         self._count(self._organism, self._earlier)
-        for named in (self._agents, self._operations):
+        for named in (self._agents, self._operations, self._doors, self._callers):
             for name, meters in named.all():
                 self._count(meters, named.of(name, self._earlier))
         for each in ledger.limited():
@@ -472,6 +488,8 @@ class BudgetBook:
             found += self._named(self._agents, charge.agent)
         if charge.operation and self.budgets.operations:
             found += self._named(self._operations, charge.operation)
+        if charge.door and (self.budgets.doors or self.budgets.callers):
+            found += self._brought_in(charge)
         if self.budgets.thread or self._own:
             for thread in charge.threads:
                 found += self._scope("thread", thread, self.budgets.thread, charge.conversation_id)
@@ -522,10 +540,13 @@ class BudgetBook:
             "organism": change,
             f"agent {change.agent}": change,
             f"operation {change.operation}": change,
+            f"door {change.door}": change,
+            f"caller {change.caller}": change,
         }
         kept = change._replace(in_run=True)  # what is of one conversation goes through all lives
         scopes[f"conversation {what.conversation_id}"] = kept
-        scopes[f"agent {_talk(change.agent, what.conversation_id)}"] = kept
+        for kind, name in (("agent", change.agent), ("door", change.door), ("caller", change.caller)):
+            scopes[f"{kind} {_talk(name, what.conversation_id)}"] = kept
         for thread in change.threads:
             scopes[f"thread {thread}"] = scopes[f"call {thread}"] = kept
         for scope, counts in scopes.items():
@@ -546,9 +567,9 @@ class BudgetBook:
         match kind:
             case "organism":
                 return self._organism
-            case "agent" | "operation":
-                named = self._agents if kind == "agent" else self._operations
-                if found := named.made(name):
+            case "agent" | "operation" | "door" | "caller":
+                every = (self._agents, self._operations, self._doors, self._callers)
+                if found := next(each for each in every if each.kind == kind).made(name):
                     return found
         return self._threads.get((kind, name), [])
 
@@ -562,8 +583,8 @@ class BudgetBook:
     def forget_conversation(self, conversation_id: str) -> None:
         """The conversation is over."""
         self._threads.pop(("conversation", conversation_id), None)
-        for agent in self._talks.pop(conversation_id, ()):
-            self._threads.pop(("agent", _talk(agent, conversation_id)), None)
+        for kind, name in self._talks.pop(conversation_id, ()):
+            self._threads.pop((kind, _talk(name, conversation_id)), None)
 
     def _bounded(self, charge: Charge) -> list[Meter]:
         """Of the calls of agents that this is a part of, and of the agent in this conversation."""
@@ -573,11 +594,23 @@ class BudgetBook:
             for thread, listener in zip(charge.threads, charge.listeners, strict=True):
                 found += self._scope("call", thread, calls.limits(listener), conversation)
         if (talks := self._within.get("conversation")) is not None and (limits := talks.limits(charge.agent)):
-            self._talks.setdefault(conversation, set()).add(charge.agent)
-            found += self._scope("agent", _talk(charge.agent, conversation), limits, conversation)
+            found += self._talk("agent", charge.agent, limits, conversation)
         return found
 
-    def _named(self, named: _Named, name: str) -> list[Meter]:
+    def _brought_in(self, charge: Charge) -> list[Meter]:
+        """Of the door that the conversation came through, and of who brought it."""
+        found = self._named(self._doors, charge.door) + self._named(self._callers, charge.caller)
+        for named, name in zip(self._brought, (charge.door, charge.caller), strict=True):
+            if limits := named.limits(name):
+                found += self._talk(named.kind, name, limits, charge.conversation_id)
+        return found
+
+    def _talk(self, kind: str, name: str, limits: Sequence[Budget], conversation_id: str) -> list[Meter]:
+        """Of one thing in one conversation."""
+        self._talks.setdefault(conversation_id, set()).add((kind, name))
+        return self._scope(kind, _talk(name, conversation_id), limits, conversation_id)
+
+    def _named(self, named: Named, name: str) -> list[Meter]:
         limits = named.exact(name)
         if limits is not None:
             meters = named.meters.get(name)
@@ -602,7 +635,8 @@ class BudgetBook:
             if kind == "agent":
                 belongs = [spent for spent in earlier if _talk(spent.agent, conversation_id) == key]
             else:
-                belongs = [spent for spent in earlier if kind == "conversation" or key in spent.threads]
+                whole = kind in ("conversation", "door", "caller")
+                belongs = [spent for spent in earlier if whole or key in spent.threads]
             self._count([meter for meter in meters if meter.since is None], belongs)
             for meter in meters:
                 if meter.since is not None:
@@ -650,56 +684,16 @@ class BudgetBook:
         ]
 
 
-class _Named:
-    """The scopes of one kind that have names: agents, operations.
-
-    Attributes:
-        kind: what they are.
-        meters: of those that are named exactly.
-        others: of those that only a glob names, the least recently used first.
-    """
-
-    def __init__(self, kind: Literal["agent", "operation"], limits: Mapping[str, Sequence[Budget]]) -> None:
-        self.kind = kind
-        self.meters: dict[str, list[Meter]] = {}
-        self.others: OrderedDict[str, list[Meter]] = OrderedDict()
-        self._limits = limits
-
-    def exact(self, name: str) -> Sequence[Budget] | None:
-        """The limits of this very name."""
-        return self._limits.get(name)
-
-    def limits(self, name: str) -> Sequence[Budget]:
-        """The limits of this one."""
-        exact = self.exact(name)
-        return self.globbed(name) if exact is None else exact
-
-    def globbed(self, name: str) -> list[Budget]:
-        """The limits of all globs that fit the name."""
-        return [one for glob, some in self._limits.items() if fnmatchcase(name, glob) for one in some]
-
-    def of(self, name: str, earlier: Sequence[Spent]) -> list[Spent]:
-        """What this one spent."""
-        return [spent for spent in earlier if getattr(spent, self.kind) == name]
-
-    def made(self, name: str) -> list[Meter]:
-        """The meters of one name, as far as they were made."""
-        return self.meters.get(name) or self.others.get(name) or []
-
-    def all(self) -> Iterator[tuple[str, list[Meter]]]:
-        """Every name that has meters, and those."""
-        yield from self.meters.items()
-        yield from self.others.items()
+def _every(*named: Mapping[str, Sequence[Budget]]) -> Iterator[Budget]:
+    """All budgets of these, whoever's they are."""
+    for each in named:
+        for some in each.values():
+            yield from some
 
 
-def _only(named: Mapping[str, Sequence[Budget]], pers: Collection[Per]) -> dict[str, list[Budget]]:
-    """The budgets of these periods; a name without one of them still hides globs."""
-    return {name: [budget for budget in some if budget.per in pers] for name, some in named.items()}
-
-
-def _talk(agent: str, conversation_id: str) -> str:
-    """An agent in one conversation."""
-    return f"{agent} in {conversation_id}"
+def _talk(name: str, conversation_id: str) -> str:
+    """Something in one conversation."""
+    return f"{name} in {conversation_id}"
 
 
 def _drop_idle(scopes: OrderedDict[K, list[Meter]]) -> None:

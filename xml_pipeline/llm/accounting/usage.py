@@ -151,6 +151,8 @@ class Charge:
         attempt: which delivery of it this is, from 1.
         operation: what the call is for, or "".
         listeners: who works in each of `threads`.
+        caller: who brought the conversation through a door, as `trigger:nightly`; "" for nobody.
+        door: through which; "" for none.
     """
 
     agent: str = ""
@@ -161,6 +163,8 @@ class Charge:
     attempt: int = 1
     operation: str = ""
     listeners: tuple[str, ...] = ()
+    caller: str = ""
+    door: str = ""
 
 
 def charge_of(agent_id: str | None, operation: str = "") -> Charge:
@@ -181,6 +185,7 @@ def charge_of(agent_id: str | None, operation: str = "") -> Charge:
         caller.attempt,
         operation or caller.operation,
         listeners,
+        *caller.came(),
     )
 
 
