@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from xml_pipeline.agents import AgentSettings, Answer, Bounds, Task, agent_listener
+from xml_pipeline.agents import AgentSettings, Answer, Bounds, Skill, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
 from xml_pipeline.config.models import OrganismSection
+from xml_pipeline.config.tasks import USUAL, templates_of
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
@@ -89,7 +90,8 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
     problems: list[Problem] = []
     for position, each in enumerate(config.listeners):
         try:
-            built.append(_listener(each, config.resolved, config.llm.routing))
+            skills = config.skills.get(position, ())
+            built.append(_listener(each, config.resolved, config.llm.routing, skills))
         except ConfigError as error:
             problems.extend(
                 Problem(problem.message, problem.path or f"listeners[{position}]")
@@ -100,7 +102,12 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
     return built
 
 
-def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mapping[str, str]) -> Listener:
+def _listener(
+    each: ListenerConfig,
+    resolved: Mapping[str, Any],
+    routing: Mapping[str, str],
+    skills: tuple[Skill, ...],
+) -> Listener:
     options: ListenerOptions = {
         "description": each.description,
         "peers": each.peers,
@@ -118,7 +125,9 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
         return listener(each.name, None, human=True, **person)
     options["operation"] = each.operation
     if each.kind == "agent":
-        return agent_listener(each.name, _agent_settings(each, routing), **options)
+        task = templates_of(each.task, each.accepts or USUAL, resolved)
+        settings = replace(_agent_settings(each, routing), task=task, skills=skills)
+        return agent_listener(each.name, settings, **options)
     options.update(
         {
             "agent": each.agent,

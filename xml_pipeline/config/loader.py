@@ -25,6 +25,8 @@ from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import EXTENSION, FORMAT, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
+from xml_pipeline.config.skills import read_skills
+from xml_pipeline.config.tasks import check_hand_overs, check_tasks
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.section import MODULES, UNIMPORTED
@@ -100,11 +102,13 @@ def loads(
         replace_llm(document, Path(llm), around)
     directories = {file: home, **include_listeners(document, around)}
     prompts = read_prompts(document, directories, around)
+    skills = read_skills(document, directories, around)
     _report_keys(document)
     _leave_out_extensions(document)
     declarations, classes = declared(document)
     config = _validate(document, unimported=True)
     check(document, (*words(document), *BUILT_IN))
+    check_tasks(document, {**BUILT_IN, **classes})
     if config is None or document.found:
         raise _error(document, file)
     unchecked = import_paths(document)
@@ -118,10 +122,13 @@ def loads(
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if imports == "all":
         resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
-        if document.found:
-            raise _error(document, file)
+    if not document.found:
+        check_tasks(document, resolved)
+        check_hand_overs(document, resolved)
+    if document.found:
+        raise _error(document, file)
     config = _complete(config, document, around, prompts, resolved, unchecked)
-    config._declarations, config._classes = declarations, classes
+    config._declarations, config._classes, config._skills = declarations, classes, MappingProxyType(skills)
     return config
 
 

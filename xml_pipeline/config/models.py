@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 
+from xml_pipeline.agents import Skill
 from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
@@ -48,6 +49,7 @@ Classes = Annotated[
     Field(min_length=1),
     BeforeValidator(_several, json_schema_input_type=ClassName | list[ClassName]),
 ]
+Folder = Annotated[str, Field(min_length=1)]
 BudgetSections = Annotated[
     tuple[BudgetSection, ...],
     BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
@@ -335,6 +337,16 @@ class ListenerConfig(Section):
         description="The system prompt: a text, a file, or a list of texts and files, with an empty line between"
         " them. How to call the peers is added to it.",
     )
+    task: Annotated[Mapping[ClassName, str], AGENTS] = Field(
+        default_factory=dict,
+        description="How a task is told to the model, by class of `accepts`: a text in which `{{field}}` and"
+        ' `{{field.below or "text"}}` stand for what came. Default: a `Task` is its text, every other class its XML.',
+    )
+    skills: Annotated[tuple[Folder, ...], AGENTS] = Field(
+        default=(),
+        description="Folders with a SKILL.md, relative to the file that names them, read once, at load. The name and"
+        " the description of each stand in the prompt; the model reads the rest when it needs it.",
+    )
     max_turns: Annotated[Count, AGENTS] = Field(
         default=8,
         description="Turns for one task, each an answer of the model with all its calls; after the last one the"
@@ -458,6 +470,7 @@ class OrganismConfig(Section):
     _declarations: Declarations = PrivateAttr(default=Declarations(""))
     _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
+    _skills: Mapping[int, tuple[Skill, ...]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
 
     @property
     def base(self) -> Path:
@@ -500,6 +513,11 @@ class OrganismConfig(Section):
     def unchecked(self) -> tuple[str, ...]:
         """What was not imported and so not checked, as `listeners[2].handler: handlers:greet`."""
         return self._unchecked
+
+    @property
+    def skills(self) -> Mapping[int, tuple[Skill, ...]]:
+        """What agents may read, by the index of the listener."""
+        return self._skills
 
     @property
     def named_models(self) -> tuple[NamedModel, ...]:

@@ -20,7 +20,11 @@ from xml_pipeline.payload.declared import Declarations, classes_of
 from xml_pipeline.payload.declaring import read_declarations
 
 SECTION = "payloads"
-_TAKEN = (*BUILT_IN, "Gathered", "Huh", "SystemError", "BrokenRule", "AgentState", "RememberedTask")
+_TAKEN = (
+    *BUILT_IN,
+    *("Gathered", "Huh", "SystemError", "BrokenRule"),
+    *("AgentState", "RememberedTask", "HandOver", "ReadSkill"),
+)
 
 _Bound = int | float | str
 
