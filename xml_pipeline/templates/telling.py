@@ -1,16 +1,20 @@
 """A payload told to a model by a template of its class. Pure.
 
-What cannot be more than a word of a sentence stands in it: numbers, times, words that a class lists, texts of at most
-`SHORT` characters, without their line breaks. Every other text stands in an element with the field's name, so that a
-model sees where it begins and ends. No value can open or close an element, and none is read as a template.
+What cannot be more than a part of a sentence stands in it: numbers, times, words that a class lists, and texts of
+which `max_length` or a pattern says that they have at most `SHORT` characters, without their line breaks. Every other
+text stands in an element with the field's name, so that a model sees where it begins and ends. No value can open or
+close an element, and none is read as a template.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from xml_pipeline.payload import codec_of, is_payload, nodes
+from xml_pipeline.payload.constraints import Constraints
+from xml_pipeline.payload.pattern import longest
 from xml_pipeline.payload.scalars import BYTES, KINDS, STR
 from xml_pipeline.payload.text import escape
 from xml_pipeline.templates.filling import Filler
@@ -19,7 +23,7 @@ from xml_pipeline.templates.text import Reference, TemplateFault, parse
 from xml_pipeline.templates.types import NoSuchPath, Scope, Type, lead
 
 SHORT = 100
-"""Characters (`max_length`) up to which a text stands in the line."""
+"""Characters up to which a text stands in the line, where its class says that it has no more."""
 
 
 def untellable(text: str, cls: type) -> Iterator[str]:
@@ -109,7 +113,12 @@ def _item(name: str, node: nodes.Node | None, value: Any) -> str:
     text = str(value) if kind is STR else kind.to_text(value)
     if kind not in (STR, BYTES):
         return text
-    most = node.constraints.max_length if isinstance(node, nodes.Scalar) and kind is STR else None
-    if most is not None and most <= SHORT:
+    if isinstance(node, nodes.Scalar) and kind is STR and _most(node.constraints) <= SHORT:
         return escape(" ".join(text.split()))
     return f"<{name}>{escape(text)}</{name}>"
+
+
+def _most(constraints: Constraints) -> float:
+    """The most characters that a text of this type has; infinite where nothing says so."""
+    most = math.inf if constraints.max_length is None else constraints.max_length
+    return min(most, math.inf if constraints.pattern is None else longest(constraints.pattern))
