@@ -74,11 +74,11 @@ class _Reading:
     def skill(self, path: documents.Path, name: str, directory: Path) -> Skill | None:
         """The skill in a folder; None, and reports, when there is none."""
         folder = directory / name
-        real = os.path.realpath(folder)
-        if real in self._known:
-            return self._known[real]
         shown = self.document.shown(path, name)
         try:
+            real = os.path.realpath(folder)
+            if real in self._known:
+                return self._known[real]
             refuse_outside(folder, self.around.root)
             if not folder.is_dir():
                 raise _Refused(f"the folder {shown} {self._no_folder(path, folder)}")
