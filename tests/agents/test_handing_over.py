@@ -77,6 +77,15 @@ async def test_a_task_goes_on_as_it_came_and_its_caller_gets_the_other_one_s_ans
     assert scene.open_tasks() == 0
 
 
+@pytest.mark.parametrize("arguments", ["", "{}", " {} "])
+@virtual
+async def test_what_a_server_makes_of_no_arguments_is_no_mistake(arguments: str) -> None:
+    scene = over_scene(ToolCall("h1", "hand_over_to_desk", arguments))
+    got = desk(scene, Task)
+    assert await scene.ask("mine") == Answer("From the desk.")
+    assert got == [Task("mine")]
+
+
 @pytest.mark.parametrize("way", WAYS)
 @virtual
 async def test_a_task_goes_on_as_it_came_after_peers_were_called(way: str) -> None:
@@ -309,6 +318,8 @@ IN_TEXT = {
     "<HandOver/>": "say to whom it is handed over",
     "<hand_over_to_desk/>": "in a notation that nobody reads",
     '<call to="hand_over_to_desk"><Add><a>1</a><b>2</b></Add></call>': "is not what 'hand_over_to_desk' takes",
+    'Sure. <call to="hand_over_to_desk"/>': "in a notation that nobody reads",
+    'Sure. <call to="hand_over_to_desk"></call>': "holds no payload that can be sent",
     '{"name": "hand_over_to_desk", "arguments": {}}': "written as JSON text",
 }
 

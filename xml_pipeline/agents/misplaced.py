@@ -127,7 +127,8 @@ def written_in_another_notation(text: str, toolbox: Toolbox) -> bool:
 def _named_after(tool: Tool, text: str) -> bool:
     """Whether an element is called as the tool is, and begins with one of its fields; a hand-over may have none."""
     if tool.does == "hands over":
-        return re.search(rf"(?<!`)<{re.escape(tool.name)}[\s/>]", text) is not None
+        name = re.escape(tool.name)
+        return re.search(rf"(?<!`)<(?:{name}[\s/>]|call\s+to\s*=\s*[\"']{name}[\"'])", text) is not None
     fields = "|".join(re.escape(each.name) for each in tool.codec.fields)
     if not fields or (f"<{tool.name}>" not in text and f"<{tool.peer}>" not in text):
         return False
