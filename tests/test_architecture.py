@@ -244,8 +244,8 @@ def test_every_package_of_the_design_that_is_pure_is_in_the_contract() -> None:
 
 SURFACE = {
     "xml_pipeline": """
-        AnswerError AskTimeout BackendError BudgetExceededError ConfigError Gathered HandlerMetadata HandlerResponse
-        Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete complete_sync
+        AnswerError Approval AskTimeout BackendError BudgetExceededError ConfigError Gathered HandlerMetadata
+        HandlerResponse Huh Keep NoReply Organism PayloadError SystemError XmlPipelineError complete complete_sync
         extract_payloads once stream stream_sync xmlify
     """,
     "xml_pipeline.agents": """
@@ -266,8 +266,8 @@ SURFACE = {
         complete complete_sync configure_router forbid_real_requests get_router stream stream_sync use_router
     """,
     "xml_pipeline.pump": """
-        Attaching ConversationLimits DeadLetter GatherResponse Handler HandlerMetadata HandlerResponse Keep Listener
-        ListenerOptions Machine Pump PumpSettings Surroundings listener once
+        Approval Attaching ConversationLimits DeadLetter GatherResponse Handler HandlerMetadata HandlerResponse Keep
+        Listener ListenerOptions Machine Pump PumpSettings Surroundings listener once
     """,
     "xml_pipeline.testing": """
         Recorder Rule ScriptedBackend VirtualTimeLoop forbid_real_requests run_in_virtual_time scripted_router

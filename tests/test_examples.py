@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tests.console.processes import ROOT, run
 from tests.console.real_terminal import CTRL_D, ENTER, RealTerminal
+from tests.journal.test_recovery import came_to
+from xml_pipeline import Organism
 
 
 def test_console_answers_without_a_key(tmp_path: Path) -> None:
@@ -84,3 +87,30 @@ def test_pipeline_takes_any_file(text: str, tmp_path: Path) -> None:
     done = run("-m", "examples.pipeline", str(file), state=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "records booked" in done.stdout
+
+
+def test_the_support_desk_is_data_and_leaves_the_order_of_work_to_no_model(tmp_path: Path) -> None:
+    file = ROOT / "examples" / "support_desk" / "organism.yaml"
+    assert len(file.read_text().splitlines()) < 120
+    text = "My invoice is wrong\nIt crashed\nhello there\n"
+    done = run("-m", "xml_pipeline.cli", "run", str(file), state=tmp_path, text=text)
+    assert done.returncode == 0, done.stderr
+    assert [row.split(". ")[0] for row in done.stdout.splitlines()] == [
+        "desk: A corrected invoice comes within a day",
+        "desk: Restart it, then send us the log",
+        "desk: Thank you",
+    ]
+
+
+async def test_no_money_goes_back_without_the_supervisor() -> None:
+    desk = Organism.from_file(ROOT / "examples" / "support_desk" / "organism.yaml")
+    async with desk:
+        for granted, said in (
+            (True, "Your money is on its way"),
+            (False, "We cannot send it back: too late."),
+        ):
+            asking = asyncio.ensure_future(desk.ask("desk", {"Ticket": {"text": "I was charged twice"}}))
+            await came_to(desk.questions)
+            (question,) = desk.questions()
+            desk.answer(question.thread_id, desk.payloads["Verdict"](granted=granted, note="too late"))
+            assert (await asking).text.startswith(said)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 
 from xml_pipeline import (
     AnswerError,
+    Approval,
     AskTimeout,
     BackendError,
     BudgetExceededError,
@@ -355,7 +356,8 @@ organism.listener(Watchful(), name="watchful")
 organism.listener(SyncObject(), name="sync.object")
 organism.listener(Remembering(), name="remembering")
 organism.listener(Doubler(), name="doubler", accepts=Add)
-organism.human("approver", accepts=[Order], description="Says yes or no.")
+assert_type(Approval(granted=True, note="well"), Approval)
+organism.human("approver", accepts=[Order], answers=Sum, description="Says yes or no.")
 organism.human("second.approver", accepts=Order, answers=[Answer, Order])
 organism.human("anybody")
 

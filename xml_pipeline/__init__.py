@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from xml_pipeline.llm import complete, complete_sync, stream, stream_sync
     from xml_pipeline.organism import Organism
     from xml_pipeline.payload import xmlify
-    from xml_pipeline.pump import HandlerMetadata, HandlerResponse, Keep, once
+    from xml_pipeline.pump import Approval, HandlerMetadata, HandlerResponse, Keep, once
 
 _HOME = {
     "AnswerError": "errors",
+    "Approval": "pump",
     "AskTimeout": "errors",
     "BackendError": "errors",
     "BudgetExceededError": "errors",
@@ -54,6 +55,7 @@ _HOME = {
 
 __all__ = [
     "AnswerError",
+    "Approval",
     "AskTimeout",
     "BackendError",
     "BudgetExceededError",

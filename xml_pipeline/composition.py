@@ -8,9 +8,11 @@ from typing import Any
 
 from xml_pipeline.agents import AgentSettings, Answer, Bounds, Skill, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
+from xml_pipeline.config.flows import FlowConfig
 from xml_pipeline.config.models import OrganismSection
 from xml_pipeline.config.tasks import USUAL, templates_of
 from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.flows import FlowHandler
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
 from xml_pipeline.journal import Journal
 from xml_pipeline.llm import Router
@@ -90,8 +92,11 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
     problems: list[Problem] = []
     for position, each in enumerate(config.listeners):
         try:
-            skills = config.skills.get(position, ())
-            built.append(_listener(each, config.resolved, config.llm.routing, skills))
+            if each.flow is not None:
+                built.append(_flow(each, config.flows[each.name]))
+            else:
+                skills = config.skills.get(position, ())
+                built.append(_listener(each, config.resolved, config.llm.routing, skills))
         except ConfigError as error:
             problems.extend(
                 Problem(problem.message, problem.path or f"listeners[{position}]")
@@ -112,6 +117,7 @@ def _listener(
         "description": each.description,
         "peers": each.peers,
         "hands_over_to": each.hands_over_to,
+        "approve": each.approve or "",
         "broadcast": each.broadcast,
         "timeout_seconds": each.timeout_seconds,
         "max_concurrent": each.max_concurrent,
@@ -121,7 +127,7 @@ def _listener(
     if each.answers:
         options["answers"] = tuple(resolved[path] for path in each.answers)
     if each.kind == "human":
-        person: ListenerOptions = {"accepts": Task, "answers": Answer, **options}
+        person: ListenerOptions = {"accepts": Task, "answers": Answer, **options, "asked_on": each.asked_on}
         return listener(each.name, None, human=True, **person)
     options["operation"] = each.operation
     if each.kind == "agent":
@@ -139,6 +145,21 @@ def _listener(
         }
     )
     return listener(each.name, resolved[each.handler or ""], **options)
+
+
+def _flow(each: ListenerConfig, read: FlowConfig) -> Listener:
+    handler = FlowHandler(each.name, read.flow, read.definition, read.accepts, read.earlier)
+    return listener(
+        each.name,
+        handler,
+        accepts=handler.accepts,
+        answers=read.flow.answers,
+        description=each.description,
+        peers=read.flow.calls,
+        hands_over_to=read.flow.hands_over_to,
+        approve=each.approve or "",
+        broadcast=each.broadcast,
+    )
 
 
 def _agent_settings(each: ListenerConfig, routing: Mapping[str, str]) -> AgentSettings:

@@ -166,6 +166,16 @@ class QuestionAsked(Fact):
 
 
 @dataclass(frozen=True, slots=True)
+class CallApproved(Fact):
+    """A person, `by`, approved a call: its handler is called."""
+
+    conversation_id: str
+    thread_id: str
+    message_id: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class StateChanged(Fact):
     """A handler returned the new state of its thread; shown by class, size in bytes and SHA-256."""
 

@@ -26,6 +26,7 @@ from xml_pipeline.pump import (
     PumpSettings,
     listener,
 )
+from xml_pipeline.pump.approvals import CONSOLE
 from xml_pipeline.pump.done import Done
 from xml_pipeline.pump.kept import recalled
 from xml_pipeline.pump.listener import (
@@ -45,7 +46,7 @@ from xml_pipeline.pump.schedule import Scheduling
 from xml_pipeline.pump.settings import seconds
 from xml_pipeline.pump.table import check_table
 from xml_pipeline.session import Session, exchange, only_in_its_loop, sender_name
-from xml_pipeline.snapshots import Question, Status, ThreadInfo, status_of, threads_of
+from xml_pipeline.snapshots import Question, Status, ThreadInfo, questions_of, status_of, threads_of
 from xml_pipeline.streams import EventStream
 from xml_pipeline.threads.ids import random_ids
 
@@ -303,7 +304,7 @@ class Organism:
         if self._router is not None:
             from xml_pipeline.llm.default import serve, use_router
 
-            self._pump.tenant = self._router  # it keeps accounts for each thread
+            self._pump.ends.tenant = self._router  # it keeps accounts for each thread
             if self._router.on_event is None:
                 self._router.on_event = self._pump.emit
             with use_router(self._router):
@@ -360,7 +361,7 @@ class Organism:
         default = sys.modules.get("xml_pipeline.llm.default")  # not imported by anybody, not set by anybody
         router: Router | None = None if default is None else default.configured()
         if router is not None and self._journal is not None and not router.keeps_books:
-            self._pump.tenant = self._borrowed = router
+            self._pump.ends.tenant = self._borrowed = router
 
     async def _open_door(self) -> None:
         """Take requests of commands about the journal, or about a ledger of its own, if there is one."""
@@ -551,25 +552,27 @@ class Organism:
         Raises:
             JournalError: those of conversations that sleep in the journal cannot be read.
         """
-        return [
-            Question(each.thread_id, each.listener, each.conversation_id, each.payload)
-            for each in self._pump.asked()
-        ]
+        return questions_of(self._pump)
 
-    def answer(self, thread_id: str, payload: Any) -> Done[None]:
+    def answer(self, thread_id: str, payload: Any, *, channel: str = CONSOLE) -> Done[None]:
         """A person's answer to one of `questions()`.
+
+        Args:
+            thread_id: of the question.
+            payload: the answer; an `Approval` where something is to be approved.
+            channel: through which it comes: the console's, or one that the person's `asked_on` names.
 
         Returns:
             To be awaited by whoever has to know that the answer outlives the process.
 
         Raises:
-            RoutingError: nothing waits there.
+            RoutingError: nothing waits there, or not on this channel.
             PayloadError, EnvelopeError: the answer is not valid, or too large; the question goes on waiting.
             RuntimeError: called from another thread than the organism's.
             JournalError: its conversation cannot be brought back; awaited: the answer cannot be made durable.
         """
         only_in_its_loop(self._pump, "loop.call_soon_threadsafe(organism.answer, thread_id, payload)")
-        self._pump.answer(thread_id, payload)
+        self._pump.answer(thread_id, payload, channel)
         return Done(None, self._pump.flush)
 
     # --- memory ---

@@ -56,12 +56,36 @@ class ThreadInfo:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A message that waits for a person: answer it with `organism.answer(thread_id, payload)`."""
+    """A message that waits for a person: answer it with `organism.answer(thread_id, payload)`.
+
+    Attributes:
+        thread_id: of the message.
+        listener: the person; or, of what is to be approved, the listener that would handle it.
+        conversation_id: of the message.
+        payload: what is asked, or is to be done.
+        approver: who approves it, with an `Approval`; "" where the person answers.
+    """
 
     thread_id: str
     listener: str
     conversation_id: str
     payload: Any
+    approver: str = ""
+
+
+def questions_of(pump: Pump) -> list[Question]:
+    """The messages that wait for people, oldest first. Raises JournalError."""
+    table = pump.listeners
+    return [
+        Question(
+            each.thread_id,
+            each.listener,
+            each.conversation_id,
+            each.payload,
+            table[each.listener].approve if each.listener in table else "",
+        )
+        for each in pump.asked()
+    ]
 
 
 def threads_of(pump: Pump) -> list[ThreadInfo]:

@@ -62,7 +62,8 @@ from xml_pipeline.events import BudgetWarning, LLMCalled, MessageDelivered
 from xml_pipeline.llm import PROVIDER_CLASSES, Backend, LLMRequest, TextDelta, ToolSpec
 from xml_pipeline.llm.providers import BUILTIN
 from xml_pipeline.llm.providers.keys import keys_of
-from xml_pipeline.testing import Recorder
+from xml_pipeline.pump.approvals import Approval
+from xml_pipeline.testing import Recorder, run_in_virtual_time
 
 Case: TypeAlias = Callable[[Project], None]
 CASES: dict[str, Case] = {}
@@ -336,6 +337,28 @@ def _listener_hands_over_to(project: Project) -> None:
     over = agent(accepts="words:Word", answers="words:Word", hands_over_to=["echo"])
     organism = project.organism(tool("echo"), over, llm=llm({"tool": "hand_over_to_echo"}))
     assert ask(organism, "bot", project.word(organism, "as it came")).text == "as it came"
+
+
+@effect("listeners[].approve", "listeners[].asked_on")
+def _listener_approve(project: Project) -> None:
+    boss = {"name": "boss", "human": True, "asked_on": ["console", "gateway:boss"]}
+
+    async def judged(channel: str, granted: bool) -> Any:
+        organism = project.organism(tool("echo", approve="boss"), boss)
+        async with organism:
+            asking = asyncio.ensure_future(organism.ask("echo", project.word(organism, "hi")))
+            while not organism.questions():  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0)
+            (question,) = organism.questions()
+            assert question.approver == "boss"
+            with pytest.raises(RoutingError, match="asked on console, gateway:boss"):
+                organism.answer(question.thread_id, Approval(True), channel="webhook")
+            organism.answer(question.thread_id, Approval(granted, "no"), channel=channel)
+            return await asking
+
+    assert run_in_virtual_time(judged("console", True)).text == "hi"
+    with pytest.raises(AnswerError, match="'boss' refused it: no"):
+        run_in_virtual_time(judged("gateway:boss", False))
 
 
 @effect("organism.limits.handovers")
@@ -1308,18 +1331,128 @@ def _rule_times(project: Project) -> None:
     assert [each.content for each in completed(organism, "a", "b", "c")] == ["once", "then", "then"]
 
 
+# --- flows ---
+
+_LIST = {"Words": {"fields": {"items": {"list": "text"}}}, "Flag": {"fields": {"sure": "boolean"}}}
+
+
+def _desk(project: Project, *steps: Section, accepts: str = "words:Word") -> Organism:
+    """A flow `desk`, with tools beside it."""
+    tools = [tool(name, answers="words:Word") for name in ("echo", "crash", "slow", "diary")]
+    listener = {"name": "desk", "accepts": accepts, "flow": [*steps]}
+    return project.organism(*tools, listener, payloads=_LIST)
+
+
+def _word(text: str) -> Section:
+    return {"Word": {"text": text}}
+
+
+def _called(name: str, text: str = "{{input.text}}!", **keys: Any) -> Section:
+    return {"call": name, "send": _word(text), **keys}
+
+
+@effect(
+    "listeners[].flow[].call", "listeners[].flow[].send", "listeners[].flow[].as", "listeners[].flow[].answer"
+)
+def _flow_calls(project: Project) -> None:
+    organism = _desk(project, _called("echo", **{"as": "said"}), {"answer": _word("{{said.text}}?")})
+    assert ask(organism, "desk", project.word(organism, "hi")).text == "hi!?"
+    assert project.module.log == ["hi!"]
+
+
+@effect("listeners[].flow[].together")
+def _flow_together(project: Project) -> None:
+    both = [_called("echo", "a", **{"as": "one"}), _called("echo", "b", **{"as": "two"})]
+    organism = _desk(project, {"together": both}, {"answer": _word("{{one.text}}{{two.text}}")})
+    assert ask(organism, "desk", project.word(organism)).text == "ab"
+
+
+@effect(
+    "listeners[].flow[].repeat",
+    "listeners[].flow[].until",
+    "listeners[].flow[].at_most",
+    "listeners[].flow[].otherwise",
+)
+def _flow_repeats(project: Project) -> None:
+    def organism(**keys: Any) -> Organism:
+        rounds = [_called("diary", "x", **{"as": "said"})]
+        return _desk(project, {"repeat": rounds, **keys}, {"answer": "{{said}}"})
+
+    built = organism(until={"said.text": "x x"}, at_most=5)
+    assert ask(built, "desk", project.word(built)).text == "x x"
+    built = organism(until={"said.text": "never"}, at_most=3, otherwise="go_on")
+    assert ask(built, "desk", project.word(built)).text == "x x x"
+    built = organism(until={"said.text": "never"}, at_most=3)
+    with pytest.raises(AnswerError, match="after 3 rounds"):
+        ask(built, "desk", project.word(built))
+
+
+@effect("listeners[].flow[].choose", "listeners[].flow[].ways")
+def _flow_chooses(project: Project) -> None:
+    ways = {"true": [{"answer": _word("sure")}], "false": [{"answer": _word("not sure")}]}
+    for sure, text in ((True, "sure"), (False, "not sure")):
+        organism = _desk(project, {"choose": "input.sure", "ways": ways}, accepts="Flag")
+        assert ask(organism, "desk", organism.payloads["Flag"](sure=sure)).text == text
+
+
+@effect("listeners[].flow[].delegate")
+def _flow_delegates(project: Project) -> None:
+    organism = _desk(project, {"delegate": "echo", "send": "{{input}}"})
+    assert ask(organism, "desk", project.word(organism, "hi")).text == "hi"
+
+
+@effect("listeners[].flow[].timeout_seconds")
+def _flow_times_out(project: Project) -> None:
+    organism = _desk(project, _called("slow", timeout_seconds=3), {"answer": "{{input}}"})
+    with pytest.raises(AnswerError) as caught:
+        ask(organism, "desk", project.word(organism))
+    assert caught.value.code == "timeout"
+
+
+@effect("listeners[].flow[].if_fails")
+def _flow_goes_on(project: Project) -> None:
+    for if_fails, said in (("absent", "none"), (_word("instead"), "instead")):
+        text = '{{said.text or "none"}}' if if_fails == "absent" else "{{said.text}}"
+        call = _called("crash", if_fails=if_fails, **{"as": "said"})
+        organism = _desk(project, call, {"answer": _word(text)})
+        assert ask(organism, "desk", project.word(organism)).text == said
+
+
+@effect(
+    "listeners[].flow[].for_each",
+    "listeners[].flow[].of",
+    "listeners[].flow[].at_once",
+    "listeners[].flow[].max_items",
+)
+def _flow_goes_through_lists(project: Project) -> None:
+    each = {"for_each": "item", "of": "{{input.items}}", "as": "said", "at_once": 2, "max_items": 3}
+    step = {"call": "slow", "send": _word("{{item}}"), **each}
+    end = {"answer": {"Words": {"items": "{{said.text}}"}}}
+    organism = _desk(project, step, end, accepts="Words")
+    words = organism.payloads["Words"]
+    assert ask(organism, "desk", words(items=["a", "b", "c"])) == words(items=["a", "b", "c"])
+    assert project.module.most == 2
+    organism = _desk(project, step, end, accepts="Words")
+    with pytest.raises(AnswerError, match="4 items; at most 3"):
+        ask(organism, "desk", words(items=["a", "b", "c", "d"]))
+
+
 # --- every key has one ---
 
 
-def keys(model: type[BaseModel], path: str = "") -> Iterator[str]:
-    """Every key of the file that holds no section; `[]` stands for a list's parts, `NAME` for a mapping's."""
+def keys(model: type[BaseModel], path: str = "", around: tuple[type[BaseModel], ...] = ()) -> Iterator[str]:
+    """Every key of the file that holds no section; `[]` stands for a list's parts, `NAME` for a mapping's.
+
+    A section that holds sections of its own kind is gone through once.
+    """
     for name, field in model.model_fields.items():
-        here = f"{path}.{name}".removeprefix(".")
-        below = list(_sections(field.annotation, here))
+        here = f"{path}.{field.alias or name}".removeprefix(".")
+        within = (*around, model)
+        below = [each for each in _sections(field.annotation, here) if each[1] not in within]
         if not below:
             yield here
         for inner, section in below:
-            yield from keys(section, inner)
+            yield from keys(section, inner, within)
 
 
 def _sections(annotation: Any, path: str) -> Iterator[tuple[str, type[BaseModel]]]:

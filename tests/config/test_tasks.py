@@ -82,7 +82,7 @@ BROKEN = {
     "      Brief: [a]": (18, 14, "task.Brief", "must be text"),
     "      Brief: {{facts}}": (18, 14, "task.Brief", "put it into quotes"),
     "      Brief: {{facts}} and so on": (18, 24, "", "put it into quotes"),
-    '      Brief: "{{facts}} ${WHO:-x}"': (18, 14, "task.Brief", "no template takes one"),
+    '      Brief: "{{facts}} ${WHO:-x}"': (18, 14, "task.Brief", "a template takes none"),
     '      Brief: "{{facts}} ${WHO}"': (18, 14, "task.Brief", "WHO is not set"),
     "      Revision: \"{{text}} {{notes or 'none'}}\"": (18, 17, "task.Revision", "double quotes"),
 }

@@ -8,6 +8,7 @@ import pytest
 
 from tests.flows.world import Question, Report, Triage, reading
 from xml_pipeline.agents import Answer
+from xml_pipeline.flows import told
 
 END = '\n- answer: {Report: {text: "{{input.text}}"}}'
 FACT = '{call: facts, as: fact, send: {Task: {text: "{{input.text}}"}}'
@@ -222,3 +223,29 @@ def test_a_flow_is_bounded() -> None:
     assert any("deeper than 12" in each.message for each in reading(f"- {{{deep}}}").mistakes)
     many = reading("\n".join(["- {call: facts, send: {Task: {text: x}}}"] * 501) + END)
     assert any("at most 500" in each.message for each in many.mistakes)
+
+
+def test_a_flow_is_told_in_words() -> None:
+    flow = reading(
+        "- together:\n"
+        "    - {call: facts, as: fact, send: {Task: {text: x}}, if_fails: absent}\n"
+        "    - {call: writer, as: draft, send: {Task: {text: x}}}\n"
+        "- repeat:\n"
+        "    - {call: triage, as: verdict, send: '{{input}}'}\n"
+        "  until: {verdict.kind: other}\n  at_most: 3\n  otherwise: go_on\n"
+        "- {call: facts, as: notes, for_each: place, of: '{{draft.places}}', send: {Task: {text: '{{place}}'}}}\n"
+        "- choose: verdict.sure\n  ways:\n    'true': [{delegate: billing, send: '{{input}}'}]\n    'false': []\n"
+        "- answer: {Report: {text: x}}"
+    ).flow
+    assert flow is not None
+    assert told(flow) == [
+        "1. together: facts as fact, or nothing; writer as draft",
+        "2. repeat until verdict.kind is 'other', at most 3 times, then it goes on:",
+        "   1. triage as verdict",
+        "3. facts as notes for each place of draft.places",
+        "4. choose by verdict.sure:",
+        "   true:",
+        "     1. hand over to billing: input",
+        "   false: goes on",
+        "5. answer: Report",
+    ]

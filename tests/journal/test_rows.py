@@ -12,6 +12,7 @@ from xml_pipeline.journal.rows import packed, unpacked
 from xml_pipeline.payload import codec_of
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     Began,
     DeadLetter,
@@ -49,10 +50,12 @@ def test_what_is_read_is_what_was_written_but_for_instances() -> None:
     assert (read.message.data, read.message.payload) == (sent.data, None)
 
 
-@pytest.mark.parametrize("event", [Asked(message()), DeadLetter(message(), "why", True)])
+@pytest.mark.parametrize(
+    "event", [Asked(message()), Approved(message(), b"digest", "boss"), DeadLetter(message(), "why", True)]
+)
 def test_the_bytes_of_a_message_that_its_thread_holds_are_not_written_again(event: Event) -> None:
     (read,) = unpacked(packed([event]))
-    assert isinstance(read, Asked | DeadLetter)
+    assert isinstance(read, Asked | Approved | DeadLetter)
     assert read.message.message_id == ID
     assert read.message.data == b""
 

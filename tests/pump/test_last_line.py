@@ -180,7 +180,7 @@ async def scene(saboteur: Saboteur, journaled: bool) -> None:
     organism.human("person", accepts=[Question], answers=[Answer])
     seen: list[Event] = []
     async with organism:
-        organism._pump.tenant = Tenant()
+        organism._pump.ends.tenant = Tenant()
         with saboteur:
             organism.add_hook(lambda event: seen.append(event))
             async with organism.session() as session:

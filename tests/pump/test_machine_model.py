@@ -590,6 +590,6 @@ def test_every_change_of_phase_that_the_table_knows_happens() -> None:
         (before, event, after)
         for (before, event), phases in PHASES.items()
         for after in phases
-        if after != before
+        if after != before and event != "Approved"  # its model is pump/test_approvals
     }
     assert seen_phases == known

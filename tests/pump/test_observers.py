@@ -75,7 +75,7 @@ async def test_whoever_keeps_something_for_each_thread_is_told_of_its_end() -> N
 
     organism = Organism.build()
     organism.listener(echo)
-    tenant = organism._pump.tenant = Tenant()
+    tenant = organism._pump.ends.tenant = Tenant()
     async with organism:
         await organism.ask("echo", Question("x"))
         assert (len(tenant.threads), len(tenant.conversations)) == (1, 1)

@@ -15,6 +15,7 @@ from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.projection import delivered, observed
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     Began,
     Closed,
@@ -108,6 +109,7 @@ TOLD: list[tuple[Event, list[events.Event]]] = [
     (Ended("t", "you", "unanswered"), [events.ThreadEnded("c", "t", "you", "unanswered")]),
     (DeadLetter(SENT, "why"), [events.DeadLettered("c", "m", "me", "you", "why")]),
     (Asked(SENT), [DELIVERED, events.QuestionAsked("c", "t", "m")]),
+    (Approved(SENT, b"digest", "boss"), [events.CallApproved("c", "t", "m", "boss")]),
     (StateKept("t", ENTRY), [events.StateChanged("c", "t", "Question", 11, DIGEST)]),
     (StateKept("t", None), []),
     (Remembered("s", ENTRY, 3), [events.EntryRemembered("c", "s", "Question", 11, DIGEST)]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 SWEEPS = 4
 """How often the order within the layers is improved; more changes little."""
 
-_SHAPES = {"agent": ('(["', '"])'), "person": ('{{"', '"}}'), "tool": ('["', '"]')}
+_SHAPES = {"agent": ('(["', '"])'), "person": ('{{"', '"}}'), "tool": ('["', '"]'), "flow": ('[["', '"]]')}
 
 
 @dataclass(frozen=True, slots=True)

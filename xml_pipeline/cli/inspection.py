@@ -20,6 +20,8 @@ from xml_pipeline.errors import NAMES_LISTED, ConfigError, did_you_mean, listing
 from xml_pipeline.terminal import count, json_text, line, plain, visible, xml_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from xml_pipeline.cli.graph import Graph
     from xml_pipeline.config import ListenerConfig, OrganismConfig
     from xml_pipeline.llm import Router
@@ -199,16 +201,29 @@ def graph(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _contract(each: ListenerConfig) -> str:
+def _contract(each: ListenerConfig, found: OrganismConfig) -> str:
     """What the file says that a listener takes and answers; "" where only its handler could tell."""
     from xml_pipeline.console.overview import both_sides
 
-    usual = (None, None) if each.kind == "tool" else (("Task",), ("Answer",))
+    usual: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...] | None]] = {
+        "tool": (None, None),
+        "flow": (("Task",), None),
+    }
+    takes, gives = usual.get(each.kind, (("Task",), ("Answer",)))
+    if each.name in found.flows and not each.answers:
+        gives = tuple(cls.__name__ for cls in found.flows[each.name].flow.answers) or None
     sides = [
         named and [name.replace(":", ".").rpartition(".")[2] for name in named]
-        for named in (each.accepts or usual[0], each.answers or usual[1])
+        for named in (each.accepts or takes, each.answers or gives)
     ]
     return both_sides(*sides) if any(sides) else ""
+
+
+def _reached(each: ListenerConfig, found: OrganismConfig) -> Iterable[str]:
+    """Whom a listener may call, or hand over to."""
+    read = found.flows.get(each.name)
+    steps = () if read is None else (*read.flow.calls, *read.flow.hands_over_to)
+    return dict.fromkeys((*each.peers, *each.hands_over_to, *steps))
 
 
 def _graph_of(found: OrganismConfig) -> Graph:
@@ -217,14 +232,10 @@ def _graph_of(found: OrganismConfig) -> Graph:
     from xml_pipeline.console.overview import kind
 
     nodes = tuple(
-        Node(each.name, kind(each), each.name == found.organism.default, _contract(each))
+        Node(each.name, kind(each), each.name == found.organism.default, _contract(each, found))
         for each in found.listeners
     )
-    edges = tuple(
-        (each.name, name)
-        for each in found.listeners
-        for name in dict.fromkeys((*each.peers, *each.hands_over_to))
-    )
+    edges = tuple((each.name, name) for each in found.listeners for name in _reached(each, found))
     return Graph(_shown(found.organism.name), nodes, edges)
 
 

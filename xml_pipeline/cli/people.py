@@ -27,6 +27,8 @@ def questions(arguments: argparse.Namespace) -> int:
     for each in found:
         content = " ".join(each.content.split())
         about = f"{each.thread[:SHOWN]}  {when(each.at)}  {each.caller} → {each.listener}"
+        if each.approver:
+            about += f" ({each.approver} approves)"
         print(plain(line(f"{about}  {content}")))
     return 0
 
@@ -41,8 +43,7 @@ def questions(arguments: argparse.Namespace) -> int:
 def answer(arguments: argparse.Namespace) -> int:
     """Give the answer; the organism goes on with it, at once or with its next start."""
     from xml_pipeline.cli.prospects import machine_of
-    from xml_pipeline.console.fill import fill
-    from xml_pipeline.console.people import answer_classes
+    from xml_pipeline.console.people import answer_classes, said
     from xml_pipeline.door.requests import Reply
     from xml_pipeline.journal.asked import waiting_named
     from xml_pipeline.organism import Organism
@@ -53,7 +54,7 @@ def answer(arguments: argparse.Namespace) -> int:
     organism = Organism.from_config(found)
     table = organism.listeners
     classes = answer_classes(table.get(question.listener), table.get(question.caller))
-    payload = fill(question.listener, classes, arguments.message, sign="!")
+    payload = said(question.listener, classes, arguments.message)
     document = codec_of(type(payload)).encode(payload).decode()
     request = Reply(question.conversation, question.thread, document)
     return changed(arguments, request, machine_of(found, organism))

@@ -17,6 +17,7 @@ from xml_pipeline.errors import did_you_mean, listing
 _KEYS = listener_keys()
 _OF_HANDLERS = [key for key, who in _KEYS.items() if who == HANDLERS and key != "handler"]
 _OF_AGENTS = [key for key, who in _KEYS.items() if who.agents and not who.handlers]
+_OF_FLOWS = [key for key, who in _KEYS.items() if who.flows]
 _OF_PEOPLE = [
     key for key, who in _KEYS.items() if who.people or key == "agent"
 ]  # `agent: false` does no harm
@@ -37,11 +38,13 @@ def check(document: Document, classes: Collection[str]) -> None:
         ]
     names = _names(document, entries)
     known = _Known(names)
+    people = [str(entry.get("name")) for _, entry in entries if entry.get("human") is True]
     for path, entry in entries:
         _check_kind(document, path, entry, _has_usual_model(data, entry) or _routed(data, entry))
         for key, word in (("peers", "peer"), ("hands_over_to", "listener")):
             _check_named(document, (*path, key), word, entry.get(key), known)
         _check_classes(document, path, entry, classes)
+        _check_approver(document, path, entry, known, people)
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
     organism = data.get("organism")
@@ -99,6 +102,17 @@ def _check_named(document: Document, path: Path, word: str, names: object, known
             if name in seen:
                 document.report(here, f"the {word} '{document.shown(here, name)}' is named twice; remove one")
             seen.add(name)
+
+
+def _check_approver(
+    document: Document, path: Path, entry: Mapping[str, object], known: _Known, people: Collection[str]
+) -> None:
+    """Whoever approves is a person."""
+    name, here = entry.get("approve"), (*path, "approve")
+    known.check(document, here, name)
+    if isinstance(name, str) and name in known.names and name not in people:
+        there = listing(known.names[each] for each in people) or "none: add a listener with `human: true`"
+        document.report(here, f"'{document.shown(here, name)}' is no person; people are {there}")
 
 
 def _check_classes(
@@ -166,6 +180,14 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
     handler, agent, human = entry.get("handler"), entry.get("agent", False), entry.get("human", False)
     if not isinstance(agent, bool) or not isinstance(human, bool):
         return
+    if "flow" in entry:
+        for key in entry:
+            if key in _KEYS and key not in _OF_FLOWS:
+                allowed = f"allowed with `flow`: {listing(_OF_FLOWS)}"
+                document.report((*path, key), f"a flow has no `{key}`; {allowed}", at_key=True)
+        if entry["flow"] is None:
+            document.report((*path, "flow"), "is empty; write its steps")
+        return
     if human:
         if agent:
             both = "a listener is an agent or a person, not both; remove `agent` or `human`"
@@ -185,7 +207,7 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
         document.report(
             path,
             "has no `handler`; write `handler: module:function`, or `agent: true` with a `model` for an LLM agent,"
-            " or `human: true`",
+            " or `human: true`, or `flow:` with steps",
         )
         _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
         return

@@ -21,6 +21,7 @@ from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.diagnosis import diagnose, retype
 from xml_pipeline.config.document import Document, Place
 from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
+from xml_pipeline.config.flows import read_flows
 from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import EXTENSION, FORMAT, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
@@ -113,6 +114,9 @@ def loads(
         raise _error(document, file)
     unchecked = import_paths(document)
     resolved: Mapping[str, Any] = {**BUILT_IN, **classes}
+    flows = read_flows(document, config, resolved, complete=False)
+    if document.found:
+        raise _error(document, file)
     if imports != "nothing":
         hook = import_named(document, home)
         config = None if document.found else _validate(document)
@@ -122,13 +126,16 @@ def loads(
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if imports == "all":
         resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
+        if not document.found:
+            flows = read_flows(document, config, resolved, complete=True)
     if not document.found:
         check_tasks(document, resolved)
-        check_hand_overs(document, resolved)
+        check_hand_overs(document, resolved, flows)
     if document.found:
         raise _error(document, file)
     config = _complete(config, document, around, prompts, resolved, unchecked)
-    config._declarations, config._classes, config._skills = declarations, classes, MappingProxyType(skills)
+    config._declarations, config._classes = declarations, classes
+    config._flows, config._skills = MappingProxyType(flows), MappingProxyType(skills)
     return config
 
 

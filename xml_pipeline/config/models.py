@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 from xml_pipeline.agents import Skill
 from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
+from xml_pipeline.flows.section import StepSection
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
 from xml_pipeline.payload.declared import Declarations
@@ -54,7 +55,7 @@ BudgetSections = Annotated[
     tuple[BudgetSection, ...],
     BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
-Kind = Literal["tool", "agent", "human"]
+Kind = Literal["tool", "agent", "human", "flow"]
 
 
 def _path_alone(value: object) -> object:
@@ -98,12 +99,14 @@ class For:
     handlers: bool = False
     agents: bool = False
     people: bool = False
+    flows: bool = False
 
 
-EVERYBODY = For(handlers=True, agents=True, people=True)
+EVERYBODY = For(handlers=True, agents=True, people=True, flows=True)
 HANDLERS = For(handlers=True)
 AGENTS = For(agents=True)
 PEOPLE = For(people=True)
+FLOWS = For(flows=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +278,11 @@ class ListenerConfig(Section):
     human: Annotated[bool, PEOPLE] = Field(
         default=False, description="Whether a person answers: the console asks, and no slot is held."
     )
+    flow: Annotated[tuple[StepSection, ...] | None, FLOWS] = Field(
+        default=None,
+        description="Steps that are done in order, without a model and without code. What a flow calls, and whom it"
+        " hands over to, are its steps' business: it has no `peers`. What it answers follows from its ends.",
+    )
     peers: tuple[Name, ...] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
@@ -284,7 +292,17 @@ class ListenerConfig(Section):
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
     )
-    broadcast: bool = Field(
+    approve: Annotated[Name | None, For(handlers=True, agents=True, flows=True)] = Field(
+        default=None,
+        description="The person (a listener with `human: true`) who approves each call of it before it is done."
+        " Refused, its caller gets a `SystemError` with the code `refused`.",
+    )
+    asked_on: Annotated[tuple[str, ...], PEOPLE] = Field(
+        default=("console",),
+        description="The channels on which a person is asked and may answer: `console` (with it commands and Python),"
+        " or keys of the gateway.",
+    )
+    broadcast: Annotated[bool, For(handlers=True, agents=True, flows=True)] = Field(
         default=False,
         description="Whether it also gets what a caller that has it as a peer sends to nobody by name, beside the"
         " other peers that take the class and broadcast.",
@@ -381,7 +399,7 @@ class ListenerConfig(Section):
         " result that says so. Time in which only people are waited for does not count.",
     )
 
-    budget: BudgetSections = Field(
+    budget: Annotated[BudgetSections, For(handlers=True, agents=True, flows=True)] = Field(
         default=(),
         description="What it may spend on models, in tokens and USD: one limit, or a list of them (per day and per"
         " month). The same as `llm.budgets.agents` with its name.",
@@ -395,7 +413,9 @@ class ListenerConfig(Section):
 
     @property
     def kind(self) -> Kind:
-        """`tool` has a handler, `agent` is the built-in one, `human` asks a person."""
+        """`tool` has a handler, `agent` is the built-in one, `human` asks a person, `flow` is steps."""
+        if self.flow is not None:
+            return "flow"
         if self.human:
             return "human"
         return "agent" if self.agent and self.handler is None else "tool"
@@ -468,6 +488,7 @@ class OrganismConfig(Section):
     _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _unchecked: tuple[str, ...] = PrivateAttr(default=())
     _declarations: Declarations = PrivateAttr(default=Declarations(""))
+    _flows: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
     _skills: Mapping[int, tuple[Skill, ...]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
@@ -504,9 +525,15 @@ class OrganismConfig(Section):
         return self._classes
 
     @property
+    def flows(self) -> Mapping[str, Any]:
+        """What each `flow` does, by the name of its listener (`config.flows.FlowConfig`)."""
+        return self._flows
+
+    @property
     def unused(self) -> list[str]:
         """The classes of `payloads` that no listener names, by itself or within another class."""
-        named = (name for each in self.listeners for name in (*(each.accepts or ()), *(each.answers or ())))
+        named = [name for each in self.listeners for name in (*(each.accepts or ()), *(each.answers or ()))]
+        named += [cls.__name__ for each in self._flows.values() for cls in each.flow.answers]
         return unused(self._declarations, named)
 
     @property

@@ -22,8 +22,8 @@ from xml_pipeline.payload.declaring import read_declarations
 SECTION = "payloads"
 _TAKEN = (
     *BUILT_IN,
-    *("Gathered", "Huh", "SystemError", "BrokenRule"),
-    *("AgentState", "RememberedTask", "HandOver", "ReadSkill"),
+    *("Gathered", "Huh", "SystemError", "BrokenRule", "Approval"),
+    *("AgentState", "RememberedTask", "FlowState", "HandOver", "ReadSkill"),
 )
 
 _Bound = int | float | str

@@ -7,6 +7,7 @@ from typing import Any
 
 from xml_pipeline.agents import Answer, Task
 from xml_pipeline.config.document import Document, Path
+from xml_pipeline.config.flows import FlowConfig
 from xml_pipeline.errors import cut, did_you_mean, listing
 from xml_pipeline.payload import is_payload
 from xml_pipeline.pump.listener import contract
@@ -65,7 +66,7 @@ def check_tasks(document: Document, resolved: Mapping[str, Any]) -> None:
 
 def _mistakes(document: Document, path: Path, text: str, cls: Any) -> Iterator[str]:
     if path in document.expanded:
-        yield "holds `$`, which stands for variables of the environment, and no template takes one; remove it"
+        yield "holds a variable of the environment (`$`); a template takes none"
     elif not text.strip():
         yield "is empty; write what the model is told, or leave it out"
     elif is_payload(cls):
@@ -77,10 +78,13 @@ def _mistakes(document: Document, path: Path, text: str, cls: Any) -> Iterator[s
             yield str(error)
 
 
-def check_hand_overs(document: Document, resolved: Mapping[str, Any]) -> None:
+def check_hand_overs(
+    document: Document, resolved: Mapping[str, Any], flows: Mapping[str, FlowConfig]
+) -> None:
     """Report targets that may answer what whoever hands over to them does not, as far as that is known."""
     listeners = list(_listeners(document))
     answers = {entry.get("name"): _answers(entry, resolved) for _, entry in listeners}
+    answers.update({name: each.flow.answers or None for name, each in flows.items()})
     for path, entry in listeners:
         own = answers[entry.get("name")]
         for index, name in enumerate(_names(entry.get("hands_over_to"))):

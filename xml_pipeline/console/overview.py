@@ -9,6 +9,7 @@ from xml_pipeline.console.fill import accepted, how_to_write
 from xml_pipeline.console.parse import InputError
 from xml_pipeline.console.people import SHOWN_ID
 from xml_pipeline.console.render import answer
+from xml_pipeline.flows import FlowHandler, told
 from xml_pipeline.llm import BackendStatus, UsageTotals
 from xml_pipeline.organism import Organism, ThreadInfo
 from xml_pipeline.payload import codec_of
@@ -25,10 +26,14 @@ class Kinds(Protocol):
     def agent(self) -> bool: ...
     @property
     def human(self) -> bool: ...
+    @property
+    def flow(self) -> object: ...
 
 
 def kind(listener: Kinds) -> str:
-    """`agent`, `person` or `tool`."""
+    """`agent`, `person`, `flow` or `tool`."""
+    if listener.flow:
+        return "flow"
     return "agent" if listener.agent else "person" if listener.human else "tool"
 
 
@@ -65,9 +70,13 @@ def listener(each: Listener) -> list[Line]:
         *lines(each.description or "(no description)"),
     ]
     shown.append(line(("dim", "may call: "), ", ".join(each.peers) or "nobody"))
+    if each.approve:
+        shown.append(line(("dim", "each call is approved by: "), each.approve))
     if each.hands_over_to:
         shown.append(line(("dim", "may hand over to: "), ", ".join(each.hands_over_to)))
     shown.append(line(("dim", "takes and answers: "), contract(each)))
+    if isinstance(each.handler, FlowHandler):
+        shown += [line(("dim", "steps:")), *(line(f"  {step}") for step in told(each.handler.flow))]
     several = len(accepted(each)) > 1
     for codec in accepted(each):
         head = f"@{each.name} {codec.root}" if several else f"@{each.name}"

@@ -196,9 +196,8 @@ class Console:
 
     def tell(self, question: Question, body: str) -> None:
         """Answer a question. Raises as `fill`, and JournalError."""
-        self.organism.answer(
-            question.thread_id, fill(question.listener, self._answers(question), body, sign="!")
-        )
+        answer = people.said(question.listener, self._answers(question), body)
+        self.organism.answer(question.thread_id, answer)
         self._told.add(question.thread_id)
 
     def _answers(self, question: Question) -> Sequence[Codec[Any]]:

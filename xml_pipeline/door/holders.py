@@ -18,6 +18,7 @@ from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.ledger import Amended, Forgiven
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import Listener, Pump
+from xml_pipeline.pump.approvals import CONSOLE, Approval, check_channel
 from xml_pipeline.pump.facts import Aborted, Answered, Fact
 from xml_pipeline.pump.machine import Machine
 from xml_pipeline.pump.recovery import Reviver, sessions_of
@@ -52,7 +53,7 @@ class Running:
         pump = self._pump
         pump.wake(request.conversation)
         conversation = pump.state.conversations.get(request.conversation)
-        pump.answer(request.thread, _answer(request, conversation, pump.listeners))
+        pump.answer(request.thread, _answer(request, conversation, pump.listeners), CONSOLE)
 
     def dropped(self, message_ids: Sequence[str]) -> None:
         """As `Holder.dropped`."""
@@ -70,13 +71,13 @@ class Running:
 
     def forgiven(self, what: Forgiven) -> None:
         """As `Holder.forgiven`: calls that wait for room go on."""
-        if self._pump.tenant is not None:
-            self._pump.tenant.forgiven(what)
+        if self._pump.ends.tenant is not None:
+            self._pump.ends.tenant.forgiven(what)
 
     def amended(self, what: Amended) -> None:
         """As `Holder.amended`."""
-        if self._pump.tenant is not None:
-            self._pump.tenant.amended(what)
+        if self._pump.ends.tenant is not None:
+            self._pump.ends.tenant.amended(what)
 
     def _keep(self, wanted: Callable[[Any], bool]) -> None:
         letters = self._pump.dead_letters
@@ -126,6 +127,7 @@ class Resting:
         assert conversation is not None
         thread = conversation.threads[request.thread]
         message = thread.inbox[thread.asked]
+        check_channel(self._machine.terms.listeners, message.to, CONSOLE)
         self._step(conversation, Answered(message, payload, self._clock()))
 
     def dropped(self, message_ids: Sequence[str]) -> None:
@@ -177,7 +179,7 @@ def _answer(request: Reply, conversation: Conversation | None, listeners: Mappin
         raise RoutingError(f"no message waits for a person in thread {request.thread}")
     element = parse(request.document.encode(), DEFAULT_LIMITS)
     person = listeners.get(thread.listener)
-    declared = None if person is None else person.answers
+    declared = (Approval,) if thread.held else None if person is None else person.answers
     given = {codec_of(cls).root: codec_of(cls) for cls in declared or (Answer,)}
     root = str(element.tag)
     if root not in given:

@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeAlias, get_args
 from xml_pipeline.errors import EnvelopeError, PayloadError, cut
 from xml_pipeline.payload import PayloadCodec, xmlify
 
-Code: TypeAlias = Literal["routing", "validation", "timeout", "handler", "budget", "limit", "interrupted"]
+Code: TypeAlias = Literal[
+    "routing", "validation", "timeout", "handler", "budget", "limit", "interrupted", "refused"
+]
 
 CODES: frozenset[str] = frozenset(get_args(Code))
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from xml_pipeline.errors import JournalError
 from xml_pipeline.journal.file import steps_of
-from xml_pipeline.threads.record import Accepted, Asked, DeadLetter, Ended, Handled
+from xml_pipeline.threads.record import Accepted, Approved, Asked, DeadLetter, Ended, Handled
 
 
 class Waiting(Struct, frozen=True):
@@ -19,10 +19,11 @@ class Waiting(Struct, frozen=True):
         thread: names it for whoever answers.
         conversation: what it is part of.
         at: when it came, in seconds of Unix time.
-        listener: the person.
+        listener: the person; or, of what is to be approved, the listener that would handle it.
         caller: who asked: a listener, or the outside name.
         name: of the payload.
         content: of the payload, as XML.
+        approver: the person who is to approve it; "" where the person answers.
     """
 
     thread: str
@@ -32,6 +33,7 @@ class Waiting(Struct, frozen=True):
     caller: str
     name: str
     content: str
+    approver: str = ""
 
 
 def waiting(connection: sqlite3.Connection) -> Iterator[Waiting]:
@@ -85,7 +87,10 @@ def _waiting_in(connection: sqlite3.Connection, conversation: str) -> Iterator[W
                         begin.opens.caller,
                         message.root,
                         bodies[message.message_id],
+                        event.by,
                     )
+                case Approved(message=message):
+                    found.pop(message.thread_id, None)
                 case Handled() | Ended() | DeadLetter(pending=True):
                     found.pop(event.thread_id, None)
     yield from found.values()

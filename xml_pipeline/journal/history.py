@@ -19,6 +19,7 @@ from xml_pipeline.journal.file import steps_of
 from xml_pipeline.journal.rows import unpacked
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     DeadLetter,
     Handled,
@@ -152,6 +153,8 @@ def _said(connection: sqlite3.Connection, conversation_id: str) -> Iterator[Happ
                 case Asked(message=message):
                     body = bodies.get(message.message_id, "")
                     yield Happening(step.at, "asked", message.from_id, message.to, message.root, body)
+                case Approved(message=message):
+                    yield Happening(step.at, "approved", event.by, message.to, message.root, "")
                 case DeadLetter(message=message):
                     yield Happening(step.at, "dead", message.from_id, message.to, message.root, event.reason)
                 case Over():

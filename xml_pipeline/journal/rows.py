@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from xml_pipeline.envelope import Message
-from xml_pipeline.threads.record import Asked, DeadLetter, Event
+from xml_pipeline.threads.record import Approved, Asked, DeadLetter, Event
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[list[Event]] = msgspec.msgpack.Decoder(list[Event])
@@ -45,5 +45,5 @@ def _bare(event: Any) -> Any:
     if message is None:
         return event
     kind = type(event)
-    held = kind is Asked or (kind is DeadLetter and event.pending)
+    held = kind is Asked or kind is Approved or (kind is DeadLetter and event.pending)
     return replace(event, message=replace(message, payload=None, data=b"" if held else message.data))

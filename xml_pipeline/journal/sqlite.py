@@ -53,6 +53,7 @@ from xml_pipeline.journal.rows import message_packed, packed
 from xml_pipeline.journal.sessions import Sessions
 from xml_pipeline.journal.space import together
 from xml_pipeline.threads.record import (
+    Approved,
     Asked,
     Began,
     Closed,
@@ -637,7 +638,7 @@ def _answered(asked: set[str], events: Sequence[Event]) -> Iterator[tuple[str, t
     for event in events:
         if type(event) is Handled:
             thread_id = event.thread_id
-        elif type(event) is DeadLetter and event.pending:
+        elif type(event) is Approved or (type(event) is DeadLetter and event.pending):
             thread_id = event.message.thread_id
         else:
             continue

@@ -26,7 +26,8 @@ def failed_for_good(times: int, detail: str) -> str:
 
 def careful(thread: Thread, listener: Listener) -> bool:
     """Whether it is written down that a handler is called, before it is."""
-    return thread.posted or bool(thread.interrupted) or listener.effects == "once"
+    again = thread.posted or thread.interrupted or thread.approved
+    return bool(again) or listener.effects == "once"
 
 
 def begun_again(state: State, listeners: Mapping[str, Listener]) -> list[Message]:

@@ -15,6 +15,7 @@ from msgspec import Struct
 from xml_pipeline.envelope import SYSTEM, Code, Message, SystemError
 from xml_pipeline.errors import PayloadError, described
 from xml_pipeline.journal import Step
+from xml_pipeline.pump.approvals import Approval
 from xml_pipeline.pump.attempts import NOT_TWICE, POISONOUS
 from xml_pipeline.pump.facts import (
     Aborted,
@@ -44,6 +45,7 @@ from xml_pipeline.pump.response import (
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     Began,
     DeadLetter,
@@ -124,6 +126,8 @@ class Causes:
                 return self._handled(conversation, first, message, step)
             case Asked(message=message):
                 return Due(self._pending(conversation, message), at)
+            case Approved(message=message):
+                return Answered(self._pending(conversation, message), Approval(True), at)
             case Started(message=message):
                 return Starting(self._pending(conversation, message), at)
             case Redelivered(message=message):
@@ -152,6 +156,8 @@ class Causes:
 
     def _handled(self, conversation: Conversation, first: Handled, message: Message, step: Step) -> Fact:
         thread = conversation.threads[first.thread_id]
+        if first.how == "failed" and thread.held and first.code == "refused":
+            return Answered(message, Approval(False, first.detail), step.at)
         if first.how == "failed":
             return self._failed(message, step.events, step.at)
         if first.how == "passed on":

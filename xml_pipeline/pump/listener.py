@@ -152,6 +152,8 @@ class ListenerOptions(TypedDict, total=False):
     effects: Effects
     operation: str
     hands_over_to: Collection[str]
+    approve: str
+    asked_on: Collection[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +169,8 @@ class Listener:
         description: what it does, for people and models.
         peers: names of the listeners it may call; none means none.
         hands_over_to: names of the listeners that may take over its calls; none means none.
+        approve: the person who approves each call of it before its handler gets it; "" for nobody.
+        asked_on: of a person: the channels on which they are asked, and may answer.
         agent: whether a model drives it (it gets `own_name` and `usage_instructions`).
         broadcast: whether a message without receiver may reach it beside others that take the same class.
         cpu_bound: whether its handler runs in a process of its own.
@@ -204,6 +208,8 @@ class Listener:
     effects: Effects = "repeat"
     operation: str = ""
     hands_over_to: tuple[str, ...] = ()
+    approve: str = ""
+    asked_on: tuple[str, ...] = ("console",)
 
     is_async: bool = field(init=False)
     handles: frozenset[str] = field(init=False)
@@ -215,6 +221,11 @@ class Listener:
         object.__setattr__(self, "handles", frozenset() if self.human else frozenset(self.accepts))
         requests = {root: codec for root, codec in self.accepts.items() if codec.cls not in SYSTEM_CLASSES}
         object.__setattr__(self, "requests", requests)
+
+    @property
+    def flow(self) -> bool:
+        """Whether it is steps that are defined as data."""
+        return isinstance(self.handler, Defined)
 
     def unaccepted(self, root: str) -> Huh:
         """What the sender of a class that it does not take is told."""
@@ -285,6 +296,8 @@ def listener(
         effects=options.get("effects", "repeat"),
         operation=options.get("operation", ""),
         hands_over_to=tuple(dict.fromkeys(map(own_text, options.get("hands_over_to", ())))),
+        approve=options.get("approve", ""),
+        asked_on=tuple(options.get("asked_on", ("console",))),
     )
 
 
@@ -348,6 +361,7 @@ def _check_options(name: str, options: ListenerOptions) -> None:
     for key, named in (
         ("peers", options.get("peers", ())),
         ("hands_over_to", options.get("hands_over_to", ())),
+        ("asked_on", options.get("asked_on", ())),
     ):
         # An iterator is none: it can be read only once.
         several = isinstance(named, Collection) and not isinstance(named, str)

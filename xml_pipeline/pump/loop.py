@@ -27,6 +27,7 @@ from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.journal import Durable, Journal, Step, Uptime
 from xml_pipeline.pump.admission import Admission
+from xml_pipeline.pump.approvals import check_channel, to_approve
 from xml_pipeline.pump.attempts import begun_again, careful
 from xml_pipeline.pump.deadlines import Deadlines
 from xml_pipeline.pump.facts import (
@@ -61,10 +62,11 @@ from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.sessions import Sessions
 from xml_pipeline.pump.settings import ConversationLimits, PumpSettings
 from xml_pipeline.pump.sleepers import Asking, Questions, Sleepers
-from xml_pipeline.pump.tenant import Ends, PerThread
+from xml_pipeline.pump.tenant import Ends
 from xml_pipeline.pump.waits import Timed
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     Closed,
     DeadLetter,
@@ -115,8 +117,7 @@ class Pump:
         self.dead_letters: deque[DeadLetter] = deque(maxlen=self.settings.dead_letters)
         self.questions: Questions = {}
         self.handled = 0
-        self._tenant: PerThread | None = None
-        self._ends: Ends | None = None
+        self.ends = Ends()
         self._journal = journal
         self._durable = journal if isinstance(journal, Durable) else None
         self._parts = journal if isinstance(journal, Parts) else None
@@ -161,15 +162,6 @@ class Pump:
         self._context: Context
 
     @property
-    def tenant(self) -> PerThread | None:
-        """Who is told what has ended."""
-        return self._tenant
-
-    @tenant.setter
-    def tenant(self, tenant: PerThread | None) -> None:
-        self._tenant, self._ends = tenant, Ends(tenant) if tenant is not None else None
-
-    @property
     def observed(self) -> bool:
         """Whether anybody looks on."""
         return bool(self._hooks)
@@ -202,8 +194,8 @@ class Pump:
             return
         kept = await self._durable.start(self._break_off)
         self._uptime = kept.uptime
-        if self.tenant is not None:
-            await self.tenant.take_up(self._durable.ledger)
+        if self.ends.tenant is not None:
+            await self.ends.tenant.take_up(self._durable.ledger)
         self.state.sessions.update(sessions_of(kept))
         self.sessions.resume()
         keep_definitions(self.listeners.values(), kept.definitions, self._durable.define)
@@ -358,11 +350,11 @@ class Pump:
     def _not_open(self) -> Exception:
         return self._failure or OrganismClosed("the organism is not running: use `async with organism:`")
 
-    def answer(self, thread_id: str, payload: Any) -> None:
+    def answer(self, thread_id: str, payload: Any, channel: str) -> None:
         """A person answered what waits under `thread_id` in `questions`.
 
         Raises:
-            RoutingError: nothing waits there.
+            RoutingError: nothing waits there, or not for what comes through this channel.
             PayloadError, EnvelopeError: the answer is no valid payload, or too large; the question goes on waiting.
         """
         asked = self.questions.get(thread_id)
@@ -373,6 +365,7 @@ class Pump:
             thread = None if conversation is None else conversation.threads.get(thread_id)
             if thread is not None and thread.asked:
                 message = thread.inbox[thread.asked]
+                check_channel(self.listeners, message.to, channel)
                 self._step(conversation_id, Answered(message, payload, self.clock()))
                 self.handled += 1
                 return
@@ -545,15 +538,15 @@ class Pump:
         message, ended = event.message, event.ends
         if ended:
             self._threads.pop(ended, None)
-            if self._ends is not None:
-                self._ends.thread(ended, event)
+            if self.ends.tenant is not None:
+                self.ends.thread(ended, event)
         if event.leaves:
             for future in self._asks.pop(conversation_id, ()):
                 if not future.done():
                     future.set_result(message)
             if self._due.pop(conversation_id, None) is None or conversation_id in self._guards.watched:
                 self._end_limits(conversation_id)
-            if event.lasting or self._ends is not None or self.keys:
+            if event.lasting or self.ends.tenant is not None or self.keys:
                 self._closed(conversation_id, event.lasting)
         elif event.fills is None:
             opens = event.opens
@@ -583,6 +576,11 @@ class Pump:
         self._guards.watch(conversation_id)
         self.admission.in_flight -= 1
 
+    def _approved(self, conversation_id: str, event: Approved) -> None:
+        self.questions.pop(event.message.thread_id, None)
+        self.admission.in_flight += 1
+        self.scheduler.again(event.message)
+
     def _redelivered(self, conversation_id: str, event: Redelivered) -> None:
         message = event.message
         if event.seconds:
@@ -599,8 +597,8 @@ class Pump:
     def _ended(self, conversation_id: str, event: Ended) -> None:
         thread_id = event.thread_id
         self._threads.pop(thread_id, None)
-        if self._ends is not None:
-            self._ends.thread(thread_id)
+        if self.ends.tenant is not None:
+            self.ends.thread(thread_id)
 
     def _bury(self, conversation_id: str, letter: DeadLetter) -> None:
         self.dead_letters.append(letter)
@@ -631,8 +629,8 @@ class Pump:
         """Free what is kept for a conversation that is over; `session_id`: its caller's lasting one, or ""."""
         if self.keys:
             self.keys.end(conversation_id)
-        if self._ends is not None:
-            self._ends.conversation(conversation_id)
+        if self.ends.tenant is not None:
+            self.ends.conversation(conversation_id)
         if session_id:
             self.sessions.rest(session_id)
 
@@ -660,7 +658,9 @@ class Pump:
             self._skipped.add(message.message_id)
             self._step(conversation.id, Undeliverable(message, gone(message), self.clock()))
             return None
-        if message.root not in listener.handles:
+        if message.root not in listener.handles or (
+            listener.approve and to_approve(listener, thread, message)
+        ):
             self._step(conversation.id, Due(message, self.clock()))
             return None
         if self._durable is not None and thread.started != message.message_id and careful(thread, listener):
@@ -736,6 +736,7 @@ def _too_late(step: Step) -> None:
 
 _EFFECTS: dict[type[Any], Callable[[Pump, str, Any], None]] = {
     Accepted: Pump._accepted,
+    Approved: Pump._approved,
     Asked: Pump._asked,
     DeadLetter: Pump._bury,
     Ended: Pump._ended,

@@ -49,6 +49,7 @@ from xml_pipeline.hardened import DEFAULT_LIMITS
 from xml_pipeline.hardened import Limits as WireLimits
 from xml_pipeline.payload import REGISTRATION, PayloadCodec, codec_of
 from xml_pipeline.pump.addressing import NOT_DELIVERABLE, not_promised
+from xml_pipeline.pump.approvals import Approval, to_approve
 from xml_pipeline.pump.attempts import MOST_INTERRUPTIONS, NOT_TWICE, POISONOUS, failed_for_good, pause_after
 from xml_pipeline.pump.endings import ERROR, Endings
 from xml_pipeline.pump.facts import (
@@ -84,6 +85,7 @@ from xml_pipeline.pump.texts import NOTHING, read
 from xml_pipeline.threads.ids import DerivedIds
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     Began,
     DeadLetter,
@@ -139,7 +141,7 @@ class Machine:
         else:
             message = fact.message
             conversation_id, seed = message.conversation_id, message.message_id
-            if kind is Due and message.root in self.terms.listeners[message.to].handles:
+            if kind is Due and self._is_handled(message):
                 return []  # nothing to write down
         conversation = self.state.conversations.get(conversation_id)
         if conversation is None:
@@ -160,6 +162,11 @@ class Machine:
             logger.exception("a rule failed; the conversation %s ends", conversation_id)
             step.collapse()
         return events
+
+    def _is_handled(self, message: Message) -> bool:
+        """Whether a message is its handler's, without anybody's approval."""
+        listener = self.terms.listeners[message.to]
+        return message.root in listener.handles and not listener.approve
 
 
 class Rules(Endings, kw_only=True):
@@ -199,7 +206,10 @@ class Rules(Endings, kw_only=True):
             return
         listener = self.terms.listeners[message.to]
         if message.root in listener.accepts:
-            self.record(Asked(message))
+            if not listener.approve:
+                self.record(Asked(message))
+            elif digest := to_approve(listener, thread, message):
+                self.record(Asked(message, digest, listener.approve))
             return
         self.record(Handled(thread.id, message.message_id, listener.name, "passed on", detail=message.root))
         self._answer(thread, codec_for(message.payload), message.payload, message.message_id)
@@ -308,6 +318,9 @@ class Rules(Endings, kw_only=True):
         thread = self._thread_of(message)
         if thread is None or thread.asked != message.message_id:
             raise RoutingError(f"no message waits for a person in thread {message.thread_id}")
+        if thread.held:
+            self._judged(thread, message, payload)
+            return
         writer = codec_of(type(payload))
         if (promised := self._promised(thread, writer)) is not None:
             raise RoutingError(not_promised(thread.listener, writer.root, promised))
@@ -315,6 +328,18 @@ class Rules(Endings, kw_only=True):
         self._sealed_answer(thread, writer, payload, message.message_id, self.new_id(), ())
         self.record(Handled(thread.id, message.message_id, thread.listener))
         self._answer(thread, writer, payload, message.message_id)
+
+    def _judged(self, thread: Thread, message: Message, payload: Any) -> None:
+        """A person approved what is to be done, or did not."""
+        if type(payload) is not Approval:
+            raise RoutingError(f"{type(payload).__name__} is no Approval, and '{message.to}' waits for one")
+        by = self.terms.listeners[message.to].approve
+        if payload.granted:
+            self.record(Approved(message, thread.held, by))
+            return
+        note = f": {payload.note}" if payload.note else ""
+        self._fail(thread, message, "refused", f"'{by}' refused it{note}", payload.note)
+        self._settle(thread)
 
     def expired(self, fact: Expired) -> None:
         thread = self.conversation.threads.get(fact.thread_id)

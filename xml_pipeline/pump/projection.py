@@ -9,6 +9,7 @@ from xml_pipeline import events
 from xml_pipeline.envelope import Message
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     Began,
     DeadLetter,
@@ -65,6 +66,8 @@ def observed(conversation_id: str, event: Event, seq: int) -> Iterator[events.Ev
         case Asked(message=message):
             yield delivered(message)
             yield events.QuestionAsked(cid, message.thread_id, message.message_id, seq=seq)
+        case Approved(message=message):
+            yield events.CallApproved(cid, message.thread_id, message.message_id, event.by, seq=seq)
         case StateKept(state=Entry() as entry):
             digest = sha256(entry.data).hexdigest()
             yield events.StateChanged(cid, event.thread_id, entry.root, len(entry.data), digest, seq=seq)

@@ -40,6 +40,11 @@ def _problems(listeners: Mapping[str, Listener], organism: str, default: str | N
                 f"listener '{each.name}' is cpu_bound, but no other process can find its handler ({why});"
                 " make it a function at the top of a module"
             )
+        if each.approve and not ((person := listeners.get(each.approve)) is not None and person.human):
+            yield (
+                f"'{each.approve}' approves what '{each.name}' does, and is no person; people are"
+                f" {listing(one.name for one in listeners.values() if one.human) or 'nobody'}"
+            )
         for name in each.hands_over_to:
             target = listeners.get(name)
             if target is not None and (more := beyond(each.answers, target.answers)):

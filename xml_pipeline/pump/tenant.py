@@ -21,14 +21,20 @@ class PerThread(Protocol):
 
 
 class Ends:
-    """Tells a tenant what has ended. What is kept for a call that was handed over is kept until it is answered."""
+    """Tells a tenant what has ended. What is kept for a call that was handed over is kept until it is answered.
 
-    def __init__(self, tenant: PerThread) -> None:
-        self._tenant = tenant
+    Attributes:
+        tenant: who is told; None for nobody.
+    """
+
+    def __init__(self) -> None:
+        self.tenant: PerThread | None = None
         self._calls: dict[str, str] = {}  # threads that took a call over, and the one that it began with
 
     def thread(self, ended: str, event: Accepted | None = None) -> None:
         """A thread ended; with `event`, an answer or a hand-over."""
+        if self.tenant is None:
+            return
         call = self._calls.pop(ended, "")
         opens = None if event is None else event.opens
         if opens is not None and event is not None:
@@ -36,12 +42,13 @@ class Ends:
             if opens.call == ended:
                 return
         elif call:
-            self._forget(self._tenant.forget_thread, call)
-        self._forget(self._tenant.forget_thread, ended)
+            self._forget(self.tenant.forget_thread, call)
+        self._forget(self.tenant.forget_thread, ended)
 
     def conversation(self, ended: str) -> None:
         """A conversation ended."""
-        self._forget(self._tenant.forget_conversation, ended)
+        if self.tenant is not None:
+            self._forget(self.tenant.forget_conversation, ended)
 
     def _forget(self, forget: Callable[[str], None], which: str) -> None:
         """What the tenant makes of it changes nothing here."""

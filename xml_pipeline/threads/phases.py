@@ -17,6 +17,7 @@ PHASES: dict[tuple[Phase, str], frozenset[Phase]] = {
     ("working", "DeadLetter"): frozenset({"working", "waiting"}),
     ("working", "Handled"): frozenset({"working", "waiting"}),
     ("asking", "Accepted"): frozenset({"asking"}),
+    ("asking", "Approved"): frozenset({"working"}),
     ("asking", "Handled"): frozenset({"working", "waiting"}),
     ("asking", "DeadLetter"): frozenset({"working", "waiting"}),
     ("waiting", "Accepted"): frozenset({"waiting", "working", "ended"}),

@@ -134,9 +134,29 @@ class Handled(Struct, frozen=True, omit_defaults=True, gc=False, tag="handled/1"
 
 
 class Asked(Struct, frozen=True, omit_defaults=True, gc=False, tag="asked/1"):
-    """A message waits for a person."""
+    """A message waits for a person.
+
+    Attributes:
+        approval: the digest of what is to be approved; b"" where the person answers instead of a handler.
+        by: who is to approve it.
+    """
 
     message: Message
+    approval: bytes = b""
+    by: str = ""
+
+
+class Approved(Struct, frozen=True, omit_defaults=True, gc=False, tag="approved/1"):
+    """A person approved a message: its handler is called, if that is still what was approved.
+
+    Attributes:
+        digest: of what was approved.
+        by: who did.
+    """
+
+    message: Message
+    digest: bytes
+    by: str
 
 
 class Started(Struct, frozen=True, omit_defaults=True, gc=False, tag="started/1"):
@@ -316,6 +336,7 @@ Event: TypeAlias = (
     | Accepted
     | Handled
     | Asked
+    | Approved
     | Started
     | Redelivered
     | Gathering

@@ -19,6 +19,7 @@ from xml_pipeline.envelope import Message
 from xml_pipeline.threads.phases import Phase
 from xml_pipeline.threads.record import (
     Accepted,
+    Approved,
     Asked,
     Began,
     Closed,
@@ -88,6 +89,8 @@ class Thread(Struct):
         failed: how often they raised.
         posted, handovers, call, called, apart: as of its `Opening`.
         kept: messages that its handler keeps while it is open, by id.
+        held: the digest of what a person is asked to approve; b"" where they are asked for an answer.
+        approved: the digest of what was approved.
     """
 
     id: str
@@ -115,6 +118,8 @@ class Thread(Struct):
     called: str = ""
     apart: bool = False
     kept: dict[str, Message] | None = None
+    held: bytes = b""
+    approved: bytes = b""
 
     @property
     def phase(self) -> Phase:
@@ -384,8 +389,15 @@ def _take_out(conversation: Conversation, thread: Thread, message_id: str) -> No
 
 
 def _ask(state: State, conversation: Conversation, event: Asked) -> None:
-    conversation.threads[event.message.thread_id].asked = event.message.message_id
+    thread = conversation.threads[event.message.thread_id]
+    thread.asked, thread.held = event.message.message_id, event.approval
     conversation.due -= 1
+
+
+def _approve(state: State, conversation: Conversation, event: Approved) -> None:
+    thread = conversation.threads[event.message.thread_id]
+    thread.asked, thread.held, thread.approved = "", b"", event.digest
+    conversation.due += 1
 
 
 def _start(state: State, conversation: Conversation, event: Started) -> None:
@@ -457,6 +469,7 @@ def _leave_session(state: State, session_id: str) -> None:
 CHANGES: dict[type[Any], Callable[[State, Conversation, Any], None]] = {  # what each event sets and removes
     Accepted: _accept,
     Asked: _ask,
+    Approved: _approve,
     DeadLetter: _bury,
     Ended: _end,
     Gathering: _gather,
