@@ -10,7 +10,15 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field
 
-from xml_pipeline import AnswerError, Gathered, HandlerMetadata, HandlerResponse, SystemError, xmlify
+from xml_pipeline import (
+    AnswerError,
+    Approval,
+    Gathered,
+    HandlerMetadata,
+    HandlerResponse,
+    SystemError,
+    xmlify,
+)
 from xml_pipeline.agents import Answer, Task, Toolbox
 from xml_pipeline.events import MessageDelivered
 from xml_pipeline.llm import LLMRequest, LLMResponse, ToolCall
@@ -265,6 +273,31 @@ async def test_a_person_may_take_over() -> None:
         assert (question.listener, question.payload) == ("anna", Task("a refund?"))
         scene.organism.answer(question.thread_id, Answer("granted"))
         assert await asked == Answer("granted")
+
+
+@pytest.mark.parametrize("granted", [True, False])
+@virtual
+async def test_a_hand_over_that_a_person_has_to_approve_waits_for_that(granted: bool) -> None:
+    scene = over_scene(OVER)
+
+    async def take(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+        return HandlerResponse.respond(Answer("From the desk."))
+
+    scene.organism.listener(take, name="desk", approve="anna")
+    scene.organism.human("anna", accepts=Task, answers=Answer)
+    async with scene.organism:
+        asked = asyncio.create_task(scene.organism.ask("bot", Task("a refund?")))
+        await asyncio.sleep(600)
+        (question,) = scene.organism.questions()
+        assert question.payload == Task("a refund?")
+        scene.organism.answer(question.thread_id, Approval(granted))
+        if granted:
+            assert await asked == Answer("From the desk.")
+        else:
+            with pytest.raises(AnswerError) as caught:
+                await asked
+            assert caught.value.code == "refused"
+    assert len(scene.model.requests) == 1
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -177,6 +177,20 @@ def test_a_target_that_answers_something_else_is_told_with_its_place(
     assert problem.column == column
 
 
+FLOW = "  - name: steps\n    answers: %s\n    flow: [{answer: {%s: {text: x}}}]\n"
+
+
+def test_a_flow_that_takes_over_is_held_to_what_it_answers(tmp_path: Path) -> None:
+    assert load(project(tmp_path, FRONT % ("Answer", "steps") + FLOW % ("Answer", "Answer")), environ={})
+    inferred = (FLOW % ("x", "Task")).replace("    answers: x\n", "")
+    for flow in (FLOW % ("Task", "Task"), inferred):
+        for imports in ("all", "nothing"):
+            file = project(tmp_path, FRONT % ("Answer", "steps") + flow)
+            with pytest.raises(ConfigError) as caught:
+                load(file, environ={}, imports=imports)  # type: ignore[arg-type]
+            assert "'steps' may answer Task" in only(list(caught.value.problems)).message
+
+
 @pytest.mark.parametrize(
     "listeners",
     [
