@@ -193,3 +193,17 @@ def test_a_skill_of_two_agents_is_read_and_told_of_once(tmp_path: Path) -> None:
     )
     write(tmp_path, {"organism.yaml": two, "refunds/SKILL.md": "no beginning"})
     assert "begins with no name" in only(problems_in(tmp_path / "organism.yaml")).message
+
+
+def test_all_folders_together_are_bounded(tmp_path: Path) -> None:
+    """Also what no model reads."""
+    names = [f"s{number}" for number in range(3)]
+    file = project(
+        tmp_path,
+        {f"{name}/SKILL.md": GOOD.replace("refunds", name) for name in names},
+        ", ".join(names),
+    )
+    for name in names:
+        for number in range(4):
+            (tmp_path / name / f"{number}.png").write_bytes(b"\xff" * 1_000_000)
+    assert "have more than 10,000,000 characters" in in_organism(only(problems_in(file)), 2)

@@ -53,8 +53,8 @@ def load(
         path: the file. Relative paths and import paths in it start from its directory.
         environ: the variables that `${NAME}` stands for, over those of the `.env` file beside it; default:
             the process's environment, which is not changed.
-        root: the directory that the files it names (prompts, listener files) have to lie below, symbolic links
-            followed; default: its own.
+        root: the directory that the files it names (prompts, skills, listener files) have to lie below, symbolic
+            links followed; default: its own.
         imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
         llm: a file whose `llm` section stands in the place of this one's, whole.
 

@@ -115,6 +115,11 @@ class _Reading:
                 data = bytes_of(file)
             except OSError as error:
                 raise _Refused(f"the file {shown}/{name} {unreadable(file, error)}") from None
+            self.around.allowance.text -= len(data)  # also of what no model reads
+            if self.around.allowance.text < 0:
+                raise _Refused(
+                    f"all prompts, skills and texts together have more than {MAX_TEXT:,} characters"
+                )
             try:
                 text = data.decode("utf-8-sig").replace("\r\n", "\n")
             except UnicodeDecodeError:
