@@ -93,7 +93,7 @@ class LLMAgent:
         self._reader: Reader
         self._calls_peers = False
         self._hands_over_whole = False
-        _check(name, settings)
+        _check(name, settings, self.accepts)
 
     @property
     def options(self) -> AgentOptions:
@@ -333,13 +333,12 @@ def _given_up(fault: Fault) -> TaskFailed:
     return TaskFailed(fault.code, carriable(cut(fault.reason, _REASON_CUT)))
 
 
-def _check(name: str, settings: AgentSettings) -> None:
+def _check(name: str, settings: AgentSettings, accepts: tuple[type, ...]) -> None:
     """Raises ConfigError for templates that do not fit their classes, and for skills that cannot be told apart."""
-    wrong = [
-        f"the task of '{name}' for {cls.__name__}: {mistake}"
-        for cls, text in settings.task.items()
-        for mistake in untellable(text, cls)
-    ]
+    wrong = []
+    for cls, text in settings.task.items():
+        mistakes = untellable(text, cls) if cls in accepts else ["is no class that it accepts"]
+        wrong += [f"the task of '{name}' for {cls.__name__}: {mistake}" for mistake in mistakes]
     names = [skill.name for skill in settings.skills]
     wrong += [
         f"'{name}' has two skills named '{each}'" for each in dict.fromkeys(names) if names.count(each) > 1
