@@ -196,9 +196,10 @@ def test_what_comes_later_is_shown_with_the_prompt() -> None:
 
 
 def test_what_does_not_fit_is_refused_when_an_agent_is_made() -> None:
+    task = {Task: "{{txt}} {{text}}", Answer: "{{text}}"}
+    settings = AgentSettings("m", task=task, skills=(TONE, TONE))
     with pytest.raises(ConfigError) as caught:
-        task = {Task: "{{txt}} {{text}}", Answer: "{{text}}"}
-        LLMAgent("bot", AgentSettings("m", task=task, skills=(TONE, TONE)))
+        LLMAgent("bot", settings)
     assert [problem.message for problem in caught.value.problems] == [
         "the task of 'bot' for Task: there is no 'txt' here; did you mean 'text'?; names here are text",
         "the task of 'bot' for Answer: is no class that it accepts",
