@@ -25,7 +25,7 @@ _MARKS = ".\\?*+{}()[]|^"
 _CATEGORY = re.compile(r"\{(L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|Z[slp]?|S[mcko]?)\}")
 _DOT = "[^\\n\\r]"  # what `.` means in XSD; elsewhere it takes less or more
 _NEGATED = re.compile(r"(?<!\\)(?:\\\\)*(?:\[\^|\\P)")
-_SIGN = re.compile(r"\\[pP]\{[^}]*\}|\\.|\[(?:\\.|[^\]\\])*\]|\{[^}]*\}|.", re.DOTALL)
+_SIGN = re.compile(r"\\[pP]\{[^{}]*+\}|\\.|\[(?:\\.|[^\[\]\\])*+\]|\{[^{}]*+\}|.", re.DOTALL)
 _REPEAT = re.compile(r"[*+?]|\{([0-9]{1,9})(,([0-9]{0,9}))?\}")
 
 
