@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xml_pipeline.agents import AgentSettings, Answer, Bounds, Skill, Task, agent_listener
+from xml_pipeline.agents import AgentSettings, Answer, Bounds, LLMAgent, Skill, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
+from xml_pipeline.config.agents import USUAL, templates_of
+from xml_pipeline.config.boxes import model_of
 from xml_pipeline.config.flows import FlowConfig
-from xml_pipeline.config.models import OrganismSection
-from xml_pipeline.config.tasks import USUAL, templates_of
+from xml_pipeline.config.models import Box, OrganismSection
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.flows import FlowHandler
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
@@ -92,7 +93,9 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
     problems: list[Problem] = []
     for position, each in enumerate(config.listeners):
         try:
-            if each.flow is not None:
+            if each.use is not None:
+                built += _boxed(config.boxes[each.name], config)
+            elif each.flow is not None:
                 built.append(_flow(each, config.flows[each.name]))
             else:
                 skills = config.skills.get(position, ())
@@ -104,7 +107,51 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
             )
     if problems:
         raise ConfigError(problems)
-    return built
+    tools = {
+        each.name: [f"{each.name}.{tool}" for tool in each.tools] for each in config.listeners if each.use
+    }
+    return [_with_tools(each, tools) for each in built] if tools else built
+
+
+def _with_tools(each: Listener, boxes: Mapping[str, Sequence[str]]) -> Listener:
+    """A listener that names boxes, with what can be called in them in their place."""
+    if not boxes.keys() & {*each.peers, *each.hands_over_to}:
+        return each
+    peers, takers = (
+        tuple(full for name in names for full in boxes.get(name, (name,)))
+        for names in (each.peers, each.hands_over_to)
+    )
+    return replace(each, peers=peers, hands_over_to=takers)
+
+
+def _boxed(box: Box, config: OrganismConfig) -> list[Listener]:
+    """The listeners of another file under their names here; among themselves they have those of their file."""
+    entry, inner = box.entry, box.config
+    mapped = tuple(
+        each.model_copy(update={"model": entry.models[model]}) if (model := model_of(each, inner)) else each
+        for each in inner.listeners
+    )
+    built = listeners_of(inner.model_copy(update={"listeners": mapped}))
+    names = {each.name: f"{entry.name}.{each.name}" for each in built}
+    asked_on = {each.name: each.asked_on for each in config.listeners if each.human}
+    found = []
+    for each in built:
+        handler: Any = each.handler
+        if isinstance(handler, LLMAgent | FlowHandler):
+            handler.name = names[each.name]
+        person = entry.people.get(each.name, "") if each.human else ""
+        found.append(
+            replace(
+                each,
+                name=names[each.name],
+                peers=tuple(names.get(name, name) for name in each.peers),
+                hands_over_to=tuple(names.get(name, name) for name in each.hands_over_to),
+                approve=names.get(each.approve, each.approve),
+                asked_on=asked_on.get(person, each.asked_on),
+                local={own: names.get(full, full) for own, full in each.local.items()} or names,
+            )
+        )
+    return found
 
 
 def _listener(

@@ -203,5 +203,5 @@ def money(usd: float | None) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 thread`, `2 threads`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """`1 thread`, `2 threads`, `2 boxes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('x') else 's'}"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.config.projects import config_of, only, problems_in, problems_of
 from xml_pipeline.config import loads
+from xml_pipeline.config.document import read
 from xml_pipeline.errors import ConfigError
 
 ORGANISM = "organism:\n  name: demo\n"
@@ -130,3 +131,30 @@ def test_keys_that_are_no_words_are_quoted_in_paths() -> None:
 def test_problems_of_a_text_name_the_file_they_are_told() -> None:
     with pytest.raises(ConfigError, match=r"^conf/mine\.yaml:1:1: holds no organism"):
         loads("", file="conf/mine.yaml", environ={})
+
+
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [
+        ("send: {{input}}", '"{{input}}"'),
+        ('send: {{input.text or "none"}}', r'"{{input.text or \"none\"}}"'),
+        ("send: {Task: {text: {{input.text}}}}", '"{{input.text}}"'),
+        ("send: [a, {{input}}]", '"{{input}}"'),
+        ("send: {{{{literal}}}}", '"{{{{literal}}}}"'),
+        ("- {{input}}", '"{{input}}"'),
+    ],
+)
+def test_a_template_without_quotes_is_told_with_its_quotes(written: str, quoted: str) -> None:
+    problem = only(read(written, file="f", environ={}).problems)
+    assert problem.message.endswith(f"put it into quotes: {quoted}")
+
+
+@pytest.mark.parametrize("written", ["send: {{input}} and more", "a: b\nsend: {{a}}-{{b}}", "- {{a}} b"])
+def test_a_template_without_quotes_within_a_text_is_told_too(written: str) -> None:
+    assert "written in quotes" in only(read(written, file="f", environ={}).problems).message
+
+
+def test_braces_that_are_no_template_are_told_as_what_they_are() -> None:
+    for written in ("a: { {b: c}: d}", "? {a: b}\n: c", "a: {[b]: c}"):
+        problem = only(read(written, file="f", environ={}).problems)
+        assert "a key that is not a text" in problem.message

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 import keyring
 import pytest
+import yaml
 from keyring.backends.fail import Keyring
 from pydantic import BaseModel
 
@@ -1329,6 +1330,33 @@ def _rule_finish_reason(project: Project) -> None:
 def _rule_times(project: Project) -> None:
     organism = project.organism(llm=_rules({"reply": "once", "times": 1}, {"reply": "then"}))
     assert [each.content for each in completed(organism, "a", "b", "c")] == ["once", "then", "then"]
+
+
+# --- other organisms ---
+
+
+@effect("listeners[].use", "listeners[].tools", "listeners[].models", "listeners[].people")
+def _box(project: Project) -> None:
+    inner = {
+        "organism": {"name": "inner"},
+        "listeners": [
+            {"name": "desk", "agent": True, "model": "cheap", "prompt": "Hm.", "peers": ["boss"]},
+            {"name": "boss", "human": True},
+        ],
+    }
+    (project.folder / "inner.yaml").write_text(yaml.safe_dump(inner))
+    box = {
+        "name": "box",
+        "use": "inner.yaml",
+        "tools": ["desk"],
+        "models": {"cheap": "m"},
+        "people": {"boss": "anna"},
+    }
+    anna = {"name": "anna", "human": True, "asked_on": ["gateway:anna"]}
+    organism = project.organism(box, anna, tool("call_echo", peers=["box"]), llm=llm({"reply": "said"}))
+    assert ask(organism, "box.desk", Task("hi")).text == "said"
+    assert organism.listeners["call_echo"].peers == ("box.desk",)
+    assert organism.listeners["box.boss"].asked_on == ("gateway:anna",)
 
 
 # --- flows ---

@@ -26,7 +26,7 @@ from tests.console.real_terminal import (
     RealTerminal,
 )
 from xml_pipeline.agents import Task
-from xml_pipeline.console import interactive
+from xml_pipeline.console import Renewal, interactive
 
 
 class Glass(io.StringIO):
@@ -233,3 +233,34 @@ async def test_a_task_that_fails_takes_no_line_from_who_types() -> None:
         await screen.type("ice" + ENTER, shows="HELLO, ALICE!")
         assert "ENTER" not in screen.glass.getvalue()
         assert "\x9b" not in screen.glass.getvalue()
+
+
+async def test_what_is_typed_when_another_organism_takes_over_is_typed_still() -> None:
+    changed = asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        await changed.wait()
+
+    renewal = Renewal(lambda: True, build, wait=wait)
+    with create_pipe_input() as keys:
+        glass = Glass(keys)
+        output = Vt100_Output(glass, lambda: Size(rows=24, columns=80))
+        with create_app_session(input=keys, output=output):
+            async with build() as organism:
+                talk = asyncio.create_task(interactive.run(organism, renewal=renewal))
+                await glass.until("in flight")
+                keys.send_text("@greeter Al")
+                await glass.until("greeter Al")
+                changed.set()
+                assert await talk == 0
+            successor = renewal.taken()
+            assert successor is not None
+            async with successor as organism:
+                changed.clear()
+                talk = asyncio.create_task(interactive.run(organism, renewal=renewal))
+                await glass.until("in flight")
+                keys.send_text("ice" + ENTER)
+                await glass.until("HELLO, ALICE!")
+                keys.send_text(CTRL_D)
+                assert await talk == 0
+            assert glass.getvalue().count("/help says more") == 1

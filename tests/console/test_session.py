@@ -359,6 +359,21 @@ async def test_leaving_with_asks_open_cancels_them() -> None:
         assert paper.errors == ["slow #1: cancelled"]
 
 
+@pytest.mark.parametrize("journal", [None, "state.db"])
+async def test_what_is_cancelled_before_its_first_step_ends_like_all_else(
+    journal: str | None, tmp_path: Path
+) -> None:
+    options = {} if journal is None else {"journal": tmp_path / journal}
+    async with talking(**options) as talk:
+        talk.console.submit("@slow one")
+        assert talk.console.cancel() == 1  # in the same tick: its task took no step
+        async with asyncio.timeout(10):
+            await talk.console.drain()
+        assert (talk.console.running, talk.paper.errors) == ({}, ["slow #1: cancelled"])
+        await talk.say("@greeter Alice")
+        assert talk.paper.rows[-1] == "greeter #2: HELLO, ALICE!"
+
+
 async def test_costs_come_from_the_ledger(tmp_path: Path) -> None:
     backend = ScriptedBackend(
         rules=(Rule(reply="x", usage={"prompt_tokens": 400, "completion_tokens": 100}),)

@@ -40,9 +40,9 @@ from xml_pipeline.events import Event
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump import listener
 from xml_pipeline.pump.handler_call import HandlerCall
-from xml_pipeline.pump.loop import PerThread
 from xml_pipeline.pump.runners import Runners
 from xml_pipeline.pump.settings import PumpSettings
+from xml_pipeline.pump.tenant import PerThread
 from xml_pipeline.testing import run_in_virtual_time
 
 PACKAGE = str(Path(xml_pipeline.__file__).parent)

@@ -147,3 +147,17 @@ def unlock(router: Router) -> None:
     wanted = [backend.api_key_ref for backend in router.backends.values() if backend.key_pending]
     if wanted and can_ask() and (name := router.keys.locked(wanted)):
         router.keys.unlock(name, typed(f"Passphrase of the key '{name}': "))
+
+
+def relock(router: Router, former: Router) -> None:
+    """Use the passphrase that was typed for another router of this program: while a console runs, nobody is asked.
+
+    Raises:
+        KeyStoreError: the router needs one, and none was typed.
+    """
+    wanted = [backend.api_key_ref for backend in router.backends.values() if backend.key_pending]
+    if not wanted:
+        return
+    router.keys.trust(former.keys)
+    if name := router.keys.locked(wanted):
+        raise KeyStoreError(f"the key '{name}' needs its passphrase, and nobody can be asked now: begin anew")

@@ -109,7 +109,11 @@ def organism_file(arguments: argparse.Namespace) -> Path:
     Raises:
         ConfigError: there is no such file; says what to do.
     """
-    path = Path(getattr(arguments, "given", None) or arguments.file)
+    return existing(Path(getattr(arguments, "given", None) or arguments.file))
+
+
+def existing(path: Path) -> Path:
+    """The file, or the organism.yaml of the directory, that somebody names. Raises ConfigError as above."""
     if os.path.isdir(path):  # unlike `Path.is_dir` it never raises
         path = path / DEFAULT_FILE
     if not os.path.lexists(path):

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 SWEEPS = 4
 """How often the order within the layers is improved; more changes little."""
 
-_SHAPES = {"agent": ('(["', '"])'), "person": ('{{"', '"}}'), "tool": ('["', '"]'), "flow": ('[["', '"]]')}
+_SHAPES = {
+    "agent": ('(["', '"])'),
+    "person": ('{{"', '"}}'),
+    "tool": ('["', '"]'),
+    "flow": ('[["', '"]]'),
+    "box": ('[/"', '"/]'),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Commands that tell what there is and start nothing: `check`, `describe`, `graph`, `schema`, `version`."""
+"""Commands that tell what there is and start nothing: `describe`, `graph`, `version`."""
 
 from __future__ import annotations
 
@@ -14,105 +14,25 @@ from xml_pipeline.cli.command import (
     config,
     one_of,
     organism,
-    organism_file,
 )
-from xml_pipeline.errors import NAMES_LISTED, ConfigError, did_you_mean, listing, no_such
-from xml_pipeline.terminal import count, json_text, line, plain, visible, xml_text
+from xml_pipeline.errors import ConfigError, did_you_mean, listing, no_such
+from xml_pipeline.terminal import json_text, line, plain, visible, xml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from xml_pipeline.cli.graph import Graph
     from xml_pipeline.config import ListenerConfig, OrganismConfig
-    from xml_pipeline.llm import Router
     from xml_pipeline.organism import Organism
     from xml_pipeline.payload import Codec
     from xml_pipeline.pump import Listener
 
 
-@command(
-    "check",
-    "check an organism.yaml and list every mistake; imports what it names when nothing else is wrong",
-    one_of(
-        argument(
-            "--no-import",
-            action="store_true",
-            help="run no code of the file: what only its modules could tell is not checked, and listed",
-        ),
-        argument(
-            "--journal",
-            nargs="?",
-            const="",
-            metavar="JOURNAL",
-            help="say also what becomes of the work that is open in this journal (default: the one that the organism"
-            " names), if this file were started on it; 1 when something would be lost",
-        ),
-    ),
-    *FILE_ARGUMENT,
-)
-def check(arguments: argparse.Namespace) -> int:
-    """Say in one line what is in it. ConfigError holds what is wrong."""
-    from xml_pipeline.cli.prospects import tell
-    from xml_pipeline.composition import router_of
-    from xml_pipeline.config.serving import doubtful, unserved
-    from xml_pipeline.organism import Organism
-
-    found = config(arguments, "nothing" if arguments.no_import else "all")
-    left_out = [each for each in found.unchecked if each.startswith("llm")]
-    router, built = None, None
-    if not arguments.no_import:
-        built = Organism.from_config(found)
-        router = built.router
-    elif not left_out:
-        router = router_of(found)
-    backends = list(router.backends.values())[: len(found.llm.backends)] if router else []
-    if problems := unserved(found, backends):
-        raise ConfigError(problems)
-    print(f"{_shown(organism_file(arguments))}: ok: {_summary(found, router)}")
-    if built is not None and arguments.journal is None:  # then it is about open work
-        _tell_contracts(built)
-    for each in doubtful(found, backends):
-        print(f"note: {_shown(each)}")
-    for name in found.unused[:NAMES_LISTED]:
-        print(f"note: no listener names the class '{_shown(name)}' of `payloads`")
-    for name, backend in (router.backends if router else {}).items():
-        if router and backend.key_pending:
-            where = router.keys.places(backend.api_key_ref)
-            print(
-                _shown(
-                    f"note: the key '{backend.api_key_ref}' of {name} is looked for when it is used: {where}"
-                )
-            )
-    for left in found.unchecked[:NAMES_LISTED]:
-        print(f"not checked without an import: {_shown(left)}")
-    if len(found.unchecked) > NAMES_LISTED:
-        print(f"and {len(found.unchecked) - NAMES_LISTED:,} more")
-    return 0 if built is None or arguments.journal is None else tell(arguments, found, built)
-
-
-def _summary(found: OrganismConfig, router: Router | None) -> str:
+def kind_of(each: ListenerConfig) -> str:
+    """What a listener of a file is, in a word."""
     from xml_pipeline.console.overview import kind
 
-    kinds = [kind(each) for each in found.listeners]
-    parts = [count(len(kinds), "listener")]
-    parts += [count(kinds.count(each), each) for each in dict.fromkeys(kinds)]
-    backends = router.describe() if router else []
-    missing = [each.key_variable for each in backends if each.key == "missing"]
-    if backends:
-        parts.append(count(len(backends), "backend"))
-    keys = f" (without a key: set {', '.join(missing)})" if missing else ""
-    return _shown(f"{found.organism.name}, {', '.join(parts)}{keys}")
-
-
-def _tell_contracts(built: Organism) -> None:
-    """What each listener takes and answers."""
-    from xml_pipeline.console.overview import contract
-
-    listeners = list(built.listeners.values())
-    for each in listeners[:NAMES_LISTED]:
-        print(_shown(f"  {each.name}: {contract(each)}"))
-    if len(listeners) > NAMES_LISTED:
-        print(f"  and {len(listeners) - NAMES_LISTED:,} more; `xml-pipeline describe NAME` tells of one")
+    return "box" if each.use is not None else kind(each)
 
 
 def _shown(text: object) -> str:
@@ -208,6 +128,7 @@ def _contract(each: ListenerConfig, found: OrganismConfig) -> str:
     usual: dict[str, tuple[tuple[str, ...] | None, tuple[str, ...] | None]] = {
         "tool": (None, None),
         "flow": (("Task",), None),
+        "box": (None, None),
     }
     takes, gives = usual.get(each.kind, (("Task",), ("Answer",)))
     if each.name in found.flows and not each.answers:
@@ -223,29 +144,22 @@ def _reached(each: ListenerConfig, found: OrganismConfig) -> Iterable[str]:
     """Whom a listener may call, or hand over to."""
     read = found.flows.get(each.name)
     steps = () if read is None else (*read.flow.calls, *read.flow.hands_over_to)
-    return dict.fromkeys((*each.peers, *each.hands_over_to, *steps))
+    boxes = {
+        f"{box.entry.name}.{tool}": box.entry.name for box in found.boxes.values() for tool in box.entry.tools
+    }
+    return dict.fromkeys(boxes.get(name, name) for name in (*each.peers, *each.hands_over_to, *steps))
 
 
 def _graph_of(found: OrganismConfig) -> Graph:
     """The listeners with their peers; text without a name goes to the default listener."""
     from xml_pipeline.cli.graph import Graph, Node
-    from xml_pipeline.console.overview import kind
 
     nodes = tuple(
-        Node(each.name, kind(each), each.name == found.organism.default, _contract(each, found))
+        Node(each.name, kind_of(each), each.name == found.organism.default, _contract(each, found))
         for each in found.listeners
     )
     edges = tuple((each.name, name) for each in found.listeners for name in _reached(each, found))
     return Graph(_shown(found.organism.name), nodes, edges)
-
-
-@command("schema", "print the JSON Schema of organism.yaml, for editors")
-def schema(_: argparse.Namespace) -> int:
-    """Print it."""
-    from xml_pipeline.config import json_schema
-
-    print(json_text(json_schema()))
-    return 0
 
 
 @command("version", "print the version")

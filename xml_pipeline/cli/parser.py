@@ -7,11 +7,12 @@ from typing import NoReturn, TypeAlias
 
 from xml_pipeline.cli.auth import list_keys, remove_key, set_key
 from xml_pipeline.cli.caps import amend_call, list_caps, reset_cap
+from xml_pipeline.cli.check import check
 from xml_pipeline.cli.command import Command
 from xml_pipeline.cli.crash import crash_test
 from xml_pipeline.cli.editing import add_backend, route
 from xml_pipeline.cli.history import check_journal, list_dead, log, show, show_dead
-from xml_pipeline.cli.inspection import check, describe, graph, schema, version
+from xml_pipeline.cli.inspection import describe, graph, version
 from xml_pipeline.cli.keeping import (
     cancel,
     compact_journal,
@@ -22,22 +23,27 @@ from xml_pipeline.cli.keeping import (
 )
 from xml_pipeline.cli.ledger import cost, list_calls
 from xml_pipeline.cli.llm import ask_model, list_backends, test_backend
+from xml_pipeline.cli.locking import lock
 from xml_pipeline.cli.migrating import migrate
 from xml_pipeline.cli.payloads import payloads
 from xml_pipeline.cli.people import answer, questions
 from xml_pipeline.cli.project import init
 from xml_pipeline.cli.replay import replay
+from xml_pipeline.cli.schema import schema
+from xml_pipeline.cli.skill import skill
 from xml_pipeline.cli.talk import ask, run, send
 
 COMMANDS = (
     run,
     check,
     init,
+    lock,
     migrate,
     describe,
     graph,
     payloads,
     schema,
+    skill,
     ask,
     send,
     log,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xml_pipeline.cli.auth import unlock
+from xml_pipeline.cli.auth import relock, unlock
 from xml_pipeline.cli.command import (
     FILE_ARGUMENT,
     FILE_OPTION,
@@ -16,6 +17,7 @@ from xml_pipeline.cli.command import (
     command,
     config,
     organism,
+    organism_file,
     seconds,
 )
 from xml_pipeline.cli.forecast import DRY_RUN, goes_on
@@ -23,9 +25,10 @@ from xml_pipeline.errors import ConfigError, EnvelopeError
 from xml_pipeline.terminal import plain, xml_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from xml_pipeline.config import OrganismConfig
+    from xml_pipeline.console import Renewal
     from xml_pipeline.organism import Organism
 
 
@@ -61,6 +64,12 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
     KEY,
     TIMEOUT,
     argument(
+        "--reload",
+        action="store_true",
+        help="begin anew with the organism when its file changes, or a prompt, a listener file or a module beside it;"
+        " with mistakes in them, what runs goes on",
+    ),
+    argument(
         "--log",
         metavar="FILE",
         help="where the log goes (default: console.log in the user's state directory)",
@@ -69,6 +78,8 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
 def run(arguments: argparse.Namespace) -> int:
     """Open the console, or ask once."""
     if arguments.once is not None:
+        if arguments.reload:
+            raise ConfigError("--reload goes without --once: it is for a talk that goes on")
         return _once(arguments)
     for name in ("to", "key", "timeout"):
         if getattr(arguments, name) is not None:
@@ -79,9 +90,47 @@ def run(arguments: argparse.Namespace) -> int:
 
     from xml_pipeline import console
 
-    receiver = organism(arguments)
+    log = Path(arguments.log) if arguments.log else None
+    if arguments.reload:
+        receiver, renewal = renewable(arguments)
+    else:
+        receiver, renewal = organism(arguments), None
     unlock(receiver.router)
-    return asyncio.run(console.main(receiver, log=Path(arguments.log) if arguments.log else None))
+    return asyncio.run(console.main(receiver, log=log, renewal=renewal))
+
+
+def renewable(
+    arguments: argparse.Namespace, *, wait: Callable[[float], Awaitable[object]] | None = None
+) -> tuple[Organism, Renewal]:
+    """The organism, and what makes it anew when a file has changed since it was read.
+
+    Args:
+        arguments: of `run`.
+        wait: lets seconds go by between two looks at the files; default: the event loop's.
+
+    Raises:
+        ConfigError: with every mistake in what is there now.
+    """
+    import asyncio
+
+    from xml_pipeline.config.imports import anew
+    from xml_pipeline.config.watching import Watch
+    from xml_pipeline.console import Renewal
+
+    file = organism_file(arguments)
+    watch = Watch(file, environ=os.environ, root=arguments.root, llm=arguments.llm)
+
+    with anew(file.parent):
+        first = organism(arguments)
+    router = first.router
+
+    def another() -> Organism:
+        with anew(file.parent):
+            found = organism(arguments)
+            relock(found.router, router)
+        return found
+
+    return first, Renewal(watch.changed, another, wait=wait or asyncio.sleep)
 
 
 def _once(arguments: argparse.Namespace) -> int:

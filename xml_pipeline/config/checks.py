@@ -10,13 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 from xml_pipeline.config.classes import no_such_class
 from xml_pipeline.config.document import Document, Path
-from xml_pipeline.config.models import HANDLERS, listener_keys
+from xml_pipeline.config.models import BOXES, HANDLERS, listener_keys
 from xml_pipeline.envelope import SYSTEM
 from xml_pipeline.errors import did_you_mean, listing
 
 _KEYS = listener_keys()
 _OF_HANDLERS = [key for key, who in _KEYS.items() if who == HANDLERS and key != "handler"]
 _OF_AGENTS = [key for key, who in _KEYS.items() if who.agents and not who.handlers]
+_OF_BOXES = [key for key, who in _KEYS.items() if who.boxes]
 _OF_FLOWS = [key for key, who in _KEYS.items() if who.flows]
 _OF_PEOPLE = [
     key for key, who in _KEYS.items() if who.people or key == "agent"
@@ -37,7 +38,7 @@ def check(document: Document, classes: Collection[str]) -> None:
             if isinstance(entry, Mapping)
         ]
     names = _names(document, entries)
-    known = _Known(names)
+    known = _Known({**names, **_tools(entries)})
     people = [str(entry.get("name")) for _, entry in entries if entry.get("human") is True]
     for path, entry in entries:
         _check_kind(document, path, entry, _has_usual_model(data, entry) or _routed(data, entry))
@@ -45,6 +46,11 @@ def check(document: Document, classes: Collection[str]) -> None:
             _check_named(document, (*path, key), word, entry.get(key), known)
         _check_classes(document, path, entry, classes)
         _check_approver(document, path, entry, known, people)
+        people_of = entry.get("people")
+        for own, name in people_of.items() if isinstance(people_of, Mapping) else ():
+            known.check(document, (*path, "people", own), name)
+            if isinstance(name, str) and name in known.names and name not in people:
+                document.report((*path, "people", own), f"'{name}' is no person of this file")
     _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
     organism = data.get("organism")
@@ -68,6 +74,17 @@ def _names(document: Document, entries: Sequence[tuple[Path, Mapping[str, object
             document.report(here, f"there is another listener '{shown}'{where}; every name is there once")
         first.setdefault(name, here)
     return {name: document.shown(path, name) for name, path in first.items()}
+
+
+def _tools(entries: Sequence[tuple[Path, Mapping[str, object]]]) -> dict[str, str]:
+    """What can be called in boxes, as `billing.desk`."""
+    return {
+        f"{entry.get('name')}.{tool}": f"{entry.get('name')}.{tool}"
+        for _, entry in entries
+        if isinstance(tools := entry.get("tools"), list) and "use" in entry
+        for tool in tools
+        if isinstance(tool, str)
+    }
 
 
 class _Known:
@@ -180,6 +197,15 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
     handler, agent, human = entry.get("handler"), entry.get("agent", False), entry.get("human", False)
     if not isinstance(agent, bool) or not isinstance(human, bool):
         return
+    if "use" in entry:
+        _check_box(document, path, entry)
+        return
+    for key in _OF_BOXES:
+        if key in entry and _KEYS[key] == BOXES:
+            text = f"`{key}` goes with `use`, and there is none"
+            if key == "tools":  # a former key of agents
+                text += "; how a model calls its peers is called `calls` now: `xml-pipeline migrate` mends the file"
+            document.report((*path, key), text, at_key=True)
     if "flow" in entry:
         for key in entry:
             if key in _KEYS and key not in _OF_FLOWS:
@@ -217,6 +243,25 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
             "is an agent without a `model`; write `model: NAME` (a model or an alias of `llm`), or name one"
             " in `defaults.agents` or `llm.routing`",
         )
+
+
+def _check_box(document: Document, path: Path, entry: Mapping[str, object]) -> None:
+    """A box has its own keys, says what of it can be called, and is paid for by the call."""
+    for key in entry:
+        if key in _KEYS and key not in (*_OF_BOXES,):
+            allowed = f"allowed with `use`: {listing(_OF_BOXES)}"
+            document.report(
+                (*path, key), f"what is used from elsewhere has no `{key}`; {allowed}", at_key=True
+            )
+    if not entry.get("tools"):
+        document.report(path, "`use` needs `tools`, the list of what can be called there: tools: [desk]")
+    budgets = entry.get("budget")
+    for index, each in enumerate(budgets if isinstance(budgets, list) else [budgets]):
+        if isinstance(each, Mapping) and each.get("per") != "call":
+            here: Path = (*path, "budget", index) if isinstance(budgets, list) else (*path, "budget")
+            document.report(
+                here, "a box is paid for by the call, with all that is done for it: add `per: call`"
+            )
 
 
 def _of_agents(agent: bool) -> str:

@@ -37,14 +37,13 @@ _TOO_MANY = f"has more than {MAX_VALUES:,} values (aliases counted each time the
 _NO_MERGING = (
     "merges, and nothing is merged here: write the keys again, or what all agents have in `defaults.agents`"
 )
-_UNQUOTED = 'is a text that begins with `{{`: put it into quotes, as "{{path}}"'
 _PLAIN = "plain"
 _CORE = "tag:yaml.org,2002:"
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL_NUMBER = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_BARE_TEMPLATE = re.compile(r"[:-][ \t]+\{\{")
+_BRACES = re.compile(r"[^\"'#]*[:,\[{-]\s*\{\{")
 _BARE_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _TRUTHS = frozenset({"y", "yes", "n", "no", "on", "off"})  # https://yaml.org/type/bool.html
 _SCALAR_TAGS = ("str", "int", "float", "bool", "null")
@@ -261,10 +260,10 @@ def _syntax_problem(error: Exception, text: str, reached: yaml.Mark | None) -> t
             message += "; YAML is indented with spaces, not tabs"
         elif "mapping values are not allowed here" in message:
             message += "; check the indentation, or quote a text that holds `: `"
-        elif mark is not None and _BARE_TEMPLATE.search("".join(text.split("\n")[mark.line : mark.line + 1])):
-            message = f"{_UNQUOTED} ({message})"
         elif "but got '{'" in message:
             message += '; between braces and brackets write a variable in quotes: `"${NAME}"`'
+        elif mark is not None and _BRACES.match(text[: mark.index].rpartition("\n")[2]):
+            message += '; what holds `{{` is written in quotes: `"{{input}} and more"`'
         message = f"is no valid YAML: {message}"
     else:
         message = "is no valid YAML: an escape there stands for no character; write the character itself"
@@ -376,8 +375,11 @@ class _Builder:
         return result
 
     def _key(self, node: yaml.Node, path: Path) -> str | None:
-        if isinstance(node, yaml.MappingNode):
-            self._fail(path, _UNQUOTED)
+        if (template := _template(node)) is not None:
+            quoted = template.replace("\\", "\\\\").replace('"', '\\"')
+            self._fail(
+                path, f'begins with braces, which YAML takes for a mapping; put it into quotes: "{quoted}"'
+            )
             return None
         if not isinstance(node, yaml.ScalarNode) or not node.value or _SURROGATE.search(node.value):
             self._document.add("has a key that is not a text; keys are words", self._place(node, path))
@@ -423,6 +425,14 @@ class _Builder:
             self._fail(path, f"is tagged `!!{wanted}` and is no {wanted}; remove the tag")
             return None
         return value
+
+
+def _template(key: yaml.Node) -> str | None:
+    """`{{input}}` as it is written, where braces without quotes made its inside the key of a mapping."""
+    text, start, end = key.start_mark.buffer, key.start_mark.pointer, key.end_mark.pointer
+    if not isinstance(key, yaml.MappingNode) or not text or text[start - 1] != "{" or text[end] != "}":
+        return None
+    return " ".join(str(text[start - 1 : end + 1]).split())
 
 
 def plain_value(text: str) -> object:

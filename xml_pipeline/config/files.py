@@ -19,7 +19,7 @@ from xml_pipeline.regular import bytes_of, refuse_outside, unreadable
 
 MAX_FILES = 1_000
 
-_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,14 @@ class Surroundings:
         root: what its files have to lie below.
         variables: what `${NAME}` stands for.
         allowance: what all its files together may hold.
+        seen: the files and directories that it names, also those that are not there.
     """
 
     home: Path
     root: Path
     variables: Mapping[str, str] = field(repr=False)
     allowance: Allowance = field(default_factory=Allowance)
+    seen: set[Path] = field(default_factory=set)
 
 
 def include_listeners(document: Document, around: Surroundings) -> dict[str, Path]:
@@ -48,10 +50,11 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
     here: documents.Path = ("listeners",)
     shown, written = document.shown(here, name), document.hidden.get(here, name)
     directory = around.home / name
+    around.seen.add(directory)
     data["listeners"] = []
     try:
         refuse_outside(directory, around.root)
-        found = (entry for entry in directory.iterdir() if entry.suffix in _SUFFIXES)
+        found = (entry for entry in directory.iterdir() if entry.suffix in SUFFIXES)
         files = sorted(islice(found, MAX_FILES + 1))
     except (OSError, ValueError) as error:
         reason = unreadable(directory, error, hidden=here in document.hidden)
@@ -68,6 +71,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
             break
         label = os.path.join(os.path.dirname(document.values[()].file), written, file.name)
         directories[label] = directory
+        around.seen.add(file)
         try:
             refuse_outside(file, around.root)
             encoded = bytes_of(file)
@@ -88,6 +92,7 @@ def replace_llm(document: Document, file: Path, around: Surroundings) -> None:
     anywhere.
     """
     data: Any = document.data
+    around.seen.add(file.absolute())
     try:
         encoded = bytes_of(file)
     except (OSError, ValueError) as error:
@@ -166,6 +171,7 @@ def _part(
     if not isinstance(name, str) or not name or around.allowance.spent:
         return None
     file = directories[document.values[here].file] / name
+    around.seen.add(file)
     try:
         refuse_outside(file, around.root)
         text = bytes_of(file).decode("utf-8-sig")

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from xml_pipeline.config.classes import BUILT_IN, is_imported
 from xml_pipeline.config.document import Document
-from xml_pipeline.config.models import ListenerConfig, OrganismConfig
+from xml_pipeline.config.models import Box, ListenerConfig, OrganismConfig
 from xml_pipeline.errors import ConfigError
 from xml_pipeline.flows import Contract, Flow, StepSection, World, read_flow
 from xml_pipeline.pump.listener import SYSTEM_CLASSES, contract
@@ -45,19 +45,25 @@ class FlowConfig:
 
 
 def read_flows(
-    document: Document, config: OrganismConfig, resolved: Mapping[str, Any], *, complete: bool
+    document: Document,
+    config: OrganismConfig,
+    boxes: Mapping[str, Box],
+    resolved: Mapping[str, Any],
+    *,
+    complete: bool,
 ) -> dict[str, FlowConfig]:
     """All flows by name; mistakes in them are reported.
 
     Args:
         document: what they stand in.
         config: the same, typed.
+        boxes: what it uses of other files.
         resolved: what its words and import paths stand for, as far as that is known.
         complete: whether that is all.
     """
     if not any(each.flow is not None for each in config.listeners):
         return {}
-    contracts = _Contracts(document, config, resolved, complete=complete)
+    contracts = _Contracts(document, config, boxes, resolved, complete=complete)
     for name in contracts:
         contracts[name]
     _refuse_circles(document, config, contracts.flows)
@@ -68,54 +74,49 @@ class _Contracts(Mapping[str, Contract]):
     """What each listener takes and answers. That of a flow is found when it is asked for: flows call flows."""
 
     def __init__(
-        self, document: Document, config: OrganismConfig, resolved: Mapping[str, Any], *, complete: bool
+        self,
+        document: Document,
+        config: OrganismConfig,
+        boxes: Mapping[str, Box],
+        resolved: Mapping[str, Any],
+        *,
+        complete: bool,
     ) -> None:
         self.flows: dict[str, FlowConfig] = {}
         self._document = document
         self._resolved = resolved
         self._places = {each.name: index for index, each in enumerate(config.listeners)}
-        self._listeners = {each.name: each for each in config.listeners}
+        self._listeners = {each.name: each for each in config.listeners if each.use is None}
+        self._boxed = {
+            f"{name}.{tool}": (box, tool) for name, box in boxes.items() for tool in box.entry.tools
+        }
         self._known: dict[str, Contract] = {}
         self._reading: list[str] = []
         classes = {cls.__name__: cls for cls in resolved.values() if isinstance(cls, type)}
         self._world = World(self, {**classes, **BUILT_IN}, complete)
 
     def __getitem__(self, name: str) -> Contract:
+        if name in self._boxed:
+            return _of_box(*self._boxed[name])
         if name not in self._listeners:
             raise KeyError(name)
         if name not in self._known:
             each = self._listeners[name]
-            self._known[name] = self._of_handler(each) if each.flow is None else self._of_flow(each)
+            self._known[name] = (
+                _of_handler(each, self._resolved) if each.flow is None else self._of_flow(each)
+            )
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._listeners)
+        return iter((*self._listeners, *self._boxed))
 
     def __len__(self) -> int:
-        return len(self._listeners)
-
-    def _of_handler(self, each: ListenerConfig) -> Contract:
-        accepts, answers = self._classes(each.accepts), self._classes(each.answers)
-        if each.kind != "tool":
-            return Contract(
-                accepts if each.accepts else (BUILT_IN["Task"],),
-                answers if each.answers else (BUILT_IN["Answer"],),
-                known=None not in (each.accepts and accepts, each.answers and answers),
-            )
-        handler = self._resolved.get(each.handler or "")
-        if handler is None:
-            return Contract(accepts, answers, known=bool(each.answers) and answers is not None)
-        try:
-            agreed = contract(each.name, handler, accepts, answers)
-        except ConfigError:
-            return Contract(known=False)  # told where its handler is
-        takes = tuple(codec.cls for codec in agreed.accepts.values() if codec.cls not in SYSTEM_CLASSES)
-        return Contract(takes, agreed.answers)
+        return len(self._listeners) + len(self._boxed)
 
     def _of_flow(self, each: ListenerConfig) -> Contract:
         here = ("listeners", self._places[each.name], "flow")
-        accepts = self._classes(each.accepts) if each.accepts else (BUILT_IN["Task"],)
-        answers = self._classes(each.answers)
+        accepts = _classes(each.accepts, self._resolved) if each.accepts else (BUILT_IN["Task"],)
+        answers = _classes(each.answers, self._resolved)
         if each.name in self._reading:
             circle = " → ".join([*self._reading[self._reading.index(each.name) :], each.name])
             self._document.report(
@@ -140,18 +141,54 @@ class _Contracts(Mapping[str, Contract]):
         self.flows[each.name] = FlowConfig(flow, text, accepts or (), self._world)
         return Contract(accepts, flow.answers or None, known=bool(flow.answers) or self._world.complete)
 
-    def _classes(self, names: Sequence[str] | None) -> tuple[type, ...] | None:
-        """What names stand for; None where one of them is not imported yet."""
-        if not names or any(is_imported(name) and name not in self._resolved for name in names):
-            return None
-        return tuple(self._resolved[name] for name in names if name in self._resolved)
-
     def _refuse_variables(self, flow: tuple[str | int, ...]) -> None:
         """A template is what the file says, and not what the environment says."""
         for path in sorted(self._document.expanded, key=str):
             if path[: len(flow)] == flow and "{{" in str(_at(self._document.data, path)):
                 text = "holds a template and a variable of the environment; a template takes none"
                 self._document.report(path, text)
+
+
+def _of_handler(each: ListenerConfig, resolved: Mapping[str, Any]) -> Contract:
+    accepts, answers = _classes(each.accepts, resolved), _classes(each.answers, resolved)
+    if each.kind != "tool":
+        return Contract(
+            accepts if each.accepts else (BUILT_IN["Task"],),
+            answers if each.answers else (BUILT_IN["Answer"],),
+            known=None not in (each.accepts and accepts, each.answers and answers),
+        )
+    handler = resolved.get(each.handler or "")
+    if handler is None:
+        return Contract(accepts, answers, known=bool(each.answers) and answers is not None)
+    try:
+        agreed = contract(each.name, handler, accepts, answers)
+    except ConfigError:
+        return Contract(known=False)  # told where its handler is
+    takes = tuple(codec.cls for codec in agreed.accepts.values() if codec.cls not in SYSTEM_CLASSES)
+    return Contract(takes, agreed.answers)
+
+
+def contracts_of(boxes: Mapping[str, Box]) -> dict[str, Contract]:
+    """What the doors of other organisms take and answer, by their names here."""
+    return {f"{name}.{tool}": _of_box(box, tool) for name, box in boxes.items() for tool in box.entry.tools}
+
+
+def _of_box(box: Box, tool: str) -> Contract:
+    """What a door of another organism takes and answers, by its own file."""
+    each = next((one for one in box.config.listeners if one.name == tool), None)
+    if each is None:
+        return Contract(known=False)  # told at `tools`
+    if each.flow is None:
+        return _of_handler(each, box.config.known)
+    read: FlowConfig | None = box.config.flows.get(tool)
+    return Contract(known=False) if read is None else Contract(read.accepts, read.flow.answers)
+
+
+def _classes(names: Sequence[str] | None, resolved: Mapping[str, Any]) -> tuple[type, ...] | None:
+    """What names stand for; None where one of them is not imported yet."""
+    if not names or any(is_imported(name) and name not in resolved for name in names):
+        return None
+    return tuple(resolved[name] for name in names if name in resolved)
 
 
 def _at(data: Any, path: Sequence[str | int]) -> object:

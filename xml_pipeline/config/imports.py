@@ -173,6 +173,41 @@ def searching(base: Path) -> Iterator[None]:
                 sys.modules.setdefault(name, module)
 
 
+@contextmanager
+def anew(base: Path) -> Iterator[None]:
+    """Modules that were found beside `base` are imported again within this block.
+
+    Who has something of the former ones keeps it. When the block raises, the former ones are back: what runs on is
+    still found under its names, as when its values are pickled for another process.
+    """
+    with _import_search:
+        former = _beside(base)
+        for name in former:
+            del sys.modules[name]
+        caches, sys.dont_write_bytecode = (
+            sys.dont_write_bytecode,
+            True,
+        )  # one of a source as old and as long is stale
+        try:
+            yield
+        except BaseException:
+            for name in _beside(base):
+                del sys.modules[name]
+            sys.modules.update(former)
+            raise
+        finally:
+            sys.dont_write_bytecode = caches
+
+
+def _beside(base: Path) -> dict[str, ModuleType]:
+    home = str(base.resolve())
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if getattr(module, "__dict__", {}).get(_BESIDE) == home
+    }
+
+
 class _Located:
     """Calls `handler`; unpickled, it is what `dotted` stands for beside `base`, where `declared` is known."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -15,7 +15,9 @@ from typing import Any, Literal, TypeAlias
 from pydantic import ValidationError
 
 from xml_pipeline.config import document as documents
+from xml_pipeline.config.agents import check_hand_overs, check_tasks
 from xml_pipeline.config.binding import bind, import_paths
+from xml_pipeline.config.boxes import budgets_of, load_boxes
 from xml_pipeline.config.checks import check
 from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.diagnosis import diagnose, retype
@@ -23,11 +25,11 @@ from xml_pipeline.config.document import Document, Place
 from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
 from xml_pipeline.config.flows import read_flows
 from xml_pipeline.config.llm import import_named, models_of
-from xml_pipeline.config.models import EXTENSION, FORMAT, ListenerConfig, OrganismConfig
+from xml_pipeline.config.lock import check_lock
+from xml_pipeline.config.models import EXTENSION, FORMAT, Box, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
 from xml_pipeline.config.skills import read_skills
-from xml_pipeline.config.tasks import check_hand_overs, check_tasks
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.section import MODULES, UNIMPORTED
@@ -44,6 +46,7 @@ def load(
     root: Path | str | None = None,
     imports: Imports = "all",
     llm: Path | str | None = None,
+    locked: bool = True,
 ) -> OrganismConfig:
     """Read, interpolate and check an organism.yaml, then import what it names.
 
@@ -57,6 +60,7 @@ def load(
             links followed; default: its own.
         imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
         llm: a file whose `llm` section stands in the place of this one's, whole.
+        locked: whether what it uses from elsewhere has to be what `organism.lock` beside it says.
 
     Raises:
         ConfigError: with all problems (the first of them when there are very many), each with file, line, column
@@ -67,7 +71,16 @@ def load(
         text = bytes_of(file)
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(unreadable(file, error), "", str(path))]) from None
-    return loads(text, file=str(path), base=file.parent, environ=environ, root=root, imports=imports, llm=llm)
+    return loads(
+        text,
+        file=str(path),
+        base=file.parent,
+        environ=environ,
+        root=root,
+        imports=imports,
+        llm=llm,
+        locked=locked,
+    )
 
 
 def loads(
@@ -79,6 +92,7 @@ def loads(
     root: Path | str | None = None,
     imports: Imports = "all",
     llm: Path | str | None = None,
+    locked: bool = True,
 ) -> OrganismConfig:
     """`load` for a text; `file` is the name that problems show, `base` the directory that paths start from.
 
@@ -86,6 +100,22 @@ def loads(
         ConfigError: with all problems.
     """
     home = Path(base).absolute()
+    return _loaded(text, file, home, environ, root=root, imports=imports, llm=llm, locked=locked, within=())
+
+
+def _loaded(
+    text: str | bytes,
+    file: str,
+    home: Path,
+    environ: Mapping[str, str] | None,
+    *,
+    root: Path | str | None,
+    imports: Imports,
+    llm: Path | str | None,
+    locked: bool,
+    within: tuple[Path, ...],
+) -> OrganismConfig:
+    """`loads`; `within` are the files that use this one, outermost first."""
     variables, problems = environment(home, os.environ if environ is None else environ)
     around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
     document = documents.read(text, file=file, environ=variables, allowance=around.allowance)
@@ -114,7 +144,12 @@ def loads(
         raise _error(document, file)
     unchecked = import_paths(document)
     resolved: Mapping[str, Any] = {**BUILT_IN, **classes}
-    flows = read_flows(document, config, resolved, complete=False)
+    around_it = (*within, (home / Path(file).name).resolve())
+    used = partial(_used, environ, imports, locked, around_it)
+    boxes = load_boxes(document, config, home, used, around_it)
+    if document.found:
+        raise _error(document, file)
+    flows = read_flows(document, config, boxes, resolved, complete=False)
     if document.found:
         raise _error(document, file)
     if imports != "nothing":
@@ -126,17 +161,41 @@ def loads(
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if imports == "all":
         resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
+        if locked:
+            check_lock(document, home, boxes)
         if not document.found:
-            flows = read_flows(document, config, resolved, complete=True)
+            flows = read_flows(document, config, boxes, resolved, complete=True)
     if not document.found:
         check_tasks(document, resolved)
         check_hand_overs(document, resolved, flows)
     if document.found:
         raise _error(document, file)
-    config = _complete(config, document, around, prompts, resolved, unchecked)
+    config = _complete(config, document, around, prompts, resolved, unchecked, boxes)
+    config._boxes = MappingProxyType(boxes)
     config._declarations, config._classes = declarations, classes
     config._flows, config._skills = MappingProxyType(flows), MappingProxyType(skills)
     return config
+
+
+def _used(
+    environ: Mapping[str, str] | None, imports: Imports, locked: bool, within: tuple[Path, ...], file: Path
+) -> OrganismConfig:
+    """What a file says that another one uses."""
+    try:
+        text = bytes_of(file)
+    except (OSError, ValueError) as error:
+        raise ConfigError([Problem(unreadable(file, error), "", str(file))]) from None
+    return _loaded(
+        text,
+        str(file),
+        file.parent,
+        environ,
+        root=None,
+        imports=imports,
+        llm=None,
+        locked=locked,
+        within=within,
+    )
 
 
 def _validate(document: Document, *, unimported: bool = False) -> OrganismConfig | None:
@@ -171,6 +230,7 @@ def _complete(
     prompts: Mapping[int, tuple[str, ...]],
     resolved: Mapping[str, Any],
     unchecked: Sequence[str],
+    boxes: Mapping[str, Box],
 ) -> OrganismConfig:
     defaults = config.defaults.agents
     usual = {key: getattr(defaults, key) for key in defaults.model_fields_set}
@@ -178,7 +238,9 @@ def _complete(
         listener.model_copy(update=_unsaid(listener, usual, prompts.get(index)))
         for index, listener in enumerate(config.listeners)
     )
-    limits = {listener.name: listener.budget for listener in listeners if listener.budget}
+    limits = {each.name: each.budget for each in listeners if each.budget and each.use is None}
+    for box in boxes.values():
+        limits |= budgets_of(box)
     budgets = config.llm.budgets
     budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}})
     llm = config.llm.model_copy(update={"budgets": budgets})

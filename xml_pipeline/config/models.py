@@ -18,7 +18,7 @@ from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.flows.section import StepSection
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
-from xml_pipeline.llm.section import BudgetSection, Count, LLMSection, Seconds, Section
+from xml_pipeline.llm.section import NAMES, BudgetSection, Count, LLMSection, ModelName, Seconds, Section
 from xml_pipeline.payload.declared import Declarations
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
@@ -44,7 +44,8 @@ def _several(value: object) -> object:
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ImportPath = Annotated[str, Field(pattern=IMPORT_PATTERN, max_length=500)]
-ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500)]
+ListenerName = Annotated[str, Field(pattern=NAME_PATTERN, json_schema_extra={NAMES: "listeners"})]
+ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500, json_schema_extra={NAMES: "classes"})]
 Classes = Annotated[
     tuple[ClassName, ...],
     Field(min_length=1),
@@ -55,7 +56,7 @@ BudgetSections = Annotated[
     tuple[BudgetSection, ...],
     BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
-Kind = Literal["tool", "agent", "human", "flow"]
+Kind = Literal["tool", "agent", "human", "flow", "box"]
 
 
 def _path_alone(value: object) -> object:
@@ -100,13 +101,15 @@ class For:
     agents: bool = False
     people: bool = False
     flows: bool = False
+    boxes: bool = False
 
 
-EVERYBODY = For(handlers=True, agents=True, people=True, flows=True)
+EVERYBODY = For(handlers=True, agents=True, people=True, flows=True, boxes=True)
 HANDLERS = For(handlers=True)
 AGENTS = For(agents=True)
 PEOPLE = For(people=True)
 FLOWS = For(flows=True)
+BOXES = For(boxes=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ class OrganismSection(Section):
         description="The version of this file's language. `xml-pipeline migrate` brings a file without one to it.",
     )
     description: str = Field(default="", description="What the organism is for, in a sentence.")
-    default: Name | None = Field(
+    default: ListenerName | None = Field(
         default=None,
         description="The listener that gets what is typed in the console without `@name`. Without it, bare text is"
         " refused with the list of listeners.",
@@ -283,16 +286,37 @@ class ListenerConfig(Section):
         description="Steps that are done in order, without a model and without code. What a flow calls, and whom it"
         " hands over to, are its steps' business: it has no `peers`. What it answers follows from its ends.",
     )
-    peers: tuple[Name, ...] = Field(
+    use: Annotated[str | None, BOXES] = Field(
+        default=None,
+        min_length=1,
+        description="The organism.yaml of another organism, relative to this file: its listeners work here, each"
+        " as `NAME.ITS_NAME`. Only those of `tools` can be called; its `llm` section, limits, journal and default are"
+        " not in force.",
+    )
+    tools: Annotated[
+        tuple[Name, ...], BOXES, BeforeValidator(_several, json_schema_input_type=list[Name])
+    ] = Field(
+        default=(),
+        description="The doors of that organism that can be called here; `peers: [NAME]` means all of these.",
+    )
+    models: Annotated[dict[str, str], BOXES] = Field(
+        default_factory=dict,
+        description="Which model of this file each model is that the agents of that organism name.",
+    )
+    people: Annotated[dict[str, ListenerName], BOXES] = Field(
+        default_factory=dict,
+        description="Who of this file each person of that organism is: asked where that one is asked.",
+    )
+    peers: tuple[ListenerName, ...] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
     )
-    hands_over_to: tuple[Name, ...] = Field(
+    hands_over_to: tuple[ListenerName, ...] = Field(
         default=(),
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
     )
-    approve: Annotated[Name | None, For(handlers=True, agents=True, flows=True)] = Field(
+    approve: Annotated[ListenerName | None, For(handlers=True, agents=True, flows=True)] = Field(
         default=None,
         description="The person (a listener with `human: true`) who approves each call of it before it is done."
         " Refused, its caller gets a `SystemError` with the code `refused`.",
@@ -345,7 +369,7 @@ class ListenerConfig(Section):
         description="What its calls of models are for, as `llm.budgets.operations`, `llm.routing` and reports"
         " know it.",
     )
-    model: Annotated[str | None, AGENTS] = Field(
+    model: Annotated[ModelName | None, AGENTS] = Field(
         default=None,
         min_length=1,
         description="The model, or a name of `llm.models`; default: what `llm.routing` says for its operation.",
@@ -399,7 +423,7 @@ class ListenerConfig(Section):
         " result that says so. Time in which only people are waited for does not count.",
     )
 
-    budget: Annotated[BudgetSections, For(handlers=True, agents=True, flows=True)] = Field(
+    budget: Annotated[BudgetSections, For(handlers=True, agents=True, flows=True, boxes=True)] = Field(
         default=(),
         description="What it may spend on models, in tokens and USD: one limit, or a list of them (per day and per"
         " month). The same as `llm.budgets.agents` with its name.",
@@ -413,7 +437,9 @@ class ListenerConfig(Section):
 
     @property
     def kind(self) -> Kind:
-        """`tool` has a handler, `agent` is the built-in one, `human` asks a person, `flow` is steps."""
+        """`tool` has a handler, `agent` is the built-in one, `human` a person, `flow` steps, `box` another file."""
+        if self.use is not None:
+            return "box"
         if self.flow is not None:
             return "flow"
         if self.human:
@@ -488,6 +514,7 @@ class OrganismConfig(Section):
     _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _unchecked: tuple[str, ...] = PrivateAttr(default=())
     _declarations: Declarations = PrivateAttr(default=Declarations(""))
+    _boxes: Mapping[str, Box] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _flows: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
@@ -525,6 +552,16 @@ class OrganismConfig(Section):
         return self._classes
 
     @property
+    def known(self) -> Mapping[str, Any]:
+        """`resolved`, as far as it goes."""
+        return self._resolved
+
+    @property
+    def boxes(self) -> Mapping[str, Box]:
+        """The other organisms that are used, by the names of their listeners here."""
+        return self._boxes
+
+    @property
     def flows(self) -> Mapping[str, Any]:
         """What each `flow` does, by the name of its listener (`config.flows.FlowConfig`)."""
         return self._flows
@@ -550,6 +587,24 @@ class OrganismConfig(Section):
     def named_models(self) -> tuple[NamedModel, ...]:
         """Where models are named: by agents, and in the chains of the `llm` section."""
         return self._models
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Another organism that is used in this one.
+
+    Attributes:
+        entry: what this file says of it.
+        config: what its own file says.
+    """
+
+    entry: ListenerConfig
+    config: OrganismConfig
+
+    @property
+    def full_names(self) -> Mapping[str, str]:
+        """Its listeners' names in their own file, and here."""
+        return {each.name: f"{self.entry.name}.{each.name}" for each in self.config.listeners}
 
 
 def listener_keys() -> dict[str, For]:

@@ -15,7 +15,7 @@ from pydantic import Field, PlainValidator
 from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.document import Document, Path
 from xml_pipeline.errors import PayloadTypeError
-from xml_pipeline.llm.section import Section
+from xml_pipeline.llm.section import NAMES, Section
 from xml_pipeline.payload.declared import Declarations, classes_of
 from xml_pipeline.payload.declaring import read_declarations
 
@@ -27,17 +27,19 @@ _TAKEN = (
 )
 
 _Bound = int | float | str
+_TypeName = Annotated[str, Field(json_schema_extra={NAMES: "types"})]
+_Declared = Annotated[str, Field(json_schema_extra={NAMES: "declared"})]
 
 
 class TypeSection(Section):
     """A type with its bounds, where a list of it stands: exactly one of `type`, `list`, `one_of` and `any_of`."""
 
-    type: str | list[str] | TypeSection | None = Field(
+    type: _TypeName | list[str] | TypeSection | None = Field(
         default=None,
         description="`text`, `integer`, `number`, `decimal`, `boolean`, `date`, `datetime`, `duration`, or a class of"
         " `payloads`; or words, of which the value is one.",
     )
-    list_: str | list[str] | TypeSection | None = Field(
+    list_: _TypeName | list[str] | TypeSection | None = Field(
         default=None, alias="list", description="The type of a list's items, written as any type."
     )
     one_of: list[str] | None = Field(
@@ -45,7 +47,7 @@ class TypeSection(Section):
         description="Words, of which the value is one; a list in the place of a type says the same. `true`, `1`,"
         " `null` and `yes` are words in quotes only.",
     )
-    any_of: list[str] | None = Field(
+    any_of: list[_Declared] | None = Field(
         default=None, description="Two classes or more, of which the value is one."
     )
     min: _Bound | None = Field(
@@ -85,7 +87,7 @@ class PayloadSection(Section):
     itself does so in an optional field or in a list."""
 
     description: str = Field(default="", description="What such a message says; models and people read it.")
-    fields: Mapping[str, str | list[str] | FieldSection] = Field(
+    fields: Mapping[str, _TypeName | list[str] | FieldSection] = Field(
         description="Its fields, each with its type. A name begins with a small letter; words of Python are refused."
     )
 

@@ -22,6 +22,7 @@ from xml_pipeline.config.models import (
     OrganismConfig,
     listener_keys,
 )
+from xml_pipeline.config.tasks import EXAMPLES
 from xml_pipeline.regular import MAX_BYTES
 
 EXAMPLE = """\
@@ -47,16 +48,28 @@ llm:
       api_key_env: ${KEY_NAME:-OPENAI_API_KEY}
 """
 
-_HEAD = f"""\
+_HEAD = """\
 # organism.yaml
 
-One file declares an organism: its listeners, their limits and the models they may use.
+One file declares an organism: its listeners, their limits and the models they may use. First what it is written
+for, task by task, each a whole file that runs as it stands; then [the rules](#rules-for-the-whole-file) and
+[every key](#the-file).
+"""
+
+_RULES = f"""\
+## The loop
+
+- `xp check organism.yaml` lists the mistakes with their lines; `--watch` again when a file is saved, `--json` for
+  programs.
+- `xp schema --for organism.yaml --write` puts a JSON Schema (draft 2020-12) beside the file that knows its names,
+  and tells editors of it in the first line; `xp schema` prints the one of all files.
+- `xp run organism.yaml --reload` talks to the organism, and begins anew with it when a file is saved.
+- `xp skill` teaches a coding agent to write such files.
+
+In code: `xml_pipeline.config.load(path)`. At a glance:
 
 ```yaml
 {EXAMPLE}```
-
-`xml-pipeline check organism.yaml` lists the mistakes with their lines; `xml-pipeline schema` prints the JSON Schema
-(draft 2020-12) of the file for editors. In code: `xml_pipeline.config.load(path)`.
 
 ## Rules for the whole file
 
@@ -104,22 +117,30 @@ def reference() -> str:
     """The page, as Markdown."""
     schema = OrganismConfig.model_json_schema(mode="validation")
     parts = [_HEAD]
+    parts += [f"- [{each.heading}](#{each.heading.lower().replace(' ', '-')})" for each in EXAMPLES]
+    parts += [f"\n## {each.heading}\n\n{each.markdown}\n\n{each.more}".rstrip() for each in EXAMPLES]
+    parts.append(f"\n{_RULES}")
     paths: dict[str, list[str]] = {}
-    sections: dict[str, Mapping[str, Any]] = {}
-    for path, section in _sections(schema, schema, ""):
-        sections[section["title"]] = section
+    found: dict[str, Mapping[str, Any]] = {}
+    for path, section in sections(schema):
+        found[section["title"]] = section
         paths.setdefault(section["title"], []).append(path)
-    for title, section in sections.items():
+    for title, section in found.items():
         heading = ", ".join(f"`{path}`" for path in paths[title]) if title != "OrganismConfig" else "The file"
         parts.append(f"## {heading}\n\n{section['description']}\n")
         parts.append(_table(schema, paths[title][0], section))
     return "\n".join(parts)
 
 
+def sections(schema: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every mapping with fixed keys of the file's schema, with its path, in the order of the file."""
+    return _sections(schema, schema, "")
+
+
 def _sections(
     root: Mapping[str, Any], section: Mapping[str, Any], path: str, outer: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, Any]]:
-    """Every mapping with fixed keys, with its path, in the order of the file; one inside itself once."""
+    """Those below a path; one inside itself once."""
     if section["title"] in outer:
         return
     outer = (*outer, section["title"])
@@ -154,15 +175,16 @@ def _table(root: Mapping[str, Any], path: str, section: Mapping[str, Any]) -> st
     lines = ["| key | type | default | for | meaning |" if kinds else "| key | type | default | meaning |"]
     lines.append("|---|---|---|---|---|" if kinds else "|---|---|---|---|")
     for name, key in section["properties"].items():
-        cells = [f"`{name}`", _type(key), "**required**" if name in required else _default(key)]
+        cells = [f"`{name}`", type_of(key), "**required**" if name in required else _default(key)]
         if kinds:
-            cells.append(_kinds(listener_keys()[name]))
+            cells.append(kinds_of(listener_keys()[name]))
         cells.append(_described(root, key))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _kinds(who: For) -> str:
+def kinds_of(who: For) -> str:
+    """Which listeners may have a key, in words."""
     return "all" if who == EVERYBODY else ", ".join(kind for kind, may in asdict(who).items() if may)
 
 
@@ -182,7 +204,7 @@ _PLAIN = {"boolean": "`true` or `false`", "object": "mapping"}
 _PATTERNS = {NAME_PATTERN: "name", IMPORT_PATTERN: "import path", CLASS_PATTERN: "class"}
 
 
-def _type(key: Mapping[str, Any]) -> str:
+def type_of(key: Mapping[str, Any]) -> str:
     """What may stand there, in words."""
     if "const" in key:
         return f"`{key['const']}`"
@@ -190,12 +212,12 @@ def _type(key: Mapping[str, Any]) -> str:
         return " or ".join(f"`{value}`" for value in key["enum"])
     options = [option for option in key.get("anyOf", ()) if option.get("type") != "null"]
     if options:
-        return " or ".join(dict.fromkeys(map(_type, options)))
+        return " or ".join(dict.fromkeys(map(type_of, options)))
     kind = key.get("type")
     if kind == "array":
-        return f"list of {_type(key['items'])}" if "items" in key else "list"
+        return f"list of {type_of(key['items'])}" if "items" in key else "list"
     if kind == "object" and isinstance(key.get("additionalProperties"), Mapping):
-        return f"mapping: name to {_type(key['additionalProperties'])}"
+        return f"mapping: name to {type_of(key['additionalProperties'])}"
     if kind in ("integer", "number"):
         return ("whole number" if kind == "integer" else "number") + _range(key)
     if kind == "string":

@@ -1,128 +1,231 @@
-"""What `task` and `hands_over_to` of listeners say, held to the classes that they name."""
+"""What organism.yaml is written for, task by task: the beginning of its reference page, and of the skill."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-from xml_pipeline.agents import Answer, Task
-from xml_pipeline.config.document import Document, Path
-from xml_pipeline.config.flows import FlowConfig
-from xml_pipeline.errors import cut, did_you_mean, listing
-from xml_pipeline.payload import is_payload
-from xml_pipeline.pump.listener import contract
-from xml_pipeline.pump.table import beyond
-from xml_pipeline.templates import TemplateFault, parse, untellable
-
-USUAL = ("Task",)
-"""What agents and people accept when nothing is said."""
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
-def templates_of(
-    task: Mapping[str, str], accepts: Iterable[str], resolved: Mapping[str, Any]
-) -> dict[type, str]:
-    """The templates of an agent's tasks by their classes.
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A whole organism that does one thing.
 
-    Args:
-        task: as the file has it, without mistakes.
-        accepts: the classes as the file names them.
-        resolved: what these names stand for.
+    Attributes:
+        heading: the task.
+        text: what there is to know, as Markdown.
+        yaml: its organism.yaml.
+        beside: other files, by name.
+        more: where there is more, as links from the reference page.
     """
-    return {resolved[name]: text for key, text in task.items() if (name := _meant(key, accepts)) is not None}
+
+    heading: str
+    text: str
+    yaml: str
+    beside: Mapping[str, str] = field(default_factory=dict)
+    more: str = ""
+
+    @property
+    def markdown(self) -> str:
+        """Its snippets, and what there is to know."""
+        parts = [textwrap.fill(self.text, 116, break_on_hyphens=False), _fenced("yaml", self.yaml)]
+        for name, text in self.beside.items():
+            parts += [f"`{name}` beside it:", _fenced("py", text)]
+        return "\n\n".join(parts)
 
 
-def _meant(key: str, accepts: Iterable[str]) -> str | None:
-    """The accepted class that a key names: as `accepts` does, or by its last word."""
-    return next((name for name in accepts if key in (name, _word(name))), None)
+def _fenced(language: str, text: str) -> str:
+    return f"```{language}\n{text}```"
 
 
-def _word(name: str) -> str:
-    return name.rpartition(":")[2].rpartition(".")[2]
+FIRST_AGENT = Example(
+    "A first agent",
+    "`agent: true` is a listener that a model drives. It takes a `Task` and answers with an `Answer`, each one text."
+    " A `model` is a name of `llm.models`, or one that a backend serves; of a chain the first that can be asked"
+    " answers. The scripted backend answers by rules, without a key: `xp run --once 'Hello'` works at once.",
+    """\
+organism: {name: first, default: helper}
+listeners:
+  - name: helper
+    agent: true
+    description: Answers questions.
+    model: smart
+    prompt: You answer in two sentences at most.
+llm:
+  models: {smart: [claude-sonnet-4-5, offline]}
+  backends:
+    - provider: anthropic                  # its key is in ANTHROPIC_API_KEY, never in this file
+    - provider: scripted
+      supported_models: [offline]
+      rules: [{reply: "I am a rule, and no model."}]
+""",
+)
+
+TYPED_MESSAGES = Example(
+    "Typed messages",
+    "`payloads` declares classes of messages; `accepts` and `answers` of a listener name them. What does not fit is"
+    " refused where it is written, with the field and what is allowed; a model is told so, and tries again. Words in"
+    " brackets are the only values; a field is required unless it is `optional: true` or has a `default`.",
+    """\
+organism: {name: desk, default: triage}
+payloads:
+  Ticket:
+    description: What a customer wrote.
+    fields:
+      text: {type: text, min_length: 1}
+      order: {type: text, pattern: "[A-Z]{3}-[0-9]{4}", example: ABC-1234, optional: true}
+  Triage:
+    description: Who shall answer, and how sure that is.
+    fields:
+      kind: [billing, technical, other]
+      confidence: {type: number, min: 0, max: 1}
+listeners:
+  - name: triage
+    agent: true
+    description: Says what a ticket is about.
+    accepts: Ticket
+    answers: Triage
+    model: offline
+    prompt: You sort tickets. You answer none of them.
+llm:
+  backends:
+    - provider: scripted
+      supported_models: [offline]
+      rules: [{reply: "<Triage><kind>billing</kind><confidence>0.9</confidence></Triage>"}]
+""",
+    more="[All types](../guides/payloads.md#declared-in-yaml).",
+)
+
+CALLS = Example(
+    "Calling each other",
+    "`peers` are the listeners that one may call; without it, none. An agent's peers are tools of its model: their"
+    " `description` and the fields of what they accept are all that it knows of them. A `handler` is a function of"
+    " Python, and its annotations are its contract.",
+    """\
+organism: {name: sums, default: clerk}
+listeners:
+  - name: clerk
+    agent: true
+    description: Does sums.
+    model: offline
+    prompt: You use the adder for each sum.
+    peers: [adder]
+  - {name: adder, handler: "handlers:add", description: Adds two whole numbers.}
+llm:
+  backends:
+    - provider: scripted
+      supported_models: [offline]
+      rules:
+        - {match: '(\\d+) and (\\d+)', tool: adder, arguments: '{"a": \\1, "b": \\2}'}
+        - {on: tool, match: '(\\d+)', reply: It is \\1.}
+""",
+    {
+        "handlers.py": """\
+from dataclasses import dataclass
+
+from xml_pipeline import HandlerMetadata, HandlerResponse, xmlify
 
 
-def check_tasks(document: Document, resolved: Mapping[str, Any]) -> None:
-    """Report templates that are none, or do not fit their class as far as that is known."""
-    for path, entry in _listeners(document):
-        task = entry.get("task")
-        if not isinstance(task, Mapping) or entry.get("agent") is not True or "handler" in entry:
-            continue
-        accepts = list(_names(entry.get("accepts"))) or list(USUAL)
-        named: dict[str, str] = {}
-        for key, text in task.items():
-            here = (*path, "task", key)
-            name = _meant(key, accepts)
-            if name is None:
-                words = [_word(each) for each in accepts]
-                hint = f"{did_you_mean(key, words)}; it accepts {listing(words)}"
-                document.report(here, f"`{cut(key)}` is no class that it accepts{hint}", at_key=True)
-            elif named.setdefault(name, key) != key:
-                document.report(
-                    here, f"{_word(name)} is also named as `{named[name]}`; keep one", at_key=True
-                )
-            elif isinstance(text, str):
-                for mistake in _mistakes(document, here, text, resolved.get(name)):
-                    document.report(here, mistake)
+@xmlify
+@dataclass
+class Add:
+    a: int
+    b: int
 
 
-def _mistakes(document: Document, path: Path, text: str, cls: Any) -> Iterator[str]:
-    if path in document.expanded:
-        yield "holds a variable of the environment (`$`); a template takes none"
-    elif not text.strip():
-        yield "is empty; write what the model is told, or leave it out"
-    elif is_payload(cls):
-        yield from untellable(text, cls)
-    else:
-        try:
-            parse(text)
-        except TemplateFault as error:
-            yield str(error)
+@xmlify
+@dataclass
+class Sum:
+    value: int
 
 
-def check_hand_overs(
-    document: Document, resolved: Mapping[str, Any], flows: Mapping[str, FlowConfig]
-) -> None:
-    """Report targets that may answer what whoever hands over to them does not, as far as that is known."""
-    listeners = list(_listeners(document))
-    answers = {entry.get("name"): _answers(entry, resolved) for _, entry in listeners}
-    answers.update({name: each.flow.answers or None for name, each in flows.items()})
-    for path, entry in listeners:
-        own = answers[entry.get("name")]
-        for index, name in enumerate(_names(entry.get("hands_over_to"))):
-            more = beyond(own, answers.get(name))
-            if more:
-                said = listing([cls.__name__ for cls in own or ()])
-                here: Path = (*path, "hands_over_to", index)
-                document.report(
-                    here,
-                    f"'{document.shown(here, name)}' may answer {listing(more)}, and who hands over to it answers"
-                    f" {said}; name that in `answers` here, or hand over to another one",
-                )
+async def add(payload: Add, metadata: HandlerMetadata) -> HandlerResponse[Sum]:
+    return HandlerResponse.respond(Sum(payload.a + payload.b))
+"""
+    },
+    "[Handlers](../guides/handlers.md), [agents](../guides/agents.md).",
+)
+
+PEOPLE = Example(
+    "People",
+    "`human: true` is a person: the console asks, and `xp questions` lists what waits. Nothing is held meanwhile, and"
+    " with a `journal` the question is still there after a restart. What the person may answer is a class like any"
+    " other.",
+    """\
+organism: {name: orders, default: boss}
+payloads:
+  Order: {fields: {item: text, price: {type: decimal, min: 0}}}
+  Verdict: {fields: {allowed: boolean, reason: {type: text, optional: true}}}
+listeners:
+  - name: boss
+    human: true
+    description: Allows orders, or refuses them.
+    accepts: Order
+    answers: Verdict
+""",
+)
+
+HAND_OVER = Example(
+    "Hand-over",
+    "`hands_over_to` names the listeners that may take over a call: they answer its caller, in this one's place."
+    " Neither `peers` implies it, nor it `peers`. Who takes over answers with classes that this one may answer with,"
+    " and `organism.limits.handovers` bounds how often that happens to one call.",
+    """\
+organism: {name: support, default: desk}
+listeners:
+  - name: desk
+    description: Takes every question, and gives it to who knows.
+    handler: handlers:desk
+    accepts: Task
+    answers: Answer
+    hands_over_to: [clerk, boss]
+  - name: clerk
+    agent: true
+    description: Answers what is usual.
+    model: offline
+    prompt: You are friendly and brief.
+  - {name: boss, human: true, description: Answers what is not.}
+llm:
+  backends:
+    - {provider: scripted, supported_models: [offline], rules: [{reply: It is on its way.}]}
+""",
+    {
+        "handlers.py": """\
+from xml_pipeline import HandlerMetadata, HandlerResponse
+from xml_pipeline.agents import Task
 
 
-def _answers(entry: Mapping[str, Any], resolved: Mapping[str, Any]) -> tuple[type, ...] | None:
-    """What a listener without mistakes answers; None where that is not declared, or not known."""
-    name, handler = str(entry.get("name")), entry.get("handler")
-    said = list(_names(entry.get("answers")))
-    if any(each not in resolved for each in said) or (handler is not None and handler not in resolved):
-        return None
-    found = None if handler is None else resolved[str(handler)]
-    if found is None and not (entry.get("agent") or entry.get("human")):
-        return None
-    given = [resolved[each] for each in said] or (None if handler else [Answer])
-    accepts = [Task] if handler is None or entry.get("accepts") else None
-    return contract(name, found, accepts, given).answers
+async def desk(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+    return HandlerResponse.delegate(payload, to="boss" if "refund" in payload.text else "clerk")
+"""
+    },
+)
 
+MONEY = Example(
+    "Money",
+    "A `budget` is in tokens or US dollars, `per` call, conversation, run, hour, day, week or month; of several the"
+    " first that is used up ends the call, before anything is sent. `llm.budgets` has those of the organism and of"
+    " operations. With a `journal`, or `llm.ledger`, what was spent outlives the process;"
+    " `xp run --once TASK --dry-run` says first what a task may cost.",
+    """\
+organism: {name: thrift, default: helper, journal: "${JOURNAL:-}"}
+defaults:
+  agents: {model: cheap, max_turns: 4, max_tokens: 500}
+listeners:
+  - name: helper
+    agent: true
+    description: Answers questions.
+    prompt: You answer in one sentence.
+    budget: [{tokens: 20000, per: call}, {usd: 2.0, per: day}]
+llm:
+  models: {cheap: [claude-haiku-4-5, offline]}
+  budgets: {organism: {usd: 10.0, per: month}}
+  backends:
+    - {provider: anthropic, rate_limit_rpm: 50, max_concurrent: 4}
+    - {provider: scripted, supported_models: [offline], rules: [{reply: "That was cheap."}]}
+""",
+    more="[Limits and budgets](../guides/limits-and-budgets.md), [what was spent](../cost.md).",
+)
 
-def _listeners(document: Document) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    data: Any = document.data
-    listeners = data.get("listeners")
-    for index, entry in enumerate(listeners if isinstance(listeners, list) else ()):
-        if isinstance(entry, Mapping):
-            yield ("listeners", index), entry
-
-
-def _names(named: object) -> Iterator[str]:
-    """One name, or those of a list."""
-    for name in named if isinstance(named, list) else [named]:
-        if isinstance(name, str):
-            yield name
+EXAMPLES = (FIRST_AGENT, TYPED_MESSAGES, CALLS, PEOPLE, HAND_OVER, MONEY)
+"""In the order in which they are read."""

@@ -24,6 +24,7 @@ from xml_pipeline.console.banner import banner
 from xml_pipeline.console.complete import complete
 from xml_pipeline.console.overview import toolbar
 from xml_pipeline.console.plain import HOW_TO_QUIT, PROMPT
+from xml_pipeline.console.renewal import Renewal, looking
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.signals import interrupts
 from xml_pipeline.organism import Organism
@@ -126,13 +127,16 @@ def _bindings(console: Console, interrupt: Callable[[], None]) -> KeyBindings:
     return bindings
 
 
-async def run(organism: Organism, *, history: Path | None = None, log: str = "") -> int:
+async def run(
+    organism: Organism, *, history: Path | None = None, log: str = "", renewal: Renewal | None = None
+) -> int:
     """Talk to a running organism in the terminal of the current prompt_toolkit session.
 
     Args:
         organism: a started one.
         history: file of the lines typed earlier; None keeps them for this run only.
         log: where the log goes, for error messages.
+        renewal: finds another organism to go on with.
 
     Returns:
         0: a person saw the errors.
@@ -141,8 +145,9 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
     printing = asyncio.create_task(screen.print())
     try:
         async with Console(organism, screen, log=log) as console:
-            screen.show(await banner(organism))
-            screen.flush()
+            if renewal is None or not renewal.times:
+                screen.show(await banner(organism))
+                screen.flush()
             console.go_on()
 
             def interrupt() -> None:
@@ -161,10 +166,14 @@ async def run(organism: Organism, *, history: Path | None = None, log: str = "")
                 include_default_pygments_style=False,
             )
             with interrupts(interrupt), patch_stdout(), _guarded():
-                await _talk(console, session)
-                if console.running:
-                    screen.note([line(("dim", "waiting for the last answers; Ctrl-C cancels them"))])
-                await console.drain()
+                with looking(renewal, console.tell_mistakes):
+                    await _talk(console, session, renewal)
+                if renewal is not None and renewal.successor is not None:
+                    await console.give_way()
+                else:
+                    if console.running:
+                        screen.note([line(("dim", "waiting for the last answers; Ctrl-C cancels them"))])
+                    await console.drain()
     finally:
         printing.cancel()
         screen.flush()
@@ -180,11 +189,19 @@ def _guarded() -> Iterator[None]:
         yield
 
 
-async def _talk(console: Console, session: PromptSession[str]) -> None:
+async def _talk(console: Console, session: PromptSession[str], renewal: Renewal | None) -> None:
+    typed, draft = "", "" if renewal is None else renewal.draft
     while not console.quitting:
         try:
             # prompt_toolkit would ask for Enter when a handler's task fails, and swallow what is being typed.
-            typed = await session.prompt_async(handle_sigint=False, set_exception_handler=False)
-            console.submit(typed)
+            typed = await session.prompt_async(
+                handle_sigint=False, set_exception_handler=False, default=draft
+            )
         except EOFError:
             return
+        except asyncio.CancelledError:
+            if renewal is not None:
+                renewal.draft = session.default_buffer.text
+            raise
+        draft = ""
+        console.submit(typed)

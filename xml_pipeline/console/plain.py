@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TextIO
 
 from xml_pipeline.console.banner import banner
+from xml_pipeline.console.renewal import Renewal, looking
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.signals import interrupts
 from xml_pipeline.console.stdin import LINE_BYTES, LineReader
@@ -61,17 +62,25 @@ class PlainScreen:
 
 
 async def run(
-    organism: Organism, fd: int, out: TextIO, err: TextIO, *, log: str = "", prompt: bool = False
+    organism: Organism,
+    reader: LineReader,
+    out: TextIO,
+    err: TextIO,
+    *,
+    log: str = "",
+    prompt: bool = False,
+    renewal: Renewal | None = None,
 ) -> int:
     """Talk to a running organism until the input ends.
 
     Args:
         organism: a started one.
-        fd: descriptor that lines are read from.
+        reader: lines are read from it.
         out: for answers.
         err: for all else.
         log: where the log goes, for error messages.
         prompt: whether a person sits there: a prompt is shown, and Ctrl-C does not end the program.
+        renewal: finds another organism to go on with, before the input ends.
 
     Returns:
         0; 1 if any answer was an error or any line could not be understood; 130 after Ctrl-C in a script.
@@ -83,9 +92,9 @@ async def run(
             ended.set_result(code)
 
     screen = PlainScreen(out, err, lambda: end(1))
-    reader = LineReader(fd)
     async with Console(organism, screen, log=log, streaming=False, person=prompt) as console:
-        screen.note(await banner(organism))
+        if renewal is None or not renewal.times:
+            screen.note(await banner(organism))
         console.go_on()
 
         def interrupt() -> None:
@@ -97,15 +106,19 @@ async def run(
                     end(INTERRUPTED)
 
         with interrupts(interrupt):
-            while not (console.quitting or ended.done()):
-                await console.settled()
-                if prompt:
-                    screen.prompt()
-                text = await _unless(ended, reader.line())
-                if not text:
-                    break
-                _submit(console, text)
-            await console.drain()
+            with looking(renewal, console.tell_mistakes):
+                while not (console.quitting or ended.done()):
+                    await console.settled()
+                    if prompt:
+                        screen.prompt()
+                    text = await _unless(ended, reader.line())
+                    if not text:
+                        break
+                    _submit(console, text)
+            if renewal is not None and renewal.successor is not None:
+                await console.give_way()
+            else:
+                await console.drain()
     if ended.done():
         return ended.result()
     return 1 if console.failed and not prompt else 0
@@ -115,11 +128,11 @@ async def _unless(ended: asyncio.Future[int], line: Coroutine[Any, Any, bytes]) 
     """What is read next; b"" when it is to end first."""
     reading = asyncio.create_task(line)
     first: list[asyncio.Future[Any]] = [reading, ended]
-    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-    if reading.done():
-        return reading.result()
-    reading.cancel()
-    return b""
+    try:
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        return reading.result() if reading.done() else b""
+    finally:
+        reading.cancel()
 
 
 def _submit(console: Console, data: bytes) -> None:

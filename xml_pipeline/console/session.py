@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Sequence
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +17,7 @@ from xml_pipeline.console.earlier import Left, left_open
 from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.console.parse import Command, InputError, Say, Tell, parse
 from xml_pipeline.console.transcript import Ask, Screen, Transcript
-from xml_pipeline.errors import XmlPipelineError, listing, no_such
+from xml_pipeline.errors import OrganismClosed, XmlPipelineError, listing, no_such
 from xml_pipeline.organism import Organism, Question, Session
 from xml_pipeline.payload import Codec
 from xml_pipeline.terminal import Line, line
@@ -68,8 +70,9 @@ class Console:
         self._sender = _free_name(organism)
         self._session: Session
         self._left: list[Left] = []
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[list[Line]]] = set()
         self._farewell = "cancelled"  # what is said of an ask that is waited for no longer; "" for nothing
+        self._given_way = False  # whether what is left open goes on in another organism
         self._told: set[str] = set()  # threads of questions that are answered
         self._threads: dict[str, Ask] = {}
         self._asked: set[str] = set()
@@ -151,22 +154,25 @@ class Console:
         return ask
 
     def _await(self, ask: Ask, answering: Coroutine[Any, Any, Any]) -> None:
-        ask.task = asyncio.create_task(self._run(ask, answering), name=f"ask {ask.number}")
+        context = copy_context()
+        context.run(_current.set, ask)
+        ask.task = asyncio.create_task(answering, name=f"ask {ask.number}", context=context)
+        ask.task.add_done_callback(partial(self._over, ask))
 
-    async def _run(self, ask: Ask, answering: Coroutine[Any, Any, Any]) -> None:
-        _current.set(ask)
+    def _over(self, ask: Ask, task: asyncio.Task[Any]) -> None:
+        """What becomes of an ask that has ended: also of one whose task was cancelled before its first step."""
+        del self.running[ask.number]
+        self._threads = {thread: each for thread, each in self._threads.items() if each is not ask}
         try:
-            answer = await answering
+            answer = task.result()
         except asyncio.CancelledError:
             if self._farewell:
                 self._fail(ask, [line(("warn", self._farewell))])
         except XmlPipelineError as error:
-            self._fail(ask, render.error(error, log=self.log))
+            if not (self._given_way and isinstance(error, OrganismClosed)):
+                self._fail(ask, render.error(error, log=self.log))
         else:
             self._transcript.answered(ask, answer)
-        finally:
-            del self.running[ask.number]
-            self._threads = {thread: each for thread, each in self._threads.items() if each is not ask}
 
     def _fail(self, ask: Ask, lines: Iterable[Line]) -> None:
         self.failed = True
@@ -176,13 +182,16 @@ class Console:
 
     def errand(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
         """Show what comes of it; the next line of a script waits for it."""
-        task = asyncio.create_task(self._shown(doing))
+        task = asyncio.create_task(doing)
         self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        task.add_done_callback(self._shown)
 
-    async def _shown(self, doing: Coroutine[Any, Any, list[Line]]) -> None:
+    def _shown(self, task: asyncio.Task[list[Line]]) -> None:
+        self._errands.discard(task)
         try:
-            self.screen.show(await doing)
+            self.screen.show(task.result())
+        except asyncio.CancelledError:
+            pass
         except XmlPipelineError as error:
             self.complain(render.error(error))
 
@@ -247,7 +256,7 @@ class Console:
             if ask.conversation_id in waiting and not (ask.task is not None and ask.task.cancelling())
         ]
 
-    def _tasks(self) -> list[asyncio.Task[None]]:
+    def _tasks(self) -> list[asyncio.Task[Any]]:
         return [ask.task for ask in self.running.values() if ask.task is not None]
 
     # --- ending ---
@@ -276,6 +285,28 @@ class Console:
                 self.cancel(ask.number)
             if stuck:
                 await asyncio.wait([ask.task for ask in stuck if ask.task is not None])
+
+    def tell_mistakes(self, error: XmlPipelineError) -> None:
+        """Say why no other organism takes over, though its files have changed."""
+        note = line(("warn", "the files have changed, and are wrong; what ran goes on"))
+        self.screen.complain([*render.error(error), note])
+
+    async def give_way(self) -> None:
+        """Because another organism takes over: let what runs finish, for `shutdown_seconds`.
+
+        With a journal the rest goes on there. Without one it ends here, and so does what waits for a person.
+        """
+        self.screen.note([line(("dim", "the files have changed; beginning anew"))])
+        if self.organism.journal is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.organism.shutdown_seconds):
+                    await self.drain()
+        else:
+            self._farewell = ""
+            self._given_way = True
+            await self.organism.stop()
+            if left := self._tasks():
+                await asyncio.wait(left)
 
     # --- what happens ---
 

@@ -27,14 +27,21 @@ class LineReader:
         self._wanted: queue.SimpleQueue[_Wanted] = queue.SimpleQueue()
         self._rest = bytearray()
         self._ended = False
+        self._coming: asyncio.Future[bytes] | None = None
         threading.Thread(target=self._serve, name="console lines", daemon=True).start()
 
     async def line(self) -> bytes:
-        """The next line with its newline; `b""` at the end. Of a longer one, the first `LINE_BYTES` + 1 bytes."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[bytes] = loop.create_future()
-        self._wanted.put((loop, future))
-        return await future
+        """The next line with its newline; `b""` at the end. Of a longer one, the first `LINE_BYTES` + 1 bytes.
+
+        Cancelled, it loses nothing: whoever asks next gets that line.
+        """
+        if self._coming is None:
+            loop = asyncio.get_running_loop()
+            self._coming = loop.create_future()
+            self._wanted.put((loop, self._coming))
+        line = await asyncio.shield(self._coming)
+        self._coming = None
+        return line
 
     def _serve(self) -> None:
         while True:

@@ -42,7 +42,7 @@ class Ask:
 
     number: int
     to: str
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[Any] | None = None
     conversation_id: str = ""
 
 

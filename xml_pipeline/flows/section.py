@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from xml_pipeline.llm.section import Count, Seconds, Section
+from xml_pipeline.llm.section import NAMES, Count, Seconds, Section
 
 MOST_AT_ONCE = 1_000
 MOST_ITEMS = 10_000
 MOST_ROUNDS = 1_000
+
+_ListenerName = Annotated[str, Field(json_schema_extra={NAMES: "listeners"})]
 
 Send = Annotated[
     str | dict[str, Any],
@@ -27,7 +29,7 @@ class StepSection(Section):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
-    call: str | None = Field(
+    call: _ListenerName | None = Field(
         None, description="The listener that is called; the step is over when its answer is there."
     )
     together: tuple[StepSection, ...] | None = Field(
@@ -41,7 +43,7 @@ class StepSection(Section):
         description="What decides which of the `ways` is gone: a path to a declared word or a boolean, or a name, of"
         " which the class decides.",
     )
-    delegate: str | None = Field(
+    delegate: _ListenerName | None = Field(
         None,
         description="The listener that the call is handed over to: it answers the caller. It ends the flow.",
     )

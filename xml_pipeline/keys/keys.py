@@ -135,6 +135,10 @@ class Keys:
         self.file.get(name, passphrase)
         self._passphrase = passphrase
 
+    def trust(self, other: Keys) -> None:
+        """Use the passphrase that another one was given, unless this one has its own."""
+        self._passphrase = self._passphrase or other._passphrase
+
     def _in_file(self, name: str) -> Secret | None:
         entry = self.file.entries().get(name)
         if isinstance(entry, Sealed) and self._passphrase is None:

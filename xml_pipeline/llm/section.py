@@ -54,6 +54,14 @@ Count = Annotated[int, Field(ge=1)]
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+NAMES = "x-names"
+"""Marks, in the JSON Schema, what names something that is elsewhere in the file: `listeners`, `classes`, `declared`,
+`types`, `models` or `operations`."""
+
+ModelName = Annotated[str, Field(json_schema_extra={NAMES: "models"})]
+_AgentName = Annotated[str, Field(json_schema_extra={NAMES: "listeners"})]
+_Operation = Annotated[str, Field(json_schema_extra={NAMES: "operations"})]
+
 UNIMPORTED = "unimported"
 MODULES = "modules"
 """Keys of a validation context: whether `modules` and other packages' providers are not imported yet, and whether
@@ -277,12 +285,12 @@ class BudgetsSection(Section):
     """What may be spent. A limit is one mapping, or a list of them (per day and per month)."""
 
     organism: Limits = Field((), description="Everything together.")
-    agents: dict[str, Limits] = Field(
+    agents: dict[_AgentName, Limits] = Field(
         default_factory=dict, description="Agent name or glob: its limits, for each agent by itself."
     )
     thread: Limits = Field((), description="Each thread with everything below it.")
     conversation: Limits = Field((), description="Each conversation.")
-    operations: dict[str, OperationLimits] = Field(
+    operations: dict[_Operation, OperationLimits] = Field(
         default_factory=dict,
         description="Operation or glob: its limits, for each operation by itself; or a multiple of another's.",
     )
@@ -376,7 +384,8 @@ class PresetSection(Section):
     """Models, and how they are asked by calls that name this and do not say."""
 
     chain: Annotated[
-        tuple[str, ...], BeforeValidator(_one_or_more, json_schema_input_type=str | list[str])
+        tuple[ModelName, ...],
+        BeforeValidator(_one_or_more, json_schema_input_type=ModelName | list[ModelName]),
     ] = Field(min_length=1, description="A model, or a chain of models to fall back on.")
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="Sampling temperature."
@@ -480,11 +489,11 @@ class LLMSection(Section):
         False,
         description="When no backend has what it needs to be asked, answer from a scripted one that says so.",
     )
-    models: dict[str, str | tuple[str, ...] | PresetSection] = Field(
+    models: dict[str, ModelName | tuple[ModelName, ...] | PresetSection] = Field(
         default_factory=dict,
         description="Name: a model, a chain of models to fall back on, or a chain with its own parameters.",
     )
-    routing: dict[str, str] = Field(
+    routing: dict[_Operation, ModelName] = Field(
         default_factory=dict,
         description="Operation: the model, or name of `models`, of calls that name none; `default` for all others.",
     )

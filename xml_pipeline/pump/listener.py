@@ -171,6 +171,7 @@ class Listener:
         hands_over_to: names of the listeners that may take over its calls; none means none.
         approve: the person who approves each call of it before its handler gets it; "" for nobody.
         asked_on: of a person: the channels on which they are asked, and may answer.
+        local: of a listener of another organism's file: what the names of that file stand for here.
         agent: whether a model drives it (it gets `own_name` and `usage_instructions`).
         broadcast: whether a message without receiver may reach it beside others that take the same class.
         cpu_bound: whether its handler runs in a process of its own.
@@ -210,6 +211,7 @@ class Listener:
     hands_over_to: tuple[str, ...] = ()
     approve: str = ""
     asked_on: tuple[str, ...] = ("console",)
+    local: Mapping[str, str] = field(default_factory=dict)
 
     is_async: bool = field(init=False)
     handles: frozenset[str] = field(init=False)
@@ -221,6 +223,10 @@ class Listener:
         object.__setattr__(self, "handles", frozenset() if self.human else frozenset(self.accepts))
         requests = {root: codec for root, codec in self.accepts.items() if codec.cls not in SYSTEM_CLASSES}
         object.__setattr__(self, "requests", requests)
+
+    def called(self, name: str) -> str:
+        """A listener's name as this one knows it."""
+        return next((own for own, full in self.local.items() if full == name), name) if self.local else name
 
     @property
     def flow(self) -> bool:

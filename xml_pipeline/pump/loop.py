@@ -668,8 +668,8 @@ class Pump:
             return None
         metadata = HandlerMetadata(
             message.thread_id,
-            message.from_id,
-            listener.name if listener.agent else None,
+            listener.called(message.from_id) if listener.local else message.from_id,
+            listener.called(listener.name) if listener.agent else None,
             message.from_id == message.to,
             self._instructions(listener) if listener.agent else "",
             message.message_id,

@@ -387,6 +387,8 @@ class Rules(Endings, kw_only=True):
         self, thread: Thread, cause: Message, response: HandlerResponse, slot: Slot | None = None
     ) -> None:
         to, kind = response.to, response.kind
+        if to is not None and (local := self.terms.listeners[thread.listener].local):
+            to = local.get(to, to)
         if kind == RESPOND or (slot is None and kind != DELEGATE and self._is_caller(thread, to)):
             writer = codec_of(type(response.payload))
             self._answer(thread, writer, response.payload, cause.message_id, response)
