@@ -379,7 +379,7 @@ class ListenerConfig(Section):
         description="The system prompt: a text, a file, or a list of texts and files, with an empty line between"
         " them. How to call the peers is added to it.",
     )
-    task: Annotated[Mapping[ClassName, str], AGENTS] = Field(
+    task: Annotated[Mapping[str, str], AGENTS] = Field(
         default_factory=dict,
         description="How a task is told to the model, by class of `accepts`: a text in which `{{field}}` and"
         ' `{{field.below or "text"}}` stand for what came. Default: a `Task` is its text, every other class its XML.',
