@@ -250,7 +250,7 @@ SURFACE = {
     """,
     "xml_pipeline.agents": """
         MAX_CORRECTIONS AgentSettings Answer BadCall Bounds Exchange Fault LLMAgent PeerCall Prompt Reader Reading
-        RememberedTask Result Round Task Tool Toolbox agent_listener
+        RememberedTask Result Round Skill Task Tool Toolbox agent_listener
     """,
     "xml_pipeline.envelope": """
         BrokenRule Code ENVELOPE_NS ENVELOPE_XSD Envelope Extraction Found Gathered GatheredCodec Heading Huh META_NS

@@ -46,6 +46,7 @@ from xml_pipeline.agents import (
     Bounds,
     LLMAgent,
     PeerCall,
+    Skill,
     Task,
     Toolbox,
     agent_listener,
@@ -365,6 +366,10 @@ organism.human("anybody")
 
 bot = LLMAgent("bot", AgentSettings("m", "You are brief.", max_turns=3, history=Bounds(messages=4)))
 assert_type(bot.options["agent"], bool)
+assert_type(Skill("tone", "How we write.", "Be kind.").files, Mapping[str, str])
+reader = AgentSettings("m", task={Task: "Do this:\n{{text}}"}, skills=(Skill("a", "b", "c"),))
+assert_type(LLMAgent("reader", reader).settings, AgentSettings)
+assert_type(HandlerResponse.delegate(Task("x"), to="add", remember=Visit("Ann")), HandlerResponse)
 chooser = LLMAgent("chooser", AgentSettings("m"), accepts=Order, answers=[Order, Answer])
 organism.listener(chooser, name="chooser", **chooser.options)
 organism.listener(bot, name="bot", peers=["add"], **bot.options)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xml_pipeline.agents import AgentSettings, Answer, Bounds, LLMAgent, Task, agent_listener
+from xml_pipeline.agents import AgentSettings, Answer, Bounds, LLMAgent, Skill, Task, agent_listener
 from xml_pipeline.config import ListenerConfig, OrganismConfig
+from xml_pipeline.config.agents import USUAL, templates_of
 from xml_pipeline.config.boxes import model_of
 from xml_pipeline.config.flows import FlowConfig
 from xml_pipeline.config.models import Box, OrganismSection
@@ -103,7 +104,8 @@ def listeners_of(config: OrganismConfig) -> list[Listener]:
             elif each.flow is not None:
                 built.append(_flow(each, config.flows[each.name]))
             else:
-                built.append(_listener(each, config.resolved, config.llm.routing))
+                skills = config.skills.get(position, ())
+                built.append(_listener(each, config.resolved, config.llm.routing, skills))
         except ConfigError as error:
             problems.extend(
                 Problem(problem.message, problem.path or f"listeners[{position}]")
@@ -158,7 +160,12 @@ def _boxed(box: Box, config: OrganismConfig) -> list[Listener]:
     return found
 
 
-def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mapping[str, str]) -> Listener:
+def _listener(
+    each: ListenerConfig,
+    resolved: Mapping[str, Any],
+    routing: Mapping[str, str],
+    skills: tuple[Skill, ...],
+) -> Listener:
     options: ListenerOptions = {
         "description": each.description,
         "peers": each.peers,
@@ -177,7 +184,9 @@ def _listener(each: ListenerConfig, resolved: Mapping[str, Any], routing: Mappin
         return listener(each.name, None, human=True, **person)
     options["operation"] = each.operation
     if each.kind == "agent":
-        return agent_listener(each.name, _agent_settings(each, routing), **options)
+        task = templates_of(each.task, each.accepts or USUAL, resolved)
+        settings = replace(_agent_settings(each, routing), task=task, skills=skills)
+        return agent_listener(each.name, settings, **options)
     options.update(
         {
             "agent": each.agent,

@@ -17,6 +17,7 @@ from xml_pipeline.hardened import parse
 from xml_pipeline.llm import Budgets, LLMRequest, LLMResponse, Router, ToolCall
 from xml_pipeline.llm.providers.scripted import Rule, ScriptedBackend
 from xml_pipeline.payload import codec_of
+from xml_pipeline.pump import ConversationLimits
 from xml_pipeline.testing import run_in_virtual_time
 
 
@@ -72,9 +73,10 @@ def said(text: str, finish: str = "stop") -> LLMResponse:
 class Model:
     """Says its lines one after the other; the last one again and again."""
 
-    def __init__(self, *lines: Line) -> None:
+    def __init__(self, *lines: Line, native_tools: bool = True) -> None:
         self.lines = deque(lines)
-        self.backend = ScriptedBackend(rules=[Rule(reply=self._next), Rule(on="tool", reply=self._next)])
+        rules = [Rule(reply=self._next), Rule(on="tool", reply=self._next)]
+        self.backend = ScriptedBackend(rules=rules, native_tools=native_tools)
 
     def _next(self, request: LLMRequest) -> str | LLMResponse:
         line = self.lines.popleft() if len(self.lines) > 1 else self.lines[0]
@@ -105,10 +107,13 @@ class Scene:
         *lines: Line,
         peers: Iterable[str] = ("calculator.add",),
         budgets: Budgets | None = None,
+        native_tools: bool = True,
+        limits: ConversationLimits | None = None,
         **settings: Any,
     ) -> None:
-        self.model = Model(*lines)
-        self.organism = Organism.build(router=Router([self.model.backend], retries=0, budgets=budgets))
+        self.model = Model(*lines, native_tools=native_tools)
+        router = Router([self.model.backend], retries=0, budgets=budgets)
+        self.organism = Organism.build(router=router, limits=limits)
         self.bot = self.agent("bot", peers=peers, **settings)
         self.organism.listener(add, name="calculator.add", description="Adds two integers.")
 
@@ -119,11 +124,13 @@ class Scene:
         peers: Iterable[str] = (),
         accepts: Iterable[type] | type = Task,
         answers: Iterable[type] | type = Answer,
+        hands_over_to: Iterable[str] = (),
         **settings: Any,
     ) -> LLMAgent:
         made = AgentSettings(**{"model": "m", "prompt": f"You are {name}.", **settings})
         agent = LLMAgent(name, made, accepts=accepts, answers=answers)
-        self.organism.listener(agent, name=name, peers=tuple(peers), **agent.options)
+        targets = tuple(hands_over_to)
+        self.organism.listener(agent, name=name, peers=tuple(peers), hands_over_to=targets, **agent.options)
         return agent
 
     def open_tasks(self, name: str = "bot") -> int:

@@ -7,9 +7,10 @@ import pytest
 from tests.emulators import Answer as Written
 from tests.emulators import Emulator, ToolUse
 from tests.llm.providers.cases import CASES, Case
-from xml_pipeline import Organism
-from xml_pipeline.agents import AgentSettings, Answer, LLMAgent, Task
+from xml_pipeline import HandlerMetadata, HandlerResponse, Organism
+from xml_pipeline.agents import AgentSettings, Answer, LLMAgent, Skill, Task, agent_listener
 from xml_pipeline.llm import Router
+from xml_pipeline.pump import listener
 from xml_pipeline.testing import Recorder
 
 from .scenes import Add, add
@@ -87,3 +88,33 @@ async def test_auto_is_native_where_the_provider_can(case: Case) -> None:
         async with made:
             assert await made.ask("bot", Task(TASKS[0]), timeout=20) == Answer("42.")
         assert ("tools" in server.last.body) is can
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+async def test_a_task_is_handed_over_and_remembered_and_a_skill_read_at_every_provider(case: Case) -> None:
+    """Tools with and without arguments; the history of a task that was handed over ends with a result."""
+
+    async def desk(payload: Task, metadata: HandlerMetadata) -> HandlerResponse:
+        return HandlerResponse.respond(Answer(f"desk: {payload.text}"))
+
+    async with case.emulator() as server:
+        backend = case.backend(server.base_url, server.key, name=case.name)
+        settings = AgentSettings(
+            case.model, calls="native", skills=(Skill("tone", "How we write.", "Be kind."),)
+        )
+        agent = agent_listener("bot", settings, hands_over_to=["desk"])
+        server.script.then(
+            Written(text="", tools=(ToolUse("read_skill", {"name": "tone"}),)),
+            Written(text="", tools=(ToolUse("hand_over_to_desk", {}),)),
+            Written("That was for the desk."),
+        )
+        table = [agent, listener("desk", desk)]
+        made = Organism("with.desk", table, router=Router([backend], retries=0))
+        async with made, made.session() as session:
+            first = await session.ask("bot", Task(TASKS[0]), timeout=20)
+            second = await session.ask("bot", Task(TASKS[1]), timeout=20)
+        assert (first, second) == (Answer(f"desk: {TASKS[0]}"), Answer("That was for the desk."))
+        assert [request.outcome for request in server.requests] == ["answered"] * 3
+        sent = str(server.last.body)
+        for part in ("Be kind.", "handed over to desk, who answers it", *TASKS):
+            assert part in sent

@@ -343,6 +343,9 @@ def _listener_hands_over_to(project: Project) -> None:
     assert caught.value.code == "routing"
     organism = project.organism(tool("front", hands_over_to=["echo"]), tool("echo"))
     assert ask(organism, "front", project.word(organism, "hi")).text == "hi"
+    over = agent(accepts="words:Word", answers="words:Word", hands_over_to=["echo"])
+    organism = project.organism(tool("echo"), over, llm=llm({"tool": "hand_over_to_echo"}))
+    assert ask(organism, "bot", project.word(organism, "as it came")).text == "as it came"
 
 
 @effect("listeners[].approve", "listeners[].asked_on")
@@ -477,6 +480,38 @@ def _listener_prompt(project: Project) -> None:
     ask(organism, "bot", Task("hi"))
     system = requests(organism)[0].messages[0]["content"]
     assert system == "Be kind.\n\nYou are ${NO} variable.\n\nBe brief."
+
+
+@effect("listeners[].task")
+def _listener_task(project: Project) -> None:
+    payloads = {"Brief": {"fields": {"subject": {"type": "text", "max_length": 20}, "facts": "text"}}}
+    told = {"Brief": "About {{subject}}:\n{{facts}}"}
+    organism = project.organism(agent(accepts=["Brief", "Task"], task=told), llm=llm(), payloads=payloads)
+
+    async def main() -> None:
+        async with organism:
+            brief = {"subject": "tea", "facts": "</facts>{{subject}}"}
+            await organism.ask("bot", {"Brief": brief})
+            await organism.ask("bot", Task("plain"))
+
+    run(main())
+    first, second = (request.messages[-1]["content"] for request in requests(organism))
+    assert first == "About tea:\n<facts>&lt;/facts&gt;{{subject}}</facts>"
+    assert second == "plain"
+
+
+@effect("listeners[].skills")
+def _listener_skills(project: Project) -> None:
+    folder = project.folder / "skills" / "tea"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text("---\nname: tea\ndescription: How tea is made.\n---\nBoil ${WATER}.\n")
+    read = {"on": "user", "tool": "read_skill", "arguments": {"name": "tea"}}
+    organism = project.organism(agent(skills=["skills/tea"]), llm=llm(read, {"on": "tool", "reply": "ok"}))
+    assert ask(organism, "bot", Task("hi")) == Answer("ok")
+    first, last = map(text_of, requests(organism))
+    assert "tea: How tea is made." in first
+    assert "Boil" not in first
+    assert "Boil ${WATER}." in last
 
 
 USUAL: dict[str, tuple[Any, Any, Any]] = {

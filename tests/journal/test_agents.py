@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from tests.journal.lives import killed
-from tests.journal.test_recovery import came_to
+from tests.journal.test_recovery import came_to, finished
+from tests.journal.test_replay import recorded
 from tests.pump.scenes import Answer, Question, respond
 from xml_pipeline import HandlerMetadata, Organism, xmlify
-from xml_pipeline.agents import AgentSettings, Task, agent_listener
+from xml_pipeline.agents import AgentSettings, RememberedTask, Task, agent_listener
 from xml_pipeline.journal.sqlite import SqliteJournal
 from xml_pipeline.llm import LLMRequest, LLMResponse, Router, ToolCall, complete
 from xml_pipeline.llm.http.backend import Backend
-from xml_pipeline.pump import listener
+from xml_pipeline.pump import ConversationLimits, Listener, Machine, listener
+from xml_pipeline.pump.replay import replayed
 
 
 @xmlify
@@ -28,6 +30,23 @@ class Sum:
     """What it comes to."""
 
     n: int
+
+
+@xmlify
+@dataclass(frozen=True)
+class Complaint:
+    """Something went wrong."""
+
+    order: int
+    what: str
+
+
+@xmlify
+@dataclass(frozen=True)
+class Said:
+    """What is said to it."""
+
+    text: str
 
 
 def said(request: LLMRequest) -> str:
@@ -168,3 +187,57 @@ async def test_a_correction_that_is_broken_off_keeps_the_answer_that_was_bad(
     async with world.organism() as organism:
         assert await organism.ask(whose, task, key="k", timeout=20) == Sum(42)
     assert world.model.asked[1:] == [world.model.asked[1]] * 2
+
+
+async def test_a_task_is_handed_over_in_the_next_life_as_it_came_and_a_replay_finds_the_same(
+    tmp_path: Path,
+) -> None:
+    """Its agent had called a tool when the process died; what it remembers of the task outlives it, too."""
+
+    def script(request: LLMRequest, number: int) -> str | ToolCall:
+        if number == 1:
+            return ToolCall.of("c1", "tool", {"text": "terms"})
+        return ToolCall.of(f"c{number}", "hand_over_to_desk", {}) if number == 2 else "it was for the desk"
+
+    path, model = tmp_path / "state.db", Scripted(script)
+    stuck = asyncio.Event()
+    got: list[Any] = []
+
+    async def tool(payload: Question, metadata: HandlerMetadata) -> Any:
+        if not stuck.is_set():
+            await asyncio.Event().wait()
+        return respond(Answer("looked up"))
+
+    async def desk(payload: Complaint, metadata: HandlerMetadata) -> Any:
+        got.append(payload)
+        return respond(Said("granted"))
+
+    def table() -> list[Listener]:
+        settings = AgentSettings("m", "You triage.", task={Complaint: "{{what}} of {{order}}"})
+        front = agent_listener(
+            "front", settings, accepts=Complaint, answers=Said, peers=["tool"], hands_over_to=["desk"]
+        )
+        return [front, listener("tool", tool), listener("desk", desk)]
+
+    def life() -> Organism:
+        router = Router([model], retries=0)
+        return Organism("life", table(), journal=SqliteJournal(path), router=router, shutdown_seconds=0)
+
+    complaint = Complaint(17, "late & <wet>")
+    async with life() as organism:
+        await organism.session(id="s").send("front", complaint, key="k")
+        await came_to(lambda: len(model.asked) == 1)
+        await came_to(lambda: any(each.listener == "tool" for each in organism.threads()))
+    stuck.set()
+    async with life() as organism:
+        session = organism.session(id="s")
+        assert await session.ask("front", complaint, key="k") == Said("granted")
+        assert got == [complaint]
+        assert model.asked[0] == "<what>late &amp; &lt;wet&gt;</what> of 17"
+        await finished(organism)
+        (outside,) = organism._pump.state.sessions.values()
+        (memory,) = (organism.remembered(key, RememberedTask) for key in outside.memory or {})
+        assert "handed over to desk" in str(memory[0].messages()[-1]["content"])
+    for steps in recorded(path).values():
+        found = replayed(steps, Machine({each.name: each for each in table()}, ConversationLimits()))
+        assert (found.difference, found.gaps) == (None, [])

@@ -166,7 +166,7 @@ def began_first(journal: SqliteJournal) -> bool:
 
 async def test_a_program_says_how_long_as_a_file_does(tmp_path: Path) -> None:
     organism = Organism.build("x", journal=tmp_path / "state.db", keep="12h")
-    assert organism._pump._durable._keep == 43_200.0  # type: ignore[union-attr]
+    assert organism._pump._durable.keep == 43_200.0  # type: ignore[union-attr]
     for bad in ("soon", "0d", "7", "", 7, 7.0):
         with pytest.raises(ConfigError, match=r"keep is .*90s, 15m, 12h or 7d"):
             Organism.build("x", journal=tmp_path / "state.db", keep=bad)  # type: ignore[arg-type]

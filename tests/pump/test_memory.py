@@ -20,7 +20,7 @@ from tests.pump.scenes import (
     until,
     virtual,
 )
-from xml_pipeline import AnswerError, Gathered, HandlerMetadata, Huh, Organism, xmlify
+from xml_pipeline import AnswerError, Gathered, HandlerMetadata, HandlerResponse, Huh, Organism, xmlify
 from xml_pipeline.errors import AskTimeout, PayloadError, RoutingError
 from xml_pipeline.events import EntryRemembered, SessionEnded
 from xml_pipeline.testing import Recorder
@@ -431,3 +431,37 @@ async def test_nothing_is_left_of_thousands_of_sessions() -> None:
         await asyncio.sleep(100)
         assert nothing_is_kept(organism)
         assert not organism._pump._deadlines._seconds
+
+
+@pytest.mark.parametrize("remembers", ["session", "conversation"])
+@virtual
+async def test_a_call_that_is_handed_over_adds_an_entry_when_it_is_taken(remembers: Any) -> None:
+    organism = Organism.build()
+    recorder = Recorder(organism)
+
+    @organism.listener(hands_over_to=["clerk"], remembers=remembers)
+    async def front(payload: Visit | Huh, metadata: HandlerMetadata) -> Any:
+        if isinstance(payload, Huh):
+            return respond(Note("refused"))
+        before = [visit.name for visit in metadata.recall(Visit)]
+        if payload.name == "invalid":
+            entry = Visit(5)  # type: ignore[arg-type]
+            return HandlerResponse.delegate(Question("x"), to="clerk", remember=entry)
+        if payload.name == "unwanted":
+            return HandlerResponse.delegate(Go(), to="clerk", remember=payload)
+        return HandlerResponse.delegate(Question(" ".join(before)), to="clerk", remember=payload)
+
+    @organism.listener
+    async def clerk(payload: Question, metadata: HandlerMetadata) -> Any:
+        return respond(Note(payload.text))
+
+    async with organism, organism.session() as session:
+        answers = [await session.ask("front", Visit(each)) for each in ("a", "invalid", "unwanted", "b", "c")]
+    seen = (
+        ["", "refused", "refused", "a", "a b"]
+        if remembers == "session"
+        else ["", "refused", "refused", "", ""]
+    )
+    assert [each.text for each in answers] == seen
+    assert len(recorder.of(EntryRemembered)) == 3
+    assert nothing_is_kept(organism)

@@ -7,6 +7,7 @@ from xml_pipeline.agents.prompt import Prompt
 from xml_pipeline.agents.reading import Fault, Reader, Reading
 from xml_pipeline.agents.running import RememberedTask
 from xml_pipeline.agents.settings import AgentSettings
+from xml_pipeline.agents.skills import Skill
 from xml_pipeline.agents.toolbox import BadCall, PeerCall, Tool, Toolbox
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "RememberedTask",
     "Result",
     "Round",
+    "Skill",
     "Task",
     "Tool",
     "Toolbox",

@@ -26,15 +26,31 @@ from xml_pipeline.agents.running import (
     results_of,
 )
 from xml_pipeline.agents.settings import AgentSettings
-from xml_pipeline.agents.toolbox import Toolbox
+from xml_pipeline.agents.toolbox import PeerCall, Toolbox
 from xml_pipeline.agents.wording import huh_text, task_text
 from xml_pipeline.envelope import Code, Gathered, Huh, SystemError
-from xml_pipeline.errors import BackendTimeoutError, BudgetExceededError, LLMError, TaskFailed, cut
+from xml_pipeline.errors import (
+    BackendTimeoutError,
+    BudgetExceededError,
+    ConfigError,
+    LLMError,
+    Problem,
+    TaskFailed,
+    cut,
+)
 from xml_pipeline.llm import complete, get_router, stream
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEnd, TextDelta
 from xml_pipeline.payload.text import carriable
 from xml_pipeline.pump.listener import AgentOptions, Listener, ListenerOptions, Surroundings, listener
-from xml_pipeline.pump.response import RESPOND, GatherResponse, HandlerMetadata, HandlerResponse, Keep
+from xml_pipeline.pump.response import (
+    DELEGATE,
+    RESPOND,
+    GatherResponse,
+    HandlerMetadata,
+    HandlerResponse,
+    Keep,
+)
+from xml_pipeline.templates import told, untellable
 
 if TYPE_CHECKING:
     from xml_pipeline.llm import Router
@@ -76,6 +92,8 @@ class LLMAgent:
         self._prompt = Prompt("native", settings.prompt)
         self._reader: Reader
         self._calls_peers = False
+        self._hands_over_whole = False
+        _check(name, settings, self.accepts)
 
     @property
     def options(self) -> AgentOptions:
@@ -95,9 +113,10 @@ class LLMAgent:
         listeners = surroundings.listeners
         self._surroundings = surroundings
         self._prompt = self.prompt_as_sent(listeners)
-        toolbox = Toolbox.of(listeners[self.name], listeners)
+        toolbox = self._toolbox(listeners)
         self._reader = Reader(toolbox, self._prompt.mode, self.answers)
         self._calls_peers = bool(toolbox.tools)
+        self._hands_over_whole = any(tool.whole for tool in toolbox.tools)
         logger.info("agent '%s' has the prompt %s", self.name, self._prompt.sha256)
 
     def prompt_as_sent(self, table: Mapping[str, Listener], router: Router | None = None) -> Prompt:
@@ -108,7 +127,28 @@ class LLMAgent:
             router: decides how `calls: auto` turns out; None for the current one.
         """
         mode = self._mode(router)
-        return compose(self.settings.prompt, mode, table[self.name], table, self.answers)
+        settings = self.settings
+        return compose(
+            settings.prompt,
+            mode,
+            table[self.name],
+            table,
+            self.answers,
+            skills=settings.skills,
+            tasks=settings.task,
+        )
+
+    def task_as_sent(self, payload: Any, mode: Mode) -> str:
+        """A task as its model reads it."""
+        template = self.settings.task.get(type(payload))
+        return task_text(payload, native=mode == "native") if template is None else told(template, payload)
+
+    def asks_again(self, table: Mapping[str, Listener]) -> bool:
+        """Whether its model has anything to do but answer."""
+        return bool(self._toolbox(table).tools)
+
+    def _toolbox(self, table: Mapping[str, Listener]) -> Toolbox:
+        return Toolbox.of(table[self.name], table, hand_overs=True, skills=self.settings.skills)
 
     def _mode(self, router: Router | None) -> Mode:
         if self.settings.calls != "auto":
@@ -130,6 +170,8 @@ class LLMAgent:
             if task is None or task.waiting is None:
                 return None  # a repetition: its round is over
             task = task.take(payload.answers)
+        elif isinstance(payload, SystemError | Huh) and task is not None and task.handing_over:
+            task = task.take((payload,))  # refused: the model may do something else
         elif isinstance(payload, SystemError):
             what = "the answer was" if task is None or task.answered else "the peers' answers were"
             raise _given_up(Fault(payload.code, f"{what} refused: {payload.message}"))
@@ -141,21 +183,24 @@ class LLMAgent:
                 raise _given_up(Fault("validation", f"the answer was refused: {payload}"))
             task = task.noted(huh_text(payload))
         else:
-            task = RunningTask(
-                Exchange(
-                    {"role": "user", "content": task_text(payload, native=self._prompt.mode == "native")}
-                )
-            )
+            text = self.task_as_sent(payload, self._prompt.mode)
+            kept = metadata.message_id if self._hands_over_whole else ""
+            task = RunningTask(Exchange({"role": "user", "content": text}), message=kept)
         try:
-            return await self._work(task, metadata)
+            done = await self._work(task, metadata, {metadata.message_id: payload, **metadata.kept})
+            done.message = task.message == metadata.message_id  # where it may be handed over as it came
+            return done
         except BudgetExceededError:
             raise  # there is nothing yet; the pump says so to the caller, with a code of its own
         except LLMError as error:
             code: Code = "timeout" if isinstance(error, BackendTimeoutError) else "handler"
             raise _given_up(Fault(code, f"no model answered: {error}")) from error
 
-    async def _work(self, task: RunningTask, metadata: HandlerMetadata) -> Keep[AgentState] | HandlerResponse:
-        """Ask the model until it calls peers, answers, or has to be given up."""
+    async def _work(
+        self, task: RunningTask, metadata: HandlerMetadata, messages: Mapping[str, Any]
+    ) -> Keep[AgentState]:
+        """Ask the model until it calls peers, hands over, answers, or has to be given up."""
+        original = messages.get(task.message)
         correcting = bool(task.exchange.rounds) and not task.exchange.rounds[-1].results
         while True:
             if not correcting:
@@ -171,7 +216,7 @@ class LLMAgent:
                     raise
                 logger.warning("'%s' ends a task with what it has: %s", self.name, error)
                 return Keep(replace(task, answered=True).kept(), _ended_by_budget(partial))
-            reading = self._reader.read(response)
+            reading = self._reader.read(response, None if original is None else type(original))
             problem = reading.problem
             if problem is not None:
                 task = replace(task, corrections=task.corrections + 1)
@@ -179,25 +224,40 @@ class LLMAgent:
                     raise _given_up(problem)
             elif reading.good:  # an answer proves nothing yet: its caller may refuse it
                 task = replace(task, corrections=0)
-            if reading.good:
+            if reading.hand_over is not None:
+                over = self._handed_over(task, reading, reading.hand_over, original)
+                return Keep(task.calling(reading).kept(), over)
+            if reading.sent:
                 return Keep(task.calling(reading).kept(), self._calls(reading))
             if reading.answer is not None:
                 task = replace(task.add(reading.message), answered=True)
                 return Keep(task.kept(), self._answer(task, reading))
             results = results_of(reading.message, pending(reading))
             task = task.add(reading.message, results, reading.fault.huh if reading.fault else "")
-            correcting = True
+            correcting = problem is not None  # a turn that read skills is one like any other
 
     def _calls(self, reading: Reading) -> GatherResponse:
         """The valid calls of an answer, together; the complaints about the others wait for their results."""
         calls = [
             HandlerResponse(call.payload, call.tool.peer, repairs=(*reading.repairs, *call.repairs))
-            for call in reading.good
+            for call in reading.sent
         ]
         return HandlerResponse.gather(calls, self.settings.peer_timeout_seconds)
 
     def _answer(self, task: RunningTask, reading: Reading) -> HandlerResponse:
         response = HandlerResponse(reading.answer, kind=RESPOND, repairs=reading.repairs)
+        return self._remembering(response, task)
+
+    def _handed_over(
+        self, task: RunningTask, reading: Reading, call: PeerCall, original: Any
+    ) -> HandlerResponse:
+        """The task goes to another one for good: as it came, or in what the model wrote."""
+        payload = original if call.tool.whole else call.payload
+        repairs = () if call.tool.whole else (*reading.repairs, *call.repairs)
+        response = HandlerResponse(payload, call.tool.peer, kind=DELEGATE, repairs=repairs)
+        return self._remembering(response, task.handed_over(reading, call.tool.peer))
+
+    def _remembering(self, response: HandlerResponse, task: RunningTask) -> HandlerResponse:
         if self.settings.memory in ("session", "conversation"):
             response.remember = task.remembered(self.settings.history)
         return response
@@ -271,6 +331,20 @@ def _ended_by_budget(partial: str) -> HandlerResponse:
 
 def _given_up(fault: Fault) -> TaskFailed:
     return TaskFailed(fault.code, carriable(cut(fault.reason, _REASON_CUT)))
+
+
+def _check(name: str, settings: AgentSettings, accepts: tuple[type, ...]) -> None:
+    """Raises ConfigError for templates that do not fit their classes, and for skills that cannot be told apart."""
+    wrong = []
+    for cls, text in settings.task.items():
+        mistakes = untellable(text, cls) if cls in accepts else ["is no class that it accepts"]
+        wrong += [f"the task of '{name}' for {cls.__name__}: {mistake}" for mistake in mistakes]
+    names = [skill.name for skill in settings.skills]
+    wrong += [
+        f"'{name}' has two skills named '{each}'" for each in dict.fromkeys(names) if names.count(each) > 1
+    ]
+    if wrong:
+        raise ConfigError([Problem(text) for text in wrong])
 
 
 def _several(classes: Iterable[type] | type) -> tuple[type, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from xml_pipeline.agents.agent import LLMAgent
-from xml_pipeline.agents.wording import task_text
 from xml_pipeline.errors import ConfigError, RoutingError, no_such
 from xml_pipeline.pump.listener import Listener
 
@@ -30,8 +29,8 @@ async def estimate_of(to: str, payload: Any, table: Mapping[str, Listener], rout
     if not isinstance(agent, LLMAgent):
         raise ConfigError(f"what '{to}' costs cannot be known before: it is no built-in agent (agent: true)")
     settings, prompt = agent.settings, agent.prompt_as_sent(table, router)
-    task = {"role": "user", "content": task_text(payload, native=prompt.mode == "native")}
-    turns = settings.max_turns if found.peers else 1
+    task = {"role": "user", "content": agent.task_as_sent(payload, prompt.mode)}
+    turns = settings.max_turns if agent.asks_again(table) else 1
     return await router.estimate(
         settings.model,
         [*prompt.messages, task],

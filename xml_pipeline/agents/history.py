@@ -25,12 +25,14 @@ class Result:
         name: the tool's.
         text: the answer, or what went wrong.
         is_error: whether it is no answer.
+        own: whether it is what the agent has itself: a skill, or that the task was handed over.
     """
 
     id: str
     name: str
     text: str
     is_error: bool = False
+    own: bool = False
 
     def shortened(self) -> Result:
         """The beginning of a long result, which says that it is one."""

@@ -84,7 +84,8 @@ def _is_call(data: Mapping[str, Any], toolbox: Toolbox, by_fields: bool) -> bool
         names += data
     if any(isinstance(name, str) and toolbox.find(name) for name in names):
         return True
-    return by_fields and any(len(tool.codec.fields) > 1 and _fits(tool.codec, data) for tool in toolbox.tools)
+    calls = (tool.codec for tool in toolbox.tools if tool.does == "calls")
+    return by_fields and any(len(codec.fields) > 1 and _fits(codec, data) for codec in calls)
 
 
 def _fits(codec: Any, data: Mapping[str, Any]) -> bool:
@@ -124,7 +125,10 @@ def written_in_another_notation(text: str, toolbox: Toolbox) -> bool:
 
 
 def _named_after(tool: Tool, text: str) -> bool:
-    """Whether an element is called as the tool is, and begins with one of its fields."""
+    """Whether an element is called as the tool is, and begins with one of its fields; a hand-over may have none."""
+    if tool.does == "hands over":
+        name = re.escape(tool.name)
+        return re.search(rf"(?<!`)<(?:{name}[\s/>]|call\s+to\s*=\s*[\"']{name}[\"'])", text) is not None
     fields = "|".join(re.escape(each.name) for each in tool.codec.fields)
     if not fields or (f"<{tool.name}>" not in text and f"<{tool.peer}>" not in text):
         return False

@@ -10,11 +10,12 @@ from typing import Literal, TypeAlias
 
 from xml_pipeline.agents.contract import Answer
 from xml_pipeline.agents.history import tokens_of
+from xml_pipeline.agents.skills import Skill, told
 from xml_pipeline.agents.toolbox import Toolbox
 from xml_pipeline.llm.accounting.estimate import BYTES_PER_TOKEN, tools_size
 from xml_pipeline.llm.types import Message, ToolSpec
 from xml_pipeline.payload import codec_of
-from xml_pipeline.pump.instructions import usage_instructions
+from xml_pipeline.pump.instructions import described, how_to_call, peers_of
 from xml_pipeline.pump.listener import Listener
 
 Mode: TypeAlias = Literal["native", "xml"]
@@ -28,11 +29,13 @@ class Prompt:
         mode: how the model calls peers: by native tool calls, or by XML in its text.
         system: the system message; "" for none.
         tools: offered natively; empty in `xml` mode.
+        later: texts that come after it as they are, by name: skills, and templates of tasks.
     """
 
     mode: Mode
     system: str
     tools: tuple[ToolSpec, ...] = ()
+    later: tuple[tuple[str, str], ...] = ()
 
     @property
     def messages(self) -> list[Message]:
@@ -41,11 +44,13 @@ class Prompt:
 
     @property
     def sha256(self) -> str:
-        """Of system text and tools: the same for the same prompt on every machine."""
-        parts = {
+        """Of system text, tools and what comes later: the same for the same prompt on every machine."""
+        parts: dict[str, object] = {
             "system": self.system,
             "tools": [[tool.name, tool.description, tool.parameters] for tool in self.tools],
         }
+        if self.later:
+            parts["later"] = self.later
         text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -63,6 +68,9 @@ class Prompt:
         parts = ["--- system ---", self.system or "(none)"]
         if tools:
             parts += ["--- tools ---", "\n\n".join(tools)]
+        if self.later:
+            sizes = [f"{name}: {len(text):,} characters" for name, text in self.later]
+            parts += ["--- later ---", *sizes]
         how = "native tool calls" if self.mode == "native" else "XML in its text"
         parts.append(f"--- calls peers by {how}; about {self.tokens} tokens; sha256 {self.sha256} ---")
         return "\n".join(parts)
@@ -74,24 +82,43 @@ def compose(
     listener: Listener,
     table: Mapping[str, Listener],
     answers: Sequence[type] = (Answer,),
+    *,
+    skills: Sequence[Skill] = (),
+    tasks: Mapping[type, str] | None = None,
 ) -> Prompt:
-    """The prompt of `listener`: its own text, how to call its peers, how to answer.
+    """The prompt of `listener`: its own text, its skills, how to call its peers and hand over, how to answer.
 
     Args:
         text: the agent's own prompt.
         mode: how its model calls peers.
-        listener: with its peers.
+        listener: with its peers and those it hands over to.
         table: all listeners by name.
         answers: the payload classes that it may answer with; an `Answer` is written as plain text.
+        skills: what it may read.
+        tasks: templates of its tasks, by payload class.
     """
+    toolbox = Toolbox.of(listener, table, hand_overs=True, skills=skills)
+    reads = next((tool for tool in toolbox.tools if tool.does == "reads"), None)
     parts = [text.strip()]
+    if reads is not None:
+        parts.append(told(skills, f" with {reads.address}"))
     tools: tuple[ToolSpec, ...] = ()
     if mode == "native":
-        tools = Toolbox.of(listener, table).specs
+        tools = toolbox.specs
     else:
-        parts.append(usage_instructions(listener, table))
-    parts.append(_how_to_answer(answers, alone=not listener.peers))
-    return Prompt(mode, "\n\n".join(part for part in parts if part), tools)
+        others = (tool for tool in toolbox.tools if tool.does != "calls")
+        own = (described(tool.address, tool.description, (tool.codec.prompt_text,)) for tool in others)
+        parts.append(how_to_call((*peers_of(listener, table), *own)))
+    parts.append(_how_to_answer(answers, alone=not toolbox.tools))
+    return Prompt(mode, "\n\n".join(part for part in parts if part), tools, _later(skills, tasks or {}))
+
+
+def _later(skills: Sequence[Skill], tasks: Mapping[type, str]) -> tuple[tuple[str, str], ...]:
+    texts = [(f"task {codec_of(cls).root}", text) for cls, text in tasks.items()]
+    for skill in skills:
+        texts.append((f"skill {skill.name}", skill.text))
+        texts += [(f"skill {skill.name}/{name}", text) for name, text in skill.files.items()]
+    return tuple(texts)
 
 
 def _how_to_answer(answers: Sequence[type], *, alone: bool) -> str:

@@ -1,4 +1,4 @@
-"""What a model's answer means: calls to peers, the final answer, or a fault it is told of. Pure."""
+"""What a model's answer means: calls, a hand-over, the final answer, or a fault it is told of. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from xml_pipeline.agents.misplaced import (
     written_in_another_notation,
 )
 from xml_pipeline.agents.prompt import Mode
-from xml_pipeline.agents.toolbox import BadCall, ModelCall, PeerCall, Toolbox
+from xml_pipeline.agents.skills import looked_up
+from xml_pipeline.agents.toolbox import BadCall, Lookup, ModelCall, PeerCall, Toolbox
 from xml_pipeline.agents.wording import broken, complaint, rule
 from xml_pipeline.envelope import Code, Found, extract_payloads
 from xml_pipeline.envelope.thinking import without_thinking
@@ -59,9 +60,21 @@ class Reading:
     repairs: tuple[str, ...] = ()
 
     @property
-    def good(self) -> list[PeerCall]:
-        """The calls that may be sent."""
-        return [call for call in self.calls if isinstance(call, PeerCall)]
+    def good(self) -> bool:
+        """Whether something in it can be done: a call, a hand-over, a skill that was read."""
+        return any(not isinstance(call, BadCall) for call in self.calls)
+
+    @property
+    def sent(self) -> list[PeerCall]:
+        """The calls of peers."""
+        calls = (call for call in self.calls if isinstance(call, PeerCall))
+        return [call for call in calls if call.tool.does == "calls"]
+
+    @property
+    def hand_over(self) -> PeerCall | None:
+        """The hand-over; then there is no other call."""
+        calls = (call for call in self.calls if isinstance(call, PeerCall))
+        return next((call for call in calls if call.tool.does == "hands over"), None)
 
     @property
     def problem(self) -> Fault | None:
@@ -100,16 +113,23 @@ class Reader:
             return ()
         return ("call", "message", *(codec.root for codec in self._toolbox.codecs))
 
-    def read(self, response: LLMResponse) -> Reading:
-        """What `response` means."""
+    def read(self, response: LLMResponse, task: type | None = None) -> Reading:
+        """What `response` means.
+
+        Args:
+            response: the model's answer.
+            task: the class of the task, if that can be handed over as it is.
+        """
         reading = self._read(response)
+        if reading.calls:
+            reading = replace(reading, calls=self._settled(reading.calls, task))
         repairs = tuple(dict.fromkeys((*response.repairs, *reading.repairs)))
         return replace(reading, repairs=repairs) if response.repairs else reading
 
     def _read(self, response: LLMResponse) -> Reading:
         message = response.message
         if response.tool_calls:
-            calls = tuple(self._toolbox.read(response.tool_calls))
+            calls: tuple[ModelCall, ...] = tuple(self._toolbox.read(response.tool_calls))
             written = [call.written.as_dict() for call in calls if call.written is not None]
             return Reading({**message, "tool_calls": written}, calls)
         text = without_thinking(response.content, [codec.root for codec in self._codecs])
@@ -124,6 +144,30 @@ class Reader:
         if fault is not None:
             return Reading(message, fault=fault)
         return self._final(message, response.content, text)
+
+    # --- hand-overs and skills ---
+
+    def _settled(self, calls: Sequence[ModelCall], task: type | None) -> tuple[ModelCall, ...]:
+        """Skills are read, and what a hand-over does not allow is refused: it ends the task, so it stands alone."""
+        peers = [call for call in calls if isinstance(call, PeerCall)]
+        if len(calls) > 1 and any(call.tool.does == "hands over" for call in peers):
+            return tuple(_beside(call) if isinstance(call, PeerCall) else call for call in calls)
+        return tuple(self._settle(call, task) if isinstance(call, PeerCall) else call for call in calls)
+
+    def _settle(self, call: PeerCall, task: type | None) -> ModelCall:
+        tool = call.tool
+        if tool.does == "reads":
+            try:
+                return Lookup(call.id, tool, looked_up(self._toolbox.skills, call.payload), call.written)
+            except PayloadError as error:
+                return _refused(call, error)
+        if tool.does == "calls" or task in tool.tasks or (task is None and not tool.whole):
+            return call
+        fitting = [each.name for each in self._toolbox.tools if each.peer == tool.peer and task in each.tasks]
+        why = f"is not for this task; it can be handed over to {tool.peer} in another way"
+        if not fitting:
+            why = "hands over nothing here: the task as it came is not there any more. Answer it, or call a peer"
+        return _refused(call, broken(tool.name, why, ", ".join(fitting)))
 
     # --- calls as XML in text ---
 
@@ -148,14 +192,16 @@ class Reader:
         takers = self._toolbox.takers(root, found.to)
         if len(takers) == 1:
             return PeerCall(call_id, takers[0], found.payload, found.repairs)
-        if takers:
-            form = f'<call to="{takers[0].peer}"><{root}>…</{root}></call>'
-            peers = ", ".join(tool.peer for tool in takers)
-            error = broken(root, f"several peers take it; name one of them as {form}", peers)
-        elif takes := [f"<{tool.codec.root}>" for tool in self._toolbox.tools if tool.peer == found.to]:
+        tools = self._toolbox.tools
+        named = takers or ([] if found.to else [tool for tool in tools if tool.codec.root == root])
+        if named:
+            form = f'<call to="{named[0].address}"><{root}>…</{root}></call>'
+            what = "several peers take it; name one of them" if takers else "say to whom it is handed over,"
+            error = broken(root, f"{what} as {form}", ", ".join(tool.address for tool in named))
+        elif takes := [f"<{tool.codec.root}>" for tool in tools if tool.address == found.to]:
             error = broken(root, f"is not what '{found.to}' takes", ", ".join(takes))
         else:
-            peers = ", ".join(dict.fromkeys(tool.peer for tool in self._toolbox.tools))
+            peers = ", ".join(self._toolbox.addresses)
             error = broken(root, f"there is no peer '{cut(found.to)}' that you can call", peers)
         return self._bad(call_id, root, error)
 
@@ -198,7 +244,7 @@ class Reader:
         if self._mode == "native":
             return "as a tool call"
         first = self._toolbox.tools[0]
-        return f'as XML: <call to="{first.peer}"><{first.codec.root}>…</{first.codec.root}></call>'
+        return f'as XML: <call to="{first.address}"><{first.codec.root}>…</{first.codec.root}></call>'
 
     # --- the final answer ---
 
@@ -209,6 +255,21 @@ class Reader:
             huh = complaint(no.error, "your answer", no.example)
             return Reading(message, fault=Fault("validation", f"the model's answer is not valid: {no}", huh))
         return Reading(message, answer=answer, repairs=repairs)
+
+
+def _beside(call: PeerCall) -> BadCall:
+    """A call beside a hand-over: nothing of such an answer is done, because what comes back would reach nobody."""
+    if call.tool.does == "hands over":
+        why = (
+            "hands the task over for good, so it is the only call of an answer; nothing of this one was done"
+        )
+    else:
+        why = "was not made, because this answer hands the task over too; do one of the two"
+    return _refused(call, broken(call.name, why))
+
+
+def _refused(call: PeerCall, error: PayloadError) -> BadCall:
+    return BadCall(call.id, call.name, complaint(error, call.name), str(error), call.written)
 
 
 def _stopped(response: LLMResponse, text: str) -> Fault | None:

@@ -15,7 +15,7 @@ import msgspec
 
 from xml_pipeline.agents.history import Bounds, Exchange, Result, Round, within
 from xml_pipeline.agents.reading import Reading
-from xml_pipeline.agents.toolbox import BadCall
+from xml_pipeline.agents.toolbox import BadCall, Lookup, ModelCall
 from xml_pipeline.agents.wording import document, inside_result, is_plain, result_text
 from xml_pipeline.envelope import is_error
 from xml_pipeline.llm.types import Message, shown_text
@@ -56,14 +56,18 @@ class PendingCall:
     Attributes:
         id: the tool call's.
         name: the tool's.
-        peer: who was called; "" for a call that could not be sent.
-        complaint: what the model is told about such a one.
+        peer: who was called, or gets the task; "" for a call that goes to nobody.
+        complaint: what the model is told about one that could not be sent.
+        text: what stands in the skill that one reads.
+        ends: whether it hands the task over.
     """
 
     id: str
     name: str
     peer: str = ""
     complaint: str = ""
+    text: str = ""
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ class RunningTask:
         waiting: the model's message whose calls are out, or None.
         calls: of that message.
         answered: whether an answer was given (it may still be refused).
+        message: the id of the message that brought the task, where the thread keeps that; else "".
     """
 
     exchange: Exchange
@@ -85,6 +90,12 @@ class RunningTask:
     waiting: Message | None = None
     calls: tuple[PendingCall, ...] = field(default=())
     answered: bool = False
+    message: str = ""
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether it was handed over, so that what comes now is a refusal."""
+        return any(call.ends for call in self.calls)
 
     @classmethod
     def restored(cls, state: AgentState) -> RunningTask:
@@ -103,7 +114,12 @@ class RunningTask:
     def so_far(self) -> str:
         """What there is of an answer: what the model wrote beside its calls, or else what those brought."""
         said = [shown_text(each.answer) for each in self.exchange.rounds]
-        results = [each.text for turn in self.exchange.rounds for each in turn.results if not each.is_error]
+        results = [
+            each.text
+            for turn in self.exchange.rounds
+            for each in turn.results
+            if not (each.is_error or each.own)
+        ]
         parts = [text.strip() for text in said if text.strip()] or results
         return carriable("\n\n".join(parts)[:_MOST_PARTIAL])
 
@@ -121,6 +137,14 @@ class RunningTask:
         """The calls of an answer go out."""
         return replace(self, waiting=reading.message, calls=pending(reading))
 
+    def handed_over(self, reading: Reading, to: str) -> RunningTask:
+        """As it is remembered when its hand-over is accepted."""
+        (call,) = reading.calls
+        native = bool(reading.message.get("tool_calls"))
+        name = call.name if native else to
+        text = f"The task was handed over to {to}, who answers it."
+        return self.add(reading.message, (Result(call.id, name, text, own=True),))
+
     def take(self, answers: tuple[Any, ...]) -> RunningTask:
         """The answers to the calls that are out, in call order."""
         assert self.waiting is not None
@@ -135,12 +159,16 @@ def recalled(entry: RememberedTask) -> Exchange:
 
 def pending(reading: Reading) -> tuple[PendingCall, ...]:
     """The calls of an answer, as they are kept until their results are in."""
-    return tuple(
-        PendingCall(call.id, call.name, complaint=call.huh)
-        if isinstance(call, BadCall)
-        else PendingCall(call.id, call.name, call.tool.peer)
-        for call in reading.calls
-    )
+    return tuple(map(_pending, reading.calls))
+
+
+def _pending(call: ModelCall) -> PendingCall:
+    match call:
+        case BadCall():
+            return PendingCall(call.id, call.name, complaint=call.huh)
+        case Lookup():
+            return PendingCall(call.id, call.name, text=call.text)
+    return PendingCall(call.id, call.name, call.tool.peer, ends=call.tool.does == "hands over")
 
 
 def results_of(
@@ -152,8 +180,9 @@ def results_of(
     results = []
     for call in calls:
         if not call.peer:
-            complaint = call.complaint if native else inside_result(call.complaint)
-            results.append(Result(call.id, call.name, complaint, True))
+            text = call.complaint or call.text
+            own = not call.complaint
+            results.append(Result(call.id, call.name, text if native else inside_result(text), not own, own))
         else:
             answer = next(rest)
             if native:

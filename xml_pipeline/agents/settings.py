@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from xml_pipeline.agents.history import Bounds
+from xml_pipeline.agents.skills import Skill
 
 Span: TypeAlias = Literal["call", "session", "conversation", "none"]
 
@@ -24,6 +27,9 @@ class AgentSettings:
         memory: how long finished tasks are remembered.
         history: how much of them.
         peer_timeout_seconds: for the answers of its peers; while only people are waited for, it does not count.
+        task: how a task is told to the model, by payload class: a template whose paths begin with a field. A class
+            without one is told as its document, a `Task` as its text.
+        skills: what it may read, by names that differ.
     """
 
     model: str
@@ -35,3 +41,5 @@ class AgentSettings:
     memory: Span = "session"
     history: Bounds = field(default_factory=Bounds)
     peer_timeout_seconds: float = 300.0
+    task: Mapping[type, str] = field(default_factory=lambda: MappingProxyType({}))
+    skills: tuple[Skill, ...] = ()

@@ -219,5 +219,7 @@ def _part(
         return None
     around.allowance.text -= len(text)
     if around.allowance.text < 0:
-        document.report(here, f"all prompts and texts together have more than {MAX_TEXT:,} characters")
+        document.report(
+            here, f"all prompts, skills and texts together have more than {MAX_TEXT:,} characters"
+        )
     return text

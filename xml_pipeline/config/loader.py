@@ -15,7 +15,9 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import ValidationError
 
+from xml_pipeline.agents import Skill
 from xml_pipeline.config import document as documents
+from xml_pipeline.config.agents import check_hand_overs, check_tasks
 from xml_pipeline.config.binding import bind, import_paths
 from xml_pipeline.config.boxes import budgets_of, load_boxes
 from xml_pipeline.config.case_checks import check_cases
@@ -31,6 +33,7 @@ from xml_pipeline.config.lock import check_lock
 from xml_pipeline.config.models import EXTENSION, FORMAT, Box, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
+from xml_pipeline.config.skills import read_skills
 from xml_pipeline.config.triggers import check_messages
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
@@ -60,8 +63,8 @@ def load(
         path: the file. Relative paths and import paths in it start from its directory.
         environ: the variables that `${NAME}` stands for, over those of the `.env` file beside it; default:
             the process's environment, which is not changed.
-        root: the directory that the files it names (prompts, listener files) have to lie below, symbolic links
-            followed; default: its own.
+        root: the directory that the files it names (prompts, skills, listener files) have to lie below, symbolic
+            links followed; default: its own.
         imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
         llm: a file whose `llm` section stands in the place of this one's, whole.
         locked: whether what it uses from elsewhere has to be what `organism.lock` beside it says.
@@ -137,12 +140,13 @@ class _How:
 
 def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConfig:
     """`loads`, with all that it uses."""
-    document, around, prompts = _read(text, file, home, how)
+    document, around, prompts, skills = _read(text, file, home, how)
     declarations, classes = declared(document)
     config = _validate(document, unimported=True)
     check(document, (*words(document), *BUILT_IN))
     resolved: Mapping[str, Any] = {**BUILT_IN, **classes}
     check_cases(document, resolved)
+    check_tasks(document, resolved)
     if config is None or document.found:
         raise _error(document, file)
     unchecked = import_paths(document)
@@ -166,18 +170,22 @@ def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConf
         if not document.found:
             flows = read_flows(document, config, boxes, resolved, complete=True)
             check_messages(document, resolved)
-        if document.found:
-            raise _error(document, file)
+    if not document.found:
+        check_tasks(document, resolved)
+        check_hand_overs(document, resolved, flows)
+    if document.found:
+        raise _error(document, file)
     config = _complete(config, document, around, prompts, resolved, unchecked, boxes)
     config._boxes = MappingProxyType(boxes)
-    config._declarations, config._classes, config._flows = declarations, classes, MappingProxyType(flows)
+    config._declarations, config._classes = declarations, classes
+    config._flows, config._skills = MappingProxyType(flows), MappingProxyType(skills)
     return config
 
 
 def _read(
     text: str | bytes, file: str, home: Path, how: _How
-) -> tuple[Document, Surroundings, Mapping[int, tuple[str, ...]]]:
-    """The data of a file and of those that it names, where it was read, and the prompts by listener."""
+) -> tuple[Document, Surroundings, Mapping[int, tuple[str, ...]], Mapping[int, tuple[Skill, ...]]]:
+    """The data of a file and of those that it names, where it was read; prompts and skills by listener."""
     root = how.root
     variables, problems = environment(home, os.environ if how.environ is None else how.environ)
     around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
@@ -197,9 +205,10 @@ def _read(
     directories = {file: home, **include_listeners(document, around)}
     add_cases(document, how.tests, around)
     prompts = read_prompts(document, directories, around)
+    skills = read_skills(document, directories, around)
     _report_keys(document)
     _leave_out_extensions(document)
-    return document, around, prompts
+    return document, around, prompts, skills
 
 
 def _validate(document: Document, *, unimported: bool = False) -> OrganismConfig | None:

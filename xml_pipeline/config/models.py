@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 
+from xml_pipeline.agents import Skill
 from xml_pipeline.config.cases import CaseSection
 from xml_pipeline.config.document import Place
 from xml_pipeline.config.payloads import Payloads, unused
@@ -53,6 +54,7 @@ Classes = Annotated[
     Field(min_length=1),
     BeforeValidator(_several, json_schema_input_type=ClassName | list[ClassName]),
 ]
+Folder = Annotated[str, Field(min_length=1)]
 BudgetSections = Annotated[
     tuple[BudgetSection, ...],
     BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
@@ -388,6 +390,16 @@ class ListenerConfig(Section):
         description="The system prompt: a text, a file, or a list of texts and files, with an empty line between"
         " them. How to call the peers is added to it.",
     )
+    task: Annotated[Mapping[str, str], AGENTS] = Field(
+        default_factory=dict,
+        description="How a task is told to the model, by class of `accepts`: a text in which `{{field}}` and"
+        ' `{{field.below or "text"}}` stand for what came. Default: a `Task` is its text, every other class its XML.',
+    )
+    skills: Annotated[tuple[Folder, ...], AGENTS] = Field(
+        default=(),
+        description="Folders with a SKILL.md, relative to the file that names them, read once, at load. The name and"
+        " the description of each stand in the prompt; the model reads the rest when it needs it.",
+    )
     max_turns: Annotated[Count, AGENTS] = Field(
         default=8,
         description="Turns for one task, each an answer of the model with all its calls; after the last one the"
@@ -525,6 +537,7 @@ class OrganismConfig(Section):
     _classes: Mapping[str, type[Any]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _models: tuple[NamedModel, ...] = PrivateAttr(default=())
     _test_places: tuple[Place, ...] = PrivateAttr(default=())
+    _skills: Mapping[int, tuple[Skill, ...]] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
 
     @property
     def base(self) -> Path:
@@ -583,6 +596,11 @@ class OrganismConfig(Section):
     def unchecked(self) -> tuple[str, ...]:
         """What was not imported and so not checked, as `listeners[2].handler: handlers:greet`."""
         return self._unchecked
+
+    @property
+    def skills(self) -> Mapping[int, tuple[Skill, ...]]:
+        """What agents may read, by the index of the listener."""
+        return self._skills
 
     @property
     def named_models(self) -> tuple[NamedModel, ...]:

@@ -24,7 +24,7 @@ SECTION = "payloads"
 _TAKEN = (
     *BUILT_IN,
     *("Gathered", "Huh", "SystemError", "BrokenRule", "Approval"),
-    *("AgentState", "RememberedTask", "FlowState"),
+    *("AgentState", "RememberedTask", "FlowState", "HandOver", "ReadSkill"),
 )
 
 _Bound = int | float | str

@@ -92,10 +92,11 @@ In code: `xml_pipeline.config.load(path)`. At a glance:
 - **Contracts.** Each listener `accepts` and `answers` payload classes, one or a list. A class is an import path, or a
   word: one of `payloads` ([declared in YAML](../guides/payloads.md#declared-in-yaml)), `Task` or `Answer`.
 - **Listener files.** `listeners: parts` reads each `*.yaml` (and `*.yml`) of the directory `parts` beside
-  organism.yaml, in the order of their names: one listener, or a list of them. A file of a `prompt` is relative to
-  the file that names it.
-- **Where files are.** Prompts and listener files lie below the directory of organism.yaml, symbolic links followed.
-  Whoever runs the file may name another directory, `--root DIR` (in Python `root=`); the file itself cannot.
+  organism.yaml, in the order of their names: one listener, or a list of them. A file of a `prompt` and a folder of
+  `skills` are relative to the file that names them.
+- **Where files are.** Prompts, skills and listener files lie below the directory of organism.yaml, symbolic links
+  followed. Whoever runs the file may name another directory, `--root DIR` (in Python `root=`); the file itself
+  cannot.
 - **What runs.** Reading a file runs none of its code. Only when nothing is wrong that can be seen without it are
   the modules imported that `llm` names (`modules`, `on_event`, providers of other packages), then, if those are
   right, the handlers and payload classes. `run`, `check`, `send` and `describe` import all of them, `llm list`,
@@ -103,8 +104,8 @@ In code: `xml_pipeline.config.load(path)`. At a glance:
   at the top of a module: do not check a stranger's file without `--no-import`.
 - **YAML.** Anchors and aliases work, tags and merge keys (`<<`) do not: nothing is merged. A file has at most
   {MAX_BYTES:,} bytes of UTF-8 and {MAX_DEPTH} levels; all files of an organism together have {MAX_ALL_BYTES:,} bytes,
-  {MAX_VALUES:,} keys and values, and {MAX_TEXT:,} characters of text and prompts, aliases and variables counted each
-  time they are used.
+  {MAX_VALUES:,} keys and values, and {MAX_TEXT:,} characters of text, prompts and skills, aliases and
+  variables counted each time they are used.
   Pipes, devices and other things that are no files are refused, as `.env` too. The first {MAX_PROBLEMS} mistakes
   are told, the rest counted.
 - **Kinds of listeners.** A listener with a `handler` is a tool (with `agent: true` a hand-written agent), one with

@@ -9,6 +9,7 @@ Sources: XSD 1.0 part 2, appendix F; ECMA-262, RegExp with the flag `u`; https:/
 
 from __future__ import annotations
 
+import math
 import re
 import string
 
@@ -24,6 +25,7 @@ _MARKS = ".\\?*+{}()[]|^"
 _CATEGORY = re.compile(r"\{(L[ultmo]?|M[nce]?|N[dlo]?|P[cdseifo]?|Z[slp]?|S[mcko]?)\}")
 _DOT = "[^\\n\\r]"  # what `.` means in XSD; elsewhere it takes less or more
 _NEGATED = re.compile(r"(?<!\\)(?:\\\\)*(?:\[\^|\\P)")
+_SIGN = re.compile(r"\\[pP]\{[^{}]*+\}|\\.|\[(?:\\.|[^\[\]\\])*+\]|\{[^{}]*+\}|.", re.DOTALL)
 _REPEAT = re.compile(r"[*+?]|\{([0-9]{1,9})(,([0-9]{0,9}))?\}")
 
 
@@ -56,6 +58,45 @@ def facet(pattern: str) -> str | None:
         return None
     shown = inner.replace(_DOT, ".")
     return shown if len(_NEGATED.findall(shown)) <= 1 else None
+
+
+def longest(pattern: str) -> float:
+    """The most characters of a text that matches a pattern of the form that `whole` gives; infinite for any other."""
+    inner = pattern[2:-2]
+    try:
+        if pattern[:2] != "^(" or pattern[-2:] != ")$" or _Reader(inner).read() != inner:
+            return math.inf
+    except ValueError:
+        return math.inf
+    around: list[tuple[float, float]] = []
+    most: float = 0  # of the ways before
+    before: float = 0  # of this way, without what a repeat would repeat
+    last: float = 0  # of that
+    for sign in _SIGN.findall(inner):
+        repeat = _REPEAT.fullmatch(sign)
+        if repeat is not None:
+            times = _times(repeat)
+            last = last * times if last and times else 0
+        elif sign == "(":
+            around.append((most, before + last))
+            most = before = last = 0
+        elif sign == ")":
+            inside = max(most, before + last)
+            most, before = around.pop()
+            last = inside
+        elif sign == "|":
+            most, before, last = max(most, before + last), 0, 0
+        else:
+            before, last = before + last, 1
+    return max(most, before + last)
+
+
+def _times(repeat: re.Match[str]) -> float:
+    if repeat[1] is None:
+        return 1 if repeat[0] == "?" else math.inf
+    if repeat[2] is None:
+        return int(repeat[1])
+    return int(repeat[3]) if repeat[3] else math.inf
 
 
 class _Reader:

@@ -236,16 +236,24 @@ class Causes:
     def _response(self, reading: _Reading, message: Message, kind: Kind = "send") -> HandlerResponse:
         payload = self._said(message).payload
         own = "" if message.message_id.startswith(reading.prefix) else message.message_id
-        return HandlerResponse(payload, message.to, kind=kind, repairs=message.repairs, _message_id=own)
+        remember = self._remember(reading) if kind == DELEGATE else None
+        return HandlerResponse(
+            payload, message.to, kind=kind, repairs=message.repairs, remember=remember, _message_id=own
+        )
+
+    def _remember(self, reading: _Reading) -> Any:
+        """What it wanted remembered with what ends its thread; None for nothing."""
+        entry, reading.remembered = reading.remembered, None
+        if entry is None:
+            return None
+        try:
+            remember, _ = self._reviver.kept(entry, self._listeners.get(reading.thread.listener))
+        except Unreadable as error:
+            raise _outgrown("remember", entry.data.decode(), error) from error
+        return remember
 
     def _answer(self, reading: _Reading, message: Message, *, by_name: bool) -> HandlerResponse:
-        remember, entry = None, reading.remembered
-        if entry is not None:
-            try:
-                remember, _ = self._reviver.kept(entry, self._listeners.get(reading.thread.listener))
-            except Unreadable as error:
-                raise _outgrown("remember", entry.data.decode(), error) from error
-            reading.remembered = None
+        remember = self._remember(reading)
         payload = self._said(message).payload
         return HandlerResponse(
             payload,

@@ -467,11 +467,14 @@ class Rules(Endings, kw_only=True):
             sender, to, self.new_id(), message_id, cause.message_id, "", 1, repairs, conversation.id, self.at
         )
         try:
+            entry = entry_of(response.remember) if delegated and response.remember is not None else None
             message = Message.sealed(heading, response.payload, writer, reader, terms.wire_limits)
         except (PayloadError, EnvelopeError) as error:
             self._refuse(thread, complaint(error, reader), message_id, to, slot)
             return
         if delegated:
+            if entry is not None:
+                self._remember(thread, entry)
             parent = conversation.threads[thread.parent] if thread.parent else None
             opening = self._opening(parent, target, thread.opening_id, thread.depth, thread.slot, thread)
             if thread.children or thread.inbox:

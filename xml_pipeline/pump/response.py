@@ -132,9 +132,15 @@ class HandlerResponse(_Addressed, Generic[A], kw_only=True, eq=False):
         return cls(payload, kind=RESPOND, remember=remember)
 
     @classmethod
-    def delegate(cls, payload: Any, to: str) -> HandlerResponse:
-        """Hand over to a peer: it answers this listener's caller, and this thread ends."""
-        return cls(payload, to, kind=DELEGATE)
+    def delegate(cls, payload: Any, to: str, *, remember: Any = None) -> HandlerResponse:
+        """Hand over to a peer: it answers this listener's caller, and this thread ends.
+
+        Args:
+            payload: what the peer is asked.
+            to: the peer, one of `hands_over_to`.
+            remember: as of `respond`, added when the peer gets the call.
+        """
+        return cls(payload, to, kind=DELEGATE, remember=remember)
 
     @staticmethod
     def gather(responses: Iterable[HandlerResponse], timeout: float | None = None) -> GatherResponse:

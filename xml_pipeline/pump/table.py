@@ -47,18 +47,16 @@ def _problems(listeners: Mapping[str, Listener], organism: str, default: str | N
             )
         for name in each.hands_over_to:
             target = listeners.get(name)
-            if target is not None and (more := _more(each, target)):
+            if target is not None and (more := beyond(each.answers, target.answers)):
                 yield (
                     f"listener '{each.name}' answers {_names(each.answers)}, and hands over to '{name}', which may"
                     f" answer {listing(more)} too; name that in its `answers`, or hand over to another one"
                 )
 
 
-def _more(first: Listener, target: Listener) -> list[str]:
-    """What a target answers, and whoever hands over to it does not."""
-    if first.answers is None or target.answers is None:
-        return []
-    return [cls.__name__ for cls in target.answers if cls not in first.answers]
+def beyond(answers: tuple[type, ...] | None, others: tuple[type, ...] | None) -> list[str]:
+    """What of the answers of a target is none of whoever hands over to it; None is what is not declared."""
+    return [cls.__name__ for cls in others or () if answers is not None and cls not in answers]
 
 
 def _names(classes: tuple[type, ...] | None) -> str:

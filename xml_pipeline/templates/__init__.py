@@ -5,6 +5,7 @@ read again, so what a model or a stranger wrote cannot become a template (ADR 38
 """
 
 from xml_pipeline.templates.filling import Filler
+from xml_pipeline.templates.telling import told, untellable
 from xml_pipeline.templates.text import Reference, Template, TemplateFault, is_template, parse
 from xml_pipeline.templates.types import Scope, Type, lead, of_classes
 
@@ -19,4 +20,6 @@ __all__ = [
     "lead",
     "of_classes",
     "parse",
+    "told",
+    "untellable",
 ]

@@ -17,9 +17,7 @@ _STEP = r"[A-Za-z_][A-Za-z0-9_]*"
 _INSIDE = re.compile(rf'\s*({_STEP}(?:\.{_STEP})*)(?:\s+or\s+"((?:[^"\\]|\\.)*)")?\s*\}}\}}', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _MOST_STEPS = 20
-HELP = (
-    'write {{input.field}}, or {{input.field or "text"}} where it may be absent; {{{{ stands for two braces'
-)
+HELP = 'write {{path}}, or {{path or "text"}} where it may be absent; {{{{ stands for two braces'
 
 
 class TemplateFault(Exception):
