@@ -10,6 +10,7 @@ from xml_pipeline.agents import AgentSettings, Answer, Bounds, Task, agent_liste
 from xml_pipeline.config import ListenerConfig, OrganismConfig
 from xml_pipeline.config.flows import FlowConfig
 from xml_pipeline.config.models import OrganismSection
+from xml_pipeline.config.serving import unserved
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.flows import FlowHandler
 from xml_pipeline.hardened import DEFAULT_LIMITS, Limits
@@ -76,9 +77,18 @@ def router_of(config: OrganismConfig, *, alone: bool = False) -> Router:
             organism=config.organism.name,
         )
     section = config.llm or LLMSection()
-    return build_router(
-        section, environ=config.environ, base=config.base, name=config.organism.name, ledger=ledger
+    if config.untrusted is not None and section.ledger is not None and section.ledger.path is not None:
+        from xml_pipeline.journal.ledger_file import LedgerFile
+
+        path = config.llm_base / section.ledger.path
+        ledger = LedgerFile(path, organism=config.organism.name, joinable=False)
+    router = build_router(
+        section, environ=config.environ, base=config.llm_base, name=config.organism.name, ledger=ledger
     )
+    backends = list(router.backends.values())[: len(section.backends)]
+    if config.untrusted is not None and (problems := unserved(config, backends)):
+        raise ConfigError(problems)
+    return router
 
 
 def listeners_of(config: OrganismConfig) -> list[Listener]:

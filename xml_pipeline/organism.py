@@ -51,7 +51,7 @@ from xml_pipeline.streams import EventStream
 from xml_pipeline.threads.ids import random_ids
 
 if TYPE_CHECKING:
-    from xml_pipeline.config import OrganismConfig
+    from xml_pipeline.config import OrganismConfig, Untrusted
     from xml_pipeline.door import Door
     from xml_pipeline.llm import Router
     from xml_pipeline.llm.accounting.forecast import Estimate
@@ -143,7 +143,12 @@ class Organism:
 
     @classmethod
     def from_file(
-        cls, path: str | Path, *, environ: Mapping[str, str] | None = None, root: str | Path | None = None
+        cls,
+        path: str | Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        root: str | Path | None = None,
+        untrusted: Untrusted | None = None,
     ) -> Organism:
         """The organism that a file declares.
 
@@ -151,13 +156,14 @@ class Organism:
             path: of an organism.yaml.
             environ: variables instead of the process's; `.env` beside the file adds to them.
             root: the directory that the files it names have to lie below; default: its own.
+            untrusted: that it is from somebody else, with which models and how much money it is run (`config.load`).
 
         Raises:
             ConfigError: with every mistake in the file.
         """
         from xml_pipeline.config import load
 
-        return organism_of(load(path, environ=environ, root=root))
+        return organism_of(load(path, environ=environ, root=root, untrusted=untrusted))
 
     @classmethod
     def from_config(cls, config: OrganismConfig) -> Organism:

@@ -121,9 +121,28 @@ def organism_file(arguments: argparse.Namespace) -> Path:
 
 def config(arguments: argparse.Namespace, imports: Imports) -> OrganismConfig:
     """That file, checked, with what it names imported as far as it is said. Raises ConfigError."""
-    from xml_pipeline.config import load
+    from xml_pipeline.config import Untrusted, load
 
-    return load(organism_file(arguments), root=arguments.root, imports=imports, llm=arguments.llm)
+    path = organism_file(arguments)
+    if not getattr(arguments, "untrusted", False):
+        if getattr(arguments, "usd", None) is not None:
+            raise ConfigError(
+                "--usd goes with --untrusted; budgets of your own file stand in it, under `llm`"
+            )
+        return load(path, root=arguments.root, imports=imports, llm=arguments.llm)
+    if arguments.root is not None:
+        raise ConfigError(
+            "--root does not go with --untrusted: what such a file names lies below its own folder"
+        )
+    return load(path, imports=imports, untrusted=Untrusted(arguments.llm, arguments.usd or 0.0))
+
+
+def refuse_half_trusted(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError when a file from somebody else is to be run without models and a budget of one's own."""
+    if arguments.untrusted and (arguments.llm is None or arguments.usd is None):
+        raise ConfigError(
+            "--untrusted goes with --llm FILE, your own file of models, and --usd N, what the run may cost at most"
+        )
 
 
 def organism(arguments: argparse.Namespace) -> Organism:
@@ -144,6 +163,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def dollars(text: str) -> float:
+    """A type of `argument`: a number from 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"an amount in US dollars is needed, as 0.01, not {text!r}")
+    return value
+
+
 def positive(text: str) -> int:
     """A type of `argument`: a whole number from 1."""
     try:
@@ -153,3 +183,19 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, not {text!r}")
     return value
+
+
+UNTRUSTED = all_of(
+    argument(
+        "--untrusted",
+        action="store_true",
+        help="the file is from somebody else: it may hold no code, no variables, no models and no paths that lead out"
+        " of its folder; it is run with --llm and --usd alone",
+    ),
+    argument(
+        "--usd",
+        type=dollars,
+        metavar="N",
+        help="with --untrusted: US dollars that all models together may cost in the whole run",
+    ),
+)

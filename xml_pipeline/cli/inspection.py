@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml_pipeline.cli.command import (
     FILE_ARGUMENT,
     FILE_OPTION,
+    UNTRUSTED,
     Declare,
     argument,
     command,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         ),
     ),
     *FILE_ARGUMENT,
+    UNTRUSTED,
 )
 def check(arguments: argparse.Namespace) -> int:
     """Say in one line what is in it. ConfigError holds what is wrong."""
@@ -139,6 +141,7 @@ def _form(name: str, does: str) -> Declare:
         ),
     ),
     FILE_OPTION,
+    UNTRUSTED,
 )
 def describe(arguments: argparse.Namespace) -> int:
     """Print a listener in the form asked for, without one as a person reads it."""
@@ -190,6 +193,7 @@ def _codec(listener: Listener, payload: str | None) -> Codec[Any]:
         "--format", choices=("mermaid", "svg"), default="mermaid", help="what to write (default: mermaid)"
     ),
     *FILE_ARGUMENT,
+    UNTRUSTED,
 )
 def graph(arguments: argparse.Namespace) -> int:
     """Print it."""

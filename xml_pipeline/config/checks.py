@@ -23,8 +23,14 @@ _OF_PEOPLE = [
 ]  # `agent: false` does no harm
 
 
-def check(document: Document, classes: Collection[str]) -> None:
-    """Report what does not fit together; `classes` are those that the file names by a word."""
+def check(document: Document, classes: Collection[str], *, one_author: bool = True) -> None:
+    """Report what does not fit together.
+
+    Args:
+        document: the file.
+        classes: those that it names by a word.
+        one_author: whether who wrote the listeners wrote the `llm` section too.
+    """
     data = document.data
     if not isinstance(data, Mapping):
         return
@@ -45,7 +51,8 @@ def check(document: Document, classes: Collection[str]) -> None:
             _check_named(document, (*path, key), word, entry.get(key), known)
         _check_classes(document, path, entry, classes)
         _check_approver(document, path, entry, known, people)
-    _check_budgets(document, entries, data.get("llm"))
+    if one_author:
+        _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
     organism = data.get("organism")
     if isinstance(organism, Mapping):

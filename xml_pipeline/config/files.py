@@ -15,7 +15,7 @@ from typing import Any
 
 from xml_pipeline.config import document as documents
 from xml_pipeline.config.document import MAX_TEXT, Allowance, Document, Place
-from xml_pipeline.regular import bytes_of, refuse_outside, unreadable
+from xml_pipeline.regular import bytes_of, refuse_hidden, refuse_outside, unreadable
 
 MAX_FILES = 1_000
 
@@ -29,14 +29,20 @@ class Surroundings:
     Attributes:
         home: its directory; what it names is relative to it.
         root: what its files have to lie below.
-        variables: what `${NAME}` stands for.
+        variables: what `${NAME}` stands for; None for a file that is not trusted, which has no variables.
         allowance: what all its files together may hold.
     """
 
     home: Path
     root: Path
-    variables: Mapping[str, str] = field(repr=False)
+    variables: Mapping[str, str] | None = field(repr=False)
     allowance: Allowance = field(default_factory=Allowance)
+
+    def refuse(self, path: Path) -> None:
+        """Raises PermissionError, or ValueError for what is no path, when it is nothing that the file may name."""
+        refuse_outside(path, self.root)
+        if self.variables is None:
+            refuse_hidden(path, self.root)
 
 
 def include_listeners(document: Document, around: Surroundings) -> dict[str, Path]:
@@ -50,7 +56,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
     directory = around.home / name
     data["listeners"] = []
     try:
-        refuse_outside(directory, around.root)
+        around.refuse(directory)
         found = (entry for entry in directory.iterdir() if entry.suffix in _SUFFIXES)
         files = sorted(islice(found, MAX_FILES + 1))
     except (OSError, ValueError) as error:
@@ -69,7 +75,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
         label = os.path.join(os.path.dirname(document.values[()].file), written, file.name)
         directories[label] = directory
         try:
-            refuse_outside(file, around.root)
+            around.refuse(file)
             encoded = bytes_of(file)
         except OSError as error:
             document.add(unreadable(file, error), Place(label, 0, 0, ()))
@@ -167,7 +173,7 @@ def _part(
         return None
     file = directories[document.values[here].file] / name
     try:
-        refuse_outside(file, around.root)
+        around.refuse(file)
         text = bytes_of(file).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = unreadable(file, error, hidden=here in document.hidden)

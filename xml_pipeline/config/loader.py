@@ -6,7 +6,8 @@ What can be seen without running code of the file is seen first: a file with suc
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from xml_pipeline.config.llm import import_named, models_of
 from xml_pipeline.config.models import EXTENSION, FORMAT, ListenerConfig, OrganismConfig
 from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
+from xml_pipeline.config.untrusted import Untrusted, refuse_own_models, refuse_unmarked
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.section import MODULES, UNIMPORTED
@@ -42,6 +44,7 @@ def load(
     root: Path | str | None = None,
     imports: Imports = "all",
     llm: Path | str | None = None,
+    untrusted: Untrusted | None = None,
 ) -> OrganismConfig:
     """Read, interpolate and check an organism.yaml, then import what it names.
 
@@ -55,6 +58,8 @@ def load(
             followed; default: its own.
         imports: without `all` the configuration is no organism yet; its `unchecked` says what was left out.
         llm: a file whose `llm` section stands in the place of this one's, whole.
+        untrusted: that the file is from somebody else; then nothing that it names is imported, `${NAME}` and
+            `.env` are none of its business, and `root` and `llm` are not said beside it.
 
     Raises:
         ConfigError: with all problems (the first of them when there are very many), each with file, line, column
@@ -65,7 +70,16 @@ def load(
         text = bytes_of(file)
     except (OSError, ValueError) as error:
         raise ConfigError([Problem(unreadable(file, error), "", str(path))]) from None
-    return loads(text, file=str(path), base=file.parent, environ=environ, root=root, imports=imports, llm=llm)
+    return loads(
+        text,
+        file=str(path),
+        base=file.parent,
+        environ=environ,
+        root=root,
+        imports=imports,
+        llm=llm,
+        untrusted=untrusted,
+    )
 
 
 def loads(
@@ -77,6 +91,7 @@ def loads(
     root: Path | str | None = None,
     imports: Imports = "all",
     llm: Path | str | None = None,
+    untrusted: Untrusted | None = None,
 ) -> OrganismConfig:
     """`load` for a text; `file` is the name that problems show, `base` the directory that paths start from.
 
@@ -84,9 +99,17 @@ def loads(
         ConfigError: with all problems.
     """
     home = Path(base).absolute()
-    variables, problems = environment(home, os.environ if environ is None else environ)
-    around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
-    document = documents.read(text, file=file, environ=variables, allowance=around.allowance)
+    environ, problems = os.environ if environ is None else environ, list[Problem]()
+    if untrusted is None:
+        environ, problems = environment(home, environ)
+    elif not (root is None and llm is None):
+        raise ConfigError(
+            "a file that is not trusted has its own folder as `root`, and `llm` in `Untrusted(llm=...)`"
+        )
+    around = Surroundings(
+        home, home if root is None else Path(root).absolute(), None if untrusted else environ
+    )
+    document = documents.read(text, file=file, environ=around.variables, allowance=around.allowance)
     if root is not None and not os.path.isdir(root):
         document.add(f"the root {os.fspath(root)!r} is no directory", Place(file, 0, 0, ()))
     for problem in problems:
@@ -97,15 +120,17 @@ def loads(
         raise _error(document, file)
     if _refuse_other_format(document):
         raise _error(document, file)
-    if llm is not None:
-        replace_llm(document, Path(llm), around)
     directories = {file: home, **include_listeners(document, around)}
+    if untrusted is not None:
+        llm = _own_models(document, untrusted, home)
+    if llm is not None:
+        replace_llm(document, Path(llm), replace(around, variables=environ))
     prompts = read_prompts(document, directories, around)
     _report_keys(document)
     _leave_out_extensions(document)
     declarations, classes = declared(document)
     config = _validate(document, unimported=True)
-    check(document, (*words(document), *BUILT_IN))
+    check(document, (*words(document), *BUILT_IN), one_author=untrusted is None)
     if config is None or document.found:
         raise _error(document, file)
     unchecked = import_paths(document)
@@ -114,21 +139,34 @@ def loads(
     if document.found:
         raise _error(document, file)
     if imports != "nothing":
-        hook = import_named(document, home)
+        hook = import_named(document, (untrusted and untrusted.base) or home)
         config = None if document.found else _validate(document)
         if config is None:
             raise _error(document, file)
         config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if imports == "all":
-        resolved, unchecked = bind(document, home, declarations, {**BUILT_IN, **classes}), ()
+        beside = home if untrusted is None else None
+        resolved, unchecked = bind(document, beside, declarations, {**BUILT_IN, **classes}), ()
         if not document.found:
             flows = read_flows(document, config, resolved, complete=True)
         if document.found:
             raise _error(document, file)
-    config = _complete(config, document, around, prompts, resolved, unchecked)
+    config = _complete(config, document, home, prompts, untrusted)
+    config._environ, config._resolved = MappingProxyType(dict(environ)), MappingProxyType(dict(resolved))
+    config._unchecked = tuple(unchecked)
     config._declarations, config._classes, config._flows = declarations, classes, MappingProxyType(flows)
     return config
+
+
+def _own_models(document: Document, untrusted: Untrusted, home: Path) -> Path | str | None:
+    """Refuse what a file from somebody else may not say; which file of models stands in their place."""
+    data: Any = document.data
+    refuse_unmarked(document, _schema())
+    data.pop("llm", None)
+    if untrusted.llm is None or refuse_own_models(document, Path(untrusted.llm), home):
+        return None
+    return untrusted.llm
 
 
 def _validate(document: Document, *, unimported: bool = False) -> OrganismConfig | None:
@@ -159,10 +197,9 @@ def _schema() -> dict[str, Any]:
 def _complete(
     config: OrganismConfig,
     document: Document,
-    around: Surroundings,
+    home: Path,
     prompts: Mapping[int, tuple[str, ...]],
-    resolved: Mapping[str, Any],
-    unchecked: Sequence[str],
+    untrusted: Untrusted | None,
 ) -> OrganismConfig:
     defaults = config.defaults.agents
     usual = {key: getattr(defaults, key) for key in defaults.model_fields_set}
@@ -170,15 +207,15 @@ def _complete(
         listener.model_copy(update=_unsaid(listener, usual, prompts.get(index)))
         for index, listener in enumerate(config.listeners)
     )
-    limits = {listener.name: listener.budget for listener in listeners if listener.budget}
-    budgets = config.llm.budgets
-    budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}})
-    llm = config.llm.model_copy(update={"budgets": budgets})
+    if untrusted is None:
+        limits = {listener.name: listener.budget for listener in listeners if listener.budget}
+        budgets = config.llm.budgets
+        budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}})
+        llm = config.llm.model_copy(update={"budgets": budgets})
+    else:
+        llm = untrusted.section(config.llm, listeners)
     complete = config.model_copy(update={"listeners": listeners, "llm": llm})
-    complete._base = around.home
-    complete._environ = MappingProxyType(dict(around.variables))
-    complete._resolved = MappingProxyType(dict(resolved))
-    complete._unchecked = tuple(unchecked)
+    complete._base, complete._untrusted = home, untrusted
     complete._models = models_of(document)
     return complete
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from xml_pipeline.config.models import OrganismConfig
+from xml_pipeline.marks import without_marks
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {
@@ -21,7 +22,7 @@ def json_schema() -> dict[str, Any]:
 
     Rules between listeners (peers that exist, names there once) are checked by `load` only.
     """
-    schema = OrganismConfig.model_json_schema(mode="validation")
+    schema: dict[str, Any] = without_marks(OrganismConfig.model_json_schema(mode="validation"))
     _allow_variables(schema)
     _allow_one(schema, "#/$defs/BudgetSection")
     schema["patternProperties"] = {"^x-": {"description": "ignored; a place for anchors"}}

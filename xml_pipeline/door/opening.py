@@ -17,7 +17,8 @@ from xml_pipeline.pump import Pump
 async def door_of(
     journal: Journal | None, ledger: AnyLedgerFile | None, pump: Pump, new_id: Callable[[], str]
 ) -> Door | None:
-    """The open door beside that file; None where there is no file, or another kind of one.
+    """The open door beside that file; None where there is no file, another kind of one, or
+    one beside which nobody is let in.
 
     Args:
         journal: of the organism.
@@ -26,7 +27,7 @@ async def door_of(
         new_id: where conversation ids come from.
     """
     file = ledger.journal if isinstance(ledger, LedgerFile) else journal
-    if not isinstance(file, SqliteJournal):
+    if not isinstance(file, SqliteJournal) or (isinstance(ledger, LedgerFile) and not ledger.joinable):
         return None
     door = Door(file.path, Desk(file, Running(pump, new_id), new_id).serve)
     await door.open()
