@@ -100,7 +100,7 @@ class _Contracts(Mapping[str, Contract]):
             return Contract(
                 accepts if each.accepts else (BUILT_IN["Task"],),
                 answers if each.answers else (BUILT_IN["Answer"],),
-                known=None not in (each.accepts and accepts, each.answers and answers),
+                known=None not in (accepts if each.accepts else (), answers if each.answers else ()),
             )
         handler = self._resolved.get(each.handler or "")
         if handler is None:
