@@ -216,4 +216,4 @@ def test_agents_and_people_that_say_nothing_take_tasks_and_give_answers() -> Non
     flows = loads(text, environ={}, imports="nothing").flows
     assert [flows[name].flow.answers for name in "fg"] == [(Answer,), (Answer,)]
     (problem,) = problems(text.replace("answer: '{{said}}'", "answer: '{{said.nothing}}'"))
-    assert "said.nothing" in problem.message
+    assert "Answer, which has no field 'nothing'" in problem.message

@@ -430,9 +430,13 @@ def test_the_files_budgets_hold_under_ones_own(theirs: Path) -> None:
     assert [(each.usd, each.per) for each in budgets.organism] == [(1.0, "run")]
     assert [(each.tokens, each.usd) for each in budgets.agents["a"]] == [(100_000, None), (None, 1_000_000)]
     own = theirs.parent / "mine" / "llm.yaml"
-    own.write_text(MINE.replace('"*"', "a"))
-    budgets = read(theirs, with_agent("budget: {tokens: 5}")).llm.budgets.budgets()
-    assert [each.tokens for each in budgets.agents["a"]] == [100_000, 5]
+    own.write_text(MINE.replace('{"*"', '{a: {tokens: 900000}, "*"'))
+    for keys, limits in (
+        ("budget: {tokens: 5}", [900_000, 100_000, 5]),
+        ("max_turns: 1", [900_000, 100_000]),
+    ):
+        budgets = read(theirs, with_agent(keys)).llm.budgets.budgets()
+        assert [each.tokens for each in budgets.agents["a"]] == limits
 
 
 def test_a_model_without_a_price_is_not_asked(theirs: Path) -> None:
@@ -480,23 +484,22 @@ def test_a_circle_ends_at_the_limits(theirs: Path) -> None:
     assert caught.value.code == "limit"
 
 
-def test_its_ledger_is_beside_ones_own_file_and_nobody_joins_it(
-    theirs: Path, xp: Callable[..., Done]
-) -> None:
+def test_its_ledger_is_beside_ones_own_file_and_nobody_joins_it(theirs: Path) -> None:
     own = theirs.parent / "mine"
     write(own, {"llm.yaml": MINE + "ledger: usage.db\n"})
     write(theirs, {"usage.db": "no database"})
-    organism = organism_of(theirs, with_agent("description: d"))
 
-    async def main() -> list[str]:
+    async def files(organism: Organism) -> set[str]:  # on a real clock: a thread writes the ledger
         async with organism:
             await organism.ask("a", Task("hi"))
-            return sorted(each.name for each in own.iterdir())
+            return {each.name for each in own.iterdir()}
 
-    found = run(main())
+    found = asyncio.run(files(organism_of(theirs, with_agent("description: d"))))
     assert "usage.db" in found
-    assert not [name for name in found if name.endswith((".sock", ".socket", ".door"))]
+    assert "usage.db.run" not in found
     assert (theirs / "usage.db").read_text() == "no database"
+    trusted = load(write(own, {"organism.yaml": with_agent("description: d")}), llm=own / "llm.yaml")
+    assert "usage.db.run" in asyncio.run(files(Organism.from_config(trusted)))  # so one's own is joined
 
 
 # --- the command line ---

@@ -58,8 +58,8 @@ class Untrusted:
         budgets = section.budgets
         agents = dict(budgets.agents)
         for each in listeners:
-            if each.budget:
-                agents[each.name] = (*_limits_of(budgets, each.name), *each.budget)
+            if limits := (*_limits_of(budgets, each.name), *each.budget):
+                agents[each.name] = limits
         whole = (*budgets.organism, BudgetSection(usd=self.usd))
         update: dict[str, Any] = {"budgets": budgets.model_copy(update={"organism": whole, "agents": agents})}
         if section.ca_file is not None and self.base is not None:
@@ -68,10 +68,13 @@ class Untrusted:
 
 
 def _limits_of(budgets: BudgetsSection, name: str) -> tuple[BudgetSection, ...]:
-    """What holds for a listener before its file says anything: a name of its own hides globs."""
-    if name in budgets.agents:
-        return budgets.agents[name]
-    return tuple(one for glob, some in budgets.agents.items() if fnmatchcase(name, glob) for one in some)
+    """All that holds for a listener, whatever name a stranger chose: here no name hides what a glob says."""
+    return tuple(
+        one
+        for glob, some in budgets.agents.items()
+        if glob == name or fnmatchcase(name, glob)
+        for one in some
+    )
 
 
 def refuse_own_models(document: Document, file: Path, home: Path) -> bool:
