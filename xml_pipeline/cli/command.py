@@ -125,7 +125,7 @@ def config(arguments: argparse.Namespace, imports: Imports) -> OrganismConfig:
 
     path = organism_file(arguments)
     if not getattr(arguments, "untrusted", False):
-        if getattr(arguments, "usd", None) is not None:
+        if getattr(arguments, "usd_at_most", None) is not None:
             raise ConfigError(
                 "--usd goes with --untrusted; budgets of your own file stand in it, under `llm`"
             )
@@ -134,12 +134,12 @@ def config(arguments: argparse.Namespace, imports: Imports) -> OrganismConfig:
         raise ConfigError(
             "--root does not go with --untrusted: what such a file names lies below its own folder"
         )
-    return load(path, imports=imports, untrusted=Untrusted(arguments.llm, arguments.usd or 0.0))
+    return load(path, imports=imports, untrusted=Untrusted(arguments.llm, arguments.usd_at_most or 0.0))
 
 
 def refuse_half_trusted(arguments: argparse.Namespace) -> None:
     """Raises ConfigError when a file from somebody else is to be run without models and a budget of one's own."""
-    if arguments.untrusted and (arguments.llm is None or arguments.usd is None):
+    if arguments.untrusted and (arguments.llm is None or arguments.usd_at_most is None):
         raise ConfigError(
             "--untrusted goes with --llm FILE, your own file of models, and --usd N, what the run may cost at most"
         )
@@ -194,6 +194,7 @@ UNTRUSTED = all_of(
     ),
     argument(
         "--usd",
+        dest="usd_at_most",  # an amount of another command is something else
         type=dollars,
         metavar="N",
         help="with --untrusted: US dollars that all models together may cost in the whole run",
