@@ -17,7 +17,6 @@ from tests.cli.conftest import Done, xp
 from xml_pipeline import Organism
 from xml_pipeline.config import loads
 from xml_pipeline.errors import ConfigError, PayloadError, RoutingError
-from xml_pipeline.organism import organism_of
 from xml_pipeline.payload import codec_of
 from xml_pipeline.testing import run_in_virtual_time
 
@@ -179,7 +178,7 @@ def test_a_message_is_taken_up_by_the_next_life(tmp_path: Path) -> None:
 def test_an_answer_of_an_earlier_life_has_the_class_of_its_own_organism(tmp_path: Path) -> None:
     """Though another organism of the program declares one of the same name and shape."""
     text = FILE.replace("{name: NAME}", "{name: NAME, journal: state.db}")
-    other = organism_of(loads(text.replace("NAME", "other").partition("listeners:")[0], environ={}))
+    other = Organism.from_config(loads(text.replace("NAME", "other").partition("listeners:")[0], environ={}))
 
     async def life() -> Any:
         organism = Organism.from_file(file_in(tmp_path, text))

@@ -1,4 +1,4 @@
-"""From a checked configuration to the parts of an organism, each built once; `organism_of` puts them together."""
+"""From a checked configuration to the parts of an organism, each built once; `Organism.from_config` puts them together."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xml_pipeline.config.agents import USUAL, templates_of
 from xml_pipeline.config.boxes import model_of
 from xml_pipeline.config.flows import FlowConfig
 from xml_pipeline.config.models import Box, OrganismSection
+from xml_pipeline.config.serving import unserved
 from xml_pipeline.config.triggers import TriggerSection
 from xml_pipeline.errors import ConfigError, Problem, cut
 from xml_pipeline.flows import FlowHandler
@@ -84,9 +85,18 @@ def router_of(config: OrganismConfig, *, alone: bool = False) -> Router:
             organism=config.organism.name,
         )
     section = config.llm or LLMSection()
-    return build_router(
-        section, environ=config.environ, base=config.base, name=config.organism.name, ledger=ledger
+    if config.untrusted is not None and section.ledger is not None and section.ledger.path is not None:
+        from xml_pipeline.journal.ledger_file import LedgerFile
+
+        path = config.llm_base / section.ledger.path
+        ledger = LedgerFile(path, organism=config.organism.name, joinable=False)
+    router = build_router(
+        section, environ=config.environ, base=config.llm_base, name=config.organism.name, ledger=ledger
     )
+    backends = list(router.backends.values())[: len(section.backends)]
+    if config.untrusted is not None and (problems := unserved(config, backends)):
+        raise ConfigError(problems)
+    return router
 
 
 def listeners_of(config: OrganismConfig) -> list[Listener]:

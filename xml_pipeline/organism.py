@@ -52,7 +52,7 @@ from xml_pipeline.streams import EventStream
 from xml_pipeline.threads.ids import random_ids
 
 if TYPE_CHECKING:
-    from xml_pipeline.config import OrganismConfig
+    from xml_pipeline.config import OrganismConfig, Untrusted
     from xml_pipeline.door import Door
     from xml_pipeline.journal.triggered import Triggered
     from xml_pipeline.llm import Router
@@ -85,8 +85,7 @@ class Organism:
         name: what it is called.
         description: what it is for.
         default: the listener that a console writes to without a name; None for none.
-        payloads: the classes that its file declares, by name; of a file read twice they are the same, for as long as
-            anybody holds one.
+        payloads: the classes that its file declares, by name; the same of a file read twice, while one is held.
         doors: what triggers and others that come in by themselves may reach, by name.
         triggers: what begins conversations by itself while it is armed (`arming.Armed`), by name.
         shutdown_seconds: how long a stop waits for running handlers before it cancels them.
@@ -152,7 +151,12 @@ class Organism:
 
     @classmethod
     def from_file(
-        cls, path: str | Path, *, environ: Mapping[str, str] | None = None, root: str | Path | None = None
+        cls,
+        path: str | Path,
+        *,
+        environ: Mapping[str, str] | None = None,
+        root: str | Path | None = None,
+        untrusted: Untrusted | None = None,
     ) -> Organism:
         """The organism that a file declares.
 
@@ -160,18 +164,45 @@ class Organism:
             path: of an organism.yaml.
             environ: variables instead of the process's; `.env` beside the file adds to them.
             root: the directory that the files it names have to lie below; default: its own.
+            untrusted: that it is from somebody else, with which models and how much money it is run (`config.load`).
 
         Raises:
             ConfigError: with every mistake in the file.
         """
         from xml_pipeline.config import load
 
-        return organism_of(load(path, environ=environ, root=root))
+        return cls.from_config(load(path, environ=environ, root=root, untrusted=untrusted))
 
     @classmethod
-    def from_config(cls, config: OrganismConfig) -> Organism:
-        """The organism of a loaded configuration. Raises ConfigError."""
-        return organism_of(config)
+    def from_config(cls, config: OrganismConfig, *, journal: Journal | None = None) -> Organism:
+        """The organism of a loaded configuration, each part of it built once.
+
+        Args:
+            config: what the file says.
+            journal: instead of the one that it names.
+
+        Raises:
+            ConfigError: with what only the built objects could show.
+        """
+        from xml_pipeline import composition
+
+        section = config.organism
+        limits, wire_limits = composition.limits_of(section)
+        return cls(
+            section.name,
+            composition.listeners_of(config),
+            description=section.description,
+            default=section.default,
+            settings=composition.settings_of(section),
+            limits=limits,
+            wire_limits=wire_limits,
+            shutdown_seconds=section.shutdown_seconds,
+            router=composition.router_of(config),
+            journal=journal or composition.journal_of(config),
+            payloads=config.classes,
+            doors=tuple(section.doors),
+            triggers=composition.triggers_of(config),
+        )
 
     @classmethod
     def build(
@@ -717,34 +748,3 @@ class Organism:
         """What the listener `name` is told about its peers. Raises RoutingError when there is none."""
         addressing = self._pump.terms.addressing
         return addressing.instructions(addressing.named(name))
-
-
-def organism_of(config: OrganismConfig, *, journal: Journal | None = None) -> Organism:
-    """The organism of a checked configuration, each part of it built once.
-
-    Args:
-        config: what the file says.
-        journal: instead of the one that it names.
-
-    Raises:
-        ConfigError: with what only the built objects could show.
-    """
-    from xml_pipeline import composition
-
-    section = config.organism
-    limits, wire_limits = composition.limits_of(section)
-    return Organism(
-        section.name,
-        composition.listeners_of(config),
-        description=section.description,
-        default=section.default,
-        settings=composition.settings_of(section),
-        limits=limits,
-        wire_limits=wire_limits,
-        shutdown_seconds=section.shutdown_seconds,
-        router=composition.router_of(config),
-        journal=journal or composition.journal_of(config),
-        payloads=config.classes,
-        doors=tuple(section.doors),
-        triggers=composition.triggers_of(config),
-    )

@@ -61,6 +61,17 @@ def refuse_outside(path: Path, root: Path) -> None:
         raise PermissionError(errno.EACCES, reason)
 
 
+def refuse_hidden(path: Path, root: Path) -> None:
+    """Raises PermissionError when `path`, below `root`, is or lies in something whose name begins with a dot.
+
+    That is where keys and settings are (`.env`, `.git`, `.ssh`), whoever put them there.
+    """
+    below = Path(os.path.realpath(path)).relative_to(os.path.realpath(root))
+    if any(part.startswith(".") for part in below.parts):
+        reason = "a file that is not trusted names nothing that begins with a dot, as .env; rename it, if it is text"
+        raise PermissionError(errno.EACCES, reason)
+
+
 def unreadable(file: Path, error: Exception, *, hidden: bool = False) -> str:
     """Why a file or a directory cannot be read, and the nearest name beside a missing one that is not `hidden`."""
     if isinstance(error, UnicodeDecodeError):

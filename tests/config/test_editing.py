@@ -145,4 +145,4 @@ def test_whatever_the_document_only_what_was_meant_changes(
             each for each in made.splitlines() if each.startswith("# comment")
         ]
         assert made != text
-        assert yaml.safe_load(made)["first"] == document["first"]
+        assert yaml.safe_load(made)["first"] == yaml.safe_load(text)["first"]  # a dump loses some letters

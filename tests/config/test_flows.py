@@ -12,6 +12,7 @@ import yaml
 from tests.journal.lives import killed
 from tests.journal.test_recovery import came_to
 from xml_pipeline import AnswerError, Organism
+from xml_pipeline.agents import Answer
 from xml_pipeline.config import load, loads
 from xml_pipeline.errors import ConfigError, Problem
 
@@ -203,3 +204,16 @@ async def test_steps_that_nobody_knows_any_more_are_an_error(tmp_path: Path) -> 
         second.answer(question.thread_id, second.payloads["Report"](text=5))
         with pytest.raises(AnswerError, match="does not know any more"):
             await second.ask("desk", {"Question": {"text": "why"}}, key="k")
+
+
+def test_agents_and_people_that_say_nothing_take_tasks_and_give_answers() -> None:
+    text = (
+        "organism: {name: x}\nlisteners:\n"
+        "  - {name: bot, agent: true, model: m}\n  - {name: chief, human: true}\n"
+        "  - {name: f, flow: [{call: bot, send: '{{input}}', as: said}, {answer: '{{said}}'}]}\n"
+        "  - {name: g, flow: [{delegate: chief, send: '{{input}}'}]}\n"
+    )
+    flows = loads(text, environ={}, imports="nothing").flows
+    assert [flows[name].flow.answers for name in "fg"] == [(Answer,), (Answer,)]
+    (problem,) = problems(text.replace("answer: '{{said}}'", "answer: '{{said.nothing}}'"))
+    assert "Answer, which has no field 'nothing'" in problem.message

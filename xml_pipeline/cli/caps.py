@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from xml_pipeline.cli.command import FILE_OPTION, argument, command, config, positive
+from xml_pipeline.cli.command import FILE_OPTION, argument, command, config, dollars, positive
 from xml_pipeline.cli.history import AS_JSON, when
 from xml_pipeline.cli.ledger import LEDGER, ledger_file, ledger_of
 from xml_pipeline.errors import ConfigError, listing
@@ -31,17 +31,6 @@ def _tokens(text: str) -> tuple[int, int]:
     if not (comma and all(each.isascii() and each.isdigit() and len(each) < 13 for each in (prompt, output))):
         raise argparse.ArgumentTypeError(f"input and output tokens are needed, as 1200,80, not {text!r}")
     return int(prompt), int(output)
-
-
-def _dollars(text: str) -> float:
-    """A type of `argument`: a number from 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1e9:
-        raise argparse.ArgumentTypeError(f"an amount in US dollars is needed, as 0.01, not {text!r}")
-    return value
 
 
 @command(
@@ -240,7 +229,7 @@ def _periods(budgets: Budgets, scope: str) -> list[Per]:
     "llm amend",
     "put a call of a model right that was mispriced or miscounted; budgets and reports follow",
     argument("call", type=positive, metavar="CALL", help="its number in `llm calls`"),
-    argument("--usd", type=_dollars, metavar="AMOUNT", help="what it cost, as 0.01"),
+    argument("--usd", type=dollars, metavar="AMOUNT", help="what it cost, as 0.01"),
     argument("--tokens", type=_tokens, metavar="IN,OUT", help="its input and output tokens, as 1200,80"),
     LEDGER,
 )

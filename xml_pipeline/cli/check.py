@@ -11,7 +11,15 @@ from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xml_pipeline.cli.command import FILE_ARGUMENT, argument, command, config, one_of, organism_file
+from xml_pipeline.cli.command import (
+    FILE_ARGUMENT,
+    UNTRUSTED,
+    argument,
+    command,
+    config,
+    one_of,
+    organism_file,
+)
 from xml_pipeline.errors import NAMES_LISTED, ConfigError, XmlPipelineError, listing
 from xml_pipeline.terminal import count, line, plain
 
@@ -71,6 +79,7 @@ class Checked:
         help="check again when the file changes, or a prompt, a listener file or a module beside it; Ctrl-C ends it",
     ),
     *FILE_ARGUMENT,
+    UNTRUSTED,
 )
 def check(arguments: argparse.Namespace) -> int:
     """Say in one line what is in it. ConfigError holds what is wrong."""
@@ -102,7 +111,7 @@ def checked(arguments: argparse.Namespace) -> Checked:
     from xml_pipeline.config.serving import doubtful, unserved
     from xml_pipeline.organism import Organism
 
-    cases = suite_of(organism_file(arguments)).files
+    cases = () if arguments.untrusted else suite_of(organism_file(arguments)).files
     found = config(arguments, "nothing" if arguments.no_import else "all", cases)
     left_out = [each for each in found.unchecked if each.startswith("llm")]
     router, built = None, None

@@ -130,10 +130,28 @@ def config(arguments: argparse.Namespace, imports: Imports, tests: Sequence[Path
         arguments: of the command line.
         imports, tests: as `load` takes them.
     """
-    from xml_pipeline.config import load
+    from xml_pipeline.config import Untrusted, load
 
     path = organism_file(arguments)
-    return load(path, root=arguments.root, imports=imports, llm=arguments.llm, tests=tests)
+    if not getattr(arguments, "untrusted", False):
+        if getattr(arguments, "usd_at_most", None) is not None:
+            raise ConfigError(
+                "--usd goes with --untrusted; budgets of your own file stand in it, under `llm`"
+            )
+        return load(path, root=arguments.root, imports=imports, llm=arguments.llm, tests=tests)
+    if arguments.root is not None:
+        raise ConfigError(
+            "--root does not go with --untrusted: what such a file names lies below its own folder"
+        )
+    return load(path, imports=imports, untrusted=Untrusted(arguments.llm, arguments.usd_at_most or 0.0))
+
+
+def refuse_half_trusted(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError when a file from somebody else is to be run without models and a budget of one's own."""
+    if arguments.untrusted and (arguments.llm is None or arguments.usd_at_most is None):
+        raise ConfigError(
+            "--untrusted goes with --llm FILE, your own file of models, and --usd N, what the run may cost at most"
+        )
 
 
 def organism(arguments: argparse.Namespace) -> Organism:
@@ -154,6 +172,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def dollars(text: str) -> float:
+    """A type of `argument`: a number from 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1e9:
+        raise argparse.ArgumentTypeError(f"an amount in US dollars is needed, as 0.01, not {text!r}")
+    return value
+
+
 def positive(text: str) -> int:
     """A type of `argument`: a whole number from 1."""
     try:
@@ -163,3 +192,20 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1 is needed, not {text!r}")
     return value
+
+
+UNTRUSTED = all_of(
+    argument(
+        "--untrusted",
+        action="store_true",
+        help="the file is from somebody else: it may hold no code, no variables, no models and no paths that lead out"
+        " of its folder; it is run with --llm and --usd alone",
+    ),
+    argument(
+        "--usd",
+        dest="usd_at_most",  # an amount of another command is something else
+        type=dollars,
+        metavar="N",
+        help="with --untrusted: US dollars that all models together may cost in the whole run",
+    ),
+)

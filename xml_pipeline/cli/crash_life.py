@@ -22,7 +22,7 @@ from xml_pipeline.console.fill import accepted, fill
 from xml_pipeline.errors import AnswerError, NoReply
 from xml_pipeline.journal import Step
 from xml_pipeline.journal.sqlite import SqliteJournal
-from xml_pipeline.organism import Organism, organism_of
+from xml_pipeline.organism import Organism
 from xml_pipeline.payload import codec_of
 
 PLACES = ("handler", "append", "durable")
@@ -85,7 +85,7 @@ def main() -> None:
     config = load(order["file"], root=order["root"], llm=order["llm"])
     config = config.model_copy(update={"llm": config.llm.model_copy(update={"offline": True})})
     fate = Fate(order["place"], order["nth"])
-    organism = organism_of(config, journal=Doomed(Path(order["journal"]), fate))
+    organism = Organism.from_config(config, journal=Doomed(Path(order["journal"]), fate))
     print(json.dumps(asyncio.run(_live(organism, order, fate))))
 
 

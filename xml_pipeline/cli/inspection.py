@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml_pipeline.cli.command import (
     FILE_ARGUMENT,
     FILE_OPTION,
+    UNTRUSTED,
     Declare,
     argument,
     command,
@@ -59,6 +60,7 @@ def _form(name: str, does: str) -> Declare:
         ),
     ),
     FILE_OPTION,
+    UNTRUSTED,
 )
 def describe(arguments: argparse.Namespace) -> int:
     """Print a listener in the form asked for, without one as a person reads it."""
@@ -111,6 +113,7 @@ def _codec(listener: Listener, payload: str | None) -> Codec[Any]:
         "--format", choices=("mermaid", "svg"), default="mermaid", help="what to write (default: mermaid)"
     ),
     *FILE_ARGUMENT,
+    UNTRUSTED,
 )
 def graph(arguments: argparse.Namespace) -> int:
     """Print it."""

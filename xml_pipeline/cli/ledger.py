@@ -250,4 +250,4 @@ def ledger_if_any(found: OrganismConfig) -> Path | None:
     if found.organism.journal is not None:
         return found.base / found.organism.journal.path
     ledger = None if found.llm is None else found.llm.ledger
-    return None if ledger is None or ledger.path is None else found.base / ledger.path
+    return None if ledger is None or ledger.path is None else found.llm_base / ledger.path

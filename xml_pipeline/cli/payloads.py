@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from xml_pipeline.cli.command import FILE_ARGUMENT, argument, command, config
+from xml_pipeline.cli.command import FILE_ARGUMENT, UNTRUSTED, argument, command, config
 from xml_pipeline.terminal import line, plain, visible
 
 
@@ -17,6 +17,7 @@ from xml_pipeline.terminal import line, plain, visible
         help="as a Python module with the same classes, for whoever goes on in Python",
     ),
     *FILE_ARGUMENT,
+    UNTRUSTED,
 )
 def payloads(arguments: argparse.Namespace) -> int:
     """Print them."""

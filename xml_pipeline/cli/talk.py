@@ -13,10 +13,12 @@ from xml_pipeline.cli.command import (
     FILE_ARGUMENT,
     FILE_OPTION,
     OUT_OF_BUDGET,
+    UNTRUSTED,
     argument,
     command,
     config,
     organism_file,
+    refuse_half_trusted,
     seconds,
 )
 from xml_pipeline.cli.forecast import DRY_RUN, goes_on
@@ -53,6 +55,7 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
     "run",
     "talk to an organism in the console; reads lines when the input is no terminal",
     *FILE_ARGUMENT,
+    UNTRUSTED,
     argument(
         "--once",
         metavar="TASK",
@@ -82,6 +85,7 @@ TIMEOUT = argument("--timeout", type=seconds, metavar="SECONDS", help="how long 
 )
 def run(arguments: argparse.Namespace) -> int:
     """Open the console, or ask once."""
+    refuse_half_trusted(arguments)
     if arguments.once is not None:
         if arguments.reload:
             raise ConfigError("--reload goes without --once: it is for a talk that goes on")
@@ -185,9 +189,11 @@ def _once(arguments: argparse.Namespace) -> int:
     KEY,
     TIMEOUT,
     FILE_OPTION,
+    UNTRUSTED,
 )
 def ask(arguments: argparse.Namespace) -> int:
     """Print the answer; 1 when it is an error, 3 when a budget ended it."""
+    refuse_half_trusted(arguments)
     return _asked(arguments, config(arguments, "all"), arguments.listener, arguments.message)
 
 
@@ -307,7 +313,7 @@ def _exchanged(
         return Told([])
 
     request = Exchange(_text(data), arguments.timeout, arguments.key)
-    file = ledger_if_any(found)
+    file = ledger_if_any(found) if found.untrusted is None else None  # it joins nobody
     told = asyncio.run(alone(request)) if file is None else carried_out(file, request, alone)
     return shown[0] if shown else show(told.rows[0].encode())
 

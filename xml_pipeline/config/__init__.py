@@ -10,6 +10,7 @@ from xml_pipeline.config.models import (
     OrganismSection,
 )
 from xml_pipeline.config.schema import json_schema
+from xml_pipeline.config.untrusted import Untrusted
 
 __all__ = [
     "HistorySection",
@@ -18,6 +19,7 @@ __all__ = [
     "ListenerConfig",
     "OrganismConfig",
     "OrganismSection",
+    "Untrusted",
     "json_schema",
     "load",
     "loads",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,13 @@ _CLASS_KEYS = ("accepts", "answers")
 
 
 def bind(
-    document: Document, base: Path, declarations: Declarations, classes: Mapping[str, type]
+    document: Document, base: Path | None, declarations: Declarations, classes: Mapping[str, type]
 ) -> dict[str, Any]:
     """Import every handler and payload class, and report those that cannot be used.
 
     Args:
         document: what the file says.
-        base: the directory whose modules are found first.
+        base: the directory whose modules are found first; None where nothing is imported at all.
         declarations: what its `payloads` say, for other processes.
         classes: those that the file names by a word, which are not imported.
     """
@@ -39,7 +40,7 @@ def bind(
     elsewhere: set[str] = set()  # handlers that run in other processes
     data: Any = document.data
     entries: list[object] = data.get("listeners") or []
-    with searching(base):
+    with nullcontext() if base is None else searching(base):
         for index, entry in enumerate(entries):
             if document.found >= MAX_MISTAKES:
                 rest = f"the import paths of the last {len(entries) - index:,} listeners were not tried"
@@ -49,9 +50,18 @@ def bind(
                 _bind_listener(document, ("listeners", index), entry, base, resolved)
                 if entry.get("cpu_bound") is True:
                     elsewhere.add(str(entry.get("handler")))
+    if base is None:
+        return resolved
     for dotted in elsewhere & resolved.keys():
         resolved[dotted] = located(resolved[dotted], dotted, base, declarations)
     return resolved
+
+
+def _imported(dotted: str, base: Path | None) -> Any:
+    """Raises ImportFault."""
+    if base is None:
+        raise ImportFault("nothing of this file is imported", f"'{dotted}' is not imported")
+    return find(dotted, base)
 
 
 def import_paths(document: Document) -> tuple[str, ...]:
@@ -76,13 +86,13 @@ def _bind_listener(
     document: Document,
     path: documents.Path,
     entry: Mapping[str, object],
-    base: Path,
+    base: Path | None,
     resolved: dict[str, Any],
 ) -> None:
     before = document.found
     for here, dotted in _named(document, path, entry):
         try:
-            found = resolved[dotted] if dotted in resolved else find(dotted, base)
+            found = resolved[dotted] if dotted in resolved else _imported(dotted, base)
         except ImportFault as fault:
             hidden = document.hidden.get(here)
             document.report(

@@ -25,8 +25,14 @@ _OF_PEOPLE = [
 ]  # `agent: false` does no harm
 
 
-def check(document: Document, classes: Collection[str]) -> None:
-    """Report what does not fit together; `classes` are those that the file names by a word."""
+def check(document: Document, classes: Collection[str], *, one_author: bool = True) -> None:
+    """Report what does not fit together.
+
+    Args:
+        document: the file.
+        classes: those that it names by a word.
+        one_author: whether who wrote the listeners wrote the `llm` section too.
+    """
     data = document.data
     if not isinstance(data, Mapping):
         return
@@ -52,7 +58,8 @@ def check(document: Document, classes: Collection[str]) -> None:
             known.check(document, (*path, "people", own), name)
             if isinstance(name, str) and name in known.names and name not in people:
                 document.report((*path, "people", own), f"'{name}' is no person of this file")
-    _check_budgets(document, entries, data.get("llm"))
+    if one_author:
+        _check_budgets(document, entries, data.get("llm"))
     _check_ledger(document, data)
     boxes = [str(entry.get("name")) for _, entry in entries if "use" in entry]
     check_triggers(document, check_doors(document, known.names, known.words, known.literal, boxes))

@@ -200,9 +200,12 @@ def path_text(path: Path) -> str:
 
 
 def read(
-    text: str | bytes, *, file: str, environ: Mapping[str, str], allowance: Allowance | None = None
+    text: str | bytes, *, file: str, environ: Mapping[str, str] | None, allowance: Allowance | None = None
 ) -> Document:
-    """Read one YAML document. Never raises: what is wrong is in the document's `problems`."""
+    """Read one YAML document. Never raises: what is wrong is in the document's `problems`.
+
+    Without `environ` it may hold no variables.
+    """
     document = Document()
     document.values[()] = Place(file, 1, 1, ())
     allowance = allowance or Allowance()
@@ -309,7 +312,7 @@ class _Builder:
     """Nodes → plain data, noting places; counts what it builds, because aliases multiply."""
 
     def __init__(
-        self, document: Document, file: str, environ: Mapping[str, str], allowance: Allowance
+        self, document: Document, file: str, environ: Mapping[str, str] | None, allowance: Allowance
     ) -> None:
         self._document = document
         self._file = file

@@ -17,7 +17,7 @@ from xml_pipeline.config import document as documents
 from xml_pipeline.config.cases import SECTION
 from xml_pipeline.config.document import MAX_TEXT, Allowance, Document, Place
 from xml_pipeline.errors import cut, did_you_mean
-from xml_pipeline.regular import bytes_of, refuse_outside, unreadable
+from xml_pipeline.regular import bytes_of, refuse_hidden, refuse_outside, unreadable
 
 MAX_FILES = 1_000
 
@@ -31,16 +31,22 @@ class Surroundings:
     Attributes:
         home: its directory; what it names is relative to it.
         root: what its files have to lie below.
-        variables: what `${NAME}` stands for.
+        variables: what `${NAME}` stands for; None for a file that is not trusted, which has no variables.
         allowance: what all its files together may hold.
         seen: the files and directories that it names, also those that are not there.
     """
 
     home: Path
     root: Path
-    variables: Mapping[str, str] = field(repr=False)
+    variables: Mapping[str, str] | None = field(repr=False)
     allowance: Allowance = field(default_factory=Allowance)
     seen: set[Path] = field(default_factory=set)
+
+    def refuse(self, path: Path) -> None:
+        """Raises PermissionError, or ValueError for what is no path, when it is nothing that the file may name."""
+        refuse_outside(path, self.root)
+        if self.variables is None:
+            refuse_hidden(path, self.root)
 
 
 def include_listeners(document: Document, around: Surroundings) -> dict[str, Path]:
@@ -55,7 +61,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
     around.seen.add(directory)
     data["listeners"] = []
     try:
-        refuse_outside(directory, around.root)
+        around.refuse(directory)
         found = (entry for entry in directory.iterdir() if entry.suffix in SUFFIXES)
         files = sorted(islice(found, MAX_FILES + 1))
     except (OSError, ValueError) as error:
@@ -75,7 +81,7 @@ def include_listeners(document: Document, around: Surroundings) -> dict[str, Pat
         directories[label] = directory
         around.seen.add(file)
         try:
-            refuse_outside(file, around.root)
+            around.refuse(file)
             encoded = bytes_of(file)
         except OSError as error:
             document.add(unreadable(file, error), Place(label, 0, 0, ()))
@@ -211,7 +217,7 @@ def _part(
     file = directories[document.values[here].file] / name
     around.seen.add(file)
     try:
-        refuse_outside(file, around.root)
+        around.refuse(file)
         text = bytes_of(file).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = unreadable(file, error, hidden=here in document.hidden)

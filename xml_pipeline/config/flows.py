@@ -155,7 +155,7 @@ def _of_handler(each: ListenerConfig, resolved: Mapping[str, Any]) -> Contract:
         return Contract(
             accepts if each.accepts else (BUILT_IN["Task"],),
             answers if each.answers else (BUILT_IN["Answer"],),
-            known=None not in (each.accepts and accepts, each.answers and answers),
+            known=None not in (accepts if each.accepts else (), answers if each.answers else ()),
         )
     handler = resolved.get(each.handler or "")
     if handler is None:

@@ -35,6 +35,7 @@ from xml_pipeline.config.payloads import declared, words
 from xml_pipeline.config.secrets import literal_keys
 from xml_pipeline.config.skills import read_skills
 from xml_pipeline.config.triggers import check_messages
+from xml_pipeline.config.untrusted import Untrusted, refuse_own_models, refuse_unmarked
 from xml_pipeline.environment import environment
 from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.llm.section import MODULES, UNIMPORTED
@@ -54,6 +55,7 @@ def load(
     llm: Path | str | None = None,
     locked: bool = True,
     tests: Sequence[Path] = (),
+    untrusted: Untrusted | None = None,
 ) -> OrganismConfig:
     """Read, interpolate and check an organism.yaml, then import what it names.
 
@@ -69,6 +71,8 @@ def load(
         llm: a file whose `llm` section stands in the place of this one's, whole.
         locked: whether what it uses from elsewhere has to be what `organism.lock` beside it says.
         tests: files whose cases stand behind those of its own `tests`.
+        untrusted: that the file is from somebody else; then nothing that it names is imported, `${NAME}` and
+            `.env` are none of its business, and `root` and `llm` are not said beside it.
 
     Raises:
         ConfigError: with all problems (the first of them when there are very many), each with file, line, column
@@ -89,6 +93,7 @@ def load(
         llm=llm,
         locked=locked,
         tests=tests,
+        untrusted=untrusted,
     )
 
 
@@ -103,13 +108,18 @@ def loads(
     llm: Path | str | None = None,
     locked: bool = True,
     tests: Sequence[Path] = (),
+    untrusted: Untrusted | None = None,
 ) -> OrganismConfig:
     """`load` for a text; `file` is the name that problems show, `base` the directory that paths start from.
 
     Raises:
         ConfigError: with all problems.
     """
-    how = _How(environ, root, imports, llm, locked, tuple(tests))
+    how = _How(environ, root, imports, llm, locked, tuple(tests), untrusted)
+    if untrusted is not None and not (root is None and llm is None):
+        raise ConfigError(
+            "a file that is not trusted has its own folder as `root`, and `llm` in `Untrusted(llm=...)`"
+        )
     return _loaded(text, file, Path(base).absolute(), how)
 
 
@@ -127,6 +137,7 @@ class _How:
     llm: Path | str | None
     locked: bool
     tests: tuple[Path, ...]
+    untrusted: Untrusted | None
     within: tuple[Path, ...] = ()
 
     def used(self, file: Path) -> OrganismConfig:
@@ -138,12 +149,29 @@ class _How:
         return _loaded(text, str(file), file.parent, replace(self, root=None, llm=None, tests=()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What a file and those that it names hold.
+
+    Attributes:
+        document: the data, and where it was read.
+        environ: what variables stand for.
+        prompts, skills: by the index of their listener.
+    """
+
+    document: Document
+    environ: Mapping[str, str]
+    prompts: Mapping[int, tuple[str, ...]]
+    skills: Mapping[int, tuple[Skill, ...]]
+
+
 def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConfig:
     """`loads`, with all that it uses."""
-    document, around, prompts, skills = _read(text, file, home, how)
+    texts = _read(text, file, home, how)
+    document, untrusted = texts.document, how.untrusted
     declarations, classes = declared(document)
     config = _validate(document, unimported=True)
-    check(document, (*words(document), *BUILT_IN))
+    check(document, (*words(document), *BUILT_IN), one_author=untrusted is None)
     resolved: Mapping[str, Any] = {**BUILT_IN, **classes}
     check_cases(document, resolved)
     check_tasks(document, resolved)
@@ -156,14 +184,15 @@ def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConf
     if document.found:
         raise _error(document, file)
     if how.imports != "nothing":
-        hook = import_named(document, home)
+        hook = import_named(document, (untrusted and untrusted.base) or home)
         config = None if document.found else _validate(document)
         if config is None:
             raise _error(document, file)
         config = config.model_copy(update={"llm": config.llm.observed_by(hook)})
         unchecked = tuple(each for each in unchecked if each.startswith("listeners"))
     if how.imports == "all":
-        resolved, unchecked = bind(document, home, declarations, resolved), ()
+        beside = home if untrusted is None else None
+        resolved, unchecked = bind(document, beside, declarations, resolved), ()
         if how.locked:
             check_lock(document, home, boxes)
         check_cases(document, resolved)
@@ -175,21 +204,23 @@ def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConf
         check_hand_overs(document, resolved, flows)
     if document.found:
         raise _error(document, file)
-    config = _complete(config, document, around, prompts, resolved, unchecked, boxes)
-    config._boxes = MappingProxyType(boxes)
+    config = _complete(config, texts, boxes, untrusted)
+    config._base, config._untrusted = home, untrusted
+    config._resolved, config._unchecked = MappingProxyType(dict(resolved)), tuple(unchecked)
     config._declarations, config._classes = declarations, classes
-    config._flows, config._skills = MappingProxyType(flows), MappingProxyType(skills)
+    config._flows, config._boxes = MappingProxyType(flows), MappingProxyType(boxes)
     return config
 
 
-def _read(
-    text: str | bytes, file: str, home: Path, how: _How
-) -> tuple[Document, Surroundings, Mapping[int, tuple[str, ...]], Mapping[int, tuple[Skill, ...]]]:
-    """The data of a file and of those that it names, where it was read; prompts and skills by listener."""
-    root = how.root
-    variables, problems = environment(home, os.environ if how.environ is None else how.environ)
-    around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
-    document = documents.read(text, file=file, environ=variables, allowance=around.allowance)
+def _read(text: str | bytes, file: str, home: Path, how: _How) -> _Texts:
+    root, llm, untrusted = how.root, how.llm, how.untrusted
+    environ, problems = os.environ if how.environ is None else how.environ, list[Problem]()
+    if untrusted is None:
+        environ, problems = environment(home, environ)
+    around = Surroundings(
+        home, home if root is None else Path(root).absolute(), None if untrusted else environ
+    )
+    document = documents.read(text, file=file, environ=around.variables, allowance=around.allowance)
     if root is not None and not os.path.isdir(root):
         document.add(f"the root {os.fspath(root)!r} is no directory", Place(file, 0, 0, ()))
     for problem in problems:
@@ -200,15 +231,27 @@ def _read(
         raise _error(document, file)
     if _refuse_other_format(document):
         raise _error(document, file)
-    if how.llm is not None:
-        replace_llm(document, Path(how.llm), around)
     directories = {file: home, **include_listeners(document, around)}
     add_cases(document, how.tests, around)
+    if untrusted is not None:
+        llm = _own_models(document, untrusted, home)
+    if llm is not None:
+        replace_llm(document, Path(llm), replace(around, variables=environ))
     prompts = read_prompts(document, directories, around)
     skills = read_skills(document, directories, around)
     _report_keys(document)
     _leave_out_extensions(document)
-    return document, around, prompts, skills
+    return _Texts(document, environ, prompts, skills)
+
+
+def _own_models(document: Document, untrusted: Untrusted, home: Path) -> Path | str | None:
+    """Refuse what a file from somebody else may not say; which file of models stands in their place."""
+    data: Any = document.data
+    refuse_unmarked(document, _schema())
+    data.pop("llm", None)
+    if untrusted.llm is None or refuse_own_models(document, Path(untrusted.llm), home):
+        return None
+    return untrusted.llm
 
 
 def _validate(document: Document, *, unimported: bool = False) -> OrganismConfig | None:
@@ -237,36 +280,34 @@ def _schema() -> dict[str, Any]:
 
 
 def _complete(
-    config: OrganismConfig,
-    document: Document,
-    around: Surroundings,
-    prompts: Mapping[int, tuple[str, ...]],
-    resolved: Mapping[str, Any],
-    unchecked: Sequence[str],
-    boxes: Mapping[str, Box],
+    config: OrganismConfig, texts: _Texts, boxes: Mapping[str, Box], untrusted: Untrusted | None
 ) -> OrganismConfig:
     defaults = config.defaults.agents
     usual = {key: getattr(defaults, key) for key in defaults.model_fields_set}
     listeners = tuple(
-        listener.model_copy(update=_unsaid(listener, usual, prompts.get(index)))
+        listener.model_copy(update=_unsaid(listener, usual, texts.prompts.get(index)))
         for index, listener in enumerate(config.listeners)
     )
-    limits = {each.name: each.budget for each in listeners if each.budget and each.use is None}
-    for box in boxes.values():
-        limits |= budgets_of(box)
-    budgets = config.llm.budgets
-    budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}}).for_visitors(
-        {name: door.budget for name, door in config.organism.doors.items() if door.budget},
-        {caller_of(each.name): each.budget for each in config.triggers},
-    )
-    llm = config.llm.model_copy(update={"budgets": budgets})
+    if untrusted is None:
+        limits = {each.name: each.budget for each in listeners if each.budget and each.use is None}
+        for box in boxes.values():
+            limits |= budgets_of(box)
+        budgets = config.llm.budgets
+        budgets = budgets.model_copy(update={"agents": {**budgets.agents, **limits}}).for_visitors(
+            {name: door.budget for name, door in config.organism.doors.items() if door.budget},
+            {caller_of(each.name): each.budget for each in config.triggers},
+        )
+        llm = config.llm.model_copy(update={"budgets": budgets})
+    else:
+        llm = untrusted.section(config.llm, listeners)
     complete = config.model_copy(update={"listeners": listeners, "llm": llm})
-    complete._base = around.home
-    complete._environ = MappingProxyType(dict(around.variables))
-    complete._resolved = MappingProxyType(dict(resolved))
-    complete._unchecked = tuple(unchecked)
-    complete._models = models_of(document)
-    complete._test_places = tuple(document.values[TESTS, index] for index in range(len(config.tests)))
+    complete._environ, complete._skills = (
+        MappingProxyType(dict(texts.environ)),
+        MappingProxyType(texts.skills),
+    )
+    complete._models = models_of(texts.document)
+    places = texts.document.values
+    complete._test_places = tuple(places[TESTS, index] for index in range(len(config.tests)))
     return complete
 
 

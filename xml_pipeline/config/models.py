@@ -22,6 +22,7 @@ from xml_pipeline.errors import ConfigError, Problem
 from xml_pipeline.flows.section import StepSection
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.section import NAMES, BudgetSection, Count, LLMSection, ModelName, Seconds, Section
+from xml_pipeline.marks import CLOSED, OPEN, closed, only, up_to
 from xml_pipeline.payload.declared import Declarations
 from xml_pipeline.pump.listener import MOST_RETRIES, NAME
 from xml_pipeline.pump.settings import MOST_PROCESSES
@@ -114,6 +115,10 @@ PEOPLE = For(people=True)
 FLOWS = For(flows=True)
 BOXES = For(boxes=True)
 
+BY_ITSELF = closed("such a file begins nothing by itself: triggers and doors are those of whoever runs it")
+USE = closed("such a file uses no other organism")
+CODE = closed("it goes with code, and of such a file none is run")
+
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
@@ -133,25 +138,25 @@ class NamedModel:
 class LimitsSection(Section):
     """Where a conversation ends that does not end by itself."""
 
-    messages: Count = Field(
+    messages: Annotated[Count, up_to(10_000)] = Field(
         default=10_000,
         description="Messages of one conversation, answers included; the next one is refused with `limit`.",
     )
-    depth: Count = Field(
+    depth: Annotated[Count, up_to(64)] = Field(
         default=64,
         description="Calls below calls in one conversation; a deeper call is refused with `limit`.",
     )
-    seconds: Seconds = Field(
+    seconds: Annotated[Seconds, up_to(3600)] = Field(
         default=3600.0,
         description="Seconds that one conversation may last; then it ends with `limit`. Time in which it only waits"
         " for people does not count, nor does time in which the organism was down.",
     )
-    handovers: Count = Field(
+    handovers: Annotated[Count, up_to(8)] = Field(
         default=8,
         description="How often one call may be handed over, from listener to listener; the next time is refused with"
         " `limit`.",
     )
-    message_bytes: Count = Field(
+    message_bytes: Annotated[Count, up_to(12_582_912)] = Field(
         default=12_582_912,
         description="Bytes of one message on the wire, envelope included; a larger one is refused.",
     )
@@ -160,67 +165,69 @@ class LimitsSection(Section):
 class OrganismSection(Section):
     """The organism as a whole."""
 
-    name: str = Field(
+    name: Annotated[str, OPEN] = Field(
         min_length=1, max_length=200, description="The organism's name, as consoles and logs show it."
     )
-    format: Literal[1] = Field(
+    format: Annotated[Literal[1], OPEN] = Field(
         default=1,
         description="The version of this file's language. `xml-pipeline migrate` brings a file without one to it.",
     )
-    description: str = Field(default="", description="What the organism is for, in a sentence.")
-    default: ListenerName | None = Field(
+    description: Annotated[str, OPEN] = Field(
+        default="", description="What the organism is for, in a sentence."
+    )
+    default: Annotated[ListenerName | None, OPEN] = Field(
         default=None,
         description="The listener that gets what is typed in the console without `@name`. Without it, bare text is"
         " refused with the list of listeners.",
     )
-    thread_scheduling: Literal["breadth-first", "depth-first"] = Field(
+    thread_scheduling: Annotated[Literal["breadth-first", "depth-first"], OPEN] = Field(
         default="breadth-first",
         description="Whose message is next when several wait: `breadth-first` takes turns between conversations,"
         " `depth-first` takes the newest message.",
     )
-    max_in_flight: Count = Field(
+    max_in_flight: Annotated[Count, up_to(1000)] = Field(
         default=1000,
         description="Messages accepted and not yet handled; `ask` and `send` wait while there are so many.",
     )
-    max_concurrent_handlers: Count = Field(
+    max_concurrent_handlers: Annotated[Count, up_to(256)] = Field(
         default=256,
         description="Handlers that run at once in the organism; beside others, no listener takes the last slot.",
     )
-    max_concurrent_per_agent: Count = Field(
+    max_concurrent_per_agent: Annotated[Count, up_to(64)] = Field(
         default=64,
         description="Handlers of one listener that run at once, if it sets no `max_concurrent` of its own.",
     )
-    processes: int = Field(
+    processes: Annotated[int, CLOSED] = Field(
         default=2,
         ge=1,
         le=MOST_PROCESSES,
         description="Processes for listeners with `cpu_bound: true`; they start with the first message to one.",
     )
-    journal: JournalKey = Field(
+    journal: Annotated[JournalKey, closed("whoever runs the file says where work is kept")] = Field(
         default=None,
         description="The file in which all work is written down before it goes on, as `journal: state.db`. What was"
         " not done when the process stopped or died goes on with the next start. Without it, that is lost.",
     )
-    shutdown_seconds: float = Field(
+    shutdown_seconds: Annotated[float, up_to(10)] = Field(
         default=10.0,
         ge=0,
         allow_inf_nan=False,
         description="Seconds that a stop waits for running handlers before it cancels them; 0 cancels at once.",
     )
-    timeout_seconds: Seconds = Field(
+    timeout_seconds: Annotated[Seconds, up_to(3600)] = Field(
         default=300.0,
         description="Seconds that one handler call may take; then its caller gets a `SystemError` with the code"
         " `timeout`. A listener's own `timeout_seconds` goes first.",
     )
-    doors: Doors = Field(
+    doors: Annotated[Doors, BY_ITSELF] = Field(
         default_factory=dict,
         description="What triggers, webhooks and whoever else comes in by itself may reach: names of listeners, each"
         " with what that may cost, or a list of names. None by default; the console, tests and Python reach all.",
     )
-    webhooks: WebhooksSection = Field(
+    webhooks: Annotated[WebhooksSection, BY_ITSELF] = Field(
         default_factory=WebhooksSection, description="Where the webhooks of `triggers` are listened for."
     )
-    limits: LimitsSection = Field(
+    limits: Annotated[LimitsSection, OPEN] = Field(
         default_factory=LimitsSection,
         description="Bounds of one conversation, against graphs that run away.",
     )
@@ -229,10 +236,10 @@ class OrganismSection(Section):
 class HistorySection(Section):
     """How much an agent remembers; the oldest goes first, a call and its result never apart."""
 
-    messages: Count = Field(
+    messages: Annotated[Count, up_to(1000)] = Field(
         default=40, description="Messages kept of the history, the system prompt not counted."
     )
-    tokens: Count = Field(
+    tokens: Annotated[Count, up_to(200_000)] = Field(
         default=8000,
         description="Estimated tokens kept of the history; the oldest tool results are shortened first.",
     )
@@ -241,7 +248,7 @@ class HistorySection(Section):
 class PromptFile(Section):
     """A file that is a part of a prompt, or all of it."""
 
-    file: str = Field(
+    file: Annotated[str, OPEN] = Field(
         min_length=1,
         description="A UTF-8 file, relative to the file that names it; read once, at load.",
     )
@@ -261,43 +268,43 @@ Prompt = Annotated[
 class ListenerConfig(Section):
     """One listener: a tool (`handler`), an agent (`agent: true`) or a person (`human: true`)."""
 
-    name: Annotated[Name, EVERYBODY] = Field(
+    name: Annotated[Name, EVERYBODY, OPEN] = Field(
         description="The listener's name: letters, digits, `_`, `-` and `.` (a dot has no meaning of its own)."
     )
-    description: Annotated[str, EVERYBODY] = Field(
+    description: Annotated[str, EVERYBODY, OPEN] = Field(
         default="", description="What it does, in a sentence; agents that may call it read this text."
     )
-    handler: Annotated[ImportPath | None, HANDLERS] = Field(
+    handler: Annotated[ImportPath | None, HANDLERS, CODE] = Field(
         default=None,
         description="The function that handles a message, as `module:function`; the module is looked for beside"
         " organism.yaml first, then as every import.",
     )
-    accepts: Annotated[Classes | None, EVERYBODY] = Field(
+    accepts: Annotated[Classes | None, EVERYBODY, OPEN] = Field(
         default=None,
         description="The payload class, or classes, of what it is asked: `module:Class`, or a class of this file."
         " Default: for a handler the annotation of its first parameter, for agents and people `Task`.",
     )
-    answers: Annotated[Classes | None, EVERYBODY] = Field(
+    answers: Annotated[Classes | None, EVERYBODY, OPEN] = Field(
         default=None,
         description="The payload class, or classes, that it answers with; with another one it fails, and its caller"
         " gets a `SystemError` with the code `validation`. Default: for a handler what it says it returns, as"
         " `-> HandlerResponse[Sum]` (a plain `HandlerResponse` declares nothing), for agents and people `Answer`,"
         " one text field. Errors may always be answered.",
     )
-    agent: bool = Field(
+    agent: Annotated[bool, OPEN] = Field(
         default=False,
         description="Whether an LLM drives it. Without a `handler` it is the built-in agent; with one, the handler"
         " is told its own name and how to call its peers.",
     )
-    human: Annotated[bool, PEOPLE] = Field(
+    human: Annotated[bool, PEOPLE, OPEN] = Field(
         default=False, description="Whether a person answers: the console asks, and no slot is held."
     )
-    flow: Annotated[tuple[StepSection, ...] | None, FLOWS] = Field(
+    flow: Annotated[tuple[StepSection, ...] | None, FLOWS, OPEN] = Field(
         default=None,
         description="Steps that are done in order, without a model and without code. What a flow calls, and whom it"
         " hands over to, are its steps' business: it has no `peers`. What it answers follows from its ends.",
     )
-    use: Annotated[str | None, BOXES] = Field(
+    use: Annotated[str | None, BOXES, USE] = Field(
         default=None,
         min_length=1,
         description="The organism.yaml of another organism, relative to this file: its listeners work here, each"
@@ -305,136 +312,136 @@ class ListenerConfig(Section):
         " not in force.",
     )
     tools: Annotated[
-        tuple[Name, ...], BOXES, BeforeValidator(_several, json_schema_input_type=list[Name])
+        tuple[Name, ...], BOXES, BeforeValidator(_several, json_schema_input_type=list[Name]), USE
     ] = Field(
         default=(),
         description="The doors of that organism that can be called here; `peers: [NAME]` means all of these.",
     )
-    models: Annotated[dict[str, str], BOXES] = Field(
+    models: Annotated[dict[str, str], BOXES, USE] = Field(
         default_factory=dict,
         description="Which model of this file each model is that the agents of that organism name.",
     )
-    people: Annotated[dict[str, ListenerName], BOXES] = Field(
+    people: Annotated[dict[str, ListenerName], BOXES, USE] = Field(
         default_factory=dict,
         description="Who of this file each person of that organism is: asked where that one is asked.",
     )
-    peers: tuple[ListenerName, ...] = Field(
+    peers: Annotated[tuple[ListenerName, ...], OPEN] = Field(
         default=(),
         description="The listeners it may call. None means none; itself and its caller are always allowed.",
     )
-    hands_over_to: tuple[ListenerName, ...] = Field(
+    hands_over_to: Annotated[tuple[ListenerName, ...], OPEN] = Field(
         default=(),
         description="The listeners that may take over its calls: they answer its caller. None means none; `peers`"
         " does not imply it, nor it `peers`.",
     )
-    approve: Annotated[ListenerName | None, For(handlers=True, agents=True, flows=True)] = Field(
+    approve: Annotated[ListenerName | None, For(handlers=True, agents=True, flows=True), OPEN] = Field(
         default=None,
         description="The person (a listener with `human: true`) who approves each call of it before it is done."
         " Refused, its caller gets a `SystemError` with the code `refused`.",
     )
-    asked_on: Annotated[tuple[str, ...], PEOPLE] = Field(
+    asked_on: Annotated[tuple[str, ...], PEOPLE, only("console")] = Field(
         default=("console",),
         description="The channels on which a person is asked and may answer: `console` (with it commands and Python),"
         " or keys of the gateway.",
     )
-    broadcast: Annotated[bool, For(handlers=True, agents=True, flows=True)] = Field(
+    broadcast: Annotated[bool, For(handlers=True, agents=True, flows=True), OPEN] = Field(
         default=False,
         description="Whether it also gets what a caller that has it as a peer sends to nobody by name, beside the"
         " other peers that take the class and broadcast.",
     )
-    cpu_bound: Annotated[bool, HANDLERS] = Field(
+    cpu_bound: Annotated[bool, HANDLERS, CODE] = Field(
         default=False,
         description="Whether the handler runs in a process of its own pool, off the event loop.",
     )
-    timeout_seconds: Seconds | None = Field(
+    timeout_seconds: Annotated[Seconds | None, up_to(3600)] = Field(
         default=None,
         description="Seconds that one handler call may take; default: `organism.timeout_seconds`.",
     )
-    max_concurrent: Count | None = Field(
+    max_concurrent: Annotated[Count | None, up_to(64)] = Field(
         default=None,
         description="Handler calls of this listener that run at once; default: `organism.max_concurrent_per_agent`.",
     )
-    remembers: Annotated[Literal["session", "conversation"], HANDLERS] = Field(
+    remembers: Annotated[Literal["session", "conversation"], HANDLERS, CODE] = Field(
         default="session",
         description="What an entry that an answer adds to the listener's memory is for: later calls of the same"
         " session, or of the same conversation.",
     )
-    keep: Annotated[Count, HANDLERS] = Field(
+    keep: Annotated[Count, HANDLERS, CODE] = Field(
         default=100, description="Entries that such a memory holds, the newest."
     )
-    retries: Annotated[int, HANDLERS] = Field(
+    retries: Annotated[int, HANDLERS, CODE] = Field(
         default=0,
         ge=0,
         le=MOST_RETRIES,
         description="How often a message is handled again whose handler raised: after 1, 2, 4, … seconds, at most 60."
         " Then its caller gets the error, and the message is a dead letter.",
     )
-    effects: Annotated[Literal["repeat", "once"], HANDLERS] = Field(
+    effects: Annotated[Literal["repeat", "once"], HANDLERS, CODE] = Field(
         default="repeat",
         description="What a handler does when it was interrupted, with `organism.journal`: `repeat` calls it again in"
         " the next life; `once` never does, and its caller gets a `SystemError` with the code `interrupted`.",
     )
-    operation: Annotated[str, For(handlers=True, agents=True)] = Field(
+    operation: Annotated[str, For(handlers=True, agents=True), OPEN] = Field(
         default="",
         pattern=f"^({NAME.pattern})?$",
         description="What its calls of models are for, as `llm.budgets.operations`, `llm.routing` and reports"
         " know it.",
     )
-    model: Annotated[ModelName | None, AGENTS] = Field(
+    model: Annotated[ModelName | None, AGENTS, OPEN] = Field(
         default=None,
         min_length=1,
         description="The model, or a name of `llm.models`; default: what `llm.routing` says for its operation.",
     )
-    prompt: Annotated[Prompt, AGENTS] = Field(
+    prompt: Annotated[Prompt, AGENTS, OPEN] = Field(
         default=(),
         description="The system prompt: a text, a file, or a list of texts and files, with an empty line between"
         " them. How to call the peers is added to it.",
     )
-    task: Annotated[Mapping[str, str], AGENTS] = Field(
+    task: Annotated[Mapping[str, str], AGENTS, OPEN] = Field(
         default_factory=dict,
         description="How a task is told to the model, by class of `accepts`: a text in which `{{field}}` and"
         ' `{{field.below or "text"}}` stand for what came. Default: a `Task` is its text, every other class its XML.',
     )
-    skills: Annotated[tuple[Folder, ...], AGENTS] = Field(
+    skills: Annotated[tuple[Folder, ...], AGENTS, OPEN] = Field(
         default=(),
         description="Folders with a SKILL.md, relative to the file that names them, read once, at load. The name and"
         " the description of each stand in the prompt; the model reads the rest when it needs it.",
     )
-    max_turns: Annotated[Count, AGENTS] = Field(
+    max_turns: Annotated[Count, AGENTS, up_to(100)] = Field(
         default=8,
         description="Turns for one task, each an answer of the model with all its calls; after the last one the"
         " caller gets an error. Corrections of an invalid answer, at most two in a row, are not counted.",
     )
-    max_tokens: Annotated[Count | None, AGENTS] = Field(
+    max_tokens: Annotated[Count | None, AGENTS, OPEN] = Field(
         default=None, description="Tokens that one answer of the model may have; default: the provider's."
     )
-    temperature: Annotated[float | None, AGENTS] = Field(
+    temperature: Annotated[float | None, AGENTS, OPEN] = Field(
         default=None,
         ge=0,
         le=2,
         allow_inf_nan=False,
         description="Sampling temperature; default: the provider's.",
     )
-    history: Annotated[HistorySection, AGENTS] = Field(
+    history: Annotated[HistorySection, AGENTS, OPEN] = Field(
         default_factory=HistorySection, description="Bounds of what the agent remembers."
     )
-    calls: Annotated[Literal["auto", "native", "xml"], AGENTS] = Field(
+    calls: Annotated[Literal["auto", "native", "xml"], AGENTS, OPEN] = Field(
         default="auto",
         description="How the model calls peers: `native` tool calls, `xml` in its text, or `auto`: native where the"
         " backend can.",
     )
-    memory: Annotated[Literal["call", "session", "conversation", "none"], AGENTS] = Field(
+    memory: Annotated[Literal["call", "session", "conversation", "none"], AGENTS, OPEN] = Field(
         default="session",
         description="How long it remembers: one `call` with all its turns, a `session` (all calls that one caller's"
         " thread makes), the `conversation`, or `none` (a model call sees the task and the latest results only).",
     )
-    peer_timeout_seconds: Annotated[Seconds, AGENTS] = Field(
+    peer_timeout_seconds: Annotated[Seconds, AGENTS, up_to(3600)] = Field(
         default=300.0,
         description="Seconds that the agent waits for its peers' answers; a missing one becomes a tool"
         " result that says so. Time in which only people are waited for does not count.",
     )
 
-    budget: Annotated[BudgetSections, For(handlers=True, agents=True, flows=True, boxes=True)] = Field(
+    budget: Annotated[BudgetSections, For(handlers=True, agents=True, flows=True, boxes=True), OPEN] = Field(
         default=(),
         description="What it may spend on models, in tokens and USD: one limit, or a list of them (per day and per"
         " month). The same as `llm.budgets.agents` with its name.",
@@ -477,6 +484,8 @@ does what it may spend: a `budget` for all would be read as one for all together
 """
 
 if TYPE_CHECKING:
+    from xml_pipeline.config.untrusted import Untrusted
+
     AgentDefaults: TypeAlias = Section
 else:
     AgentDefaults = create_model(
@@ -494,7 +503,7 @@ else:
 class DefaultsSection(Section):
     """The only place for defaults."""
 
-    agents: AgentDefaults = Field(
+    agents: Annotated[AgentDefaults, OPEN] = Field(
         default_factory=AgentDefaults,
         description="What built-in agents have that do not say otherwise, each key for itself.",
     )
@@ -503,31 +512,38 @@ class DefaultsSection(Section):
 class OrganismConfig(Section):
     """An organism: its listeners, their limits and the models they may use."""
 
-    organism: OrganismSection = Field(description="The organism as a whole.")
-    defaults: DefaultsSection = Field(
+    organism: Annotated[OrganismSection, OPEN] = Field(description="The organism as a whole.")
+    defaults: Annotated[DefaultsSection, OPEN] = Field(
         default_factory=DefaultsSection, description="What listeners have that do not say otherwise."
     )
-    listeners: tuple[ListenerConfig, ...] = Field(
+    listeners: Annotated[tuple[ListenerConfig, ...], OPEN] = Field(
         default=(),
         description="The listeners; or a directory, relative to this file, of *.yaml files that hold one listener or"
         " a list of them each.",
     )
-    payloads: Payloads = Field(
+    payloads: Annotated[Payloads, OPEN] = Field(
         default_factory=dict,
         description="Payload classes by name, without Python; listeners name them in `accepts` and the like.",
     )
-    triggers: tuple[TriggerSection, ...] = Field(
+    triggers: Annotated[tuple[TriggerSection, ...], BY_ITSELF] = Field(
         default=(), description="What begins conversations by itself, while `xml-pipeline run` runs."
     )
-    llm: LLMSection = Field(
+    llm: Annotated[
+        LLMSection,
+        closed("models are those of whoever runs the file: `--llm FILE`, in Python `Untrusted(llm=...)`"),
+    ] = Field(
         default_factory=LLMSection, description="Backends, models, limits and budgets of language models."
     )
-    tests: tuple[CaseSection, ...] = Field(
+    tests: Annotated[
+        tuple[CaseSection, ...],
+        closed("cases stand in a *.test.yaml file of their own"),
+    ] = Field(
         default=(),
         description="Cases for `xml-pipeline test`; nothing of them is in force when the organism runs.",
     )
 
     _base: Path = PrivateAttr(default_factory=Path)
+    _untrusted: Untrusted | None = PrivateAttr(default=None)
     _environ: Mapping[str, str] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _resolved: Mapping[str, Any] = PrivateAttr(default_factory=lambda: MappingProxyType({}))
     _unchecked: tuple[str, ...] = PrivateAttr(default=())
@@ -543,6 +559,16 @@ class OrganismConfig(Section):
     def base(self) -> Path:
         """The directory that relative paths and import paths start from."""
         return self._base
+
+    @property
+    def llm_base(self) -> Path:
+        """The directory that relative paths of the `llm` section start from."""
+        return (self._untrusted and self._untrusted.base) or self._base
+
+    @property
+    def untrusted(self) -> Untrusted | None:
+        """How it was read, if it is from somebody else."""
+        return self._untrusted
 
     @property
     def environ(self) -> Mapping[str, str]:

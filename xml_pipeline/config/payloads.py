@@ -17,6 +17,7 @@ from xml_pipeline.config.document import Document, Path
 from xml_pipeline.config.secrets import refuse_variables
 from xml_pipeline.errors import PayloadTypeError
 from xml_pipeline.llm.section import NAMES, Section
+from xml_pipeline.marks import OPEN
 from xml_pipeline.payload.declared import Declarations, classes_of
 from xml_pipeline.payload.declaring import read_declarations
 
@@ -38,36 +39,36 @@ _NO_VARIABLE = "holds a variable; what a class is may not depend on the environm
 class TypeSection(Section):
     """A type with its bounds, where a list of it stands: exactly one of `type`, `list`, `one_of` and `any_of`."""
 
-    type: _TypeName | list[str] | TypeSection | None = Field(
+    type: Annotated[_TypeName | list[str] | TypeSection | None, OPEN] = Field(
         default=None,
         description="`text`, `integer`, `number`, `decimal`, `boolean`, `date`, `datetime`, `duration`, or a class of"
         " `payloads`; or words, of which the value is one.",
     )
-    list_: _TypeName | list[str] | TypeSection | None = Field(
+    list_: Annotated[_TypeName | list[str] | TypeSection | None, OPEN] = Field(
         default=None, alias="list", description="The type of a list's items, written as any type."
     )
-    one_of: list[str] | None = Field(
+    one_of: Annotated[list[str] | None, OPEN] = Field(
         default=None,
         description="Words, of which the value is one; a list in the place of a type says the same. `true`, `1`,"
         " `null` and `yes` are words in quotes only.",
     )
-    any_of: list[_Declared] | None = Field(
+    any_of: Annotated[list[_Declared] | None, OPEN] = Field(
         default=None, description="Two classes or more, of which the value is one."
     )
-    min: _Bound | None = Field(
+    min: Annotated[_Bound | None, OPEN] = Field(
         default=None, description="The smallest number, date, time or duration (`PT90S`) that is allowed."
     )
-    max: _Bound | None = Field(default=None, description="The largest one.")
-    min_length: int | None = Field(
+    max: Annotated[_Bound | None, OPEN] = Field(default=None, description="The largest one.")
+    min_length: Annotated[int | None, OPEN] = Field(
         default=None, ge=0, description="The fewest characters of a text, or items of a list."
     )
-    max_length: int | None = Field(default=None, ge=0, description="The most of them.")
-    pattern: str | None = Field(
+    max_length: Annotated[int | None, OPEN] = Field(default=None, ge=0, description="The most of them.")
+    pattern: Annotated[str | None, OPEN] = Field(
         default=None,
         description="What the whole text matches, in what XSD, JSON Schema and Rust's regular expressions have in"
         " common: no `^`, `$`, `(?`, `*?`; `\\d`, `\\w` and `\\s` are those of ASCII. It runs in linear time.",
     )
-    example: bool | int | float | str | None = Field(
+    example: Annotated[bool | int | float | str | None, OPEN] = Field(
         default=None,
         description="A value for the example that models copy; needed where a required field has bounds that no usual"
         " value keeps.",
@@ -78,20 +79,24 @@ class FieldSection(TypeSection):
     """One field: exactly one of `type`, `list`, `one_of` and `any_of`, and what holds of it; `name: text` is short
     for `name: {type: text}`."""
 
-    optional: bool = Field(default=False, description="Whether it may be absent; in Python it is None then.")
-    default: bool | int | float | str | list[Any] | None = Field(
+    optional: Annotated[bool, OPEN] = Field(
+        default=False, description="Whether it may be absent; in Python it is None then."
+    )
+    default: Annotated[bool | int | float | str | list[Any] | None, OPEN] = Field(
         default=None,
         description="What stands for it when it is absent; not beside `optional`, and not for classes.",
     )
-    description: str = Field(default="", description="What it is, for models and people.")
+    description: Annotated[str, OPEN] = Field(default="", description="What it is, for models and people.")
 
 
 class PayloadSection(Section):
     """One class of messages. Its fields hold values, lists and other classes; a class that holds
     itself does so in an optional field or in a list."""
 
-    description: str = Field(default="", description="What such a message says; models and people read it.")
-    fields: Mapping[str, _TypeName | list[str] | FieldSection] = Field(
+    description: Annotated[str, OPEN] = Field(
+        default="", description="What such a message says; models and people read it."
+    )
+    fields: Annotated[Mapping[str, _TypeName | list[str] | FieldSection], OPEN] = Field(
         description="Its fields, each with its type. A name begins with a small letter; words of Python are refused."
     )
 

@@ -23,6 +23,7 @@ from xml_pipeline.config.models import (
     listener_keys,
 )
 from xml_pipeline.config.tasks import EXAMPLES
+from xml_pipeline.marks import CLOSED, Mark, mark_of
 from xml_pipeline.regular import MAX_BYTES
 
 EXAMPLE = """\
@@ -101,7 +102,10 @@ In code: `xml_pipeline.config.load(path)`. At a glance:
   the modules imported that `llm` names (`modules`, `on_event`, providers of other packages), then, if those are
   right, the handlers and payload classes. `run`, `check`, `send` and `describe` import all of them, `llm list`,
   `llm ask` and `llm test` those of `llm` alone, `graph` and `check --no-import` nothing. An import runs what stands
-  at the top of a module: do not check a stranger's file without `--no-import`.
+  at the top of a module: check and run a stranger's file with `--untrusted`.
+- **Strangers' files.** With `--untrusted` a file may have the keys alone that say so in the column "strangers", and
+  numbers up to the one that stands there; where a table has no such column, none of its keys. It has no import paths
+  and no `${{NAME}}`, and names nothing outside of its folder ([strangers' files](../guides/strangers.md)).
 - **YAML.** Anchors and aliases work, tags and merge keys (`<<`) do not: nothing is merged. A file has at most
   {MAX_BYTES:,} bytes of UTF-8 and {MAX_DEPTH} levels; all files of an organism together have {MAX_ALL_BYTES:,} bytes,
   {MAX_VALUES:,} keys and values, and {MAX_TEXT:,} characters of text, prompts and skills, aliases and
@@ -172,12 +176,15 @@ def _references(key: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _table(root: Mapping[str, Any], path: str, section: Mapping[str, Any]) -> str:
     kinds = path == "listeners[]"
     required = section.get("required", ())
-    lines = ["| key | type | default | for | meaning |" if kinds else "| key | type | default | meaning |"]
-    lines.append("|---|---|---|---|---|" if kinds else "|---|---|---|---|")
+    marked = any(mark_of(key) for key in section["properties"].values())
+    heads = ["key", "type", "default", *["for"] * kinds, *["strangers"] * marked, "meaning"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, key in section["properties"].items():
         cells = [f"`{name}`", type_of(key), "**required**" if name in required else _default(key)]
         if kinds:
             cells.append(kinds_of(listener_keys()[name]))
+        if marked:
+            cells.append(_strangers(mark_of(key) or CLOSED))
         cells.append(_described(root, key))
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"
@@ -186,6 +193,13 @@ def _table(root: Mapping[str, Any], path: str, section: Mapping[str, Any]) -> st
 def kinds_of(who: For) -> str:
     """Which listeners may have a key, in words."""
     return "all" if who == EVERYBODY else ", ".join(kind for kind, may in asdict(who).items() if may)
+
+
+def _strangers(mark: Mark) -> str:
+    """Whether a file from somebody else may have the key, in a word."""
+    if mark.only:
+        return " or ".join(f"`{text}`" for text in mark.only)
+    return f"≤ {mark.most:,}" if mark.most is not None else "yes" if mark.open else "no"
 
 
 def _described(root: Mapping[str, Any], key: Mapping[str, Any]) -> str:

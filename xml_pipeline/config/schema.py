@@ -7,6 +7,7 @@ from typing import Any
 from xml_pipeline.config.glance import Names
 from xml_pipeline.config.models import IMPORT_PATTERN, OrganismConfig
 from xml_pipeline.llm.section import NAMES
+from xml_pipeline.marks import without_marks
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {
@@ -27,7 +28,7 @@ def json_schema(names: Names | None = None) -> dict[str, Any]:
     Args:
         names: what one file names, so that its editor offers it; then names that stand for nothing are mistakes.
     """
-    schema = OrganismConfig.model_json_schema(mode="validation")
+    schema: dict[str, Any] = without_marks(OrganismConfig.model_json_schema(mode="validation"))
     _name(schema, names)
     _allow_variables(schema)
     _allow_one(schema, "#/$defs/BudgetSection")

@@ -19,7 +19,7 @@ from xml_pipeline.config import document as documents
 from xml_pipeline.config.document import MAX_TEXT, Document, Place
 from xml_pipeline.config.files import Surroundings
 from xml_pipeline.errors import cut, listing
-from xml_pipeline.regular import bytes_of, refuse_outside, unreadable
+from xml_pipeline.regular import bytes_of, unreadable
 
 FILE = "SKILL.md"
 MOST_FILES = 100
@@ -79,7 +79,7 @@ class _Reading:
             real = os.path.realpath(folder)
             if real in self._known:
                 return self._known[real]
-            refuse_outside(folder, self.around.root)
+            self.around.refuse(folder)
             if not folder.is_dir():
                 raise _Refused(f"the folder {shown} {self._no_folder(path, folder)}")
             texts = self._texts(folder, shown)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 FORMS = "`${NAME}` or `${NAME:-default}`; `$$` stands for one `$`"
 
+_NO_VARIABLES = "a file that is not trusted has no variables; write the value (`$$` stands for one `$`)"
 _MARK = re.compile(r"\$(?:\$|\{([^}]*)(\}?))")
 _BODY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
@@ -32,12 +33,12 @@ class Expansion:
     problems: tuple[str, ...] = ()
 
 
-def expand(text: str, environ: Mapping[str, str], *, most: int = sys.maxsize) -> Expansion:
+def expand(text: str, environ: Mapping[str, str] | None, *, most: int = sys.maxsize) -> Expansion:
     """Replace variables in `text`; as in a shell, `:-` also replaces an empty variable.
 
     Args:
         text: as it is written.
-        environ: what variables stand for.
+        environ: what variables stand for; None where there are none, and each is a mistake.
         most: characters after which no more is replaced.
     """
     if "$" not in text:
@@ -56,6 +57,9 @@ def expand(text: str, environ: Mapping[str, str], *, most: int = sys.maxsize) ->
         body, closed = match.group(1), match.group(2)
         if body is None:
             return "$"
+        if environ is None:
+            problems.append(f"`{_shown(match.group(0))}` is refused: {_NO_VARIABLES}")
+            return ""
         form = _BODY.fullmatch(body) if closed else None
         if form is None or "${" in (form.group(2) or ""):
             problems.append(f"`{_shown(match.group(0))}` is no variable; allowed: {FORMS}")

@@ -21,7 +21,8 @@ async def door_of(
     new_id: Callable[[], str],
     fire: Callable[[str], Awaitable[str]],
 ) -> Door | None:
-    """The open door beside that file; None where there is no file, or another kind of one.
+    """The open door beside that file; None where there is no file, another kind of one, or
+    one beside which nobody is let in.
 
     Args:
         journal: of the organism.
@@ -31,7 +32,7 @@ async def door_of(
         fire: lets a trigger fire.
     """
     file = ledger.journal if isinstance(ledger, LedgerFile) else journal
-    if not isinstance(file, SqliteJournal):
+    if not isinstance(file, SqliteJournal) or (isinstance(ledger, LedgerFile) and not ledger.joinable):
         return None
     door = Door(file.path, Desk(file, Running(pump, new_id, fire), new_id).serve)
     await door.open()

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from xml_pipeline.llm.section import NAMES, Count, Seconds, Section
+from xml_pipeline.marks import OPEN, up_to
 
 MOST_AT_ONCE = 1_000
 MOST_ITEMS = 10_000
@@ -29,65 +30,65 @@ class StepSection(Section):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
-    call: _ListenerName | None = Field(
+    call: Annotated[_ListenerName | None, OPEN] = Field(
         None, description="The listener that is called; the step is over when its answer is there."
     )
-    together: tuple[StepSection, ...] | None = Field(
+    together: Annotated[tuple[StepSection, ...] | None, OPEN] = Field(
         None, description="Calls that are made at once; the step is over when all have ended."
     )
-    repeat: tuple[StepSection, ...] | None = Field(
+    repeat: Annotated[tuple[StepSection, ...] | None, OPEN] = Field(
         None, description="Steps that are done again and again, until `until` holds."
     )
-    choose: str | None = Field(
+    choose: Annotated[str | None, OPEN] = Field(
         None,
         description="What decides which of the `ways` is gone: a path to a declared word or a boolean, or a name, of"
         " which the class decides.",
     )
-    delegate: _ListenerName | None = Field(
+    delegate: Annotated[_ListenerName | None, OPEN] = Field(
         None,
         description="The listener that the call is handed over to: it answers the caller. It ends the flow.",
     )
-    answer: Send | None = Field(None, description="What the flow answers. It ends the flow.")
-    send: Send | None = Field(
+    answer: Annotated[Send | None, OPEN] = Field(None, description="What the flow answers. It ends the flow.")
+    send: Annotated[Send | None, OPEN] = Field(
         None, description='The message for `call` or `delegate`: `{Class: {field: value}}`, or `"{{path}}"`.'
     )
-    as_: str | None = Field(
+    as_: Annotated[str | None, OPEN] = Field(
         None, alias="as", description="The name under which the answer to `call` is known to later steps."
     )
-    timeout_seconds: Seconds | None = Field(
+    timeout_seconds: Annotated[Seconds | None, up_to(3600)] = Field(
         None,
         description="Seconds that a `call`, or all of `together`, may take; waiting for people does not count.",
     )
-    if_fails: str | dict[str, Any] | None = Field(
+    if_fails: Annotated[str | dict[str, Any] | None, OPEN] = Field(
         None,
         description="What stands for the answer when the call fails: `absent`, or `{Class: {field: value}}` of a"
         " class that the listener answers. Without it the flow answers with the error. `budget`, `limit` and"
         " `interrupted` always end the flow.",
     )
-    for_each: str | None = Field(
+    for_each: Annotated[str | None, OPEN] = Field(
         None,
         description="The name of one item: the `call` is made for each item of `of`, and `as` is the list.",
     )
-    of: str | None = Field(
+    of: Annotated[str | None, OPEN] = Field(
         None, description='The list that `for_each` goes through, as `"{{draft.places}}"`.'
     )
-    at_once: Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] | None = Field(
+    at_once: Annotated[Annotated[int, Field(ge=1, le=MOST_AT_ONCE)] | None, up_to(64)] = Field(
         None, description="Calls of `for_each` that are open at once; 8 when absent."
     )
-    max_items: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = Field(
+    max_items: Annotated[Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None, up_to(1000)] = Field(
         None,
         description="Items that `for_each` takes; with more the flow ends with `limit`. 100 when absent.",
     )
-    ways: dict[str, tuple[StepSection, ...]] | None = Field(
+    ways: Annotated[dict[str, tuple[StepSection, ...]] | None, OPEN] = Field(
         None, description="The steps for each value of `choose`; every one must be there."
     )
-    until: dict[str, str | int | bool] | None = Field(
+    until: Annotated[dict[str, str | int | bool] | None, OPEN] = Field(
         None, description="`{path: value}`: `repeat` ends directly after the step that makes it so."
     )
-    at_most: Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None = Field(
+    at_most: Annotated[Annotated[int, Field(ge=1, le=MOST_ROUNDS)] | None, up_to(100)] = Field(
         None, description="Rounds of `repeat`."
     )
-    otherwise: Literal["fail", "go_on"] | None = Field(
+    otherwise: Annotated[Literal["fail", "go_on"] | None, OPEN] = Field(
         None,
         description="What happens after the last round of `repeat`: the flow ends with `limit` (`fail`, the default),"
         " or goes on.",

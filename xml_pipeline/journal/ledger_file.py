@@ -24,6 +24,7 @@ class LedgerFile:
     Args:
         path: the file; it is made when it does not exist, readable by its owner alone.
         synchronous, visits, organism: as of `SqliteJournal`.
+        joinable: whether commands of other processes reach its organism beside the file.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class LedgerFile:
         synchronous: Synchronous = "normal",
         visits: bool = False,
         organism: str = "",
+        joinable: bool = True,
     ) -> None:
         self.path = Path(path)
         self._visits = visits
+        self.joinable = joinable
         self._organism = organism
         self._synchronous: Synchronous = synchronous
         self._journal: SqliteJournal | None = None

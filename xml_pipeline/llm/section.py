@@ -45,6 +45,7 @@ from xml_pipeline.llm.providers.scripted import ScriptedBackend
 from xml_pipeline.llm.router import Router, unique_name
 from xml_pipeline.llm.routing.strategies import strategy_of
 from xml_pipeline.llm.routing.table import RoutingTable
+from xml_pipeline.marks import OPEN
 
 if TYPE_CHECKING:
     from xml_pipeline.keys.keys import Keys
@@ -236,19 +237,23 @@ def _one_or_more(value: Any) -> Any:
 class BudgetSection(Section):
     """One limit, in tokens, in US dollars, or in several of them."""
 
-    tokens: Count | None = Field(None, description="Input plus output tokens.")
-    input_tokens: Count | None = Field(None, description="Tokens of prompts, read from caches or not.")
-    output_tokens: Count | None = Field(None, description="Tokens of answers, reasoning included.")
-    usd: Dollars | None = Field(None, description="US dollars.")
-    per: Per = Field(
+    tokens: Annotated[Count | None, OPEN] = Field(None, description="Input plus output tokens.")
+    input_tokens: Annotated[Count | None, OPEN] = Field(
+        None, description="Tokens of prompts, read from caches or not."
+    )
+    output_tokens: Annotated[Count | None, OPEN] = Field(
+        None, description="Tokens of answers, reasoning included."
+    )
+    usd: Annotated[Dollars | None, OPEN] = Field(None, description="US dollars.")
+    per: Annotated[Per, OPEN] = Field(
         "run",
         description="When it starts anew: with each start (after a death the run goes on), or with an hour, a day, a"
         " week (from Monday) or a month of the calendar, in `budgets.zone`. An agent's may also hold for each `call`"
         " of it, with all that is called below, or for it in each `conversation`; a door's and a trigger's for each"
         " `conversation`.",
     )
-    soft: bool = Field(False, description="Only warn, also when it is used up.")
-    warn_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+    soft: Annotated[bool, OPEN] = Field(False, description="Only warn, also when it is used up.")
+    warn_at: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], OPEN] = Field(
         (0.8,), description="Fractions at which a warning event is emitted."
     )
 
