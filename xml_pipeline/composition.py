@@ -1,4 +1,4 @@
-"""From a checked configuration to the parts of an organism, each built once; `Organism.from_config` puts them together."""
+"""From a checked configuration to the parts of an organism, each built once; `Organism.from_config` joins them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from xml_pipeline.config.lock import locked, written
 from xml_pipeline.errors import ConfigError
 
 BILLING = """
-organism: {name: billing, default: desk, limits: {messages: 5}}
+organism: {name: billing, default: desk, doors: [desk], limits: {messages: 5}}
 payloads:
   Ticket: {fields: {text: text}}
   Reply: {fields: {text: text}}
@@ -142,6 +142,11 @@ async def test_a_box_is_paid_for_by_the_call_with_all_that_is_done_for_it(tmp_pa
 @pytest.mark.parametrize(
     ("change", "path", "said"),
     [
+        (
+            ("tools: [desk]", "tools: [writer]"),
+            "listeners[0].tools[0]",
+            "'writer' is no door of billing",
+        ),
         (("use: billing,", "use: nowhere,"), "listeners[0].use", "nowhere cannot be read"),
         (("use: billing,", "use: organism.yaml,"), "listeners[0].use", "cannot use each other in a circle"),
         (("tools: [desk]", "tools: [desc]"), "listeners[0].tools[0]", "did you mean 'desk'"),

@@ -69,6 +69,9 @@ def words_at(schema: dict[str, Any], node: Any) -> list[str]:
         ("AgentDefaults", "model", {"smart", "quick", "cheap", "dear"}),
         ("PresetSection", "chain", {"smart", "quick", "cheap", "dear"}),
         ("FieldSection", "any_of", {"Ticket", "Sorted"}),
+        ("TriggerSection", "to", {"desk", "boss", "sums"}),
+        ("CaseSection", "to", {"desk", "boss", "sums"}),
+        ("ExpectSection", "never", {"desk", "boss", "sums"}),
     ],
 )
 def test_names_are_offered_where_they_belong(

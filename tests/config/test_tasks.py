@@ -30,6 +30,7 @@ SAID: Mapping[str, tuple[Mapping[str, Any], Any]] = {
     "People": ({"Order": {"item": "cup", "price": "3.50"}}, True),
     "Hand-over": (_TASK, "It is on its way."),
     "Money": (_TASK, "That was cheap."),
+    "Triggers": (_TASK, "Nothing is new."),
     "Tests": (_TASK, "Tested."),
 }
 """What each example's default listener is asked, and the first field of what it answers."""

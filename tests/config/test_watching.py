@@ -20,6 +20,12 @@ listeners: parts
 PARTS = {
     "parts/a.yaml": "{name: a, agent: true, model: m, prompt: [{file: ../a.md}, {file: later.md}]}\n",
     "parts/b.yaml": "{name: b, handler: 'handlers:greet'}\n",
+    "parts/c.yml": "{name: c, agent: true, skills: [../skills/notes]}\n",
+    "parts/d.yaml": "{name: d, use: ../inner}\n",
+    "parts/e.yaml": "{name: e, use: ../organism.yaml}\n",
+    "skills/notes/SKILL.md": "---\nname: notes\ndescription: Takes notes.\n---\nBe brief.\n",
+    "inner/organism.yaml": "organism: {name: y}\nlisteners: [{name: z, agent: true, prompt: {file: z.md}}]\n",
+    "inner/z.md": "Be brief.",
     "a.md": "Be kind.",
     "handlers.py": HANDLERS,
     "lib/inner/deep.py": "x = 1\n",
@@ -50,6 +56,10 @@ def news(watch: Watch) -> bool:
         "handlers.py",
         "lib/inner/deep.py",
         "lib/new.py",
+        "skills/notes/SKILL.md",
+        "inner/organism.yaml",
+        "inner/z.md",
+        "inner/.env",
         ".env",
     ],
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from xml_pipeline.config.document import Document, Place
@@ -19,7 +20,7 @@ DEEPEST = 5
 def load_boxes(
     document: Document,
     config: OrganismConfig,
-    home: Path,
+    directories: Mapping[str, Path],
     load: Callable[[Path], OrganismConfig],
     within: tuple[Path, ...],
 ) -> dict[str, Box]:
@@ -28,7 +29,7 @@ def load_boxes(
     Args:
         document: what they stand in.
         config: the same, typed.
-        home: where their paths start.
+        directories: where the paths of each file start, by its label.
         load: reads a file.
         within: the files around this one, outermost first.
     """
@@ -37,8 +38,7 @@ def load_boxes(
         if each.use is None:
             continue
         here: DocumentPath = ("listeners", index)
-        file = (home / each.use).resolve()
-        file = file / "organism.yaml" if file.is_dir() else file
+        file = used_file(directories[document.values[(*here, "use")].file] / each.use)
         if file in within:
             document.report(
                 (*here, "use"), f"{each.use} uses this file; files cannot use each other in a circle"
@@ -63,17 +63,28 @@ def load_boxes(
     return boxes
 
 
+def used_file(named: Path) -> Path:
+    """The file that `use` names: itself, or the organism.yaml of a folder; links followed."""
+    file = Path(os.path.realpath(named))
+    return file / "organism.yaml" if os.path.isdir(file) else file
+
+
 def _mistakes(box: Box) -> Iterator[tuple[DocumentPath, str]]:
     """What the outer file says of a box and does not fit it."""
     entry, inner = box.entry, box.config
-    names = [each.name for each in inner.listeners]
+    names, doors = [each.name for each in inner.listeners], inner.organism.doors
     for index, tool in enumerate(entry.tools):
-        if tool not in names:
-            hint = did_you_mean(tool, names)
-            yield (
-                ("tools", index),
-                f"there is no listener '{tool}' in {entry.use}{hint}; there are {listing(names)}",
+        if tool in doors and tool in names:
+            continue
+        if tool in names:
+            told = (
+                f"'{tool}' is no door of {entry.use}; its doors are {listing(doors) or 'none'}, and who owns that"
+                f" file may add it: organism: {{doors: [{tool}]}}"
             )
+        else:
+            hint = did_you_mean(tool, names)
+            told = f"there is no listener '{tool}' in {entry.use}{hint}; its doors are {listing(doors) or 'none'}"
+        yield ("tools", index), told
     wanted = sorted({model for each in inner.listeners if (model := model_of(each, inner)) is not None})
     for model in wanted:
         if model not in entry.models:
@@ -124,8 +135,10 @@ def budgets_of(box: Box) -> dict[str, tuple[BudgetSection, ...]]:
 
 def not_in_force(box: Box) -> list[str]:
     """What a used file says that means nothing here, for people who check."""
-    said = box.config.organism.model_fields_set - {"name", "description", "format", "default"}
+    said = box.config.organism.model_fields_set - {"name", "description", "format", "default", "doors"}
     found = [f"organism.{name}" for name in sorted(said)]
+    if any(door.budget for door in box.config.organism.doors.values()):
+        found.append("budgets of organism.doors")
     if box.config.triggers:
         found.append("triggers")
     if box.config.llm.model_fields_set:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from xml_pipeline.envelope import Code
-from xml_pipeline.llm.section import Count, Dollars, Section
+from xml_pipeline.llm.section import NAMES, Count, Dollars, Section
 from xml_pipeline.pump.listener import NAME
 
 SECTION = "tests"
@@ -54,7 +54,7 @@ Times = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "any"}]}),
 ]
 
-ListenerName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+ListenerName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", json_schema_extra={NAMES: "listeners"})]
 
 
 class PatternSection(Section):

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from xml_pipeline.config import document as documents
+from xml_pipeline.config.boxes import DEEPEST, used_file
 from xml_pipeline.config.classes import BUILT_IN
 from xml_pipeline.config.document import Document
 from xml_pipeline.config.files import Surroundings, include_listeners, read_prompts, replace_llm
 from xml_pipeline.config.payloads import words
+from xml_pipeline.config.skills import read_skills
 from xml_pipeline.environment import environment
 from xml_pipeline.llm.http.secrets import scrub
 from xml_pipeline.payload.declared import SCALARS
@@ -54,7 +56,7 @@ class Glance:
     Attributes:
         document: what it says, with its listener files; mistakes that are seen in reading are in it.
         files: what it is made of, and what it would be made of if it were there: itself, `.env`, listener files and
-            their directory, prompts, the other `llm` section.
+            their directory, prompts, skills, the other `llm` section, and all of that of the files that it uses.
     """
 
     document: Document
@@ -67,9 +69,18 @@ class Glance:
 
 
 def glance(
-    path: Path, *, environ: Mapping[str, str], root: Path | str | None = None, llm: Path | str | None = None
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    root: Path | str | None = None,
+    llm: Path | str | None = None,
+    within: Collection[Path] = (),
 ) -> Glance:
-    """Read a file as far as it can be read; runs nothing and never raises. The arguments are those of `load`."""
+    """Read a file as far as it can be read; runs nothing and never raises. The arguments are those of `load`.
+
+    Args:
+        within: the files that use this one.
+    """
     home = path.parent.absolute()
     variables, _ = environment(home, environ)
     around = Surroundings(home, home if root is None else Path(root).absolute(), variables)
@@ -84,7 +95,24 @@ def glance(
             replace_llm(document, Path(llm), around)
         directories = {str(path): home, **include_listeners(document, around)}
         read_prompts(document, directories, around)
+        read_skills(document, directories, around)
+        if len(within) < DEEPEST:
+            for here, name in _used(document.data):
+                file = directories.get(document.values[here].file, home) / name
+                around.seen.update(_files_used(file, environ, (*within, path.resolve())))
     return Glance(document, frozenset(around.seen))
+
+
+def _used(data: Any) -> Iterator[tuple[documents.Path, str]]:
+    for index, entry in _items(_below(data, "listeners")):
+        if isinstance(name := _below(entry, "use"), str) and name and "\0" not in name:
+            yield ("listeners", index, "use"), name
+
+
+def _files_used(file: Path, environ: Mapping[str, str], within: Collection[Path]) -> Collection[Path]:
+    """What a file that another one uses is made of."""
+    file = used_file(file)
+    return () if file in within else glance(file, environ=environ, within=within).files
 
 
 def names_in(document: Document) -> Names:

@@ -155,11 +155,13 @@ class _Texts:
 
     Attributes:
         document: the data, and where it was read.
+        directories: where the paths of each file start, by its label.
         environ: what variables stand for.
         prompts, skills: by the index of their listener.
     """
 
     document: Document
+    directories: Mapping[str, Path]
     environ: Mapping[str, str]
     prompts: Mapping[int, tuple[str, ...]]
     skills: Mapping[int, tuple[Skill, ...]]
@@ -179,7 +181,7 @@ def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConf
         raise _error(document, file)
     unchecked = import_paths(document)
     within = (*how.within, (home / Path(file).name).resolve())
-    boxes = load_boxes(document, config, home, replace(how, within=within).used, within)
+    boxes = load_boxes(document, config, texts.directories, replace(how, within=within).used, within)
     flows = {} if document.found else read_flows(document, config, boxes, resolved, complete=False)
     if document.found:
         raise _error(document, file)
@@ -241,7 +243,7 @@ def _read(text: str | bytes, file: str, home: Path, how: _How) -> _Texts:
     skills = read_skills(document, directories, around)
     _report_keys(document)
     _leave_out_extensions(document)
-    return _Texts(document, environ, prompts, skills)
+    return _Texts(document, directories, environ, prompts, skills)
 
 
 def _own_models(document: Document, untrusted: Untrusted, home: Path) -> Path | str | None:

@@ -74,6 +74,7 @@ class _Reading:
     def skill(self, path: documents.Path, name: str, directory: Path) -> Skill | None:
         """The skill in a folder; None, and reports, when there is none."""
         folder = directory / name
+        self.around.seen.update((folder, folder / FILE))
         shown = self.document.shown(path, name)
         try:
             real = os.path.realpath(folder)
@@ -111,6 +112,7 @@ class _Reading:
         texts: dict[str, str] = {}
         for name in _files(folder, shown):
             file = folder / name
+            self.around.seen.add(file)
             try:
                 data = bytes_of(file)
             except OSError as error:

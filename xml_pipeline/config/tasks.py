@@ -269,6 +269,35 @@ llm:
     more="[Limits and budgets](../guides/limits-and-budgets.md), [what was spent](../cost.md).",
 )
 
+TRIGGERS = Example(
+    "Triggers",
+    "`triggers:` begin conversations by themselves while `xp run` runs: `cron` with its `zone`, `every`, or a"
+    " `webhook` with a secret. Each goes to a listener of `organism.doors`, which is all that may be reached by what"
+    " comes in by itself, and has a `budget`. With a `journal` a time fires once whatever dies meanwhile, and what"
+    " fell due while nobody ran can be made up for (`missed: once`). `xp triggers list` says when they fire,"
+    " `xp triggers fire NAME` fires one now.",
+    """\
+organism:
+  name: morning
+  default: desk
+  doors: {desk: {budget: {usd: 5.0, per: month}}}
+listeners:
+  - {name: desk, agent: true, model: m, description: Tells what is new., prompt: You are brief.}
+triggers:
+  - name: every-morning
+    to: desk
+    cron: "0 7 * * 1-5"
+    zone: Europe/Zurich
+    send: "What is new?"
+    missed: skip
+    budget: {usd: 0.20, per: conversation}
+llm:
+  models: {m: [offline]}
+  backends: [{provider: scripted, supported_models: [offline], rules: [{reply: Nothing is new.}]}]
+""",
+    more="[Triggers](../guides/triggers.md).",
+)
+
 TESTS = Example(
     "Tests",
     "`tests:` holds cases, in the file or in `*.test.yaml` beside it: what is sent, what models and people say in the"
@@ -300,5 +329,5 @@ llm:
     more="[Testing](../guides/testing.md).",
 )
 
-EXAMPLES = (FIRST_AGENT, TYPED_MESSAGES, CALLS, STEPS, PEOPLE, HAND_OVER, MONEY, TESTS)
+EXAMPLES = (FIRST_AGENT, TYPED_MESSAGES, CALLS, STEPS, PEOPLE, HAND_OVER, MONEY, TRIGGERS, TESTS)
 """In the order in which they are read."""

@@ -12,7 +12,7 @@ from xml_pipeline.config.document import Document, Path
 from xml_pipeline.errors import ConfigError, PayloadError, cut, did_you_mean, listing
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.accounting.periods import zone_named
-from xml_pipeline.llm.section import BudgetSection, Count, Section
+from xml_pipeline.llm.section import NAMES, BudgetSection, Count, Section
 from xml_pipeline.payload import codec_of
 from xml_pipeline.pump.listener import NAME, contract
 from xml_pipeline.triggers.cron import Cron
@@ -59,9 +59,10 @@ def _names_alone(value: object) -> object:
 
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+_ListenerName = Annotated[Name, Field(json_schema_extra={NAMES: "listeners"})]
 Doors = Annotated[
     dict[str, DoorSection],
-    BeforeValidator(_names_alone, json_schema_input_type=dict[str, DoorSection] | list[Name]),
+    BeforeValidator(_names_alone, json_schema_input_type=dict[str, DoorSection] | list[_ListenerName]),
 ]
 
 
@@ -117,7 +118,7 @@ class TriggerSection(Section):
         " that a restart does not move it.",
     )
     webhook: WebhookSection | None = Field(default=None, description="When: at each delivery.")
-    to: Name = Field(description="The listener it calls: one of `organism.doors`.")
+    to: _ListenerName = Field(description="The listener it calls: one of `organism.doors`.")
     send: str | dict[str, Any] | None = Field(
         default=None,
         description="What it says: `{Class: {field: value}}`, or a text, which is a `Task`. A webhook without it says"
