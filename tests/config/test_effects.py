@@ -1508,7 +1508,7 @@ def _rule_times(project: Project) -> None:
 @effect("listeners[].use", "listeners[].tools", "listeners[].models", "listeners[].people")
 def _box(project: Project) -> None:
     inner = {
-        "organism": {"name": "inner"},
+        "organism": {"name": "inner", "doors": ["desk"]},
         "listeners": [
             {"name": "desk", "agent": True, "model": "cheap", "prompt": "Hm.", "peers": ["boss"]},
             {"name": "boss", "human": True},
