@@ -7,6 +7,7 @@ import random
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -22,7 +23,7 @@ from xml_pipeline.llm.http.backend import Backend
 
 
 class Biller(Backend):
-    """Bills at random what it may."""
+    """Bills at random what it may; the same prompt as the same number of tokens, as tokenisers do."""
 
     offline = True
 
@@ -35,8 +36,8 @@ class Biller(Backend):
         for _ in range(self.chance.randrange(4)):
             await asyncio.sleep(0)
         assert request.max_tokens is not None
-        text = len(str(request.messages[-1]["content"]))
-        used = (text + self.chance.randrange(40), self.chance.randrange(1, request.max_tokens + 1))
+        text = str(request.messages[-1]["content"])
+        used = (len(text) + crc32(text.encode()) % 40, self.chance.randrange(1, request.max_tokens + 1))
         self.bill.append(used)
         return LLMResponse("yes", "m", {"prompt_tokens": used[0], "completion_tokens": used[1]})
 
