@@ -23,13 +23,14 @@ from xml_pipeline.llm.http.backend import Backend
 
 
 class Biller(Backend):
-    """Bills at random what it may; the same prompt as the same number of tokens, as tokenisers do."""
+    """Bills at random what it may, as providers do: a template around each prompt, and no more tokens than bytes."""
 
     offline = True
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__(provider="biller", name="biller", supported_models=["m"], max_concurrent=200)
         self.chance = chance
+        self.template = chance.randrange(40)
         self.bill: list[tuple[int, int]] = []
 
     async def _do_completion(self, client: Any, request: LLMRequest) -> LLMResponse:
@@ -37,7 +38,9 @@ class Biller(Backend):
             await asyncio.sleep(0)
         assert request.max_tokens is not None
         text = str(request.messages[-1]["content"])
-        used = (len(text) + crc32(text.encode()) % 40, self.chance.randrange(1, request.max_tokens + 1))
+        marks = crc32(text.encode()) % 25  # as JSON they are 28 bytes
+        prompt = self.template + len(text) + marks
+        used = (prompt, self.chance.randrange(1, request.max_tokens + 1))
         self.bill.append(used)
         return LLMResponse("yes", "m", {"prompt_tokens": used[0], "completion_tokens": used[1]})
 
