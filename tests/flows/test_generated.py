@@ -181,7 +181,7 @@ def executed(flow: Any, choices: st.DataObject) -> object:
     raise AssertionError("it does not end")
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(flows(), st.data())
 def test_what_the_check_lets_through_does_not_fail(flow: list[Any], data: st.DataObject) -> None:
     found = reading(yaml.safe_dump(flow))
@@ -290,7 +290,7 @@ def test_what_the_check_refuses_fails_in_some_execution(what: str, flow: list[An
     assert reading(yaml.safe_dump(flow)).mistakes
     unchecked, failed = assembled(flow), 0
 
-    @settings(max_examples=150, database=None)
+    @settings(max_examples=75, database=None)
     @given(st.data())
     def search(data: st.DataObject) -> None:
         nonlocal failed

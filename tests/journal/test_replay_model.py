@@ -66,7 +66,7 @@ class Replayed(Threads):
 
 TestReplayed = Replayed.TestCase
 TestReplayed.settings = settings(
-    max_examples=60,
+    max_examples=40,
     derandomize=True,
     phases=[Phase.generate],
     stateful_step_count=40,
