@@ -290,7 +290,7 @@ def test_what_the_check_refuses_fails_in_some_execution(what: str, flow: list[An
     assert reading(yaml.safe_dump(flow)).mistakes
     unchecked, failed = assembled(flow), 0
 
-    @settings(max_examples=75, database=None)
+    @settings(max_examples=150, database=None)
     @given(st.data())
     def search(data: st.DataObject) -> None:
         nonlocal failed
