@@ -115,7 +115,7 @@ PEOPLE = For(people=True)
 FLOWS = For(flows=True)
 BOXES = For(boxes=True)
 
-BY_ITSELF = closed("such a file begins nothing by itself: triggers and doors are those of whoever runs it")
+BY_ITSELF = closed("such a file begins nothing by itself")
 USE = closed("such a file uses no other organism")
 CODE = closed("it goes with code, and of such a file none is run")
 
