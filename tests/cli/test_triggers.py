@@ -17,6 +17,7 @@ from tests.journal.test_recovery import came_to
 from xml_pipeline import Organism
 from xml_pipeline.arming.armed import Armed
 from xml_pipeline.console import plain
+from xml_pipeline.console.renewal import Renewal
 from xml_pipeline.console.stdin import LineReader
 
 Xp = Callable[..., Done]
@@ -102,6 +103,17 @@ async def test_without_a_person_it_stays_when_its_input_ends(folder: Path) -> No
             with pytest.raises(asyncio.CancelledError):
                 await running
             assert await plain.run(organism, LineReader(nothing), out, err) == 0  # nothing is armed
+            renewal, again = Renewal(lambda: False, lambda: organism), StringIO()
+            renewal.times = 1  # it took another one's place: of what a person knows nothing is told again
+            running = asyncio.create_task(
+                plain.run(organism, LineReader(nothing), out, again, armed=armed, renewal=renewal)
+            )
+            await came_to(lambda: plain.STAYS in again.getvalue())
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert "armed: morning" in again.getvalue()
+            assert "/help" not in again.getvalue()
     finally:
         os.close(nothing)
 

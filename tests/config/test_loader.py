@@ -249,3 +249,17 @@ def test_a_prompt_file_is_the_prompt(tmp_path: Path) -> None:
     for text in ("Be brief.\n", "Be long: ${X} $$ ä\n"):
         files = {"organism.yaml": AGENT + "    prompt: {file: deep/p.md}\n", "deep/p.md": text}
         assert load(write(tmp_path, files), environ={}).listeners[0].prompt_text == text
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "agnt: true, model: m, prompt: x, peers: [a]",
+        "handlr: 'handlers:echo', cpu_bound: true",
+        "humn: true, asked_on: [console]",
+        "flw: [{answer: {Answer: {text: a}}}]",
+    ],
+)
+def test_what_follows_from_a_letter_is_not_told(entry: str) -> None:
+    (problem,) = problems_of(f"organism: {{name: x}}\nlisteners:\n  - {{name: a, {entry}}}\n")
+    assert "is no key here; did you mean" in problem.message

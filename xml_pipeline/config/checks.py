@@ -20,6 +20,7 @@ _OF_HANDLERS = [key for key, who in _KEYS.items() if who == HANDLERS and key != 
 _OF_AGENTS = [key for key, who in _KEYS.items() if who.agents and not who.handlers]
 _OF_BOXES = [key for key, who in _KEYS.items() if who.boxes]
 _OF_FLOWS = [key for key, who in _KEYS.items() if who.flows]
+_SAY_WHAT_IT_IS = ("agent", "handler", "human", "flow", "use")
 _OF_PEOPLE = [
     key for key, who in _KEYS.items() if who.people or key == "agent"
 ]  # `agent: false` does no harm
@@ -238,12 +239,14 @@ def _check_kind(document: Document, path: Path, entry: Mapping[str, object], rou
         if handler is None:
             document.report((*path, "handler"), "is empty; write `module:function`")
         return
+    if not agent and any(key not in _KEYS and did_you_mean(str(key), _SAY_WHAT_IT_IS) for key in entry):
+        return  # told at that key, and what else is wrong follows from it
     _refuse(document, path, entry, _OF_HANDLERS, "goes with a `handler`, and there is none")
     if not agent:
         document.report(
             path,
             "has no `handler`; write `handler: module:function`, or `agent: true` with a `model` for an LLM agent,"
-            " or `human: true`, or `flow:` with steps",
+            " or `human: true`, or `flow:` with steps, or `use: FILE` for another organism",
         )
         _refuse(document, path, entry, _OF_AGENTS, _of_agents(agent))
         return

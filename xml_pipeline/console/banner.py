@@ -23,8 +23,7 @@ async def banner(organism: Organism, armed: Armed | None = None) -> list[Line]:
     found = organism.router.describe()
     shown = [line(("name", organism.name), f"  {first_line(organism.description)}")]
     shown += _models(found, await absent(found))
-    if armed is not None:
-        shown += [line(("good", "armed: "), f"{name} → {to}, {when}") for name, to, when in armed.rows()]
+    shown += told_armed(armed)
     who = f"; text without @name goes to {organism.default}" if organism.default else ""
     shown.append(line(("dim", f"{count(len(organism.listeners), 'listener')}{who}; /help says more")))
     return shown
@@ -72,3 +71,9 @@ async def _listens(url: str) -> bool:
         return False
     writer.close()
     return True
+
+
+def told_armed(armed: Armed | None) -> list[Line]:
+    """Which triggers are armed, and when each fires next."""
+    rows = () if armed is None else armed.rows()
+    return [line(("good", "armed: "), f"{name} → {to}, {when}") for name, to, when in rows]

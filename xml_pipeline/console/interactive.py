@@ -21,7 +21,7 @@ from prompt_toolkit.patch_stdout import patch_stdout
 from prompt_toolkit.styles import Style
 
 from xml_pipeline.arming.armed import Armed
-from xml_pipeline.console.banner import banner
+from xml_pipeline.console.banner import banner, told_armed
 from xml_pipeline.console.complete import complete
 from xml_pipeline.console.overview import toolbar
 from xml_pipeline.console.plain import HOW_TO_QUIT, PROMPT
@@ -152,9 +152,9 @@ async def run(
     printing = asyncio.create_task(screen.print())
     try:
         async with Console(organism, screen, log=log) as console:
-            if renewal is None or not renewal.times:
-                screen.show(await banner(organism, armed))
-                screen.flush()
+            first = renewal is None or not renewal.times
+            screen.show(await banner(organism, armed) if first else told_armed(armed))
+            screen.flush()
             console.go_on()
 
             def interrupt() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TextIO
 
 from xml_pipeline.arming.armed import Armed
-from xml_pipeline.console.banner import banner
+from xml_pipeline.console.banner import banner, told_armed
 from xml_pipeline.console.renewal import Renewal, looking
 from xml_pipeline.console.session import Console
 from xml_pipeline.console.signals import interrupts
@@ -97,8 +97,8 @@ async def run(
 
     screen = PlainScreen(out, err, lambda: end(1))
     async with Console(organism, screen, log=log, streaming=False, person=prompt) as console:
-        if renewal is None or not renewal.times:
-            screen.note(await banner(organism, armed))
+        first = renewal is None or not renewal.times
+        screen.note(await banner(organism, armed) if first else told_armed(armed))
         console.go_on()
 
         def interrupt() -> None:
