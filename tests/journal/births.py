@@ -20,7 +20,7 @@ from xml_pipeline.journal.file import read_only, steps_of
 from xml_pipeline.journal.history import faults
 from xml_pipeline.threads.record import Accepted, DeadLetter, Handled
 
-SCALE = float(os.environ.get("XP_SLOW_SCALE", "0.02"))  # of a large run, such as ten thousand deaths
+SCALE = float(os.environ.get("XP_SLOW_SCALE", "0.01"))  # of a large run, such as ten thousand deaths
 STOPPED = -signal.SIGSTOP
 
 

@@ -22,7 +22,7 @@ from tests.journal.nursery import KEYS
 from tests.journal.spender import OUTPUT, PROMPT
 from xml_pipeline.journal.file import read_only
 
-SCALE = float(os.environ.get("XP_SLOW_SCALE", "0.02"))  # of two thousand deaths
+SCALE = float(os.environ.get("XP_SLOW_SCALE", "0.01"))  # of two thousand deaths
 MOST = 4  # deaths of one organism; a message that was interrupted more often is taken for their cause
 TOKENS = PROMPT + OUTPUT
 
