@@ -64,6 +64,9 @@ async def test_what_comes_in_is_charged_to_the_door_and_to_who_brings_it(folder:
     scopes = ("door front", "caller trigger:nightly", "caller trigger:aside")
     assert [told[scope, "run"] for scope in scopes] == [1000] * 3
     assert ("door front", "conversation") in told
+    for by, names in (("caller", {"trigger:nightly", "trigger:aside", ""}), ("door", {"front", "side", ""})):
+        rows = json.loads(xp("llm", "cost", "--by", by, "--json").stdout)["rows"]
+        assert {each[by]: each["input_tokens"] for each in rows} == dict.fromkeys(names, 900)
 
 
 async def test_it_refuses_what_comes_in_there_and_nothing_else(folder: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
     from xml_pipeline.journal.spending import Call, Span, Spending
 
-BY = ("agent", "model", "backend", "conversation", "operation", "day")
+BY = ("agent", "model", "backend", "conversation", "operation", "caller", "door", "day")
 ROWS = 40
 
 LEDGER = all_of(

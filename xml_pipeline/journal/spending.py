@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from xml_pipeline.errors import JournalError
 
-By: TypeAlias = Literal["agent", "model", "backend", "conversation", "operation", "day"]
+By: TypeAlias = Literal["agent", "model", "backend", "conversation", "operation", "caller", "door", "day"]
 BY: tuple[By, ...] = get_args(By)
 
 _LONGEST = 86_400.0  # seconds from the beginning of a call to its end; more than any takes
