@@ -147,6 +147,11 @@ def plain(text: Line) -> str:
 # --- columns and rows ---
 
 
+def one_line(text: object) -> str:
+    """Any text on one line, without anything that a terminal would obey."""
+    return plain(line(str(text)))
+
+
 def columns(text: str) -> int:
     """How many columns `text` takes: two for a wide character, none for an accent that joins the one before."""
     return len(text) if text.isascii() else sum(map(_columns, text))

@@ -41,7 +41,14 @@ from xml_pipeline.errors import (
 from xml_pipeline.llm import complete, get_router, stream
 from xml_pipeline.llm.types import LLMResponse, Message, StreamEnd, TextDelta
 from xml_pipeline.payload.text import carriable
-from xml_pipeline.pump.listener import AgentOptions, Listener, ListenerOptions, Surroundings, listener
+from xml_pipeline.pump.listener import (
+    AgentOptions,
+    Listener,
+    ListenerOptions,
+    Surroundings,
+    listener,
+    one_or_several,
+)
 from xml_pipeline.pump.response import (
     DELEGATE,
     RESPOND,
@@ -86,8 +93,8 @@ class LLMAgent:
     ) -> None:
         self.name = name
         self.settings = settings
-        self.accepts: tuple[type, ...] = (*_several(accepts), Gathered, Huh, SystemError)
-        self.answers: tuple[type, ...] = _several(answers)
+        self.accepts: tuple[type, ...] = (*one_or_several(accepts), Gathered, Huh, SystemError)
+        self.answers: tuple[type, ...] = one_or_several(answers)
         self._surroundings: Surroundings
         self._prompt = Prompt("native", settings.prompt)
         self._reader: Reader
@@ -345,10 +352,6 @@ def _check(name: str, settings: AgentSettings, accepts: tuple[type, ...]) -> Non
     ]
     if wrong:
         raise ConfigError([Problem(text) for text in wrong])
-
-
-def _several(classes: Iterable[type] | type) -> tuple[type, ...]:
-    return (classes,) if isinstance(classes, type) else tuple(classes)
 
 
 def agent_listener(name: str, settings: AgentSettings, **options: Unpack[ListenerOptions]) -> Listener:

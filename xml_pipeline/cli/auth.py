@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.command import argument, command
 from xml_pipeline.errors import KeyStoreError, no_such
-from xml_pipeline.terminal import line, plain, table
+from xml_pipeline.terminal import one_line, plain, table
 
 if TYPE_CHECKING:
     from xml_pipeline.keys import Secret
@@ -56,7 +56,7 @@ def set_key(arguments: argparse.Namespace) -> int:
     key = checked_key(_read_key(name, piped="-" in arguments.rest))
     keys = _keys()
     place = _store(keys, name, key, in_file=arguments.file or "--file" in arguments.rest)
-    print(plain(line(f"{name} ({prefix_of(key)}) is in {place}; backends use it with `api_key_ref: {name}`")))
+    print(one_line(f"{name} ({prefix_of(key)}) is in {place}; backends use it with `api_key_ref: {name}`"))
     if os.environ.get(variable_of(name)):
         print(f"note: {variable_of(name)} is set here, and goes before it")
     return 0

@@ -21,7 +21,7 @@ from xml_pipeline.cli.command import (
     organism_file,
 )
 from xml_pipeline.errors import NAMES_LISTED, ConfigError, XmlPipelineError, listing
-from xml_pipeline.terminal import count, line, plain
+from xml_pipeline.terminal import count, one_line
 
 if TYPE_CHECKING:
     from xml_pipeline.config import OrganismConfig
@@ -140,7 +140,7 @@ def checked(arguments: argparse.Namespace) -> Checked:
     if len(found.unchecked) > NAMES_LISTED:
         notes.append(f"and {len(found.unchecked) - NAMES_LISTED:,} more")
     summary = f"{organism_file(arguments)}: ok: {_summary(found, router)}"
-    return Checked(found, built, _shown(summary), [_shown(note) for note in notes])
+    return Checked(found, built, one_line(summary), [one_line(note) for note in notes])
 
 
 def _tell_program(arguments: argparse.Namespace) -> int:
@@ -186,10 +186,10 @@ def _tell_person(arguments: argparse.Namespace) -> None:
     try:
         rows = [checked(arguments).summary]
     except ConfigError as error:
-        rows = [_shown(problem) for problem in error.problems]
+        rows = [one_line(problem) for problem in error.problems]
         rows += [f"and {error.more:,} more"] if error.more else []
     except XmlPipelineError as error:
-        rows = [_shown(f"error: {error}")]
+        rows = [one_line(f"error: {error}")]
     if sys.stdout.isatty():
         sys.stdout.flush()
         os.write(
@@ -211,7 +211,7 @@ def _summary(found: OrganismConfig, router: Router | None) -> str:
     if found.tests:
         parts.append(count(len(found.tests), "case"))
     keys = f" (without a key: set {', '.join(missing)})" if missing else ""
-    return _shown(f"{found.organism.name}, {', '.join(parts)}{keys}")
+    return one_line(f"{found.organism.name}, {', '.join(parts)}{keys}")
 
 
 def _tell_contracts(built: Organism) -> None:
@@ -220,7 +220,7 @@ def _tell_contracts(built: Organism) -> None:
 
     listeners = list(built.listeners.values())
     for each in listeners[:NAMES_LISTED]:
-        print(_shown(f"  {each.name}: {contract(each)}"))
+        print(one_line(f"  {each.name}: {contract(each)}"))
     if len(listeners) > NAMES_LISTED:
         print(f"  and {len(listeners) - NAMES_LISTED:,} more; `xml-pipeline describe NAME` tells of one")
 
@@ -233,13 +233,8 @@ def _tell_triggers(built: Organism) -> None:
     from xml_pipeline.triggers.trigger import Webhook
 
     if built.doors:
-        print(_shown(f"  doors: {listing(built.doors)}"))
+        print(one_line(f"  doors: {listing(built.doors)}"))
     for each in list(built.triggers.values())[:NAMES_LISTED]:
-        print(_shown(f"  trigger {each.name} → {each.to}: {told_of(each, time.time(), '')}"))
+        print(one_line(f"  trigger {each.name} → {each.to}: {told_of(each, time.time(), '')}"))
         if isinstance(each.when, Webhook) and not each.when.secret:
-            print(_shown(f"note: the webhook '{each.name}' has no secret yet: set {each.when.variable}"))
-
-
-def _shown(text: object) -> str:
-    """On one line, whatever it holds."""
-    return plain(line(str(text)))
+            print(one_line(f"note: the webhook '{each.name}' has no secret yet: set {each.when.variable}"))

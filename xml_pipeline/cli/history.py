@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from xml_pipeline.cli.command import FILE_OPTION, all_of, argument, command, config, one_of, positive
 from xml_pipeline.cli.times import MOMENT, moment
 from xml_pipeline.errors import ConfigError
-from xml_pipeline.terminal import count, json_text, line, plain, table, visible, xml_text
+from xml_pipeline.terminal import count, json_text, one_line, plain, table, visible, xml_text
 
 if TYPE_CHECKING:
     import sqlite3
@@ -82,7 +82,7 @@ def _follow(follower: Follower, *, as_json: bool) -> int:
     reads = True
     while reads:
         for each in follower.news():
-            row = json_text(fields_of(each), indent=None) if as_json else plain(line("  ".join(_row(each))))
+            row = json_text(fields_of(each), indent=None) if as_json else one_line("  ".join(_row(each)))
             print(row, flush=True)
         reads = _read_after(sys.stdout, LOOKS)
     return 1
@@ -160,7 +160,7 @@ def show_dead(arguments: argparse.Namespace) -> int:
         print(json_text({**_letter(found), "payload": body}))
         return 0
     print(_told(found.what, whole=True))
-    print(plain(line(f"conversation {found.conversation}")))
+    print(one_line(f"conversation {found.conversation}"))
     print(xml_text(body))
     return 0
 
@@ -231,7 +231,7 @@ def _told(each: Happening, *, whole: bool) -> str:
     arrow = f"{each.from_id} → {each.to}" if each.to else each.from_id
     content = " ".join(each.content.split())
     shown = content if whole or len(content) <= CUT else f"{content[:CUT]}…"
-    return plain(line(f"{when(each.at)}  {each.what:<8}  {arrow}  {each.name}  {shown}".rstrip()))
+    return one_line(f"{when(each.at)}  {each.what:<8}  {arrow}  {each.name}  {shown}".rstrip())
 
 
 def when(at: float) -> str:

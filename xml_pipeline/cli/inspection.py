@@ -17,7 +17,7 @@ from xml_pipeline.cli.command import (
     organism,
 )
 from xml_pipeline.errors import ConfigError, did_you_mean, listing, no_such
-from xml_pipeline.terminal import json_text, line, plain, visible, xml_text
+from xml_pipeline.terminal import json_text, line, one_line, plain, visible, xml_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,11 +34,6 @@ def kind_of(each: ListenerConfig) -> str:
     from xml_pipeline.console.overview import kind
 
     return "box" if each.use is not None else kind(each)
-
-
-def _shown(text: object) -> str:
-    """On one line, whatever it holds."""
-    return plain(line(str(text)))
 
 
 def _form(name: str, does: str) -> Declare:
@@ -169,7 +164,7 @@ def _graph_of(found: OrganismConfig) -> Graph:
         for each in found.listeners
     )
     edges = tuple((each.name, name) for each in found.listeners for name in _reached(each, found))
-    return Graph(_shown(found.organism.name), nodes, edges)
+    return Graph(one_line(found.organism.name), nodes, edges)
 
 
 @command("version", "print the version")

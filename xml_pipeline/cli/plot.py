@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xml_pipeline.errors import ConfigError
-from xml_pipeline.terminal import line, plain
+from xml_pipeline.terminal import one_line
 
 if TYPE_CHECKING:
     from xml_pipeline.journal.spending import By, Spending
@@ -53,7 +53,7 @@ def _picture(found: Sequence[Spending], by: By, kind: Literal["svg", "png"]) -> 
         raise ConfigError("pictures need matplotlib: pip install 'xml-pipeline[plot]'") from None
     shown = list(found[-MOST:] if by == "day" else found[:MOST])
     priced = any(each.micro_usd for each in shown)
-    names = [plain(line(each.name or f"(no {by})"))[:_LONGEST_NAME] for each in shown]
+    names = [one_line(each.name or f"(no {by})")[:_LONGEST_NAME] for each in shown]
     amounts = [each.micro_usd / 1_000_000 if priced else float(each.prompt + each.output) for each in shown]
     figure = Figure(figsize=(9, 1.2 + 0.35 * max(1, len(shown))), layout="constrained")
     axes = figure.add_subplot()

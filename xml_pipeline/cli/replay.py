@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xml_pipeline.cli.command import argument, command, config
 from xml_pipeline.cli.history import AS_JSON, WHERE, opened, when
-from xml_pipeline.terminal import count, json_text, line, plain
+from xml_pipeline.terminal import count, json_text, one_line
 
 if TYPE_CHECKING:
     from xml_pipeline.pump.replay import Difference, Gap
@@ -41,11 +41,11 @@ def replay(arguments: argparse.Namespace) -> int:
         print(json_text(msgspec.to_builtins(result)))
         return 0 if difference is None else 1
     for gap in result.gaps:
-        print(plain(line(f"{_where(gap)}: not exact: {gap.why}")))
+        print(one_line(f"{_where(gap)}: not exact: {gap.why}"))
     if difference is not None:
-        print(plain(line(f"{_where(difference)}: {difference.field}")))
-        print(plain(line(f"  was: {difference.was}")))
-        print(plain(line(f"  is:  {difference.now}")))
+        print(one_line(f"{_where(difference)}: {difference.field}"))
+        print(one_line(f"  was: {difference.was}"))
+        print(one_line(f"  is:  {difference.now}"))
         return 1
     inexact = f", {len(result.gaps):,} not exact" if result.gaps else ""
     print(f"{count(result.steps, 'step')}: no difference{inexact}")

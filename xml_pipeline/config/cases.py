@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from xml_pipeline.config.names import ListenerName
 from xml_pipeline.envelope import Code
-from xml_pipeline.llm.section import NAMES, Count, Dollars, Section
-from xml_pipeline.pump.listener import NAME
+from xml_pipeline.llm.section import Count, Dollars, Section
 
 SECTION = "tests"
 Ending: TypeAlias = Literal[
@@ -53,8 +53,6 @@ Times = Annotated[
     AfterValidator(_times),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "any"}]}),
 ]
-
-ListenerName = Annotated[str, Field(pattern=f"^{NAME.pattern}$", json_schema_extra={NAMES: "listeners"})]
 
 
 class PatternSection(Section):

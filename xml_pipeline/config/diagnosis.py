@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from xml_pipeline.config.document import Document, Path, plain_value
 from xml_pipeline.config.former import NOW
 from xml_pipeline.config.imports import with_colon
-from xml_pipeline.config.models import CLASS_PATTERN, IMPORT_PATTERN, NAME_PATTERN
+from xml_pipeline.config.models import CLASS_PATTERN, IMPORT_PATTERN
+from xml_pipeline.config.names import NAME_PATTERN
 from xml_pipeline.config.triggers import PATH_PATTERN, VARIABLE_PATTERN
 from xml_pipeline.errors import cut, did_you_mean, listing
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN

@@ -101,12 +101,9 @@ def replace_llm(document: Document, file: Path, around: Surroundings) -> None:
     """
     data: Any = document.data
     around.seen.add(file.absolute())
-    try:
-        encoded = bytes_of(file)
-    except (OSError, ValueError) as error:
-        document.add(unreadable(file, error), Place(str(file), 0, 0, ()))
+    part = _beside(document, file, around)
+    if part is None:
         return
-    part = documents.read(encoded, file=str(file), environ=around.variables, allowance=around.allowance)
     section: Any = part.data
     inner = isinstance(section, dict) and list(section) == ["llm"]
     if not isinstance(section, dict):
@@ -122,17 +119,23 @@ def replace_llm(document: Document, file: Path, around: Surroundings) -> None:
     document.graft(part, moved)
 
 
+def _beside(document: Document, file: Path, around: Surroundings) -> Document | None:
+    """A file that whoever reads the document names; None, and a report, when it cannot be read."""
+    try:
+        encoded = bytes_of(file)
+    except (OSError, ValueError) as error:
+        document.add(unreadable(file, error), Place(str(file), 0, 0, ()))
+        return None
+    return documents.read(encoded, file=str(file), environ=around.variables, allowance=around.allowance)
+
+
 def add_cases(document: Document, files: Sequence[Path], around: Surroundings) -> None:
     """Add the cases of files of their own behind those of `tests`."""
     data: Any = document.data
     for file in files:
-        try:
-            encoded = bytes_of(file)
-        except (OSError, ValueError) as error:
-            document.add(unreadable(file, error), Place(str(file), 0, 0, ()))
-            continue
-        part = documents.read(encoded, file=str(file), environ=around.variables, allowance=around.allowance)
-        _append_cases(document, data.setdefault(SECTION, []), part)
+        part = _beside(document, file, around)
+        if part is not None:
+            _append_cases(document, data.setdefault(SECTION, []), part)
 
 
 def _append_cases(document: Document, cases: object, part: Document) -> None:

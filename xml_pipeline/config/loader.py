@@ -201,8 +201,9 @@ def _loaded(text: str | bytes, file: str, home: Path, how: _How) -> OrganismConf
         if not document.found:
             flows = read_flows(document, config, boxes, resolved, complete=True)
             check_messages(document, resolved)
+        if not document.found:
+            check_tasks(document, resolved)
     if not document.found:
-        check_tasks(document, resolved)
         check_hand_overs(document, resolved, flows)
     if document.found:
         raise _error(document, file)

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 from xml_pipeline.agents import Skill
 from xml_pipeline.config.cases import CaseSection
 from xml_pipeline.config.document import Place
+from xml_pipeline.config.names import ListenerName, Name
 from xml_pipeline.config.payloads import Payloads, unused
 from xml_pipeline.config.triggers import Doors, TriggerSection, WebhooksSection
 from xml_pipeline.errors import ConfigError, Problem
@@ -33,7 +34,6 @@ EXTENSION = "x-"
 FORMAT = 1
 """The version of the language that this version of the package reads."""
 
-NAME_PATTERN = f"^{NAME.pattern}$"
 _WORDS = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*"
 IMPORT_PATTERN = f"^{_WORDS}:{_WORDS}$"
 CLASS_PATTERN = rf"^({_WORDS}:{_WORDS}|[A-Za-z_]\w*)$"
@@ -46,9 +46,7 @@ def _several(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ImportPath = Annotated[str, Field(pattern=IMPORT_PATTERN, max_length=500)]
-ListenerName = Annotated[str, Field(pattern=NAME_PATTERN, json_schema_extra={NAMES: "listeners"})]
 ClassName = Annotated[str, Field(pattern=CLASS_PATTERN, max_length=500, json_schema_extra={NAMES: "classes"})]
 Classes = Annotated[
     tuple[ClassName, ...],

@@ -17,11 +17,11 @@ from xml_pipeline.config.models import (
     CLASS_PATTERN,
     EVERYBODY,
     IMPORT_PATTERN,
-    NAME_PATTERN,
     For,
     OrganismConfig,
     listener_keys,
 )
+from xml_pipeline.config.names import NAME_PATTERN
 from xml_pipeline.config.tasks import EXAMPLES
 from xml_pipeline.marks import CLOSED, Mark, mark_of
 from xml_pipeline.regular import MAX_BYTES

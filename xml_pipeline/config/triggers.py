@@ -9,23 +9,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from xml_pipeline.agents import Task
 from xml_pipeline.config.document import Document, Path
+from xml_pipeline.config.names import ListenerName, Name
 from xml_pipeline.errors import ConfigError, PayloadError, cut, did_you_mean, listing
 from xml_pipeline.journal.span import PATTERN as SPAN_PATTERN
 from xml_pipeline.llm.accounting.periods import zone_named
-from xml_pipeline.llm.section import NAMES, BudgetSection, Count, Section
+from xml_pipeline.llm.section import BudgetSection, Count, Section, one_or_several
 from xml_pipeline.payload import codec_of
-from xml_pipeline.pump.listener import NAME, contract
+from xml_pipeline.pump.listener import contract
 from xml_pipeline.triggers.cron import Cron
 
 SECTION = "triggers"
 PATH_PATTERN = "^(/[A-Za-z0-9._~-]+)+$"
 VARIABLE_PATTERN = "^[A-Za-z_][A-Za-z0-9_]*$"
 _KINDS = ("cron", "every", "webhook")
-
-
-def _several(value: object) -> object:
-    """One budget, or a list of them, as a tuple."""
-    return (value,) if isinstance(value, Mapping) else value
 
 
 def _for_longer_than_a_call(budgets: tuple[BudgetSection, ...]) -> tuple[BudgetSection, ...]:
@@ -37,7 +33,7 @@ def _for_longer_than_a_call(budgets: tuple[BudgetSection, ...]) -> tuple[BudgetS
 VisitorBudgets = Annotated[
     tuple[BudgetSection, ...],
     AfterValidator(_for_longer_than_a_call),
-    BeforeValidator(_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
+    BeforeValidator(one_or_several, json_schema_input_type=BudgetSection | list[BudgetSection]),
 ]
 
 
@@ -58,11 +54,9 @@ def _names_alone(value: object) -> object:
     return value
 
 
-Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
-_ListenerName = Annotated[Name, Field(json_schema_extra={NAMES: "listeners"})]
 Doors = Annotated[
     dict[str, DoorSection],
-    BeforeValidator(_names_alone, json_schema_input_type=dict[str, DoorSection] | list[_ListenerName]),
+    BeforeValidator(_names_alone, json_schema_input_type=dict[str, DoorSection] | list[ListenerName]),
 ]
 
 
@@ -118,7 +112,7 @@ class TriggerSection(Section):
         " that a restart does not move it.",
     )
     webhook: WebhookSection | None = Field(default=None, description="When: at each delivery.")
-    to: _ListenerName = Field(description="The listener it calls: one of `organism.doors`.")
+    to: ListenerName = Field(description="The listener it calls: one of `organism.doors`.")
     send: str | dict[str, Any] | None = Field(
         default=None,
         description="What it says: `{Class: {field: value}}`, or a text, which is a `Task`. A webhook without it says"

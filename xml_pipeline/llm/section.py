@@ -264,11 +264,12 @@ class BudgetSection(Section):
         return self
 
 
-def _several(value: Any) -> Any:
+def one_or_several(value: Any) -> Any:
+    """One section, or several of them, as a tuple."""
     return (value,) if isinstance(value, Mapping) else value
 
 
-Limits = Annotated[tuple[BudgetSection, ...], BeforeValidator(_several)]
+Limits = Annotated[tuple[BudgetSection, ...], BeforeValidator(one_or_several)]
 
 
 class MultipleSection(Section):
@@ -279,7 +280,7 @@ class MultipleSection(Section):
 
 
 def _several_or_multiple(value: Any) -> Any:
-    return value if isinstance(value, Mapping) and "of" in value else _several(value)
+    return value if isinstance(value, Mapping) and "of" in value else one_or_several(value)
 
 
 OperationLimits = Annotated[

@@ -334,16 +334,17 @@ def contract(
     if handler is not None:
         state = _state_class(name, handler, localns)
         _check_handler(name, handler, with_state=state is not None)
-    takes = _annotated(name, handler, localns) if accepts is None else _several(accepts)
+    takes = _annotated(name, handler, localns) if accepts is None else one_or_several(accepts)
     if not takes:
         raise ConfigError(f"listener '{name}' accepts no payload class; name at least one")
-    gives = _promised(name, handler, localns) if answers is None else _several(answers)
+    gives = _promised(name, handler, localns) if answers is None else one_or_several(answers)
     if answers is not None and not gives:
         raise ConfigError(f"listener '{name}' answers no payload class; name at least one, or leave it out")
     return Contract(_codecs(name, "accepts", takes), None if gives is None else _answers(name, gives), state)
 
 
-def _several(classes: Iterable[type] | type) -> tuple[type, ...]:
+def one_or_several(classes: Iterable[type] | type) -> tuple[type, ...]:
+    """One class, or several, as a tuple."""
     return (classes,) if isinstance(classes, type) else tuple(classes)
 
 
